@@ -1,0 +1,84 @@
+"""dermseg finds the lesion in a dermoscopic photograph.
+
+    import dermseg
+    lesion = dermseg.segment("photograph.jpg")
+    lesion.mask, lesion.area, lesion.centroid
+
+Names are imported when they are first used, so that `import dermseg` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from dermseg.errors import (
+        DataError,
+        DermsegError,
+        ImageError,
+        MissingExtraError,
+        ModelError,
+        UsageError,
+    )
+    from dermseg.evaluation import Evaluation, evaluate
+    from dermseg.images import Photograph, read_mask, read_photograph, write_mask
+    from dermseg.metrics import Scores, score
+    from dermseg.overlay import draw_overlay
+    from dermseg.segmenter import Segmentation, Segmenter, segment
+    from dermseg.settings import ThresholdSettings
+
+_HOMES = {
+    "DataError": "errors",
+    "DermsegError": "errors",
+    "Evaluation": "evaluation",
+    "ImageError": "errors",
+    "MissingExtraError": "errors",
+    "ModelError": "errors",
+    "Photograph": "images",
+    "Scores": "metrics",
+    "Segmentation": "segmenter",
+    "Segmenter": "segmenter",
+    "ThresholdSettings": "settings",
+    "UsageError": "errors",
+    "draw_overlay": "overlay",
+    "evaluate": "evaluation",
+    "read_mask": "images",
+    "read_photograph": "images",
+    "score": "metrics",
+    "segment": "segmenter",
+    "write_mask": "images",
+}
+
+__all__ = [
+    "DataError",
+    "DermsegError",
+    "Evaluation",
+    "ImageError",
+    "MissingExtraError",
+    "ModelError",
+    "Photograph",
+    "Scores",
+    "Segmentation",
+    "Segmenter",
+    "ThresholdSettings",
+    "UsageError",
+    "__version__",
+    "draw_overlay",
+    "evaluate",
+    "read_mask",
+    "read_photograph",
+    "score",
+    "segment",
+    "write_mask",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,202 @@
+"""The command line: one short function a command, each a call into a room.
+
+Only the standard library, cyclopts and the settings are imported here; a command imports what it
+needs when it runs. Exit status: 0 all done, 1 something failed, 2 wrong usage.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+
+from dermseg import __version__
+from dermseg.errors import DermsegError, MissingExtraError, UsageError
+from dermseg.settings import DEFAULT_MODEL, ThresholdSettings, TrainingSettings
+
+app = App(
+    name="dermseg",
+    version=__version__,
+    help="Find the lesion in dermoscopic photographs. For research; not a medical device.",
+)
+Flat = Parameter(name="*")
+
+
+@app.command
+def segment(
+    photographs: Annotated[list[Path], Parameter(negative=())],
+    /,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")],
+    overlay: Path | None = None,
+    model: str = DEFAULT_MODEL,
+    size_from: Path | None = None,
+    device: str = "cpu",
+    thresholds: Annotated[ThresholdSettings, Flat] = ThresholdSettings(),
+) -> int:
+    """Write a mask for each photograph, and report.csv.
+
+    Example: dermseg segment photographs/ -o masks/ --overlay pictures/
+
+    Parameters
+    ----------
+    photographs
+        Files, or folders with their subfolders.
+    output
+        Folder for the masks, `<name>_segmentation.png`, and report.csv.
+    overlay
+        Folder for pictures with the lesion's outline.
+    model
+        A shipped model's name, or an .onnx file written by `dermseg export`.
+    size_from
+        Folder of masks whose sizes to take instead of the photographs' (for thumbnails).
+    device
+        cpu, or cuda with onnxruntime-gpu installed.
+    """
+    from dermseg.batch import find_jobs, segment_all
+    from dermseg.progress import track
+    from dermseg.segmenter import Segmenter
+
+    jobs = find_jobs(photographs)
+    segmenter = Segmenter(model, thresholds=thresholds, device=device)
+    _say(f"{segmenter.name} on {device}: {len(jobs)} photographs")
+    results = segment_all(
+        track(jobs, "Segmenting", len(jobs)),
+        segmenter,
+        output,
+        overlay=overlay,
+        size_from=size_from,
+    )
+    failed = [result for result in results if result.segmentation is None]
+    for result in failed:
+        _say(f"failed: {result.error}")
+    _say(f"{len(results) - len(failed)} masks in {output}, {len(failed)} failed")
+    return 1 if failed else 0
+
+
+@app.command
+def evaluate(truth: Path, predictions: Path, /, *, json: Path | None = None) -> int:
+    """Score masks against the truth with the challenge's five metrics.
+
+    Example: dermseg evaluate ISIC-2017_Validation_Part1_GroundTruth/ masks/
+
+    Parameters
+    ----------
+    truth
+        Folder of true masks.
+    predictions
+        Folder of masks to score.
+    json
+        File for the means and every image's metrics.
+    """
+    from dermseg.evaluation import evaluate
+
+    evaluation = evaluate(truth, predictions)
+    if json is not None:
+        evaluation.write_json(json)
+    print(evaluation)
+    return 0
+
+
+@app.command
+def train(
+    data: Path,
+    /,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")],
+    settings: Annotated[TrainingSettings, Flat] = TrainingSettings(),
+    device: str = "auto",
+    allow_resized: Annotated[bool, Parameter(negative=())] = False,
+    cache: Path | None = None,
+) -> int:
+    """Train a network on a folder of photographs and masks; needs dermseg[train].
+
+    Started again with the same options, it goes on where it was stopped.
+
+    Example: dermseg train ISIC-2017/ -o run/ --passes 60 --schedule one-cycle
+
+    Parameters
+    ----------
+    data
+        Folder laid out like the official archives, or with the folders images and masks.
+    output
+        Folder for log.csv, checkpoints and the trained weights.
+    device
+        auto, cpu or cuda.
+    allow_resized
+        Accept photographs whose size is not their mask's (thumbnails of the official ones).
+    cache
+        Folder for the decoded images, to share between trainings; OUTPUT/cache unless given.
+    """
+    _require_training()
+    from dermseg.training.loop import train
+
+    train(data, output, settings, device=device, allow_resized=allow_resized, cache=cache)
+    return 0
+
+
+@app.command
+def export(
+    run: Path,
+    /,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")],
+    check_on: Annotated[Sequence[Path], Parameter(consume_multiple=True, negative=())] = (),
+) -> int:
+    """Write a finished training as an ONNX model for `dermseg segment --model`.
+
+    Example: dermseg export run/ -o model.onnx --check-on photographs/*.jpg
+
+    Parameters
+    ----------
+    run
+        Folder that `dermseg train` filled.
+    output
+        The ONNX file.
+    check_on
+        Photographs on which the file must equal PyTorch before it is kept.
+    """
+    _require_training()
+    from dermseg.training.export import export
+
+    difference = export(run, output, list(check_on))
+    _say(f"{output}: differs from PyTorch by at most {difference:.1e} in probability")
+    return 0
+
+
+def _require_training() -> None:
+    try:
+        import onnx  # noqa: F401
+        import safetensors  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            f"this command needs {error.name}; install it with: pip install 'dermseg[train]'"
+        ) from error
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    try:
+        status = app(arguments, exit_on_error=False, result_action="return_value")
+    except (CycloptsError, UsageError) as error:
+        if isinstance(error, UsageError):
+            _say(f"dermseg: {error}")
+        return 2
+    except DermsegError as error:
+        _say(f"dermseg: {error}")
+        return 1
+    except KeyboardInterrupt:
+        _say("dermseg: interrupted")
+        return 130
+    return status if isinstance(status, int) else 0
+
+
+def run() -> None:
+    """Run the command line as a program."""
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Photographs and masks in and out of files.
+
+One frame of reference holds everywhere: the pixels as the file stores them. EXIF orientation is
+reported, never applied, so that masks, boxes and outlines line up with the stored pixels.
+"""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from dermseg.errors import ImageError
+
+Pixels: TypeAlias = NDArray[np.uint8]
+Mask: TypeAlias = NDArray[np.bool_]
+
+PHOTOGRAPH_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+MASK_SUFFIX = "_segmentation.png"
+MASK_FOREGROUND = 128
+"""A mask's pixel is lesion above this value, as in the official scorer."""
+
+
+def mask_stem(path: Path) -> str:
+    """Return the name of the photograph that a mask file belongs to, without a suffix."""
+    stem = path.stem
+    return stem[: -len("_segmentation")] if stem.lower().endswith("_segmentation") else stem
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A decoded photograph.
+
+    `pixels` is RGB (h, w, 3), perhaps at a reduced scale; `height` and `width` are those of the
+    file. `orientation` is the EXIF orientation, 1 to 8, for those who show the picture upright.
+    """
+
+    pixels: Pixels
+    height: int
+    width: int
+    orientation: int = 1
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image file; anything that is wrong with the file is an ImageError naming it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # oddities in metadata; pixels that fail raise
+            with Image.open(path) as image:
+                yield image
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{path}: not an image that can be read") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path}: too many pixels to decode safely") from error
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ImageError(f"{path}: cannot be read ({error})") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Return the image as 8-bit RGB; 16-bit greys are scaled, transparency is dropped."""
+    if image.mode.startswith("I"):
+        grey = np.asarray(image).astype(np.float32) / 257
+        image = Image.fromarray(grey.clip(0, 255).round().astype(np.uint8))
+    return image.convert("RGB")
+
+
+def read_photograph(path: Path, at_least: tuple[int, int] | None = None) -> Photograph:
+    """Read a photograph.
+
+    With `at_least`, (height, width), a JPEG is decoded at the smallest of its scales 1/8, 1/4,
+    1/2 and 1 that is no smaller, which is several times faster for large ones.
+
+    Raises ImageError, naming the file, if it cannot be read.
+    """
+    with _opened(path) as image:
+        width, height = image.size
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        if at_least is not None:
+            image.draft("RGB", (at_least[1], at_least[0]))
+        pixels = np.asarray(_to_rgb(image))
+    valid = isinstance(orientation, int) and 1 <= orientation <= 8
+    return Photograph(pixels, height, width, orientation if valid else 1)
+
+
+def read_mask(path: Path) -> Pixels:
+    """Read a mask file as stored: one channel of 8 bits, (H, W), lesion above MASK_FOREGROUND.
+
+    Raises ImageError, naming the file, if it cannot be read or has several channels.
+    """
+    with _opened(path) as image:
+        if image.mode not in ("L", "1"):
+            raise ImageError(f"{path}: a mask has one 8-bit channel, this image is {image.mode}")
+        return np.asarray(image.convert("L"))
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return (height, width) of an image file without decoding it."""
+    with _opened(path) as image:
+        return image.height, image.width
+
+
+def resize(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Resize (h, w, 3) or (h, w) to `height` x `width`.
+
+    Bilinear (paper, section II), with the filter widened when shrinking, so that hairs and
+    sensor noise do not alias.
+    """
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, renamed to `path` at the end: whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(
+        dir=path.parent, prefix=".", suffix=path.suffix, delete=False
+    ) as handle:
+        temporary = Path(handle.name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_mask(path: Path, mask: Mask) -> None:
+    """Write a mask as the challenge wants it: an 8-bit PNG of one channel, 0 or 255."""
+    write_image(path, mask.view(np.uint8) * np.uint8(255))
+
+
+def write_image(path: Path, pixels: Pixels) -> None:
+    """Write grey (H, W) or RGB (H, W, 3) pixels, in the format of the path's suffix."""
+    with written_whole(path) as temporary:
+        Image.fromarray(pixels).save(temporary)

@@ -1,0 +1,45 @@
+"""Pictures for people: the photograph with the lesion's outline."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dermseg.images import Photograph, Pixels, resize
+from dermseg.settings import OVERLAY_SIDE
+
+RESULT_COLOR = (255, 230, 0)
+"""Yellow, as the paper draws its results (Figure 3)."""
+
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation to the turn that shows a picture upright, as in Pillow's exif_transpose."""
+
+
+def draw_overlay(photograph: Photograph, outline: NDArray[np.int32]) -> Pixels:
+    """Return an upright RGB picture, its longest side at most OVERLAY_SIDE, with the outline.
+
+    `outline` is (n, 2), x and y in the photograph's stored pixels, or in those of a frame that
+    covers the same view as `photograph.height` x `photograph.width` says.
+    """
+    scale = min(1.0, OVERLAY_SIDE / max(photograph.height, photograph.width))
+    height, width = (max(1, round(s * scale)) for s in (photograph.height, photograph.width))
+    picture = resize(photograph.pixels, height, width).copy()
+    if len(outline):
+        # Pixel centres lie at half-integers, in the photograph as in the picture.
+        factor = np.array([width / photograph.width, height / photograph.height])
+        fine = ((outline + 0.5) * factor - 0.5) * 16
+        points = fine.round().astype(np.int32)[:, np.newaxis]
+        thickness = max(1, round(max(height, width) / 400))
+        cv2.polylines(picture, [points], True, (0, 0, 0), thickness + 2, cv2.LINE_AA, shift=4)
+        cv2.polylines(picture, [points], True, RESULT_COLOR, thickness, cv2.LINE_AA, shift=4)
+    if photograph.orientation in UPRIGHT:
+        picture = np.asarray(Image.fromarray(picture).transpose(UPRIGHT[photograph.orientation]))
+    return picture

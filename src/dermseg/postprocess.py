@@ -1,0 +1,127 @@
+"""From probability to mask: the paper's dual thresholds (section III-A).
+
+A high threshold finds the lesion's core and so decides which region is the lesion; a low one says
+how far it reaches. Two rules:
+
+"paper" does what the text says and no more. The candidates are the regions at or above the high
+threshold; the centre is the centroid of the one with the largest mass (the sum of its
+probability). The map is dilated by one pixel, which closes small holes, and cut at the low
+threshold; the region that embraces the centre is the mask. Where nothing reaches the high
+threshold, or the centroid lies outside every region, there is no mask.
+
+"complete" says what happens there too. The lesion is the region at the low threshold that holds
+the core of the largest mass, wherever that core's centroid lies (it is outside a crescent); where
+nothing reaches the high threshold, the region of the largest mass; and holes of any size are
+filled, since the challenge's masks are contiguous and without holes.
+
+Regions are chosen at the network's size. The border is then the low threshold of the bilinearly
+scaled probability, so that masks are smooth at the photograph's size.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dermseg.images import Mask
+from dermseg.settings import ThresholdSettings
+
+Probability = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """The region that was chosen, at the network's size.
+
+    `probability` (h, w) is the map with all other regions removed and, as the rule says, holes
+    filled: its cut at the low threshold, at any scale, is the mask. `candidates` counts the
+    regions that there were to choose from.
+    """
+
+    probability: Probability
+    candidates: int
+
+
+def choose_lesion(probability: Probability, settings: ThresholdSettings) -> Lesion:
+    """Choose the lesion in `probability`, float32 (h, w) in 0..1."""
+    if settings.rule == "paper":
+        return _choose_by_paper(probability, settings)
+    return _choose_completely(probability, settings)
+
+
+def _regions(mask: Mask) -> tuple[int, NDArray[np.int32]]:
+    """Return the number of 4-connected regions and their labels, 1 upwards; 0 is background."""
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
+    return count - 1, labels.astype(np.int32, copy=False)
+
+
+def _masses(probability: Probability, labels: NDArray[np.int32], count: int) -> NDArray[np.float64]:
+    """Return the sum of probability in each region, index 0 being region 1."""
+    sums = np.bincount(labels.ravel(), probability.ravel().astype(np.float64), count + 1)
+    return sums[1:].astype(np.float64, copy=False)
+
+
+def _choose_by_paper(probability: Probability, settings: ThresholdSettings) -> Lesion:
+    candidates, cores = _regions(probability >= settings.high)
+    if candidates == 0:
+        return Lesion(np.zeros_like(probability), 0)
+    core = 1 + int(_masses(probability, cores, candidates).argmax())
+    row, column = (int(axis.mean().round()) for axis in np.nonzero(cores == core))
+    dilated = cv2.dilate(probability, np.ones((3, 3), np.uint8)).astype(np.float32, copy=False)
+    _, regions = _regions(dilated >= settings.low)
+    chosen = regions[row, column]
+    if chosen == 0:
+        return Lesion(np.zeros_like(probability), candidates)
+    return Lesion(_without_others(dilated, regions, chosen), candidates)
+
+
+def _choose_completely(probability: Probability, settings: ThresholdSettings) -> Lesion:
+    candidates, regions = _regions(probability >= settings.low)
+    if candidates == 0:
+        return Lesion(np.zeros_like(probability), 0)
+    count, cores = _regions((probability >= settings.high) & (regions > 0))
+    if count:
+        core = 1 + int(_masses(probability, cores, count).argmax())
+        chosen = int(regions[cores == core][0])
+    else:
+        chosen = 1 + int(_masses(probability, regions, candidates).argmax())
+    alone = _without_others(probability, regions, chosen)
+    return Lesion(np.where(_holes(regions == chosen), np.float32(1), alone), candidates)
+
+
+def _without_others(
+    probability: Probability, regions: NDArray[np.int32], chosen: int
+) -> Probability:
+    """Return `probability` with zero in all regions but the one that was chosen."""
+    return np.where((regions == 0) | (regions == chosen), probability, np.float32(0))
+
+
+def _holes(mask: Mask) -> Mask:
+    """Return what the region encloses: background that is not 8-connected to the frame."""
+    outside = cv2.copyMakeBorder((~mask).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
+    _, labels = cv2.connectedComponents(outside, connectivity=8)
+    enclosed: Mask = ~mask & (labels[1:-1, 1:-1] != labels[0, 0])
+    return enclosed
+
+
+def cut(
+    lesion: Lesion, height: int, width: int, settings: ThresholdSettings
+) -> tuple[Mask, NDArray[np.int32]]:
+    """Return the mask, boolean (`height`, `width`), and its outline.
+
+    The outline is (n, 2): x and y of the border's pixels in order, or of their corners where they
+    run straight; (0, 2) for an empty mask. The mask is what the outline encloses: one region
+    and, by the rule "complete", without holes.
+    """
+    scaled = cv2.resize(lesion.probability, (width, height), interpolation=cv2.INTER_LINEAR)
+    found = (scaled >= settings.low).view(np.uint8)
+    contours, _ = cv2.findContours(found, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    if not contours:
+        return np.zeros((height, width), np.bool_), np.zeros((0, 2), np.int32)
+    outline = max(contours, key=lambda contour: (cv2.contourArea(contour), len(contour)))
+    mask = np.zeros((height, width), np.uint8)
+    cv2.drawContours(mask, [outline], -1, 1, cv2.FILLED)
+    if settings.rule == "paper":
+        mask &= found
+    return mask.view(np.bool_), outline[:, 0].astype(np.int32, copy=False)

@@ -1,0 +1,175 @@
+"""From a photograph to its segmentation."""
+
+import json
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import cv2
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from dermseg.errors import ImageError, ModelError, UsageError
+from dermseg.images import Mask, Photograph, Pixels, read_photograph, resize
+from dermseg.postprocess import Probability, choose_lesion, cut
+from dermseg.settings import DEFAULT_MODEL, ThresholdSettings
+from dermseg.weights import find_model
+
+PhotographLike: TypeAlias = str | Path | Photograph | Pixels
+Flag = Literal["empty", "touches-border", "several-candidates"]
+CARD = "dermseg"
+"""The key of a model file's metadata under which its card lies, as JSON."""
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Where the lesion is, in the photograph's stored pixels: x to the right, y down, from 0.
+
+    `mask` is boolean (H, W), `outline` int32 (n, 2) with x and y of its border, and `probability`
+    float32 (h, w) in 0..1 at the network's own size. `flags` say what deserves a look.
+    """
+
+    mask: Mask
+    outline: NDArray[np.int32]
+    probability: Probability
+    flags: tuple[Flag, ...]
+
+    @property
+    def area(self) -> int:
+        """The lesion's area in pixels."""
+        return int(np.count_nonzero(self.mask))
+
+    @property
+    def bounding_box(self) -> tuple[int, int, int, int] | None:
+        """(x, y, width, height) of the smallest upright box around the lesion."""
+        if not len(self.outline):
+            return None
+        x, y, width, height = cv2.boundingRect(self.outline)
+        return int(x), int(y), int(width), int(height)
+
+    @property
+    def centroid(self) -> tuple[float, float] | None:
+        """(x, y) of the lesion's centre of mass."""
+        if not len(self.outline):
+            return None
+        moments = cv2.moments(self.mask.view(np.uint8), binaryImage=True)
+        return moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
+
+
+class Segmenter:
+    """A model, loaded once and used for many photographs; safe to share between threads.
+
+    `model` is a shipped model's name or the path of an ONNX file that `dermseg export` wrote.
+    `device` is "cpu", or "cuda" with onnxruntime-gpu installed in place of onnxruntime.
+
+    Raises ModelError if the model is unknown or its file is not dermseg's, UsageError if the
+    device is not there.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = DEFAULT_MODEL,
+        *,
+        thresholds: ThresholdSettings | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.path = find_model(model)
+        self.thresholds = thresholds or ThresholdSettings()
+        self.device = device
+        self.name = str(model)
+        self._session = _open_session(self.path, device)
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        if CARD not in metadata:
+            raise ModelError(f"{self.path}: an ONNX file, but not one that `dermseg export` wrote")
+        self.card: dict[str, Any] = json.loads(metadata[CARD])
+        self._input = self._session.get_inputs()[0].name
+        _, self.height, self.width, _ = self._session.get_inputs()[0].shape
+
+    def probability(self, pixels: Pixels) -> Probability:
+        """Return the probability of lesion, float32 (h, w) in 0..1, at the network's size.
+
+        `pixels` is uint8 RGB (H, W, 3) of any size.
+        """
+        small = resize(pixels, self.height, self.width)
+        (maps,) = self._session.run(None, {self._input: small[np.newaxis]})
+        probability: Probability = maps[0]
+        return probability
+
+    def segment(
+        self, photograph: PhotographLike, *, size: tuple[int, int] | None = None
+    ) -> Segmentation:
+        """Segment a photograph: a path, a `Photograph`, or uint8 RGB pixels (H, W, 3).
+
+        `size`, (height, width), gives the mask another size than the photograph's, for thumbnails
+        of photographs. Raises ImageError if the photograph cannot be read.
+        """
+        photograph = self._read(photograph)
+        height, width = size or (photograph.height, photograph.width)
+        probability = self.probability(photograph.pixels)
+        lesion = choose_lesion(probability, self.thresholds)
+        mask, outline = cut(lesion, height, width, self.thresholds)
+        flags: list[Flag] = []
+        if not len(outline):
+            flags.append("empty")
+        elif _touches_border(mask):
+            flags.append("touches-border")
+        if lesion.candidates > 1:
+            flags.append("several-candidates")
+        return Segmentation(mask, outline, probability, tuple(flags))
+
+    def _read(self, photograph: PhotographLike) -> Photograph:
+        if isinstance(photograph, Photograph):
+            return photograph
+        if isinstance(photograph, str | Path):
+            return read_photograph(Path(photograph), at_least=(self.height, self.width))
+        if photograph.dtype != np.uint8 or photograph.ndim != 3 or photograph.shape[2] != 3:
+            raise ImageError(
+                "pixels must be a uint8 array of shape (height, width, 3), RGB; "
+                f"this one is {photograph.dtype} {photograph.shape}"
+            )
+        return Photograph(photograph, photograph.shape[0], photograph.shape[1])
+
+
+def _open_session(path: Path, device: str) -> onnxruntime.InferenceSession:
+    providers = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+    if device not in providers:
+        raise UsageError(f"unknown device {device!r}; choose cpu or cuda")
+    if providers[device] not in onnxruntime.get_available_providers():
+        raise UsageError(
+            f"--device {device}: the installed onnxruntime cannot use it "
+            "(for an NVIDIA GPU, install onnxruntime-gpu in place of onnxruntime)"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = _cores()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=[providers[device]])
+    except Exception as error:  # onnxruntime's errors have no common base but this
+        if type(error).__module__.startswith("onnxruntime"):
+            raise ModelError(f"{path}: not a model that onnxruntime can load ({error})") from error
+        raise
+
+
+def _cores() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _touches_border(mask: Mask) -> bool:
+    return bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
+
+
+@lru_cache(maxsize=1)
+def _default_segmenter() -> Segmenter:
+    return Segmenter()
+
+
+def segment(photograph: PhotographLike) -> Segmentation:
+    """Segment a photograph with the default model, loaded at the first call.
+
+    See `Segmenter.segment`; use a `Segmenter` to choose the model or the thresholds.
+    """
+    return _default_segmenter().segment(photograph)

@@ -1,0 +1,26 @@
+"""The models that come with dermseg: ONNX files that carry their own card."""
+
+from pathlib import Path
+
+from dermseg.errors import ModelError
+
+MODELS = {"cdnn29": "cdnn29.onnx"}
+"""Name to file, in this folder."""
+
+
+def find_model(model: str | Path) -> Path:
+    """Return the file of a shipped model's name, or of a path to an ONNX file.
+
+    Raises ModelError for an unknown name and for a path that does not exist.
+    """
+    if str(model) in MODELS:
+        return Path(__file__).parent / MODELS[str(model)]
+    path = Path(model)
+    if path.suffix == ".onnx":
+        if path.is_file():
+            return path
+        raise ModelError(f"{path}: no such model file")
+    raise ModelError(
+        f"unknown model {str(model)!r}; choose from {', '.join(sorted(MODELS))}, "
+        "or give the path of an .onnx file that `dermseg export` wrote"
+    )
