@@ -1,0 +1,1 @@
+"""Making models: data, colour, augmentation, networks, loss, loop and export. Needs PyTorch."""

@@ -1,0 +1,207 @@
+"""Folders of photographs and masks, and the cache that training reads.
+
+The cache holds the whole set at the network's size as two memory-mapped uint8 arrays, so that a
+pass over it neither decodes nor resizes anything.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermseg.errors import DataError, ImageError
+from dermseg.images import (
+    PHOTOGRAPH_SUFFIXES,
+    image_size,
+    mask_stem,
+    read_mask,
+    read_photograph,
+    resize,
+    written_whole,
+)
+from dermseg.progress import track
+
+CACHE_FORMAT = 1
+"""Raised when what a cache holds changes, so that old ones are rebuilt."""
+SIGNATURE_SIDE = 8
+SIGNATURE_READ = 64
+"""Height and width to which a photograph may be reduced before it is shrunk to its signature."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A photograph and its mask."""
+
+    image_id: str
+    photograph: Path
+    mask: Path
+
+
+def find_pairs(data: Path) -> list[Pair]:
+    """Return the training pairs of a data set, sorted by name.
+
+    `data` is laid out like the official archives (`*Training*Data` or `*Training*Input` beside
+    `*Training*GroundTruth`) or holds the folders `images` and `masks`. A mask is named after its
+    photograph, with or without `_segmentation`.
+
+    Raises DataError, which lists every photograph without a mask and every mask without one.
+    """
+    images, masks = _folders(data)
+    photographs = {
+        p.stem: p
+        for p in sorted(images.iterdir())
+        if p.suffix.lower() in PHOTOGRAPH_SUFFIXES and not p.stem.endswith("_superpixels")
+    }
+    truths = {mask_stem(p): p for p in sorted(masks.iterdir()) if p.suffix.lower() == ".png"}
+    problems = [f"{photographs[k]}: no mask" for k in photographs.keys() - truths.keys()]
+    problems += [f"{truths[k]}: no photograph" for k in truths.keys() - photographs.keys()]
+    if problems:
+        raise DataError.listing(f"{data}: photographs and masks do not pair up", sorted(problems))
+    if not photographs:
+        raise DataError(f"{images}: holds no photographs")
+    return [Pair(stem, photographs[stem], truths[stem]) for stem in sorted(photographs)]
+
+
+def _folders(data: Path) -> tuple[Path, Path]:
+    if (data / "images").is_dir() and (data / "masks").is_dir():
+        return data / "images", data / "masks"
+    folders = [p for p in sorted(data.glob("*Training*")) if p.is_dir()]
+    images = [p for p in folders if p.name.endswith(("Data", "Input"))]
+    masks = [p for p in folders if p.name.endswith("GroundTruth")]
+    if len(images) != 1 or len(masks) != 1:
+        raise DataError(
+            f"{data}: expected one *Training*Data (or *Training*Input) and one "
+            "*Training*GroundTruth folder, or the folders images and masks"
+        )
+    return images[0], masks[0]
+
+
+def read_diagnoses(data: Path) -> dict[str, str]:
+    """Return image id to diagnosis from the set's Part 3 table; empty where there is none."""
+    tables = sorted(data.glob("*Training_Part3_GroundTruth.csv"))
+    if not tables:
+        return {}
+    with tables[0].open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    return {
+        row["image_id"]: next(
+            (name for name, value in row.items() if name != "image_id" and float(value) > 0),
+            "nevus",
+        )
+        for row in rows
+    }
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A data set at one size.
+
+    `images` is uint8 (N, 3, H, W); `masks` is uint8 (N, H, W), 0 to 255, between the two where a
+    border crosses the pixel. `digest` changes when a file, a name or the size does.
+    """
+
+    image_ids: list[str]
+    images: NDArray[np.uint8]
+    masks: NDArray[np.uint8]
+    digest: str
+
+
+def open_cache(
+    pairs: Sequence[Pair], height: int, width: int, folder: Path, *, allow_resized: bool
+) -> Cache:
+    """Return the cache of `pairs` at `height` x `width`, building it in `folder` if it must.
+
+    Raises DataError, naming the files, for photographs and masks that cannot be read, and for
+    pairs whose sizes differ unless `allow_resized` (sets of thumbnails with full-size masks).
+    """
+    files = [file for pair in pairs for file in (pair.photograph, pair.mask)]
+    digest = _digest(files, height, width, allow_resized)
+    place = folder / f"{height}x{width}-{digest[:16]}"
+    if not place.is_dir():
+        _build(pairs, height, width, place, allow_resized)
+    images = np.load(place / "images.npy", mmap_mode="r")
+    masks = np.load(place / "masks.npy", mmap_mode="r")
+    return Cache([pair.image_id for pair in pairs], images, masks, digest)
+
+
+def read_signatures(pairs: Sequence[Pair], folder: Path) -> NDArray[np.uint8]:
+    """Return every photograph shrunk to 8 x 8, uint8 (N, 8, 8, 3), kept in `folder`.
+
+    They depend on the photographs alone, not on the size that a network wants, and so do the
+    groups of near-duplicates that are made from them.
+    """
+    photographs = [pair.photograph for pair in pairs]
+    place = folder / f"signatures-{_digest(photographs)[:16]}.npy"
+    if not place.is_file():
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            results = pool.map(_signature, photographs)
+            signatures = list(track(results, "Comparing the data", len(pairs)))
+        with written_whole(place) as temporary:
+            np.save(temporary, np.stack(signatures))
+    found: NDArray[np.uint8] = np.load(place)
+    return found
+
+
+def _signature(photograph: Path) -> NDArray[np.uint8]:
+    pixels = read_photograph(photograph, at_least=(SIGNATURE_READ, SIGNATURE_READ)).pixels
+    return resize(pixels, SIGNATURE_SIDE, SIGNATURE_SIDE)
+
+
+def _digest(files: Sequence[Path], *settings: object) -> str:
+    """Return a digest that changes when a file's name, size or time does, or a setting."""
+    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    text = json.dumps([CACHE_FORMAT, settings, stats])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _build(
+    pairs: Sequence[Pair], height: int, width: int, place: Path, allow_resized: bool
+) -> None:
+    """Write a cache aside and rename it, so that a build cut short leaves nothing behind."""
+    aside = place.with_name(f"{place.name}.{os.getpid()}.tmp")
+    aside.mkdir(parents=True)
+    count = len(pairs)
+    images = np.lib.format.open_memmap(
+        aside / "images.npy", "w+", np.uint8, (count, 3, height, width)
+    )
+    masks = np.lib.format.open_memmap(aside / "masks.npy", "w+", np.uint8, (count, height, width))
+
+    def load(row: int) -> str | None:
+        pair = pairs[row]
+        try:
+            if not allow_resized and image_size(pair.photograph) != image_size(pair.mask):
+                return (
+                    f"{pair.photograph}: its size {_size(pair.photograph)} is not its mask's, "
+                    f"{_size(pair.mask)} (--allow-resized accepts thumbnails)"
+                )
+            photograph = read_photograph(pair.photograph, at_least=(height, width))
+            images[row] = resize(photograph.pixels, height, width).transpose(2, 0, 1)
+            masks[row] = resize(read_mask(pair.mask), height, width)
+        except ImageError as error:
+            return str(error)
+        return None
+
+    try:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            results = pool.map(load, range(count))
+            problems = [p for p in track(results, "Reading the data", count) if p is not None]
+        if problems:
+            raise DataError.listing(f"{len(problems)} of {count} pairs are unusable", problems)
+        images.flush()
+        masks.flush()
+        aside.rename(place)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _size(path: Path) -> str:
+    height, width = image_size(path)
+    return f"{height} x {width}"

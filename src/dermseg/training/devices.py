@@ -1,0 +1,56 @@
+"""Where and in which arithmetic a network trains."""
+
+import os
+import platform
+from dataclasses import dataclass
+
+import torch
+
+from dermseg.errors import UsageError
+from dermseg.settings import Precision
+
+
+@dataclass(frozen=True)
+class Device:
+    """A processor or card, and the arithmetic of the network on it."""
+
+    place: torch.device
+    precision: Precision
+
+    @property
+    def name(self) -> str:
+        """What the device is, for people and model cards."""
+        if self.place.type == "cuda":
+            return torch.cuda.get_device_name(self.place)
+        name = torch.cpu.get_capabilities().get("cpu_name") or platform.processor()
+        return f"{name}, {os.cpu_count()} cores"
+
+    def autocast(self) -> torch.amp.autocast_mode.autocast:
+        """Return the context in which the network runs."""
+        reduced = self.precision == "bfloat16"
+        return torch.amp.autocast_mode.autocast(self.place.type, torch.bfloat16, enabled=reduced)
+
+
+def find_device(name: str, precision: Precision) -> Device:
+    """Return the device called `name` ("auto" takes a GPU if there is one).
+
+    Raises UsageError for a device that is not there: nothing falls back silently.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"unknown device {name!r}; choose auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: this machine has no usable NVIDIA GPU")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    place = torch.device(name)
+    if precision == "auto":
+        precision = "bfloat16" if _has_bfloat16(place) else "float32"
+    return Device(place, precision)
+
+
+def _has_bfloat16(place: torch.device) -> bool:
+    """Say whether bfloat16 is computed by the hardware: emulated, it is slower than float32."""
+    if place.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    features = torch.cpu.get_capabilities()
+    return bool(features.get("avx512_bf16") or features.get("amx_bf16"))

@@ -1,0 +1,58 @@
+"""Which image is held out when: five-fold cross-validation (paper, section III-B)."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+
+DUPLICATE_CORRELATION = 0.98
+
+
+def near_duplicates(signatures: NDArray[np.uint8]) -> list[int]:
+    """Return a group number for each image, the same for images that nearly repeat each other.
+
+    `signatures` is (N, ...): each image shrunk to a few pixels, always in the same way. Two images
+    belong together when their signatures correlate at 0.98 or more; groups join transitively.
+    """
+    flat = signatures.reshape(len(signatures), -1).astype(np.float64)
+    flat -= flat.mean(1, keepdims=True)
+    flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    group = list(range(len(flat)))
+
+    def root(i: int) -> int:
+        while group[i] != i:
+            group[i] = group[group[i]]
+            i = group[i]
+        return i
+
+    for i, j in np.argwhere(np.triu(flat @ flat.T >= DUPLICATE_CORRELATION, 1)):
+        group[root(int(j))] = root(int(i))
+    return [root(i) for i in range(len(group))]
+
+
+def assign(groups: Sequence[int], strata: Sequence[str], folds: int, seed: int) -> list[int]:
+    """Return the fold of each image, 0 to `folds` - 1.
+
+    Images of one group (near-duplicates) share a fold; each stratum (diagnosis) is spread evenly.
+    Groups are dealt in random order, largest first, each to the fold that has fewest images of
+    the group's commonest stratum, then fewest images.
+    """
+    members: defaultdict[int, list[int]] = defaultdict(list)
+    for image, group in enumerate(groups):
+        members[group].append(image)
+    order = list(members.values())
+    Random(seed).shuffle(order)
+    order.sort(key=len, reverse=True)
+    in_stratum: Counter[tuple[int, str]] = Counter()
+    in_fold: Counter[int] = Counter()
+    fold_of = [0] * len(groups)
+    for images in order:
+        stratum = Counter(strata[i] for i in images).most_common(1)[0][0]
+        fold = min(range(folds), key=lambda f: (in_stratum[f, stratum], in_fold[f]))
+        for image in images:
+            fold_of[image] = fold
+            in_stratum[fold, strata[image]] += 1
+            in_fold[fold] += 1
+    return fold_of

@@ -1,0 +1,202 @@
+"""Training as a run: a folder that fills up pass by pass and can be gone on with at any time."""
+
+import csv
+import json
+import sys
+import time
+from dataclasses import asdict
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dermseg import __version__
+from dermseg.errors import DataError, UsageError
+from dermseg.images import written_whole
+from dermseg.settings import TrainingSettings
+from dermseg.training import checkpoints, datasets, folds
+from dermseg.training.devices import find_device
+from dermseg.training.provenance import commit
+from dermseg.training.trainer import Rows, Trainer
+
+SETTINGS = "settings.json"
+FOLDS = "folds.json"
+LOG = "log.csv"
+CHECKPOINT = "checkpoint.safetensors"
+WEIGHTS = "weights.safetensors"
+HELD_OUT = "held-out.npz"
+STRIDE = 16
+"""Every network halves its input four times."""
+Log = list[dict[str, Any]]
+
+
+def train(
+    data: Path,
+    run: Path,
+    settings: TrainingSettings,
+    *,
+    device: str = "auto",
+    allow_resized: bool = False,
+    cache: Path | None = None,
+) -> None:
+    """Train a network on `data` and leave it in the folder `run`.
+
+    A second call with the same settings goes on where the first was stopped. `run` receives
+    settings.json, folds.json, log.csv (a row a pass), checkpoint.safetensors, and at the end
+    weights.safetensors and, when a fold is held out, held-out.npz with its probabilities.
+    `cache` is the folder of the decoded images, `run`/cache unless given.
+
+    Raises UsageError if `run` holds a training with other settings or of other data, DataError
+    if the data are unusable.
+    """
+    _check(settings)
+    where = find_device(device, settings.precision)
+    pairs = datasets.find_pairs(data)
+    store = cache or run / "cache"
+    images = datasets.open_cache(
+        pairs, settings.height, settings.width, store, allow_resized=allow_resized
+    )
+    fold_of = _assign_folds(data, pairs, store, settings)
+    inside = np.array([settings.fold is None or fold != settings.fold for fold in fold_of])
+    held_out = np.flatnonzero(~inside)
+    trainer = Trainer(settings, where, images, np.flatnonzero(inside))
+    if trainer.steps_per_pass == 0:
+        raise DataError(
+            f"{len(trainer.chosen)} training images do not fill a batch of {settings.batch_size}"
+        )
+    log = _begin(run, trainer)
+    _write_json(run / FOLDS, dict(zip(images.image_ids, fold_of, strict=True)))
+    _say(
+        f"Training {settings.network} on {len(trainer.chosen)} images, {len(held_out)} held out, "
+        f"{settings.height} x {settings.width}, on {where.name}, in {where.precision}"
+    )
+    while trainer.passes_done < settings.passes:
+        _run_pass(trainer, held_out, log)
+        facts = {"log": log, **_identity(trainer)}
+        checkpoints.save(run / CHECKPOINT, trainer.tensors(), facts)
+        _write_log(run / LOG, log)
+        _say(_progress(log, settings.passes))
+    if len(held_out):
+        _save_predictions(run / HELD_OUT, trainer, held_out)
+    facts = {**_identity(trainer), **_provenance(trainer, log)}
+    checkpoints.save(run / WEIGHTS, dict(trainer.result.state_dict()), facts)
+
+
+def _check(settings: TrainingSettings) -> None:
+    sizes = [(settings.height, settings.width)]
+    if settings.early_passes:
+        sizes.append((settings.early_height, settings.early_width))
+    for height, width in sizes:
+        if height <= 0 or width <= 0 or height % STRIDE or width % STRIDE:
+            raise UsageError(f"size {height} x {width}: both must be multiples of {STRIDE}")
+    for name in ("passes", "batch_size", "folds"):
+        if getattr(settings, name) < 1:
+            raise UsageError(f"--{name.replace('_', '-')} must be at least 1")
+    if settings.fold is not None and not 0 <= settings.fold < settings.folds:
+        raise UsageError(f"--fold {settings.fold}: choose from 0 to {settings.folds - 1}")
+
+
+def _assign_folds(
+    data: Path, pairs: list[datasets.Pair], store: Path, settings: TrainingSettings
+) -> list[int]:
+    groups = folds.near_duplicates(datasets.read_signatures(pairs, store))
+    diagnoses = datasets.read_diagnoses(data)
+    strata = [diagnoses.get(pair.image_id, "unknown") for pair in pairs]
+    return folds.assign(groups, strata, settings.folds, settings.seed)
+
+
+def _identity(trainer: Trainer) -> dict[str, Any]:
+    """Return what must agree for a run to be gone on with, as JSON would give it back."""
+    identity: dict[str, Any] = json.loads(
+        json.dumps({"settings": asdict(trainer.settings), "data": trainer.cache.digest})
+    )
+    return identity
+
+
+def _provenance(trainer: Trainer, log: Log) -> dict[str, Any]:
+    """Return what a model card says of how the weights came about."""
+    return {
+        "images": len(trainer.chosen),
+        "passes": len(log),
+        "hours": round(sum(row["seconds"] for row in log) / 3600, 3),
+        "final_loss": log[-1]["loss"],
+        "held_out_jaccard": log[-1].get("held_out_jaccard"),
+        "precision": trainer.device.precision,
+        "device": trainer.device.name,
+        "dermseg": __version__,
+        "commit": commit(),
+        "torch": torch.__version__,
+    }
+
+
+def _begin(run: Path, trainer: Trainer) -> Log:
+    """Start `run`, or put `trainer` where it was stopped; return the log so far."""
+    identity = _identity(trainer)
+    if not (run / CHECKPOINT).exists():
+        _write_json(run / SETTINGS, identity)
+        return []
+    tensors, facts = checkpoints.load(run / CHECKPOINT)
+    log: Log = facts.pop("log")
+    if facts != identity:
+        raise UsageError(
+            f"{run} holds a training with other settings or data (see its {SETTINGS}); "
+            "give them again to go on with it, or choose another folder"
+        )
+    trainer.restore(tensors, len(log))
+    return log
+
+
+def _run_pass(trainer: Trainer, held_out: Rows, log: Log) -> None:
+    """Train for one pass, score it on the held-out images, and add its row to `log`."""
+    began = time.perf_counter()
+    row: dict[str, Any] = {"pass": trainer.passes_done + 1, "loss": round(trainer.train_pass(), 5)}
+    if len(held_out):
+        row["held_out_jaccard"] = round(_jaccard(trainer, held_out), 5)
+    row["seconds"] = round(time.perf_counter() - began, 2)
+    log.append(row)
+
+
+def _jaccard(trainer: Trainer, rows: Rows) -> float:
+    """Return the mean Jaccard index over `rows`, cut at one half, at the network's size."""
+    found, truth = trainer.predict(rows) >= 0.5, trainer.cache.masks[rows] >= 128
+    union = (found | truth).sum((1, 2))
+    common = (found & truth).sum((1, 2))
+    return float(np.where(union == 0, 1.0, common / np.maximum(union, 1)).mean())
+
+
+def _save_predictions(path: Path, trainer: Trainer, rows: Rows) -> None:
+    with written_whole(path) as temporary:
+        np.savez_compressed(
+            temporary,
+            image_ids=np.array([trainer.cache.image_ids[row] for row in rows]),
+            probability=trainer.predict(rows).astype(np.float16),
+        )
+
+
+def _progress(log: Log, passes: int) -> str:
+    row, recent = log[-1], [entry["seconds"] for entry in log[-5:]]
+    parts = [f"pass {row['pass']}/{passes}", f"loss {row['loss']:.4f}"]
+    if "held_out_jaccard" in row:
+        parts.append(f"held-out Jaccard {row['held_out_jaccard']:.4f}")
+    left = sum(recent) / len(recent) * (passes - row["pass"])
+    return "  ".join([*parts, f"{row['seconds']:.0f} s", f"{left / 60:.0f} min left"])
+
+
+def _write_json(path: Path, value: Any) -> None:
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1) + "\n")
+
+
+def _write_log(path: Path, log: Log) -> None:
+    text = StringIO(newline="")
+    writer = csv.DictWriter(text, list(log[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(log)
+    with written_whole(path) as temporary:
+        temporary.write_text(text.getvalue())
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
