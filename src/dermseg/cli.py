@@ -155,12 +155,13 @@ def export(
     output
         The ONNX file.
     check_on
-        Photographs on which the file must equal PyTorch before it is kept.
+        More photographs on which the file must equal PyTorch before it is kept; a few training
+        images are always among them.
     """
     _require_training()
     from dermseg.training.export import export
 
-    difference = export(run, output, list(check_on))
+    difference = export(run, output, check_on)
     _say(f"{output}: differs from PyTorch by at most {difference:.1e} in probability")
     return 0
 

@@ -7,6 +7,7 @@ in half precision, which halves the file; the arithmetic stays float32.
 
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from dermseg.segmenter import CARD
 from dermseg.settings import CHANNEL_COUNT, TrainingSettings
 from dermseg.training import checkpoints, networks
 from dermseg.training.color import ColorChannels
-from dermseg.training.loop import WEIGHTS
+from dermseg.training.loop import SAMPLES, WEIGHTS
 
 TOLERANCE = 1e-4
 """Largest difference in probability between the written file and PyTorch."""
@@ -65,15 +66,16 @@ def load_run(run: Path) -> tuple[EndToEnd, TrainingSettings, dict[str, Any]]:
     return EndToEnd(ColorChannels(settings.channels), network).eval(), settings, facts
 
 
-def export(run: Path, file: Path, photographs: list[Path] | None = None) -> float:
+def export(run: Path, file: Path, photographs: Sequence[Path] = ()) -> float:
     """Write the model of the folder `run` to the ONNX `file`.
 
-    The file is checked against PyTorch on `photographs`, or on random pixels without them, before
-    it takes its name. Returns the largest difference in probability that was seen; raises
-    ModelError if it exceeds TOLERANCE.
+    The file is checked against PyTorch on training images that the run kept, on random pixels and
+    on `photographs` before it takes its name. Returns the largest difference in probability that
+    was seen; raises ModelError if it exceeds TOLERANCE.
     """
     model, settings, facts = load_run(run)
-    samples = _samples(photographs or [], settings.height, settings.width)
+    kept: Pixels = np.load(run / SAMPLES)
+    samples = np.concatenate([kept, _samples(photographs, settings.height, settings.width)])
     proto = _to_onnx(model, samples[:2])
     with written_whole(file) as temporary:
         entry = proto.metadata_props.add()
@@ -99,6 +101,7 @@ def _to_onnx(model: nn.Module, example: Pixels) -> onnx.ModelProto:
             output_names=["probability"],
             dynamic_shapes={"photographs": {0: torch.export.Dim("N")}},
             dynamo=True,
+            optimize=False,  # it would fold batch norms into weights that are already rounded
             verbose=False,
         )
     assert program is not None  # it is None only when a file is given
@@ -107,8 +110,8 @@ def _to_onnx(model: nn.Module, example: Pixels) -> onnx.ModelProto:
     return proto
 
 
-def _samples(photographs: list[Path], height: int, width: int) -> Pixels:
-    """Return uint8 (n, height, width, 3): the photographs, and two pictures of random pixels."""
+def _samples(photographs: Sequence[Path], height: int, width: int) -> Pixels:
+    """Return uint8 (n, height, width, 3): two pictures of random pixels, and the photographs."""
     random = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
     real = [
         resize(read_photograph(p, at_least=(height, width)).pixels, height, width)

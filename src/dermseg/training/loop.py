@@ -15,6 +15,7 @@ import torch
 from dermseg import __version__
 from dermseg.errors import DataError, UsageError
 from dermseg.images import written_whole
+from dermseg.progress import Advance, bar
 from dermseg.settings import TrainingSettings
 from dermseg.training import checkpoints, datasets, folds
 from dermseg.training.devices import find_device
@@ -27,6 +28,8 @@ LOG = "log.csv"
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "weights.safetensors"
 HELD_OUT = "held-out.npz"
+SAMPLES = "samples.npy"
+SAMPLE_COUNT = 8
 STRIDE = 16
 """Every network halves its input four times."""
 Log = list[dict[str, Any]]
@@ -45,7 +48,8 @@ def train(
 
     A second call with the same settings goes on where the first was stopped. `run` receives
     settings.json, folds.json, log.csv (a row a pass), checkpoint.safetensors, and at the end
-    weights.safetensors and, when a fold is held out, held-out.npz with its probabilities.
+    weights.safetensors and, when a fold is held out, held-out.npz with its probabilities;
+    samples.npy holds a few images for `export` to check its work on.
     `cache` is the folder of the decoded images, `run`/cache unless given.
 
     Raises UsageError if `run` holds a training with other settings or of other data, DataError
@@ -68,19 +72,23 @@ def train(
         )
     log = _begin(run, trainer)
     _write_json(run / FOLDS, dict(zip(images.image_ids, fold_of, strict=True)))
+    _save_samples(run / SAMPLES, images)
+    code = commit()
     _say(
         f"Training {settings.network} on {len(trainer.chosen)} images, {len(held_out)} held out, "
         f"{settings.height} x {settings.width}, on {where.name}, in {where.precision}"
     )
-    while trainer.passes_done < settings.passes:
-        _run_pass(trainer, held_out, log)
-        facts = {"log": log, **_identity(trainer)}
-        checkpoints.save(run / CHECKPOINT, trainer.tensors(), facts)
-        _write_log(run / LOG, log)
-        _say(_progress(log, settings.passes))
+    steps = trainer.steps_per_pass
+    with bar("Training", settings.passes * steps, trainer.passes_done * steps) as advance:
+        while trainer.passes_done < settings.passes:
+            _run_pass(trainer, held_out, log, advance)
+            facts = {"log": log, **_identity(trainer)}
+            checkpoints.save(run / CHECKPOINT, trainer.tensors(), facts)
+            _write_log(run / LOG, log)
+            _say(_progress(log, settings.passes))
     if len(held_out):
         _save_predictions(run / HELD_OUT, trainer, held_out)
-    facts = {**_identity(trainer), **_provenance(trainer, log)}
+    facts = {**_identity(trainer), **_provenance(trainer, log), "commit": code}
     checkpoints.save(run / WEIGHTS, dict(trainer.result.state_dict()), facts)
 
 
@@ -126,7 +134,6 @@ def _provenance(trainer: Trainer, log: Log) -> dict[str, Any]:
         "precision": trainer.device.precision,
         "device": trainer.device.name,
         "dermseg": __version__,
-        "commit": commit(),
         "torch": torch.__version__,
     }
 
@@ -148,10 +155,12 @@ def _begin(run: Path, trainer: Trainer) -> Log:
     return log
 
 
-def _run_pass(trainer: Trainer, held_out: Rows, log: Log) -> None:
+def _run_pass(trainer: Trainer, held_out: Rows, log: Log, advance: Advance) -> None:
     """Train for one pass, score it on the held-out images, and add its row to `log`."""
     began = time.perf_counter()
-    row: dict[str, Any] = {"pass": trainer.passes_done + 1, "loss": round(trainer.train_pass(), 5)}
+    number = trainer.passes_done + 1
+    loss = trainer.train_pass(lambda mean: advance(f"Pass {number}, loss {mean:.4f}"))
+    row: dict[str, Any] = {"pass": number, "loss": round(loss, 5)}
     if len(held_out):
         row["held_out_jaccard"] = round(_jaccard(trainer, held_out), 5)
     row["seconds"] = round(time.perf_counter() - began, 2)
@@ -164,6 +173,13 @@ def _jaccard(trainer: Trainer, rows: Rows) -> float:
     union = (found | truth).sum((1, 2))
     common = (found & truth).sum((1, 2))
     return float(np.where(union == 0, 1.0, common / np.maximum(union, 1)).mean())
+
+
+def _save_samples(path: Path, images: datasets.Cache) -> None:
+    """Keep a few training images, uint8 (n, H, W, 3): export compares ONNX and PyTorch on them."""
+    rows = np.linspace(0, len(images.image_ids) - 1, SAMPLE_COUNT).astype(np.intp)
+    with written_whole(path) as temporary:
+        np.save(temporary, images.images[rows].transpose(0, 2, 3, 1))
 
 
 def _save_predictions(path: Path, trainer: Trainer, rows: Rows) -> None:

@@ -5,6 +5,7 @@ as if nothing had happened.
 """
 
 import math
+from collections.abc import Callable
 from random import Random
 
 import numpy as np
@@ -87,10 +88,10 @@ class Trainer:
         module: nn.Module = self.average.module
         return module
 
-    def train_pass(self) -> float:
+    def train_pass(self, each_step: Callable[[float], None]) -> float:
         """Train on every chosen image once, but for an incomplete last batch.
 
-        Returns the mean loss.
+        `each_step` is called with the mean loss so far. Returns the pass's mean loss.
         """
         settings, pass_ = self.settings, self.passes_done
         torch.manual_seed(_seed(settings, "dropout", pass_))
@@ -107,6 +108,7 @@ class Trainer:
         for step in range(self.steps_per_pass):
             batch = order[step * settings.batch_size :][: settings.batch_size]
             total += self._train_step(self.chosen[batch.numpy()], draws, step)
+            each_step(total / (step + 1))
         self.passes_done += 1
         return total / self.steps_per_pass
 
