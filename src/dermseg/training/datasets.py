@@ -132,18 +132,17 @@ def open_cache(
     return Cache([pair.image_id for pair in pairs], images, masks, digest)
 
 
-def read_signatures(pairs: Sequence[Pair], folder: Path) -> NDArray[np.uint8]:
+def read_signatures(photographs: Sequence[Path], folder: Path) -> NDArray[np.uint8]:
     """Return every photograph shrunk to 8 x 8, uint8 (N, 8, 8, 3), kept in `folder`.
 
     They depend on the photographs alone, not on the size that a network wants, and so do the
     groups of near-duplicates that are made from them.
     """
-    photographs = [pair.photograph for pair in pairs]
     place = folder / f"signatures-{_digest(photographs)[:16]}.npy"
     if not place.is_file():
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             results = pool.map(_signature, photographs)
-            signatures = list(track(results, "Comparing the data", len(pairs)))
+            signatures = list(track(results, "Comparing the data", len(photographs)))
         with written_whole(place) as temporary:
             np.save(temporary, np.stack(signatures))
     found: NDArray[np.uint8] = np.load(place)

@@ -109,7 +109,8 @@ def _check(settings: TrainingSettings) -> None:
 def _assign_folds(
     data: Path, pairs: list[datasets.Pair], store: Path, settings: TrainingSettings
 ) -> list[int]:
-    groups = folds.near_duplicates(datasets.read_signatures(pairs, store))
+    photographs = [pair.photograph for pair in pairs]
+    groups = folds.near_duplicates(datasets.read_signatures(photographs, store))
     diagnoses = datasets.read_diagnoses(data)
     strata = [diagnoses.get(pair.image_id, "unknown") for pair in pairs]
     return folds.assign(groups, strata, settings.folds, settings.seed)

@@ -1,0 +1,89 @@
+#!/usr/bin/env python
+"""Score a model on the 150 validation images of ISIC 2017 and add a line to the ledger.
+
+    scripts/score_validation.py MODEL DATA MASKS
+
+MODEL is a shipped model's name or an .onnx file, DATA the folder with the official archives and
+MASKS a folder for the masks. The 150 images report; nothing is trained on them or chosen by them,
+which the ledger, results/ledger.csv, lets anyone check: every scoring is a line.
+
+A second line leaves out the images that resemble a training image (near-duplicates exist across
+the two sets).
+"""
+
+import csv
+import subprocess
+import sys
+from dataclasses import astuple
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from dermseg.batch import find_jobs, segment_all
+from dermseg.evaluation import evaluate
+from dermseg.metrics import METRICS, Scores, bootstrap_interval, mean
+from dermseg.segmenter import Segmenter
+from dermseg.training.datasets import find_pairs, read_signatures
+from dermseg.training.folds import near_duplicates
+
+LEDGER = Path(__file__).parent.parent / "results" / "ledger.csv"
+COLUMNS = (
+    "date",
+    "commit",
+    "model",
+    "set",
+    "images",
+    *METRICS,
+    "jaccard_95_low",
+    "jaccard_95_high",
+)
+
+
+def main(model: str, data: Path, masks: Path) -> None:
+    """Segment, score, and write the ledger's lines."""
+    photographs = data / "ISIC-2017_Validation_Data"
+    truth = data / "ISIC-2017_Validation_Part1_GroundTruth"
+    jobs = find_jobs([photographs])
+    results = segment_all(jobs, Segmenter(model), masks, size_from=truth)
+    if failed := [result.error for result in results if result.segmentation is None]:
+        sys.exit("\n".join(failed))
+    evaluation = evaluate(truth, masks)
+    validation = [job.photograph for job in jobs]
+    repeated = resembling(validation, [pair.photograph for pair in find_pairs(data)], masks)
+    fresh = [scores for image_id, scores in evaluation.images.items() if image_id not in repeated]
+    append(model, "isic2017-validation", list(evaluation.images.values()))
+    append(model, "isic2017-validation-without-duplicates", fresh)
+    print(evaluation)
+
+
+def resembling(validation: list[Path], training: list[Path], store: Path) -> set[str]:
+    """Return the ids of the validation images that nearly repeat a training image."""
+    signatures = [read_signatures(files, store / ".signatures") for files in (training, validation)]
+    groups = near_duplicates(np.concatenate(signatures))
+    known = set(groups[: len(training)])
+    return {
+        photograph.stem
+        for photograph, group in zip(validation, groups[len(training) :], strict=True)
+        if group in known
+    }
+
+
+def append(model: str, name: str, scores: list[Scores]) -> None:
+    """Add one line to the ledger."""
+    head = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+    )
+    row = [datetime.now(UTC).date().isoformat(), head.stdout.strip(), model, name, len(scores)]
+    row += [round(value, 5) for value in astuple(mean(scores))]
+    row += [round(end, 4) for end in bootstrap_interval([s.jaccard for s in scores])]
+    new = not LEDGER.exists()
+    with LEDGER.open("a", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        if new:
+            writer.writerow(COLUMNS)
+        writer.writerow(row)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *(Path(argument) for argument in sys.argv[2:]))
