@@ -5,6 +5,7 @@ needs when it runs. Exit status: 0 all done, 1 something failed, 2 wrong usage.
 """
 
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -184,7 +185,10 @@ def _say(message: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     try:
-        status = app(arguments, exit_on_error=False, result_action="return_value")
+        with warnings.catch_warnings():
+            # Oddities in a photograph's metadata; pixels that cannot be read are errors.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            status = app(arguments, exit_on_error=False, result_action="return_value")
     except (CycloptsError, UsageError) as error:
         if isinstance(error, UsageError):
             _say(f"dermseg: {error}")

@@ -5,7 +5,6 @@ reported, never applied, so that masks, boxes and outlines line up with the stor
 """
 
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,10 +51,8 @@ class Photograph:
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image file; anything that is wrong with the file is an ImageError naming it."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # oddities in metadata; pixels that fail raise
-            with Image.open(path) as image:
-                yield image
+        with Image.open(path) as image:
+            yield image
     except UnidentifiedImageError as error:
         raise ImageError(f"{path}: not an image that can be read") from error
     except Image.DecompressionBombError as error:
@@ -129,14 +126,15 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary = Path(handle.name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~umask())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def _umask() -> int:
+def umask() -> int:
+    """Return the process's file mode creation mask."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

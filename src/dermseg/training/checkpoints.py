@@ -62,5 +62,5 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
         like = parameters[int(index)]
         if value.shape == like.shape:
             value = torch.empty_like(like, dtype=value.dtype).copy_(value)
-        state.setdefault(int(index), {})[name] = value
+        state.setdefault(int(index), {})[name] = value.clone()
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

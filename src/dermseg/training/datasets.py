@@ -9,10 +9,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,7 @@ from dermseg.images import (
     read_mask,
     read_photograph,
     resize,
+    umask,
     written_whole,
 )
 from dermseg.progress import track
@@ -52,22 +55,42 @@ def find_pairs(data: Path) -> list[Pair]:
     `*Training*GroundTruth`) or holds the folders `images` and `masks`. A mask is named after its
     photograph, with or without `_segmentation`.
 
-    Raises DataError, which lists every photograph without a mask and every mask without one.
+    Raises DataError, which lists every photograph and mask that stands alone, and every second
+    file for one image.
     """
     images, masks = _folders(data)
-    photographs = {
-        p.stem: p
-        for p in sorted(images.iterdir())
-        if p.suffix.lower() in PHOTOGRAPH_SUFFIXES and not p.stem.endswith("_superpixels")
-    }
-    truths = {mask_stem(p): p for p in sorted(masks.iterdir()) if p.suffix.lower() == ".png"}
-    problems = [f"{photographs[k]}: no mask" for k in photographs.keys() - truths.keys()]
+    problems: list[str] = []
+    photographs = _by_stem(
+        ((path.stem, path) for path in _files(images, PHOTOGRAPH_SUFFIXES)), problems
+    )
+    truths = _by_stem(((mask_stem(path), path) for path in _files(masks, {".png"})), problems)
+    problems += [f"{photographs[k]}: no mask" for k in photographs.keys() - truths.keys()]
     problems += [f"{truths[k]}: no photograph" for k in truths.keys() - photographs.keys()]
     if problems:
         raise DataError.listing(f"{data}: photographs and masks do not pair up", sorted(problems))
     if not photographs:
         raise DataError(f"{images}: holds no photographs")
     return [Pair(stem, photographs[stem], truths[stem]) for stem in sorted(photographs)]
+
+
+def _files(folder: Path, suffixes: AbstractSet[str]) -> list[Path]:
+    """Return the images in `folder`, without hidden files and the archives' superpixels."""
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in suffixes
+        and not path.name.startswith(".")
+        and not path.stem.endswith("_superpixels")
+    ]
+
+
+def _by_stem(files: Iterable[tuple[str, Path]], problems: list[str]) -> dict[str, Path]:
+    """Return the files by stem; a second file of a stem is added to `problems`."""
+    found: dict[str, Path] = {}
+    for stem, path in files:
+        if found.setdefault(stem, path) != path:
+            problems.append(f"{path}: means the same image as {found[stem].name}")
+    return found
 
 
 def _folders(data: Path) -> tuple[Path, Path]:
@@ -89,15 +112,16 @@ def read_diagnoses(data: Path) -> dict[str, str]:
     tables = sorted(data.glob("*Training_Part3_GroundTruth.csv"))
     if not tables:
         return {}
-    with tables[0].open(newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    return {
-        row["image_id"]: next(
-            (name for name, value in row.items() if name != "image_id" and float(value) > 0),
-            "nevus",
-        )
-        for row in rows
-    }
+    try:
+        with tables[0].open(newline="") as handle:
+            return {row.pop("image_id"): _diagnosis(row) for row in csv.DictReader(handle)}
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
+        raise DataError(f"{tables[0]}: not a table of diagnoses ({error})") from error
+
+
+def _diagnosis(row: dict[str, str]) -> str:
+    """Return the column that is marked; nevi are marked nowhere."""
+    return next((name for name, value in row.items() if float(value) > 0), "nevus")
 
 
 @dataclass(frozen=True)
@@ -165,8 +189,8 @@ def _build(
     pairs: Sequence[Pair], height: int, width: int, place: Path, allow_resized: bool
 ) -> None:
     """Write a cache aside and rename it, so that a build cut short leaves nothing behind."""
-    aside = place.with_name(f"{place.name}.{os.getpid()}.tmp")
-    aside.mkdir(parents=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(mkdtemp(prefix=f"{place.name}.", dir=place.parent))
     count = len(pairs)
     images = np.lib.format.open_memmap(
         aside / "images.npy", "w+", np.uint8, (count, 3, height, width)
@@ -196,9 +220,19 @@ def _build(
             raise DataError.listing(f"{len(problems)} of {count} pairs are unusable", problems)
         images.flush()
         masks.flush()
-        aside.rename(place)
+        aside.chmod(0o777 & ~umask())
+        _rename(aside, place)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _rename(aside: Path, place: Path) -> None:
+    """Give a finished cache its name, unless another training has just built the same."""
+    try:
+        aside.rename(place)
+    except OSError:
+        if not place.is_dir():
+            raise
 
 
 def _size(path: Path) -> str:

@@ -19,6 +19,7 @@ from dermseg.progress import Advance, bar
 from dermseg.settings import TrainingSettings
 from dermseg.training import checkpoints, datasets, folds
 from dermseg.training.devices import find_device
+from dermseg.training.networks.layers import LARGEST_DROPOUT
 from dermseg.training.provenance import commit
 from dermseg.training.trainer import Rows, Trainer
 
@@ -65,6 +66,8 @@ def train(
     fold_of = _assign_folds(data, pairs, store, settings)
     inside = np.array([settings.fold is None or fold != settings.fold for fold in fold_of])
     held_out = np.flatnonzero(~inside)
+    if settings.fold is not None and len(held_out) == 0:
+        raise DataError(f"{data}: too few distinct images to fill {settings.folds} folds")
     trainer = Trainer(settings, where, images, np.flatnonzero(inside))
     if trainer.steps_per_pass == 0:
         raise DataError(
@@ -102,6 +105,10 @@ def _check(settings: TrainingSettings) -> None:
     for name in ("passes", "batch_size", "folds"):
         if getattr(settings, name) < 1:
             raise UsageError(f"--{name.replace('_', '-')} must be at least 1")
+    if not 0 <= settings.dropout < LARGEST_DROPOUT:
+        raise UsageError(f"--dropout {settings.dropout}: must be at least 0 and below 0.998")
+    if not settings.learning_rate > 0:
+        raise UsageError(f"--learning-rate {settings.learning_rate}: must be above 0")
     if settings.fold is not None and not 0 <= settings.fold < settings.folds:
         raise UsageError(f"--fold {settings.fold}: choose from 0 to {settings.folds - 1}")
 
@@ -146,13 +153,14 @@ def _begin(run: Path, trainer: Trainer) -> Log:
         _write_json(run / SETTINGS, identity)
         return []
     tensors, facts = checkpoints.load(run / CHECKPOINT)
-    log: Log = facts.pop("log")
+    log: Log = facts.pop("log", [])
     if facts != identity:
         raise UsageError(
             f"{run} holds a training with other settings or data (see its {SETTINGS}); "
             "give them again to go on with it, or choose another folder"
         )
     trainer.restore(tensors, len(log))
+    _write_log(run / LOG, log)  # the last run may have been killed before it could
     return log
 
 

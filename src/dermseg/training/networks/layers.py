@@ -14,6 +14,10 @@ class Layer(NamedTuple):
     features: int
 
 
+LARGEST_DROPOUT = 255.5 / 256
+"""Probabilities from here on would round to 1, and drop everything."""
+
+
 class Dropout(nn.Module):
     """`nn.Dropout`, with its probability rounded to 1/256 and random numbers eight at a time.
 
@@ -23,8 +27,8 @@ class Dropout(nn.Module):
 
     def __init__(self, probability: float) -> None:
         super().__init__()
-        if not 0 <= probability < 1:
-            raise ValueError(f"dropout probability must be in [0, 1), not {probability}")
+        if not 0 <= probability < LARGEST_DROPOUT:
+            raise ValueError(f"dropout probability must be in [0, 0.998), not {probability}")
         self.dropped = round(probability * 256)
 
     def forward(self, x: Tensor) -> Tensor:

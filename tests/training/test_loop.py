@@ -1,0 +1,492 @@
+"""The training loop: what it writes, that it learns, and that stopping it changes nothing."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from dermseg.errors import DataError, UsageError
+from dermseg.settings import AugmentationSettings, TrainingSettings
+from dermseg.training import checkpoints, datasets, loop, networks
+from dermseg.training.color import ColorChannels
+from dermseg.training.loop import train
+from dermseg.training.losses import jaccard_distance
+from dermseg.training.trainer import Trainer
+
+Maker = Callable[..., TrainingSettings]
+NO_CHANGE = AugmentationSettings(flip=False, rotation=0, scale=0, shift=0, contrast=0)
+
+
+def weights(run: Path) -> dict[str, Tensor]:
+    return checkpoints.load(run / "weights.safetensors")[0]
+
+
+def log(run: Path) -> list[dict[str, str]]:
+    """Return the rows of log.csv, but for what the clock says."""
+    with (run / "log.csv").open(newline="") as handle:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(handle)]
+
+
+def held_out(run: Path) -> tuple[list[str], NDArray[np.float16]]:
+    with np.load(run / "held-out.npz") as file:
+        return list(file["image_ids"]), file["probability"]
+
+
+def assert_same_bits(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        assert torch.equal(tensor, other[name]), name
+
+
+class TestTrainSmoke:
+    def test_cdnn29_learns_the_toy_data(self, toy_data: Path, tmp_path: Path) -> None:
+        settings = TrainingSettings(
+            height=32,
+            width=32,
+            passes=6,
+            batch_size=5,
+            augmentation=NO_CHANGE,
+            precision="float32",
+            learning_rate=0.001,
+        )
+        train(toy_data, tmp_path / "run", settings, device="cpu")
+        losses = [float(row["loss"]) for row in log(tmp_path / "run")]
+        assert losses[-1] < 0.75 * losses[0]
+        network = networks.build("cdnn29", 7, 0.5)
+        network.load_state_dict(weights(tmp_path / "run"))
+
+    @pytest.mark.parametrize("channels", ["rgb", "rgb-hsv-l"])
+    @pytest.mark.parametrize("precision", ["float32", "bfloat16", "auto"])
+    def test_channels_and_precisions_run(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, channels: str, precision: str
+    ) -> None:
+        settings = tiny(channels=channels, precision=precision, passes=1)
+        train(toy_data, tmp_path / "run", settings, device="cpu")
+        for name, tensor in weights(tmp_path / "run").items():
+            assert tensor.dtype in (torch.float32, torch.int64), name
+            assert tensor.isfinite().all(), name
+
+
+class TestTrainFeatures:
+    @pytest.fixture
+    def run(self, toy_data: Path, tmp_path: Path, tiny: Maker) -> Path:
+        train(toy_data, tmp_path / "run", tiny(), device="cpu")
+        return tmp_path / "run"
+
+    def test_it_learns(self, toy_data: Path, tmp_path: Path, tiny: Maker) -> None:
+        settings = tiny(passes=30, learning_rate=0.02, dropout=0.0)
+        train(toy_data, tmp_path / "run", settings, device="cpu")
+        rows = log(tmp_path / "run")
+        assert float(rows[-1]["loss"]) < 0.5 * float(rows[0]["loss"])
+        assert float(rows[-1]["held_out_jaccard"]) > 0.8
+
+    def test_it_leaves_what_it_promises_and_nothing_else(self, run: Path) -> None:
+        assert sorted(path.name for path in run.iterdir()) == [
+            "cache",
+            "checkpoint.safetensors",
+            "folds.json",
+            "held-out.npz",
+            "log.csv",
+            "samples.npy",
+            "settings.json",
+            "weights.safetensors",
+        ]
+
+    def test_settings_and_folds_are_readable(self, run: Path, tiny: Maker) -> None:
+        written = json.loads((run / "settings.json").read_text())["settings"]
+        assert written.pop("augmentation") == vars(AugmentationSettings())
+        expected = vars(tiny()).copy()
+        del expected["augmentation"]
+        assert written == expected
+        fold_of = json.loads((run / "folds.json").read_text())
+        assert list(fold_of) == [f"ISIC_{number:07}" for number in range(15)]
+        assert sorted(fold_of.values()) == sorted(list(range(5)) * 3)
+
+    def test_samples_are_images_of_the_data(self, run: Path, toy_data: Path) -> None:
+        samples = np.load(run / "samples.npy")
+        assert (samples.shape, samples.dtype) == ((8, 32, 32, 3), np.uint8)
+        files = sorted((toy_data / "images").iterdir())
+        known = {np.asarray(Image.open(path)).tobytes() for path in files}
+        found = {sample.tobytes() for sample in samples}
+        assert len(found) == 8
+        assert found <= known
+
+    def test_the_log_has_a_row_a_pass(self, run: Path) -> None:
+        rows = log(run)
+        assert [row["pass"] for row in rows] == ["1", "2", "3"]
+        assert list(rows[0]) == ["pass", "loss", "held_out_jaccard"]
+        assert all(0 < float(row["loss"]) < 1 for row in rows)
+        assert all(0 <= float(row["held_out_jaccard"]) <= 1 for row in rows)
+
+    def test_weights_come_with_what_a_model_card_says(self, run: Path) -> None:
+        facts = checkpoints.load(run / "weights.safetensors")[1]
+        assert facts["settings"]["network"] == "tiny"
+        assert facts["images"] == 12
+        assert facts["passes"] == 3
+        assert facts["final_loss"] == float(log(run)[-1]["loss"])
+        assert facts["held_out_jaccard"] == float(log(run)[-1]["held_out_jaccard"])
+        assert facts["precision"] == "float32"
+
+    def test_held_out_probabilities_are_those_of_the_weights(
+        self, run: Path, toy_data: Path
+    ) -> None:
+        fold_of = json.loads((run / "folds.json").read_text())
+        names, probability = held_out(run)
+        assert names == [name for name, fold in fold_of.items() if fold == 0]
+        assert probability.dtype == np.float16
+        network = networks.build("tiny", 7, 0.5).eval()
+        network.load_state_dict(weights(run))
+        overlaps = []
+        for name, found in zip(names, probability, strict=True):
+            pixels = np.asarray(Image.open(toy_data / "images" / f"{name}.png"))
+            rgb = torch.from_numpy(pixels.transpose(2, 0, 1)[None] / np.float32(255))
+            with torch.inference_mode():
+                expected = network(ColorChannels("rgb-hsv-l")(rgb)).sigmoid()[0]
+            torch.testing.assert_close(torch.from_numpy(found).float(), expected, atol=1e-3, rtol=0)
+            path = toy_data / "masks" / f"{name}_segmentation.png"
+            truth = np.asarray(Image.open(path)) > 128
+            cut = expected.numpy() >= 0.5
+            overlaps.append((cut & truth).sum() / (cut | truth).sum())
+        assert float(log(run)[-1]["held_out_jaccard"]) == pytest.approx(np.mean(overlaps), abs=2e-3)
+
+    def test_the_weights_are_the_averaged_ones(self, run: Path) -> None:
+        tensors = checkpoints.load(run / "checkpoint.safetensors")[0]
+        final = weights(run)
+        assert_same_bits(
+            final,
+            {
+                name.removeprefix("module."): tensor
+                for name, tensor in checkpoints.under("average", tensors).items()
+                if name.startswith("module.")
+            },
+        )
+        last = checkpoints.under("network", tensors)
+        assert any(not torch.equal(final[name], last[name]) for name in last)
+
+    def test_held_out_images_are_never_trained_on_and_the_others_once_a_pass(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen: list[list[bytes]] = []
+        plain_pass, plain_load = Trainer.train_pass, Trainer._load
+        training = False
+
+        def train_pass(self: Trainer, *rest: Any) -> float:
+            nonlocal training
+            seen.append([])
+            training = True
+            loss = plain_pass(self, *rest)
+            training = False
+            return loss
+
+        def load(self: Trainer, array: NDArray[np.uint8], rows: NDArray[np.intp]) -> Tensor:
+            loaded = plain_load(self, array, rows)
+            if training and loaded.ndim == 4:
+                seen[-1] += [image.numpy().tobytes() for image in loaded]
+            return loaded
+
+        monkeypatch.setattr(Trainer, "train_pass", train_pass)
+        monkeypatch.setattr(Trainer, "_load", load)
+        run = tmp_path / "run"
+        train(toy_data, run, tiny(fold=2), device="cpu")
+
+        cache = datasets.open_cache(
+            datasets.find_pairs(toy_data), 32, 32, run / "cache", allow_resized=False
+        )
+        fold_of = json.loads((run / "folds.json").read_text())
+        allowed = {
+            cache.images[i].tobytes()
+            for i, name in enumerate(cache.image_ids)
+            if fold_of[name] != 2
+        }
+        assert len(seen) == 3
+        for images in seen:
+            assert len(images) == 12
+            assert set(images) == allowed
+        assert seen[0] != seen[1] != seen[2]
+
+    def test_without_a_fold_everything_is_trained_on(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker
+    ) -> None:
+        run = tmp_path / "run"
+        train(toy_data, run, tiny(fold=None, passes=1), device="cpu")
+        assert not (run / "held-out.npz").exists()
+        assert "held_out_jaccard" not in log(run)[0]
+        facts = checkpoints.load(run / "weights.safetensors")[1]
+        assert facts["images"] == 15
+        assert facts["held_out_jaccard"] is None
+
+    def test_the_first_passes_run_at_the_early_size(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sizes = []
+        plain_distance = jaccard_distance
+
+        def distance(probability: Tensor, target: Tensor) -> Tensor:
+            assert probability.shape == target.shape
+            sizes.append(tuple(target.shape[1:]))
+            return plain_distance(probability, target)
+
+        monkeypatch.setattr("dermseg.training.trainer.jaccard_distance", distance)
+        settings = tiny(early_passes=2, early_height=16, early_width=32)
+        train(toy_data, tmp_path / "run", settings, device="cpu")
+        assert sizes == [(16, 32)] * 6 + [(32, 32)] * 3
+        assert held_out(tmp_path / "run")[1].shape[1:] == (32, 32)
+
+    def test_the_seed_decides_everything(
+        self, run: Path, toy_data: Path, tmp_path: Path, tiny: Maker
+    ) -> None:
+        torch.manual_seed(99)
+        train(toy_data, tmp_path / "again", tiny(), device="cpu")
+        train(toy_data, tmp_path / "other", tiny(seed=1), device="cpu")
+        assert_same_bits(weights(run), weights(tmp_path / "again"))
+        assert not torch.equal(
+            weights(run)["layers.1.0.weight"], weights(tmp_path / "other")["layers.1.0.weight"]
+        )
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"dropout": 0.0}, {"augmentation": NO_CHANGE}, {"average_passes": 0.0}],
+        ids=["dropout", "augmentation", "averaging"],
+    )
+    def test_dropout_augmentation_and_averaging_are_at_work(
+        self, run: Path, toy_data: Path, tmp_path: Path, tiny: Maker, changes: dict[str, Any]
+    ) -> None:
+        """Or the tests of resuming would prove little."""
+        train(toy_data, tmp_path / "without", tiny(**changes), device="cpu")
+        one, other = weights(run), weights(tmp_path / "without")
+        assert not torch.equal(one["layers.1.0.weight"], other["layers.1.0.weight"])
+
+
+class Killed(BaseException):
+    """Stands for a training that was killed."""
+
+
+def killing(function: Callable[..., Any], call: int, *, before: bool) -> Callable[..., Any]:
+    """Return `function`, which dies before or after its call number `call`."""
+    calls = 0
+
+    def killer(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call and before:
+            raise Killed
+        result = function(*arguments, **options)
+        if calls == call:
+            raise Killed
+        return result
+
+    return killer
+
+
+class TestResuming:
+    @pytest.mark.parametrize(
+        ("owner", "name", "call", "before"),
+        [
+            (Trainer, "_train_step", 1, True),
+            (Trainer, "_train_step", 5, False),
+            (checkpoints, "save", 1, True),
+            (checkpoints, "save", 1, False),
+            (checkpoints, "save", 2, False),
+            (checkpoints, "save", 3, False),
+            (loop, "_write_log", 1, False),
+            (loop, "_save_predictions", 1, True),
+            (checkpoints, "save", 4, True),
+        ],
+        ids=[
+            "before the first step",
+            "amid the second pass",
+            "before the first checkpoint",
+            "after the first checkpoint",
+            "after the second checkpoint",
+            "after the last checkpoint",
+            "after the first line of the log",
+            "before the predictions",
+            "before the weights",
+        ],
+    )
+    def test_a_killed_training_ends_as_if_nothing_had_happened(
+        self,
+        toy_data: Path,
+        tmp_path: Path,
+        tiny: Maker,
+        owner: Any,
+        name: str,
+        call: int,
+        before: bool,
+    ) -> None:
+        settings = tiny(schedule="one-cycle", early_passes=1, early_height=16, early_width=16)
+        cache = tmp_path / "cache"
+        train(toy_data, tmp_path / "whole", settings, device="cpu", cache=cache)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(owner, name, killing(getattr(owner, name), call, before=before))
+            with pytest.raises(Killed):
+                train(toy_data, tmp_path / "killed", settings, device="cpu", cache=cache)
+        assert not (tmp_path / "killed" / "weights.safetensors").exists()
+        torch.manual_seed(12345)
+        torch.rand(7)
+        train(toy_data, tmp_path / "killed", settings, device="cpu", cache=cache)
+
+        assert_same_bits(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
+        assert log(tmp_path / "whole") == log(tmp_path / "killed")
+        names, probability = held_out(tmp_path / "killed")
+        assert names == held_out(tmp_path / "whole")[0]
+        assert np.array_equal(probability, held_out(tmp_path / "whole")[1])
+        one, other = (
+            checkpoints.load(tmp_path / run / "checkpoint.safetensors")[0]
+            for run in ("whole", "killed")
+        )
+        assert_same_bits(one, other)
+
+    def test_cdnn29_too(self, toy_data: Path, tmp_path: Path) -> None:
+        settings = TrainingSettings(
+            height=16, width=32, passes=2, batch_size=6, fold=0, average_passes=1
+        )
+        train(toy_data, tmp_path / "whole", settings, device="cpu")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(checkpoints, "save", killing(checkpoints.save, 1, before=False))
+            with pytest.raises(Killed):
+                train(toy_data, tmp_path / "killed", settings, device="cpu")
+        train(toy_data, tmp_path / "killed", settings, device="cpu")
+        assert_same_bits(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
+
+    def test_passes_behind_are_not_run_again(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(checkpoints, "save", killing(checkpoints.save, 2, before=False))
+            with pytest.raises(Killed):
+                train(toy_data, tmp_path / "run", tiny(), device="cpu")
+        passes = []
+        plain_pass = Trainer.train_pass
+
+        def train_pass(self: Trainer, *rest: Any) -> float:
+            passes.append(self.passes_done)
+            return plain_pass(self, *rest)
+
+        monkeypatch.setattr(Trainer, "train_pass", train_pass)
+        train(toy_data, tmp_path / "run", tiny(), device="cpu")
+        assert passes == [2]
+
+    def test_a_finished_training_stays_as_it_is(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker
+    ) -> None:
+        train(toy_data, tmp_path / "run", tiny(), device="cpu")
+        before, rows = weights(tmp_path / "run"), log(tmp_path / "run")
+        train(toy_data, tmp_path / "run", tiny(), device="cpu")
+        assert_same_bits(before, weights(tmp_path / "run"))
+        assert rows == log(tmp_path / "run")
+
+
+class TestTrainExceptions:
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"passes": 4},
+            {"seed": 1},
+            {"fold": 1},
+            {"learning_rate": 0.01},
+            {"height": 16},
+            {"average_passes": 0.0},
+            {"augmentation": NO_CHANGE},
+            {"network": "cdnn29"},
+        ],
+        ids=str,
+    )
+    def test_a_folder_with_other_settings_is_refused_and_left_alone(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, changes: dict[str, Any]
+    ) -> None:
+        run = tmp_path / "run"
+        train(toy_data, run, tiny(passes=1), device="cpu", cache=tmp_path / "cache")
+        before = {path: path.read_bytes() for path in run.iterdir()}
+        with pytest.raises(UsageError, match="other settings"):
+            train(
+                toy_data,
+                run,
+                tiny(**{"passes": 1, **changes}),
+                device="cpu",
+                cache=tmp_path / "cache",
+            )
+        assert {path: path.read_bytes() for path in run.iterdir()} == before
+
+    def test_a_folder_with_a_training_of_other_data_is_refused(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker
+    ) -> None:
+        train(toy_data, tmp_path / "run", tiny(passes=1), device="cpu")
+        path = toy_data / "images" / "ISIC_0000003.png"
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+        with pytest.raises(UsageError, match="other settings or data"):
+            train(toy_data, tmp_path / "run", tiny(passes=1), device="cpu")
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"height": 40},
+            {"width": 100},
+            {"height": 0},
+            {"width": -16},
+            {"early_passes": 1},
+            {"early_passes": 1, "early_height": 24, "early_width": 32},
+        ],
+        ids=str,
+    )
+    def test_sizes_that_the_poolings_do_not_divide_are_refused(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, changes: dict[str, Any]
+    ) -> None:
+        with pytest.raises(UsageError, match="multiples of 16"):
+            train(toy_data, tmp_path / "run", tiny(**changes), device="cpu")
+        assert not (tmp_path / "run").exists()
+
+    @pytest.mark.parametrize("fold", [-1, 5, 99])
+    def test_a_fold_that_is_not_there_is_refused(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, fold: int
+    ) -> None:
+        with pytest.raises(UsageError, match=f"--fold {fold}: choose from 0 to 4"):
+            train(toy_data, tmp_path / "run", tiny(fold=fold), device="cpu")
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"passes": 0},
+            {"passes": -1},
+            {"batch_size": 0},
+            {"batch_size": -4},
+            {"folds": 0, "fold": None},
+            {"dropout": 1.0},
+            {"dropout": -0.1},
+            {"learning_rate": -1.0},
+            {"network": "cdnn30"},
+        ],
+        ids=str,
+    )
+    def test_settings_that_make_no_sense_are_refused(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, changes: dict[str, Any]
+    ) -> None:
+        with pytest.raises(UsageError):
+            train(toy_data, tmp_path / "run", tiny(**changes), device="cpu")
+
+    def test_fewer_images_than_a_batch_are_refused(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker
+    ) -> None:
+        with pytest.raises(DataError, match="12 training images do not fill a batch of 13"):
+            train(toy_data, tmp_path / "run", tiny(batch_size=13), device="cpu")
+
+    def test_no_gpu_is_refused(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        with pytest.raises(UsageError, match="no usable NVIDIA GPU"):
+            train(toy_data, tmp_path / "run", tiny(), device="cuda")
+        assert not (tmp_path / "run").exists()
+
+    def test_unusable_data_are_refused(self, tmp_path: Path, tiny: Maker) -> None:
+        with pytest.raises(DataError, match="nowhere"):
+            train(tmp_path / "nowhere", tmp_path / "run", tiny(), device="cpu")

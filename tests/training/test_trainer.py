@@ -1,0 +1,245 @@
+"""The trainer: its learning rate, its step, its average and its predictions."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dermseg.settings import AugmentationSettings, TrainingSettings
+from dermseg.training import augment
+from dermseg.training.datasets import Cache
+from dermseg.training.devices import Device
+from dermseg.training.trainer import Trainer, learning_rate
+
+Maker = Callable[..., TrainingSettings]
+NO_CHANGE = AugmentationSettings(flip=False, rotation=0, scale=0, shift=0, contrast=0)
+
+
+def trainer_of(settings: TrainingSettings, images: Tensor, masks: Tensor) -> Trainer:
+    """Return a trainer on all of `images`, uint8 (n, 3, H, W), and `masks`, uint8 (n, H, W)."""
+    names = [f"{number}" for number in range(len(images))]
+    cache = Cache(names, images.numpy(), masks.numpy(), "digest")
+    return Trainer(settings, Device(torch.device("cpu"), "float32"), cache, np.arange(len(images)))
+
+
+def ignore(_mean: float) -> None:
+    """Be told of a step, and do nothing."""
+
+
+def noise(count: int = 16, low: int = 0, high: int = 256) -> tuple[Tensor, Tensor]:
+    """Return images and masks without sense."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(low, high, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    masks = torch.randint(0, 2, (count, 32, 32), dtype=torch.uint8, generator=generator) * 255
+    return images, masks
+
+
+class TestLearningRate:
+    def test_constant_is_constant(self) -> None:
+        settings = TrainingSettings(schedule="constant")
+        assert {learning_rate(settings, done) for done in (0, 0.05, 0.5, 1)} == {0.003}
+
+    @pytest.mark.parametrize(
+        ("done", "share"),
+        [(0, 0.04), (0.05, 0.52), (0.1, 1), (0.55, 0.5), (0.325, 0.8535534), (1, 0)],
+    )
+    def test_one_cycle_rises_peaks_and_falls_to_zero(self, done: float, share: float) -> None:
+        settings = TrainingSettings(schedule="one-cycle", learning_rate=0.02)
+        assert learning_rate(settings, done) == pytest.approx(0.02 * share, abs=1e-9)
+
+    def test_one_cycle_has_no_jumps_and_one_summit(self) -> None:
+        settings = TrainingSettings(schedule="one-cycle", learning_rate=1)
+        rates = np.array([learning_rate(settings, done) for done in np.linspace(0, 1, 1001)])
+        assert np.abs(np.diff(rates)).max() < 0.011
+        assert (np.diff(rates)[:100] > 0).all()
+        assert (np.diff(rates)[100:] < 0).all()
+
+
+class Identity(nn.Module):
+    """Calls lesion what is bright in the first channel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x[:, 0] - 0.5) * 200
+
+
+class TestTrainStep:
+    def test_image_and_mask_are_changed_alike(self, tiny: Maker) -> None:
+        """A network that reads the mask from the image finds it however both were turned."""
+        y, x = torch.meshgrid(torch.arange(48.0), torch.arange(64.0), indexing="ij")
+        mask = (torch.hypot(y - 15, x - 20) < 9).to(torch.uint8).mul(255).repeat(16, 1, 1)
+        image = mask[:, None].repeat(1, 3, 1, 1)
+        settings = tiny(
+            height=48,
+            width=64,
+            channels="rgb",
+            batch_size=16,
+            average_passes=0,
+            augmentation=AugmentationSettings(contrast=0),
+        )
+        trainer = trainer_of(settings, image, mask)
+        trainer.network = Identity()
+        seen: list[Tensor] = []
+
+        def watch(_module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+            seen.append(inputs[0])
+            return (inputs[0].requires_grad_(),)
+
+        trainer.network.register_forward_pre_hook(watch)
+        assert trainer.train_pass(ignore) < 0.03
+        moved = (seen[0][:, 0] > 0.5) != (mask > 127)
+        assert moved.double().mean().item() > 0.05  # or nothing was put to the test
+
+    def test_each_image_gets_the_changes_of_its_own_row(self, tiny: Maker) -> None:
+        images, masks = noise()
+        trainer = trainer_of(tiny(channels="rgb", average_passes=0), images, masks)
+        seen: list[Tensor] = []
+        trainer.network.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0]))
+        affine = torch.eye(2, 3).repeat(16, 1, 1)
+        affine[5, 0, 0] = -1
+        draws = augment.Draws(affine, torch.zeros(16, 3), torch.ones(16, 3))
+        trainer._train_step(np.array([9, 5, 0]), draws, 0)
+        expected = torch.stack((images[9], images[5].flip(-1), images[0])) / 255
+        torch.testing.assert_close(seen[0], expected, atol=1e-5, rtol=0)
+
+    def test_contrast_is_stretched_in_the_image_and_not_in_the_mask(
+        self, tiny: Maker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        images, masks = noise(4, 60, 180)
+        settings = tiny(channels="rgb", average_passes=0, augmentation=NO_CHANGE)
+        trainer = trainer_of(settings, images, masks)
+        seen: list[Tensor] = []
+        trainer.network.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0]))
+        targets: list[Tensor] = []
+
+        def distance(probability: Tensor, target: Tensor) -> Tensor:
+            targets.append(target)
+            return probability.mean()
+
+        monkeypatch.setattr("dermseg.training.trainer.jaccard_distance", distance)
+        draws = augment.Draws(
+            torch.eye(2, 3).repeat(4, 1, 1),
+            torch.tensor([0.1, 0.0, 0.0]).repeat(4, 1),
+            torch.tensor([0.9, 1.0, 1.0]).repeat(4, 1),
+        )
+        trainer._train_step(np.arange(4), draws, 0)
+        assert seen[0][:, 0].min() == 0
+        assert seen[0][:, 0].max() == 1
+        torch.testing.assert_close(seen[0][:, 1:], images[:, 1:] / 255, atol=1e-5, rtol=0)
+        torch.testing.assert_close(targets[0], masks / 255, atol=1e-5, rtol=0)
+
+
+class TestTrainPass:
+    def test_every_step_uses_the_learning_rate_of_its_place(
+        self, tiny: Maker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        used = []
+        plain_step = Trainer._train_step
+
+        def step(self: Trainer, *arguments: Any) -> float:
+            loss = plain_step(self, *arguments)
+            used.append(self.optimizer.param_groups[0]["lr"])
+            return loss
+
+        monkeypatch.setattr(Trainer, "_train_step", step)
+        settings = tiny(schedule="one-cycle", passes=2)
+        trainer = trainer_of(settings, *noise())
+        trainer.train_pass(ignore)
+        trainer.train_pass(ignore)
+        assert used == pytest.approx([learning_rate(settings, i / 8) for i in range(8)])
+
+    def test_dropout_is_back_on_after_a_prediction(self, tiny: Maker) -> None:
+        trainer = trainer_of(tiny(average_passes=0), *noise())
+        trainer.train_pass(ignore)
+        trainer.predict(np.arange(2))
+        modes = []
+        trainer.network.register_forward_pre_hook(lambda m, _i: modes.append(m.training))
+        trainer.train_pass(ignore)
+        assert modes == [True] * 4
+
+    def test_its_loss_is_the_mean_of_its_steps(
+        self, tiny: Maker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        losses = iter([0.5, 0.25, 0.75, 0.1])
+        monkeypatch.setattr(Trainer, "_train_step", lambda *_: next(losses))
+        told: list[float] = []
+        assert trainer_of(tiny(), *noise()).train_pass(told.append) == pytest.approx(0.4)
+        assert told == pytest.approx([0.5, 0.375, 0.5, 0.4])
+
+    def test_an_incomplete_batch_is_left_out_but_never_the_same_images(
+        self, tiny: Maker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        batches: list[list[int]] = []
+
+        def step(_self: Trainer, rows: Any, *_rest: Any) -> float:
+            batches.append(rows.tolist())
+            return 0.0
+
+        monkeypatch.setattr(Trainer, "_train_step", step)
+        trainer = trainer_of(tiny(batch_size=5), *noise())
+        left_out = set()
+        for _ in range(12):
+            batches.clear()
+            trainer.train_pass(ignore)
+            assert [len(batch) for batch in batches] == [5, 5, 5]
+            seen = {row for batch in batches for row in batch}
+            assert len(seen) == 15
+            left_out |= set(range(16)) - seen
+        assert len(left_out) > 3
+
+
+class TestPredict:
+    def test_it_is_by_the_averaged_network_in_evaluation(self, tiny: Maker) -> None:
+        trainer = trainer_of(tiny(), *noise())
+        rows = np.array([3, 0, 8])
+        first = trainer.predict(rows)
+        assert (first.shape, first.dtype) == ((3, 32, 32), np.float32)
+        assert np.array_equal(trainer.predict(rows), first)  # no dropout
+        assert trainer.predict(rows[1:2]) == pytest.approx(first[1:2], abs=1e-5)
+        for network, differs in ((trainer.network, False), (trainer.result, True)):
+            with torch.no_grad():
+                for parameter in network.parameters():
+                    parameter.add_(1)
+            assert np.array_equal(trainer.predict(rows), first) != differs
+
+    def test_many_images_come_back_in_their_order(self, tiny: Maker) -> None:
+        trainer = trainer_of(tiny(), *noise(60))
+        rows = np.random.default_rng(0).permutation(60)
+        every = trainer.predict(rows)
+        assert len(every) == 60
+        for place in (0, 49, 50, 59):
+            alone = trainer.predict(rows[place : place + 1])[0]
+            assert every[place] == pytest.approx(alone, abs=1e-5)
+
+
+class TestAverage:
+    def test_without_averaging_the_result_is_the_network_itself(self, tiny: Maker) -> None:
+        trainer = trainer_of(tiny(average_passes=0.0), *noise())
+        assert trainer.result is trainer.network
+
+    @pytest.mark.parametrize(("average_passes", "decay"), [(1.0, 0.75), (0.5, 0.5), (0.1, 0.0)])
+    def test_it_forgets_over_the_passes_it_was_told(
+        self, tiny: Maker, average_passes: float, decay: float
+    ) -> None:
+        trainer = trainer_of(tiny(average_passes=average_passes), *noise())  # 4 steps a pass
+        assert trainer.average is not None
+        for value in (0.0, 1.0):  # the first is taken over whole
+            with torch.no_grad():
+                for parameter in trainer.network.parameters():
+                    parameter.fill_(value)
+            trainer.average.update_parameters(trainer.network)
+        for parameter in trainer.result.parameters():
+            assert parameter.flatten()[0].item() == pytest.approx(1 - decay)
+
+    def test_running_statistics_are_averaged_too(self, tiny: Maker) -> None:
+        trainer = trainer_of(tiny(), *noise())
+        assert trainer.average is not None
+        for value in (0.0, 1.0):
+            for name, buffer in trainer.network.named_buffers():
+                if name.endswith("running_mean"):
+                    buffer.fill_(value)
+            trainer.average.update_parameters(trainer.network)
+        means = [b for n, b in trainer.result.named_buffers() if n.endswith("running_mean")]
+        assert [mean[0].item() for mean in means] == pytest.approx([0.25] * 3)
