@@ -402,14 +402,14 @@ def photographs(pairs: list[Pair]) -> list[Path]:
 
 
 class TestReadSignatures:
-    def test_they_are_the_photographs_shrunk_to_8_by_8(
+    def test_they_are_the_photographs_shrunk_to_16_by_16(
         self, make: Callable[..., Path], tmp_path: Path
     ) -> None:
         pairs = find_pairs(make(photograph="{}.png"))
         signatures = read_signatures(photographs(pairs), tmp_path / "cache")
-        assert (signatures.shape, signatures.dtype) == ((3, 8, 8, 3), np.uint8)
+        assert (signatures.shape, signatures.dtype) == ((3, 16, 16, 3), np.uint8)
         for pair, signature in zip(pairs, signatures, strict=True):
-            pixels = np.asarray(Image.open(pair.photograph)).reshape(8, 6, 8, 8, 3)
+            pixels = np.asarray(Image.open(pair.photograph)).reshape(16, 3, 16, 4, 3)
             apart = signature - pixels.mean((1, 3))
             assert np.abs(apart).mean() < 10
             assert abs(apart.mean()) < 2
@@ -417,7 +417,7 @@ class TestReadSignatures:
     def test_copies_at_another_size_and_quality_are_found(self, tmp_path: Path) -> None:
         data = tmp_path / "data"
         for number in range(4):
-            cells = np.random.default_rng(number % 3).uniform(40, 200, (8, 8, 3)).astype(np.uint8)
+            cells = np.random.default_rng(number % 3).uniform(40, 200, (16, 16, 3)).astype(np.uint8)
             scene = Image.fromarray(cells).resize((320, 240), Image.Resampling.BICUBIC)
             smaller = scene.resize((150, 100)) if number == 3 else scene
             path = put(data / "images" / f"{number}.jpg", np.asarray(smaller))

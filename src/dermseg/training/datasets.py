@@ -34,7 +34,7 @@ from dermseg.progress import track
 
 CACHE_FORMAT = 1
 """Raised when what a cache holds changes, so that old ones are rebuilt."""
-SIGNATURE_SIDE = 8
+SIGNATURE_SIDE = 16
 SIGNATURE_READ = 64
 """Height and width to which a photograph may be reduced before it is shrunk to its signature."""
 
@@ -157,7 +157,7 @@ def open_cache(
 
 
 def read_signatures(photographs: Sequence[Path], folder: Path) -> NDArray[np.uint8]:
-    """Return every photograph shrunk to 8 x 8, uint8 (N, 8, 8, 3), kept in `folder`.
+    """Return every photograph shrunk to 16 x 16, uint8 (N, 16, 16, 3), kept in `folder`.
 
     They depend on the photographs alone, not on the size that a network wants, and so do the
     groups of near-duplicates that are made from them.

@@ -7,17 +7,20 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-DUPLICATE_CORRELATION = 0.98
+DUPLICATE_CORRELATION = 0.96
+"""Found by looking at the pairs of ISIC 2017 in order of correlation: from 0.96 on most show
+one lesion twice, often in other colours; below, they are lesions of like shape and size."""
 
 
 def near_duplicates(signatures: NDArray[np.uint8]) -> list[int]:
     """Return a group number for each image, the same for images that nearly repeat each other.
 
-    `signatures` is (N, ...): each image shrunk to a few pixels, always in the same way. Two images
-    belong together when their signatures correlate at 0.98 or more; groups join transitively.
+    `signatures` is (N, h, w, 3): each image shrunk to a few pixels, always in the same way. Two
+    images belong together when their signatures, less the mean of each channel, correlate at 0.96
+    or more; groups join transitively.
     """
-    flat = signatures.reshape(len(signatures), -1).astype(np.float64)
-    flat -= flat.mean(1, keepdims=True)
+    centred = signatures - signatures.mean((1, 2), keepdims=True)
+    flat = centred.reshape(len(signatures), -1)
     flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
     group = list(range(len(flat)))
 
