@@ -1,12 +1,15 @@
 """Many photographs: which files, what becomes of each, and the report."""
 
 import csv
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from io import StringIO
 from pathlib import Path
 
 from dermseg.errors import DermsegError, UsageError
+from dermseg.files import remove_leftovers, written_whole
 from dermseg.images import (
     MASK_SUFFIX,
     PHOTOGRAPH_SUFFIXES,
@@ -15,13 +18,15 @@ from dermseg.images import (
     read_photograph,
     write_image,
     write_mask,
-    written_whole,
 )
+from dermseg.journal import Journal, Row
 from dermseg.overlay import draw_overlay
 from dermseg.segmenter import Segmentation, Segmenter
 from dermseg.settings import OVERLAY_SIDE
 
 REPORT = "report.csv"
+TIMINGS = "timings.csv"
+JOURNAL = "journal.jsonl"
 COLUMNS = (
     "photograph",
     "mask",
@@ -38,6 +43,8 @@ COLUMNS = (
     "error",
 )
 """The report's columns. Lengths are in pixels of the mask, areas in square pixels."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the beginning of a formula."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +65,24 @@ class Job:
         return self.name.with_name(self.name.stem + "_overlay.jpg")
 
 
-def find_jobs(paths: Sequence[Path]) -> list[Job]:
+def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> list[Job]:
     """Return a job for each photograph in `paths`: files, or folders with their subfolders.
 
-    In folders, masks and superpixel pictures of the official archives are passed over.
+    In folders, hidden files, masks and the official archives' superpixels are passed over, and so
+    is what lies in the folders `without` (those that will be written to).
 
     Raises UsageError if a path does not exist, if a folder holds no photographs, or if two
     photographs would share one mask.
     """
+    written = {folder.resolve() for folder in without if folder is not None}
     jobs: list[Job] = []
     for path in paths:
         if path.is_dir():
-            found = [Job(p, p.relative_to(path)) for p in sorted(path.rglob("*")) if _is_input(p)]
+            found = [
+                Job(file, file.relative_to(path))
+                for file in sorted(path.rglob("*"))
+                if _is_photograph(file) and written.isdisjoint(file.resolve().parents)
+            ]
             if not found:
                 raise UsageError(f"{path}: holds no photographs ({_suffixes()})")
             jobs += found
@@ -77,9 +90,10 @@ def find_jobs(paths: Sequence[Path]) -> list[Job]:
             jobs.append(Job(path, Path(path.name)))
         else:
             raise UsageError(f"{path}: no such file or folder")
-    first: dict[Path, Job] = {}
+    first: dict[str, Job] = {}
     for job in jobs:
-        other = first.setdefault(job.mask, job)
+        # Some file systems take A and a for the same name.
+        other = first.setdefault(str(job.mask).casefold(), job)
         if other is not job:
             raise UsageError(
                 f"{other.photograph} and {job.photograph} would both write {job.mask}; "
@@ -88,11 +102,11 @@ def find_jobs(paths: Sequence[Path]) -> list[Job]:
     return jobs
 
 
-def _is_input(path: Path) -> bool:
-    stem = path.stem.lower()
+def _is_photograph(path: Path) -> bool:
     return (
         path.suffix.lower() in PHOTOGRAPH_SUFFIXES
-        and not stem.endswith(("_segmentation", "_superpixels"))
+        and not path.name.startswith(".")
+        and not path.stem.lower().endswith(("_segmentation", "_superpixels"))
         and path.is_file()
     )
 
@@ -103,28 +117,15 @@ def _suffixes() -> str:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a job: a segmentation, or the error that stands in its place."""
+    """What became of a job: its row of the report, and the error if it failed.
+
+    `reused` says that the mask was there from an earlier run.
+    """
 
     job: Job
-    segmentation: Segmentation | None
-    error: str = ""
-
-    def row(self) -> dict[str, object]:
-        """Return the report's row; names are written with forward slashes everywhere."""
-        row: dict[str, object] = dict.fromkeys(COLUMNS, "")
-        row["photograph"] = self.job.name.as_posix()
-        row["error"] = self.error
-        if self.segmentation is None:
-            return row
-        row["mask"] = self.job.mask.as_posix()
-        row["height"], row["width"] = self.segmentation.mask.shape
-        row["area"] = self.segmentation.area
-        row["flags"] = " ".join(self.segmentation.flags)
-        if self.segmentation.bounding_box and self.segmentation.centroid:
-            box, centroid = self.segmentation.bounding_box, self.segmentation.centroid
-            row["box_x"], row["box_y"], row["box_width"], row["box_height"] = box
-            row["centroid_x"], row["centroid_y"] = (round(place, 2) for place in centroid)
-        return row
+    row: Row
+    error: Exception | None = None
+    reused: bool = False
 
 
 def segment_all(
@@ -135,35 +136,101 @@ def segment_all(
     overlay: Path | None = None,
     size_from: Path | None = None,
 ) -> list[Result]:
-    """Segment every job; write its mask under `output`, then report.csv.
+    """Segment every job; write its mask under `output`, and report.csv at the end.
 
     `overlay` is a folder for pictures with the outline. `size_from` is a folder of masks whose
-    sizes are taken instead of the photographs' (for thumbnails). A photograph that fails costs
-    its own row and nothing else.
+    sizes are taken instead of the photographs' (for thumbnails).
+
+    A photograph that fails costs its own row and nothing else. What an earlier run left in `output`
+    is kept if photograph, model and settings are the same; how long the others took is in
+    timings.csv. Raises OutputError if journal or report cannot be written.
     """
-    results = []
-    for job in jobs:
-        try:
-            segmentation = _segment_one(job, segmenter, output, overlay, size_from)
-            results.append(Result(job, segmentation))
-        except DermsegError as error:
-            results.append(Result(job, None, str(error)))
-    _write_report(output / REPORT, results)
+    results: list[Result] = []
+    timings: list[Row] = []
+    for folder in (output, overlay):
+        if folder is not None:
+            remove_leftovers(folder)
+    work = _Work(segmenter, output, overlay, size_from)
+    with Journal(output / JOURNAL) as journal:
+        for job in jobs:
+            began = time.perf_counter()
+            result = work.do(job, journal)
+            results.append(result)
+            if not result.reused:
+                milliseconds = round((time.perf_counter() - began) * 1000, 1)
+                timings.append({"photograph": job.name.as_posix(), "milliseconds": milliseconds})
+    _write_table(output / REPORT, COLUMNS, [result.row for result in results])
+    _write_table(output / TIMINGS, ("photograph", "milliseconds"), timings)
     return results
 
 
-def _segment_one(
-    job: Job, segmenter: Segmenter, output: Path, overlay: Path | None, size_from: Path | None
-) -> Segmentation:
-    size = image_size(find_mask(size_from, job.name)) if size_from else None
-    segmentation = segmenter.segment(job.photograph, size=size)
-    write_mask(output / job.mask, segmentation.mask)
-    if overlay is not None:
-        height, width = segmentation.mask.shape
-        picture = read_photograph(job.photograph, at_least=(OVERLAY_SIDE, OVERLAY_SIDE))
-        framed = Photograph(picture.pixels, height, width, picture.orientation)
-        write_image(overlay / job.overlay, draw_overlay(framed, segmentation.outline))
-    return segmentation
+@dataclass(frozen=True)
+class _Work:
+    """What is the same for every job of a run."""
+
+    segmenter: Segmenter
+    output: Path
+    overlay: Path | None
+    size_from: Path | None
+
+    def do(self, job: Job, journal: Journal) -> Result:
+        """Do one job, unless the journal knows that it is done."""
+        name = job.name.as_posix()
+        try:
+            size = image_size(find_mask(self.size_from, job.name)) if self.size_from else None
+            fingerprint = self._fingerprint(job, size)
+            known = journal.find(name, fingerprint)
+            if known is not None and self._is_there(job):
+                return Result(job, known, reused=True)
+            row = _row(job, self._segment(job, size))
+        except DermsegError as error:
+            return Result(job, _failed(job, error), error)
+        except Exception as error:  # a bug, which must not cost the other photographs
+            return Result(job, _failed(job, error), error)
+        journal.note(name, fingerprint, row)
+        return Result(job, row)
+
+    def _fingerprint(self, job: Job, size: tuple[int, int] | None) -> str:
+        digest = blake2b(digest_size=16)
+        try:
+            digest.update(job.photograph.read_bytes())
+        except OSError as error:
+            raise UsageError(f"{job.photograph}: cannot be read ({error.strerror})") from error
+        digest.update(repr((self.segmenter.fingerprint, size)).encode())
+        return digest.hexdigest()
+
+    def _is_there(self, job: Job) -> bool:
+        drawn = self.overlay is None or (self.overlay / job.overlay).is_file()
+        return drawn and (self.output / job.mask).is_file()
+
+    def _segment(self, job: Job, size: tuple[int, int] | None) -> Segmentation:
+        segmentation = self.segmenter.segment(job.photograph, size=size)
+        write_mask(self.output / job.mask, segmentation.mask)
+        if self.overlay is not None:
+            height, width = segmentation.mask.shape
+            picture = read_photograph(job.photograph, at_least=(OVERLAY_SIDE, OVERLAY_SIDE))
+            framed = Photograph(picture.pixels, height, width, picture.orientation)
+            write_image(self.overlay / job.overlay, draw_overlay(framed, segmentation.outline))
+        return segmentation
+
+
+def _row(job: Job, segmentation: Segmentation) -> Row:
+    """Return a job's row of the report; names have forward slashes everywhere."""
+    row: Row = dict.fromkeys(COLUMNS, "")
+    row["photograph"], row["mask"] = job.name.as_posix(), job.mask.as_posix()
+    row["height"], row["width"] = segmentation.mask.shape
+    row["area"] = segmentation.area
+    row["flags"] = " ".join(segmentation.flags)
+    box, centroid = segmentation.bounding_box, segmentation.centroid
+    if box and centroid:
+        row["box_x"], row["box_y"], row["box_width"], row["box_height"] = box
+        row["centroid_x"], row["centroid_y"] = (round(place, 2) for place in centroid)
+    return row
+
+
+def _failed(job: Job, error: Exception) -> Row:
+    text = str(error) if isinstance(error, DermsegError) else f"{type(error).__name__}: {error}"
+    return {**dict.fromkeys(COLUMNS, ""), "photograph": job.name.as_posix(), "error": text}
 
 
 def find_mask(folder: Path, name: Path) -> Path:
@@ -175,10 +242,16 @@ def find_mask(folder: Path, name: Path) -> Path:
     raise UsageError(f"{folder}: holds no {' or '.join(c.as_posix() for c in candidates)}")
 
 
-def _write_report(path: Path, results: Sequence[Result]) -> None:
+def _write_table(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """Write a CSV file in which no cell is a formula."""
     text = StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(result.row() for result in results)
+    for row in rows:
+        writer.writerow({column: _defused(value) for column, value in row.items()})
     with written_whole(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+        temporary.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape")
+
+
+def _defused(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -20,8 +20,11 @@ app = App(
     name="dermseg",
     version=__version__,
     help="Find the lesion in dermoscopic photographs. For research; not a medical device.",
+    suppress_keyboard_interrupt=False,
+    help_epilogue="--debug with any command shows the traceback of an error.",
 )
 Flat = Parameter(name="*")
+DEBUG = "--debug"
 
 
 @app.command
@@ -59,26 +62,27 @@ def segment(
     from dermseg.progress import track
     from dermseg.segmenter import Segmenter
 
-    jobs = find_jobs(photographs)
+    jobs = find_jobs(photographs, without=(output, overlay))
     segmenter = Segmenter(model, thresholds=thresholds, device=device)
     _say(f"{segmenter.name} on {device}: {len(jobs)} photographs")
-    results = segment_all(
-        track(jobs, "Segmenting", len(jobs)),
-        segmenter,
-        output,
-        overlay=overlay,
-        size_from=size_from,
-    )
-    failed = [result for result in results if result.segmentation is None]
+    progress = track(jobs, "Segmenting", len(jobs))
+    results = segment_all(progress, segmenter, output, overlay=overlay, size_from=size_from)
+    failed = [result for result in results if result.error is not None]
     for result in failed:
-        _say(f"failed: {result.error}")
-    _say(f"{len(results) - len(failed)} masks in {output}, {len(failed)} failed")
+        _say(f"failed: {result.row['error']}", result.error)
+    done = len(results) - len(failed)
+    reused = sum(result.reused for result in results)
+    _say(f"{done} masks in {output} ({reused} from an earlier run), {len(failed)} failed")
     return 1 if failed else 0
 
 
 @app.command
-def evaluate(truth: Path, predictions: Path, /, *, json: Path | None = None) -> int:
+def evaluate(
+    truth: Path, predictions: Path, /, *, json: Path | None = None, csv: Path | None = None
+) -> int:
     """Score masks against the truth with the challenge's five metrics.
+
+    Also by diagnosis, age and sex, where the tables of the data set lie beside the truth.
 
     Example: dermseg evaluate ISIC-2017_Validation_Part1_GroundTruth/ masks/
 
@@ -89,13 +93,19 @@ def evaluate(truth: Path, predictions: Path, /, *, json: Path | None = None) -> 
     predictions
         Folder of masks to score.
     json
-        File for the means and every image's metrics.
+        File for the means, the groups and every image's metrics.
+    csv
+        File for a table of every image's metrics.
     """
     from dermseg.evaluation import evaluate
 
     evaluation = evaluate(truth, predictions)
     if json is not None:
         evaluation.write_json(json)
+    if csv is not None:
+        evaluation.write_csv(csv)
+    for path in evaluation.grey:
+        _say(f"{path}: not binary; its values above 128 count as lesion")
     print(evaluation)
     return 0
 
@@ -167,9 +177,70 @@ def export(
     return 0
 
 
+@app.command
+def models(*, json: Annotated[bool, Parameter(negative=())] = False) -> int:
+    """List the models that come with dermseg.
+
+    Example: dermseg models --json
+
+    Parameters
+    ----------
+    json
+        Print everything, with the models' cards, as JSON.
+    """
+    from dermseg.about import describe_models
+
+    described = describe_models()
+    if json:
+        _print_json(described)
+        return 0
+    for name, model in described.items():
+        default = ", the default" if name == DEFAULT_MODEL else ""
+        size = f"{model['height']} x {model['width']}"
+        print(f"{name}: {size}, {model['megabytes']} MB{default}")
+    return 0
+
+
+@app.command
+def info(*, json: Annotated[bool, Parameter(negative=())] = False) -> int:
+    """Say what is installed: versions, processor, devices, models.
+
+    Example: dermseg info --json
+
+    Parameters
+    ----------
+    json
+        Print everything, with the models' cards, as JSON.
+    """
+    from dermseg.about import describe_installation
+
+    described = describe_installation()
+    if json:
+        _print_json(described)
+        return 0
+    packages = ", ".join(f"{name} {found}" for name, found in described["packages"].items())
+    processor = described["processor"]
+    print(f"dermseg {described['dermseg']}, Python {described['python']}, {described['system']}")
+    print(f"packages: {packages}")
+    print(
+        f"processor: {processor['name']}, {described['cores']} cores, "
+        f"{' '.join(processor['features'])}"
+    )
+    print(f"models run on: {', '.join(described['devices'])}")
+    print(f"models: {', '.join(described['models'])} (default {DEFAULT_MODEL})")
+    return 0
+
+
+def _print_json(value: object) -> None:
+    from json import dumps
+
+    print(dumps(value, indent=1))
+
+
 def _require_training() -> None:
     try:
         import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
         import safetensors  # noqa: F401
         import torch  # noqa: F401
     except ImportError as error:
@@ -178,27 +249,47 @@ def _require_training() -> None:
         ) from error
 
 
-def _say(message: str) -> None:
-    print(message, file=sys.stderr)
+_debug = False
+"""Whether tracebacks are shown; set by `main`, once."""
+
+
+def _say(message: str, error: BaseException | None = None) -> None:
+    """Print one line to standard error, and the traceback of `error` under --debug."""
+    print(message.replace("\n", "\n  "), file=sys.stderr)
+    if _debug and error is not None:
+        import traceback
+
+        traceback.print_exception(error)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
+    global _debug
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    _debug = DEBUG in given
     try:
         with warnings.catch_warnings():
             # Oddities in a photograph's metadata; pixels that cannot be read are errors.
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            status = app(arguments, exit_on_error=False, result_action="return_value")
-    except (CycloptsError, UsageError) as error:
-        if isinstance(error, UsageError):
-            _say(f"dermseg: {error}")
+            status = app(
+                [word for word in given if word != DEBUG],
+                exit_on_error=False,
+                result_action="return_value",
+            )
+    except CycloptsError:
+        return 2  # cyclopts has said what was wrong
+    except UsageError as error:
+        _say(f"dermseg: {error}", error)
         return 2
     except DermsegError as error:
-        _say(f"dermseg: {error}")
+        _say(f"dermseg: {error}", error)
         return 1
     except KeyboardInterrupt:
-        _say("dermseg: interrupted")
+        _say("dermseg: interrupted; the same command goes on where it stopped")
         return 130
+    except Exception as error:  # a bug: one line for people, the traceback for those who mend it
+        _say(f"dermseg: {type(error).__name__}: {error} (a bug; {DEBUG} shows where)", error)
+        return 1
     return status if isinstance(status, int) else 0
 
 

@@ -5,6 +5,7 @@ DermsegError
 ├── ImageError        a photograph or mask cannot be read, or has the wrong size
 ├── DataError         a data set is incomplete or inconsistent
 ├── ModelError        a model is unknown, or its file is not what dermseg writes
+├── OutputError       a file cannot be written: disk full, folder not writable
 └── MissingExtraError a command needs packages that the base install leaves out
 
 Any other exception that leaves the library is a bug.
@@ -29,16 +30,22 @@ class DataError(DermsegError):
     """A data set is incomplete or inconsistent; the message names the files."""
 
     @classmethod
-    def listing(cls, title: str, problems: Sequence[str], shown: int = 20) -> "DataError":
-        """Return an error whose message has a line for each problem, the first `shown` of them."""
-        lines = [title, *problems[:shown]]
-        if len(problems) > shown:
-            lines.append(f"... and {len(problems) - shown} more")
-        return cls("\n  ".join(lines))
+    def listing(cls, title: str, problems: Sequence[str]) -> "DataError":
+        """Return an error whose message has a line for each problem."""
+        return cls("\n  ".join([title, *problems]))
 
 
 class ModelError(DermsegError):
     """A model is unknown, or a model file is not one that dermseg wrote."""
+
+
+class OutputError(DermsegError):
+    """A file cannot be written: the disk is full, or the folder is not writable."""
+
+    @classmethod
+    def about(cls, path: object, error: OSError) -> "OutputError":
+        """Return the error for a file that the system refused to write."""
+        return cls(f"{path}: cannot be written ({error.strerror or error})")
 
 
 class MissingExtraError(DermsegError):

@@ -1,83 +1,176 @@
 """Scoring a folder of masks against the truth."""
 
+import csv
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from io import StringIO
 from pathlib import Path
 
-from dermseg.errors import DataError
-from dermseg.images import MASK_FOREGROUND, mask_stem, read_mask, written_whole
-from dermseg.metrics import Scores, bootstrap_interval, mean, score
+import numpy as np
+
+from dermseg.errors import DataError, ImageError
+from dermseg.files import written_whole
+from dermseg.images import MASK_FOREGROUND, Pixels, by_name, mask_stem, read_mask
+from dermseg.metadata import UNKNOWN, Groups, read_groups
+from dermseg.metrics import METRICS, Scores, bootstrap_interval, mean, score
 from dermseg.progress import track
+
+WORST = 5
+"""How many of the worst images are printed."""
+BINARY = np.isin(np.arange(256), (0, 255))
+"""Whether each 8-bit value belongs in a mask."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Means over some images: of each metric, with a 95 % bootstrap interval over the images."""
+
+    count: int
+    mean: Scores
+    interval: dict[str, tuple[float, float]]
+
+    @classmethod
+    def of(cls, scores: Sequence[Scores]) -> "Summary":
+        """Summarise the metrics of at least one image."""
+        values = {name: [getattr(s, name) for s in scores] for name in METRICS}
+        intervals = {name: bootstrap_interval(column) for name, column in values.items()}
+        return cls(len(scores), mean(scores), intervals)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The metrics of each image by its id, in order, and what follows from them."""
+    """The metrics of each image by its id, in order, and what follows from them.
+
+    `groups` is what is known of the images; `grey` names masks with values between 0 and 255,
+    which were cut above 128 as the official scorer does.
+    """
 
     images: dict[str, Scores]
+    groups: Groups
+    grey: tuple[Path, ...] = ()
+
+    @property
+    def summary(self) -> Summary:
+        """The means over all images: the challenge's macro average."""
+        return Summary.of(list(self.images.values()))
 
     @property
     def mean(self) -> Scores:
-        """Each metric's mean over the images: the challenge's macro average."""
+        """Each metric's mean over all images."""
         return mean(list(self.images.values()))
 
     @property
-    def jaccard_interval(self) -> tuple[float, float]:
-        """The 95 % bootstrap interval of the mean Jaccard index over images."""
-        return bootstrap_interval([scores.jaccard for scores in self.images.values()])
+    def worst(self) -> list[str]:
+        """The ids of the images from the lowest Jaccard index upwards."""
+        return sorted(self.images, key=lambda image_id: self.images[image_id].jaccard)
+
+    def by(self, kind: str) -> dict[str, Summary]:
+        """Return the means for each value of `kind`: "diagnosis", "age" or "sex"."""
+        parts: dict[str, list[Scores]] = {}
+        for image_id, scores in self.images.items():
+            value = self.groups.get(image_id, {}).get(kind, UNKNOWN)
+            parts.setdefault(value, []).append(scores)
+        return {value: Summary.of(parts[value]) for value in sorted(parts)}
+
+    @property
+    def kinds(self) -> list[str]:
+        """What the images can be grouped by."""
+        known = {kind for image_id in self.images for kind in self.groups.get(image_id, {})}
+        return [kind for kind in ("diagnosis", "age", "sex") if kind in known]
 
     def __str__(self) -> str:
-        """Return the five means, one a line, and the interval of the Jaccard index."""
-        low, high = self.jaccard_interval
-        lines = [f"{name:<12} {value:.4f}" for name, value in asdict(self.mean).items()]
-        return "\n".join(
-            [*lines, f"{len(self.images)} images; 95 % interval of Jaccard {low:.4f} to {high:.4f}"]
-        )
+        """Return the means, the worst images, and a table for each kind of group."""
+        summary = self.summary
+        lines = [f"{summary.count} images; means with 95 % intervals"]
+        for name, value in asdict(summary.mean).items():
+            low, high = summary.interval[name]
+            lines.append(f"{name:<12} {value:.4f}  ({low:.4f} to {high:.4f})")
+        lines.append("lowest Jaccard:")
+        for image_id in self.worst[:WORST]:
+            lines.append(f"  {image_id:<24} {self.images[image_id].jaccard:.4f}")
+        for kind in self.kinds:
+            lines += ["", *_table(kind, self.by(kind))]
+        return "\n".join(lines)
 
     def write_json(self, path: Path) -> None:
-        """Write the means, the interval and every image's metrics."""
-        text = json.dumps(
-            {
-                "count": len(self.images),
-                "mean": asdict(self.mean),
-                "jaccard_interval_95": self.jaccard_interval,
-                "images": {image_id: asdict(scores) for image_id, scores in self.images.items()},
-            },
-            indent=1,
-        )
+        """Write the means, the groups and every image's metrics."""
+        groups = {
+            kind: {value: asdict(part) for value, part in self.by(kind).items()}
+            for kind in self.kinds
+        }
+        images = {image_id: asdict(scores) for image_id, scores in self.images.items()}
+        content = {**asdict(self.summary), "groups": groups, "images": images}
         with written_whole(path) as temporary:
-            temporary.write_text(text + "\n")
+            temporary.write_text(json.dumps(content, indent=1) + "\n")
+
+    def write_csv(self, path: Path) -> None:
+        """Write a row for each image."""
+        text = StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("image", *METRICS))
+        for image_id, scores in self.images.items():
+            writer.writerow((image_id, *asdict(scores).values()))
+        with written_whole(path) as temporary:
+            temporary.write_text(text.getvalue(), encoding="utf-8")
+
+
+def _table(kind: str, parts: dict[str, Summary]) -> list[str]:
+    lines = [f"{kind:<24} images  Jaccard  95 % interval    sensitivity specificity"]
+    for value, part in parts.items():
+        low, high = part.interval["jaccard"]
+        lines.append(
+            f"{value:<24} {part.count:>6}  {part.mean.jaccard:.4f}   {low:.4f} to {high:.4f} "
+            f"{part.mean.sensitivity:>11.4f} {part.mean.specificity:>11.4f}"
+        )
+    return lines
 
 
 def evaluate(truth: Path, predictions: Path) -> Evaluation:
     """Score the masks in `predictions` against those in `truth`.
 
-    Masks belong together when their names agree, with or without `_segmentation`. Raises DataError,
-    listing every file, for missing or surplus predictions and for sizes that differ.
+    Masks belong together when their names agree, with or without `_segmentation`. Diagnosis, age
+    and sex come from the tables beside the folder `truth`, if there are any.
+
+    Raises DataError, listing every file, for missing or surplus predictions, for masks that cannot
+    be read and for sizes that differ.
     """
-    truths, found = _masks(truth), _masks(predictions)
-    problems = [f"no prediction for {truths[k]}" for k in sorted(truths.keys() - found.keys())]
+    (truths, problems), (found, doubled) = _masks(truth), _masks(predictions)
+    problems += doubled
+    problems += [f"no prediction for {truths[k]}" for k in sorted(truths.keys() - found.keys())]
     problems += [f"no truth for {found[k]}" for k in sorted(found.keys() - truths.keys())]
     scores: dict[str, Scores] = {}
+    grey: list[Path] = []
     for image_id in track(sorted(truths.keys() & found.keys()), "Scoring", len(truths)):
-        expected, actual = read_mask(truths[image_id]), read_mask(found[image_id])
+        try:
+            expected, actual = read_mask(truths[image_id]), read_mask(found[image_id])
+        except ImageError as error:
+            problems.append(str(error))
+            continue
         if expected.shape != actual.shape:
             sizes = f"{_size(actual.shape)}, but its truth is {_size(expected.shape)}"
             problems.append(f"{found[image_id]}: {sizes}")
             continue
+        for path, mask in ((truths[image_id], expected), (found[image_id], actual)):
+            if not _is_binary(mask):
+                grey.append(path)
         scores[image_id] = score(expected > MASK_FOREGROUND, actual > MASK_FOREGROUND)
     if problems:
         raise DataError.listing(f"{predictions}: cannot be scored against {truth}", problems)
-    return Evaluation(scores)
+    return Evaluation(scores, read_groups(truth.parent), tuple(grey))
 
 
-def _masks(folder: Path) -> dict[str, Path]:
+def _masks(folder: Path) -> tuple[dict[str, Path], list[str]]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    masks = {mask_stem(path): path for path in sorted(folder.glob("*.png"))}
+    masks = sorted(folder.glob("*.png"))
     if not masks:
         raise DataError(f"{folder}: holds no masks (*.png)")
-    return masks
+    return by_name((mask_stem(path), path) for path in masks)
+
+
+def _is_binary(mask: Pixels) -> bool:
+    return bool(BINARY[mask].all())
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -4,19 +4,22 @@ One frame of reference holds everywhere: the pixels as the file stores them. EXI
 reported, never applied, so that masks, boxes and outlines line up with the stored pixels.
 """
 
-import os
-from collections.abc import Iterator
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from dermseg.errors import ImageError
+from dermseg.files import written_whole
 
 Pixels: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = NDArray[np.bool_]
@@ -27,10 +30,37 @@ MASK_FOREGROUND = 128
 """A mask's pixel is lesion above this value, as in the official scorer."""
 
 
+def by_name(named: Iterable[tuple[str, Path]]) -> tuple[dict[str, Path], list[str]]:
+    """Return files by name, and a line for each second file of a name."""
+    found: dict[str, Path] = {}
+    problems = []
+    for name, path in named:
+        if found.setdefault(name, path) != path:
+            problems.append(f"{path}: means the same image as {found[name].name}")
+    return found, problems
+
+
 def mask_stem(path: Path) -> str:
     """Return the name of the photograph that a mask file belongs to, without a suffix."""
     stem = path.stem
     return stem[: -len("_segmentation")] if stem.lower().endswith("_segmentation") else stem
+
+
+WHITE_16 = 65535
+DAMAGE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+)
+"""What Pillow's readers raise for damaged files."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +87,46 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise ImageError(f"{path}: not an image that can be read") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path}: too many pixels to decode safely") from error
-    except (OSError, ValueError, SyntaxError) as error:
+    except DAMAGE as error:
         raise ImageError(f"{path}: cannot be read ({error})") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Return the image as 8-bit RGB; 16-bit greys are scaled, transparency is dropped."""
+    """Return the image as 8-bit sRGB.
+
+    Embedded colour profiles are applied, 16-bit greys scaled, and transparency is dropped.
+    """
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers of unknown range")
     if image.mode.startswith("I"):
-        grey = np.asarray(image).astype(np.float32) / 257
-        image = Image.fromarray(grey.clip(0, 255).round().astype(np.uint8))
+        grey = np.asarray(image)
+        if grey.min() < 0 or grey.max() > WHITE_16:
+            raise ValueError("its grey values exceed 16 bits")
+        image = Image.fromarray((grey / (WHITE_16 / 255)).round().astype(np.uint8))
+    profile = image.info.get("icc_profile")
+    if profile and image.mode in ("RGB", "CMYK", "L"):
+        transform = _to_srgb(profile, image.mode)
+        if transform is not None:
+            converted = ImageCms.applyTransform(image, transform)
+            assert converted is not None  # it is None only when done in place
+            return converted
     return image.convert("RGB")
+
+
+@lru_cache(maxsize=16)
+def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """Return the transform of an ICC profile to sRGB.
+
+    None for sRGB itself, and for a profile that is damaged or belongs to another mode: the pixels
+    are then taken as they are, as browsers do.
+    """
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        if "srgb" in ImageCms.getProfileDescription(source).lower():
+            return None
+        return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
 
 
 def read_photograph(path: Path, at_least: tuple[int, int] | None = None) -> Photograph:
@@ -116,33 +176,12 @@ def resize(pixels: Pixels, height: int, width: int) -> Pixels:
     return np.asarray(image)
 
 
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, renamed to `path` at the end: whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(
-        dir=path.parent, prefix=".", suffix=path.suffix, delete=False
-    ) as handle:
-        temporary = Path(handle.name)
-    try:
-        yield temporary
-        temporary.chmod(0o666 & ~umask())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def umask() -> int:
-    """Return the process's file mode creation mask."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def write_mask(path: Path, mask: Mask) -> None:
-    """Write a mask as the challenge wants it: an 8-bit PNG of one channel, 0 or 255."""
-    write_image(path, mask.view(np.uint8) * np.uint8(255))
+    """Write a mask as the challenge wants it: an 8-bit PNG of one channel, 0 or 255.
+
+    What is not zero is lesion. Raises OutputError if the file cannot be written.
+    """
+    write_image(path, mask.astype(np.bool_).astype(np.uint8) * np.uint8(255))
 
 
 def write_image(path: Path, pixels: Pixels) -> None:

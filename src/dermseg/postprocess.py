@@ -35,11 +35,13 @@ class Lesion:
     """The region that was chosen, at the network's size.
 
     `probability` (h, w) is the map with all other regions removed and, as the rule says, holes
-    filled: its cut at the low threshold, at any scale, is the mask. `candidates` counts the
-    regions that there were to choose from.
+    filled: its cut at the low threshold, at any scale, is the mask. `core` is the row and column of
+    its surest pixel, None where there is no lesion. `candidates` counts the regions that there
+    were to choose from.
     """
 
     probability: Probability
+    core: tuple[int, int] | None
     candidates: int
 
 
@@ -65,21 +67,22 @@ def _masses(probability: Probability, labels: NDArray[np.int32], count: int) -> 
 def _choose_by_paper(probability: Probability, settings: ThresholdSettings) -> Lesion:
     candidates, cores = _regions(probability >= settings.high)
     if candidates == 0:
-        return Lesion(np.zeros_like(probability), 0)
+        return _nothing(probability, 0)
     core = 1 + int(_masses(probability, cores, candidates).argmax())
     row, column = (int(axis.mean().round()) for axis in np.nonzero(cores == core))
     dilated = cv2.dilate(probability, np.ones((3, 3), np.uint8)).astype(np.float32, copy=False)
     _, regions = _regions(dilated >= settings.low)
     chosen = regions[row, column]
     if chosen == 0:
-        return Lesion(np.zeros_like(probability), candidates)
-    return Lesion(_without_others(dilated, regions, chosen), candidates)
+        return _nothing(probability, candidates)
+    alone = _without_others(dilated, regions, chosen)
+    return Lesion(alone, _surest(alone, regions == chosen), candidates)
 
 
 def _choose_completely(probability: Probability, settings: ThresholdSettings) -> Lesion:
     candidates, regions = _regions(probability >= settings.low)
     if candidates == 0:
-        return Lesion(np.zeros_like(probability), 0)
+        return _nothing(probability, 0)
     count, cores = _regions((probability >= settings.high) & (regions > 0))
     if count:
         core = 1 + int(_masses(probability, cores, count).argmax())
@@ -87,7 +90,17 @@ def _choose_completely(probability: Probability, settings: ThresholdSettings) ->
     else:
         chosen = 1 + int(_masses(probability, regions, candidates).argmax())
     alone = _without_others(probability, regions, chosen)
-    return Lesion(np.where(_holes(regions == chosen), np.float32(1), alone), candidates)
+    filled = np.where(_holes(regions == chosen), np.float32(1), alone)
+    return Lesion(filled, _surest(alone, regions == chosen), candidates)
+
+
+def _nothing(probability: Probability, candidates: int) -> Lesion:
+    return Lesion(np.zeros_like(probability), None, candidates)
+
+
+def _surest(probability: Probability, region: Mask) -> tuple[int, int]:
+    row, column = divmod(int(np.where(region, probability, -1).argmax()), region.shape[1])
+    return row, column
 
 
 def _without_others(
@@ -117,9 +130,20 @@ def cut(
     scaled = cv2.resize(lesion.probability, (width, height), interpolation=cv2.INTER_LINEAR)
     found = (scaled >= settings.low).view(np.uint8)
     contours, _ = cv2.findContours(found, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    if not contours:
+    if lesion.core is None or not contours:
         return np.zeros((height, width), np.bool_), np.zeros((0, 2), np.int32)
-    outline = max(contours, key=lambda contour: (cv2.contourArea(contour), len(contour)))
+    # A bridge of one pixel can break when it is scaled: the part with the core stays.
+    x, y = (
+        (place + 0.5) * after / before - 0.5
+        for place, after, before in zip(
+            lesion.core[::-1], (width, height), lesion.probability.shape[::-1], strict=True
+        )
+    )
+
+    def nearness(contour: cv2.typing.MatLike) -> tuple[float, float]:
+        return min(0.0, cv2.pointPolygonTest(contour, (x, y), True)), cv2.contourArea(contour)
+
+    outline = max(contours, key=nearness)
     mask = np.zeros((height, width), np.uint8)
     cv2.drawContours(mask, [outline], -1, 1, cv2.FILLED)
     if settings.rule == "paper":

@@ -3,7 +3,8 @@
 import json
 import os
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -12,6 +13,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from dermseg import __version__
 from dermseg.errors import ImageError, ModelError, UsageError
 from dermseg.images import Mask, Photograph, Pixels, read_photograph, resize
 from dermseg.postprocess import Probability, choose_lesion, cut
@@ -81,12 +83,23 @@ class Segmenter:
         self.device = device
         self.name = str(model)
         self._session = _open_session(self.path, device)
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        if CARD not in metadata:
-            raise ModelError(f"{self.path}: an ONNX file, but not one that `dermseg export` wrote")
-        self.card: dict[str, Any] = json.loads(metadata[CARD])
-        self._input = self._session.get_inputs()[0].name
-        _, self.height, self.width, _ = self._session.get_inputs()[0].shape
+        self.card: dict[str, Any]
+        try:
+            self.card = json.loads(self._session.get_modelmeta().custom_metadata_map[CARD])
+            (entry,) = self._session.get_inputs()
+            _, height, width, _ = entry.shape
+            self._input, self.height, self.width = entry.name, int(height), int(width)
+        except (KeyError, ValueError, TypeError) as error:
+            raise ModelError(
+                f"{self.path}: an ONNX file, but not one that `dermseg export` wrote"
+            ) from error
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of everything that decides a mask, but for the photograph."""
+        digest = blake2b(self.path.read_bytes(), digest_size=16)
+        digest.update(repr((__version__, self.thresholds)).encode())
+        return digest.hexdigest()
 
     def probability(self, pixels: Pixels) -> Probability:
         """Return the probability of lesion, float32 (h, w) in 0..1, at the network's size.
@@ -108,6 +121,8 @@ class Segmenter:
         """
         photograph = self._read(photograph)
         height, width = size or (photograph.height, photograph.width)
+        if height < 1 or width < 1:
+            raise UsageError(f"a mask of {height} x {width} pixels cannot be made")
         probability = self.probability(photograph.pixels)
         lesion = choose_lesion(probability, self.thresholds)
         mask, outline = cut(lesion, height, width, self.thresholds)
@@ -125,7 +140,8 @@ class Segmenter:
             return photograph
         if isinstance(photograph, str | Path):
             return read_photograph(Path(photograph), at_least=(self.height, self.width))
-        if photograph.dtype != np.uint8 or photograph.ndim != 3 or photograph.shape[2] != 3:
+        fits = photograph.dtype == np.uint8 and photograph.ndim == 3 and photograph.shape[2] == 3
+        if not fits or photograph.size == 0:
             raise ImageError(
                 "pixels must be a uint8 array of shape (height, width, 3), RGB; "
                 f"this one is {photograph.dtype} {photograph.shape}"
@@ -133,27 +149,40 @@ class Segmenter:
         return Photograph(photograph, photograph.shape[0], photograph.shape[1])
 
 
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+"""Device to what ONNX Runtime calls it."""
+
+
+def usable_devices() -> list[str]:
+    """Return the devices that the installed ONNX Runtime can use."""
+    available = onnxruntime.get_available_providers()
+    return [device for device, provider in PROVIDERS.items() if provider in available]
+
+
 def _open_session(path: Path, device: str) -> onnxruntime.InferenceSession:
-    providers = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-    if device not in providers:
-        raise UsageError(f"unknown device {device!r}; choose cpu or cuda")
-    if providers[device] not in onnxruntime.get_available_providers():
-        raise UsageError(
-            f"--device {device}: the installed onnxruntime cannot use it "
-            "(for an NVIDIA GPU, install onnxruntime-gpu in place of onnxruntime)"
-        )
+    if device not in PROVIDERS:
+        raise UsageError(f"unknown device {device!r}; choose {' or '.join(PROVIDERS)}")
+    absent = UsageError(
+        f"--device {device}: the installed onnxruntime cannot use it "
+        "(for an NVIDIA GPU, install onnxruntime-gpu in place of onnxruntime)"
+    )
+    if device not in usable_devices():
+        raise absent
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = _cores()
+    options.intra_op_num_threads = usable_cores()
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(path, options, providers=[providers[device]])
+        session = onnxruntime.InferenceSession(path, options, providers=[PROVIDERS[device]])
     except Exception as error:  # onnxruntime's errors have no common base but this
         if type(error).__module__.startswith("onnxruntime"):
             raise ModelError(f"{path}: not a model that onnxruntime can load ({error})") from error
         raise
+    if PROVIDERS[device] not in session.get_providers():
+        raise absent  # it is listed, but did not start
+    return session
 
 
-def _cores() -> int:
+def usable_cores() -> int:
     """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -4,11 +4,14 @@ Standard library only, so that `dermseg --help` stays quick.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from dermseg.errors import UsageError
 
 Channels = Literal["rgb-hsv-l", "rgb"]
 Schedule = Literal["constant", "one-cycle"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Rule = Literal["complete", "paper"]
 
 CHANNEL_COUNT: dict[Channels, int] = {"rgb-hsv-l": 7, "rgb": 3}
 
@@ -85,13 +88,21 @@ class TrainingSettings:
 class ThresholdSettings:
     """How a mask is cut from the probability (paper, section III-A: dual thresholds)."""
 
-    rule: Literal["complete", "paper"] = "complete"
+    rule: Rule = "complete"
     """"paper" does what the paper says and no more; "complete" also says what happens where the
     paper is silent (see `dermseg.postprocess`)."""
     high: float = 0.8
     """Probability that marks the lesion's core, which decides where the lesion is."""
     low: float = 0.5
     """Probability at the lesion's border, which decides how far it reaches."""
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a rule or a threshold that there cannot be."""
+        if self.rule not in get_args(Rule):
+            raise UsageError(f"rule {self.rule!r}: choose {' or '.join(get_args(Rule))}")
+        for name in ("high", "low"):
+            if not 0 < getattr(self, name) <= 1:
+                raise UsageError(f"{name} {getattr(self, name)}: must be above 0 and at most 1")
 
 
 DEFAULT_MODEL = "cdnn29"

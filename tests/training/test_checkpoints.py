@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from dermseg.errors import ModelError
+from dermseg.errors import ModelError, OutputError
 from dermseg.training import checkpoints
 
 
@@ -94,7 +94,7 @@ class TestExceptions:
             raise OSError("No space left on device")
 
         monkeypatch.setattr(checkpoints, "save_file", full)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(OutputError, match="No space"):
             checkpoints.save(path, {"a": torch.ones(3)}, {"pass": 2})
         assert checkpoints.load(path)[1] == {"pass": 1}
         assert list(tmp_path.iterdir()) == [path]

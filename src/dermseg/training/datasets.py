@@ -4,12 +4,11 @@ The cache holds the whole set at the network's size as two memory-mapped uint8 a
 pass over it neither decodes nor resizes anything.
 """
 
-import csv
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,15 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermseg.errors import DataError, ImageError
+from dermseg.files import aside_prefix, remove_leftovers, umask, written_whole
 from dermseg.images import (
     PHOTOGRAPH_SUFFIXES,
+    by_name,
     image_size,
     mask_stem,
     read_mask,
     read_photograph,
     resize,
-    umask,
-    written_whole,
 )
 from dermseg.progress import track
 
@@ -59,11 +58,11 @@ def find_pairs(data: Path) -> list[Pair]:
     file for one image.
     """
     images, masks = _folders(data)
-    problems: list[str] = []
-    photographs = _by_stem(
-        ((path.stem, path) for path in _files(images, PHOTOGRAPH_SUFFIXES)), problems
+    photographs, problems = by_name(
+        (path.stem, path) for path in _files(images, PHOTOGRAPH_SUFFIXES)
     )
-    truths = _by_stem(((mask_stem(path), path) for path in _files(masks, {".png"})), problems)
+    truths, doubled = by_name((mask_stem(path), path) for path in _files(masks, {".png"}))
+    problems += doubled
     problems += [f"{photographs[k]}: no mask" for k in photographs.keys() - truths.keys()]
     problems += [f"{truths[k]}: no photograph" for k in truths.keys() - photographs.keys()]
     if problems:
@@ -84,15 +83,6 @@ def _files(folder: Path, suffixes: AbstractSet[str]) -> list[Path]:
     ]
 
 
-def _by_stem(files: Iterable[tuple[str, Path]], problems: list[str]) -> dict[str, Path]:
-    """Return the files by stem; a second file of a stem is added to `problems`."""
-    found: dict[str, Path] = {}
-    for stem, path in files:
-        if found.setdefault(stem, path) != path:
-            problems.append(f"{path}: means the same image as {found[stem].name}")
-    return found
-
-
 def _folders(data: Path) -> tuple[Path, Path]:
     if (data / "images").is_dir() and (data / "masks").is_dir():
         return data / "images", data / "masks"
@@ -105,23 +95,6 @@ def _folders(data: Path) -> tuple[Path, Path]:
             "*Training*GroundTruth folder, or the folders images and masks"
         )
     return images[0], masks[0]
-
-
-def read_diagnoses(data: Path) -> dict[str, str]:
-    """Return image id to diagnosis from the set's Part 3 table; empty where there is none."""
-    tables = sorted(data.glob("*Training_Part3_GroundTruth.csv"))
-    if not tables:
-        return {}
-    try:
-        with tables[0].open(newline="") as handle:
-            return {row.pop("image_id"): _diagnosis(row) for row in csv.DictReader(handle)}
-    except (KeyError, ValueError, TypeError, csv.Error) as error:
-        raise DataError(f"{tables[0]}: not a table of diagnoses ({error})") from error
-
-
-def _diagnosis(row: dict[str, str]) -> str:
-    """Return the column that is marked; nevi are marked nowhere."""
-    return next((name for name, value in row.items() if float(value) > 0), "nevus")
 
 
 @dataclass(frozen=True)
@@ -190,7 +163,8 @@ def _build(
 ) -> None:
     """Write a cache aside and rename it, so that a build cut short leaves nothing behind."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(mkdtemp(prefix=f"{place.name}.", dir=place.parent))
+    remove_leftovers(place.parent)
+    aside = Path(mkdtemp(prefix=aside_prefix(), dir=place.parent))
     count = len(pairs)
     images = np.lib.format.open_memmap(
         aside / "images.npy", "w+", np.uint8, (count, 3, height, width)

@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dermseg.errors import ModelError
-from dermseg.images import Pixels, read_photograph, resize, written_whole
+from dermseg.errors import ModelError, UsageError
+from dermseg.files import written_whole
+from dermseg.images import Pixels, read_photograph, resize
 from dermseg.segmenter import CARD
 from dermseg.settings import CHANNEL_COUNT, TrainingSettings
 from dermseg.training import checkpoints, networks
@@ -52,8 +53,9 @@ def load_run(run: Path) -> tuple[EndToEnd, TrainingSettings, dict[str, Any]]:
 
     Large weights are rounded to half precision, as they will be stored.
     """
-    if not (run / WEIGHTS).is_file():
-        raise ModelError(f"{run}: holds no finished training ({WEIGHTS})")
+    for name in (WEIGHTS, SAMPLES):
+        if not (run / name).is_file():
+            raise ModelError(f"{run}: holds no finished training ({name} is missing)")
     tensors, facts = checkpoints.load(run / WEIGHTS)
     settings = TrainingSettings.from_dict(facts["settings"])
     channels = CHANNEL_COUNT[settings.channels]
@@ -73,6 +75,8 @@ def export(run: Path, file: Path, photographs: Sequence[Path] = ()) -> float:
     on `photographs` before it takes its name. Returns the largest difference in probability that
     was seen; raises ModelError if it exceeds TOLERANCE.
     """
+    if file.suffix != ".onnx":
+        raise UsageError(f"{file}: the name of a model ends in .onnx")
     model, settings, facts = load_run(run)
     kept: Pixels = np.load(run / SAMPLES)
     samples = np.concatenate([kept, _samples(photographs, settings.height, settings.width)])

@@ -14,7 +14,8 @@ import torch
 
 from dermseg import __version__
 from dermseg.errors import DataError, UsageError
-from dermseg.images import written_whole
+from dermseg.files import remove_leftovers, written_whole
+from dermseg.metadata import UNKNOWN, read_groups
 from dermseg.progress import Advance, bar
 from dermseg.settings import TrainingSettings
 from dermseg.training import checkpoints, datasets, folds
@@ -57,6 +58,7 @@ def train(
     if the data are unusable.
     """
     _check(settings)
+    remove_leftovers(run)
     where = find_device(device, settings.precision)
     pairs = datasets.find_pairs(data)
     store = cache or run / "cache"
@@ -118,8 +120,8 @@ def _assign_folds(
 ) -> list[int]:
     photographs = [pair.photograph for pair in pairs]
     groups = folds.near_duplicates(datasets.read_signatures(photographs, store))
-    diagnoses = datasets.read_diagnoses(data)
-    strata = [diagnoses.get(pair.image_id, "unknown") for pair in pairs]
+    groups_of = read_groups(data)
+    strata = [groups_of.get(pair.image_id, {}).get("diagnosis", UNKNOWN) for pair in pairs]
     return folds.assign(groups, strata, settings.folds, settings.seed)
 
 

@@ -1,0 +1,58 @@
+#!/usr/bin/env python
+"""Send damaged images through `dermseg segment` and count what becomes of them.
+
+    scripts/fuzz_images.py 10000
+
+Prints how many were segmented, how many failed with a clear line, and what was not understood,
+which should be nothing; with the time of the slowest and the peak memory.
+"""
+
+import csv
+import resource
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from hostile import encoded, mutated, picture, write_all
+
+from dermseg.batch import find_jobs, segment_all
+from dermseg.errors import DermsegError
+from dermseg.segmenter import Segmenter
+
+AT_ONCE = 500
+
+
+def main(count: int) -> int:
+    """Fuzz, print the counts, and return 1 if anything was not understood."""
+    originals = [
+        (form.lower(), encoded(picture(), form)) for form in ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
+    ]
+    segmenter = Segmenter()
+    segmented = failed = 0
+    slowest = 0.0
+    strange: list[str] = []
+    for start in range(0, count, AT_ONCE):
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            for seed in range(start, min(start + AT_ONCE, count)):
+                suffix, data = mutated(seed, originals)
+                write_all({f"{seed}.{suffix}": data}, folder / "in")
+            for result in segment_all(find_jobs([folder / "in"]), segmenter, folder / "out"):
+                segmented += result.error is None
+                failed += isinstance(result.error, DermsegError)
+                if result.error is not None and not isinstance(result.error, DermsegError):
+                    strange.append(f"{result.job.name}: {result.row['error']}")
+            with (folder / "out" / "timings.csv").open(newline="") as handle:
+                times = (float(row["milliseconds"]) for row in csv.DictReader(handle))
+                slowest = max(slowest, *times)
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{count} damaged images: {segmented} segmented, {failed} refused by name")
+    print(f"not understood: {len(strange)}; slowest {slowest:.0f} ms; peak {megabytes:.0f} MB")
+    print("\n".join(strange))
+    return 1 if strange else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

@@ -1,0 +1,68 @@
+"""Files that appear whole or not at all."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkstemp
+
+from dermseg.errors import OutputError
+
+ASIDE = ".dermseg-"
+"""How the name of a file begins while it is being written; the writer's process number follows."""
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, renamed to `path` at the end: whole or not at all.
+
+    Raises OutputError, naming `path`, if the disk is full or the folder cannot be written.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = mkstemp(path.suffix, aside_prefix(), path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        temporary.chmod(0o666 & ~umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError.about(path, error) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed had half written in `folder` and below."""
+    for path in list(folder.rglob(f"{ASIDE}*")):
+        process = path.name.removeprefix(ASIDE).split("-")[0]
+        if process.isdecimal() and not _is_running(int(process)):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def aside_prefix() -> str:
+    """Return how a name begins that this process uses while it writes."""
+    return f"{ASIDE}{os.getpid()}-"
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # it runs, but is not ours to signal
+    return True
+
+
+def umask() -> int:
+    """Return the process's file mode creation mask."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,70 @@
+"""What was done in an output folder: a line of JSON for each mask, written as soon as it exists.
+
+A run that was stopped, or killed, is gone on with by reading the journal: a mask is made again only
+if its photograph, the model or a setting has changed since, or if the mask is gone.
+"""
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from dermseg.errors import OutputError
+
+Row = dict[str, Any]
+
+
+class Journal:
+    """The journal of one output folder; a context manager, so that its file is closed.
+
+    A last line that was cut short, by a kill or a full disk, counts as not written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._entries: dict[str, tuple[str, Row]] = {}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a+", encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise OutputError.about(path, error) from error
+        self._file.seek(0)
+        whole = True
+        for line in self._file:
+            whole = line.endswith("\n")
+            self._read(line)
+        if not whole:
+            self._file.write("\n")
+
+    def _read(self, line: str) -> None:
+        try:
+            entry = json.loads(line)
+            self._entries[entry["photograph"]] = (entry["fingerprint"], entry["row"])
+        except (ValueError, KeyError, TypeError):
+            return
+
+    def find(self, photograph: str, fingerprint: str) -> Row | None:
+        """Return the row that was noted for a photograph under this very fingerprint."""
+        known, row = self._entries.get(photograph, ("", {}))
+        return row if known == fingerprint else None
+
+    def note(self, photograph: str, fingerprint: str, row: Row) -> None:
+        """Note that the photograph's mask exists."""
+        entry = {"photograph": photograph, "fingerprint": fingerprint, "row": row}
+        try:
+            self._file.write(json.dumps(entry) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise OutputError.about(self._path, error) from error
+        self._entries[photograph] = (fingerprint, row)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()

@@ -1,0 +1,72 @@
+"""What the tests share: photographs, hand-made probability maps, and a model that is not one."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from dermseg.segmenter import Segmenter
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+Map = NDArray[np.float32]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> Iterator[None]:
+    """Small pictures are slower on several threads."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    yield
+    cv2.setNumThreads(before)
+
+
+@pytest.fixture(scope="session")
+def examples() -> list[tuple[Path, Path]]:
+    """Return the example photographs, each with its mask."""
+    photographs = sorted((EXAMPLES / "photographs").glob("*.jpg"))
+    assert photographs
+    return [(p, EXAMPLES / "masks" / f"{p.stem}_segmentation.png") for p in photographs]
+
+
+@pytest.fixture(scope="session")
+def segmenter() -> Segmenter:
+    """Return the default model."""
+    return Segmenter()
+
+
+def skin(height: int, width: int) -> NDArray[np.uint8]:
+    """Return the picture of a dark blob on light skin, upper left of the middle."""
+    y, x = np.mgrid[:height, :width] + 0.5
+    inside = np.hypot((y / height - 0.4) * 1.5, x / width - 0.35) < 0.22
+    light, dark = np.array([225, 180, 160]), np.array([90, 55, 45])
+    return np.where(inside[..., None], dark, light).astype(np.uint8)
+
+
+@pytest.fixture
+def photograph(tmp_path: Path) -> Callable[..., Path]:
+    """Return a maker of photographs in the folder "in"; `name` may have folders."""
+
+    def make(name: str, height: int = 48, width: int = 64, orientation: int = 1) -> Path:
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(skin(height, width)).save(path, exif=exif)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def darkness(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every model take darkness for the probability, so that what it finds is known."""
+
+    def probability(self: Segmenter, pixels: NDArray[np.uint8]) -> Map:
+        grey = cv2.resize(pixels, (self.width, self.height), interpolation=cv2.INTER_AREA)
+        return ((255 - grey.astype(np.float32).mean(2)) / 200).clip(0, 1)
+
+    monkeypatch.setattr(Segmenter, "probability", probability)

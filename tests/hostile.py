@@ -1,0 +1,149 @@
+"""Files that are meant to break a reader: the corpus of test_hostile.py, and random damage."""
+
+import random
+import struct
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms
+
+HEIGHT, WIDTH = 60, 80
+
+
+def picture(height: int = HEIGHT, width: int = WIDTH) -> Image.Image:
+    """Return a dark disc on light skin."""
+    rows, columns = np.mgrid[:height, :width]
+    inside = np.hypot((rows - height / 2) / height, (columns - width / 2) / width) < 0.25
+    pixels = np.where(inside[..., None], (110, 60, 50), (225, 185, 165)).astype(np.uint8)
+    return Image.fromarray(pixels)
+
+
+def encoded(image: Image.Image, form: str, **options: object) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_header(width: int, height: int, depth: int = 8, color: int = 2) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header)
+
+
+def good_files() -> dict[str, bytes]:
+    """Return images that must be segmented: forms, modes and names of all kinds."""
+    image = picture()
+    grey = image.convert("L")
+    sixteen = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    files = {
+        "rgb.jpg": encoded(image, "JPEG"),
+        "progressive.jpg": encoded(image, "JPEG", progressive=True),
+        "grey.jpg": encoded(grey, "JPEG"),
+        "cmyk.jpg": encoded(image.convert("CMYK"), "JPEG"),
+        "profile.jpg": encoded(image, "JPEG", icc_profile=profile),
+        "damaged-profile.jpg": encoded(image, "JPEG", icc_profile=b"not a profile" * 9),
+        "upper.JPG": encoded(image, "JPEG"),
+        "long-suffix.jpeg": encoded(image, "JPEG"),
+        "rgb.png": encoded(image, "PNG"),
+        "rgba.png": encoded(image.convert("RGBA"), "PNG"),
+        "grey.png": encoded(grey, "PNG"),
+        "grey-alpha.png": encoded(grey.convert("LA"), "PNG"),
+        "palette.png": encoded(image.convert("P"), "PNG"),
+        "palette-transparent.png": encoded(image.convert("P"), "PNG", transparency=0),
+        "one-bit.png": encoded(image.convert("1"), "PNG"),
+        "sixteen-bit.png": encoded(sixteen, "PNG"),
+        "rgb.bmp": encoded(image, "BMP"),
+        "palette.bmp": encoded(image.convert("P"), "BMP"),
+        "rgb.tif": encoded(image, "TIFF"),
+        "lzw.tiff": encoded(image, "TIFF", compression="tiff_lzw"),
+        "cmyk.tif": encoded(image.convert("CMYK"), "TIFF"),
+        "sixteen-bit.tif": encoded(sixteen, "TIFF"),
+        "pages.tif": encoded(image, "TIFF", save_all=True, append_images=[grey.convert("RGB")]),
+        "rgb.webp": encoded(image, "WEBP"),
+        "lossless-alpha.webp": encoded(image.convert("RGBA"), "WEBP", lossless=True),
+        "one-pixel.png": encoded(picture(1, 1), "PNG"),
+        "thin.png": encoded(picture(1, 10_000), "PNG"),
+        "tall.png": encoded(picture(10_000, 1), "PNG"),
+        "portrait.jpg": encoded(picture(90, 50), "JPEG"),
+        "black.png": encoded(Image.new("RGB", (64, 48)), "PNG"),
+        "white.png": encoded(Image.new("RGB", (64, 48), (255, 255, 255)), "PNG"),
+        "png-called.jpg": encoded(image, "PNG"),
+        "jpeg-called.png": encoded(image, "JPEG"),
+        "with spaces in it.jpg": encoded(image, "JPEG"),
+        "new\nline.jpg": encoded(image, "JPEG"),
+        "меланома-皮膚-🙂.jpg": encoded(image, "JPEG"),
+        "=1+1.jpg": encoded(image, "JPEG"),
+        "-dash.jpg": encoded(image, "JPEG"),
+        "semi;colon,comma'quote\".jpg": encoded(image, "JPEG"),
+        "two.dots.jpg": encoded(image, "JPEG"),
+    }
+    for orientation in range(1, 10):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        files[f"orientation-{orientation}.jpg"] = encoded(image, "JPEG", exif=exif.tobytes())
+    return files
+
+
+def bad_files() -> dict[str, bytes]:
+    """Return files that cannot be segmented: each must cost one clear line."""
+    jpeg, png = encoded(picture(), "JPEG"), encoded(picture(), "PNG")
+    tiff, webp = encoded(picture(), "TIFF"), encoded(picture(), "WEBP")
+    floats = Image.fromarray(np.random.default_rng(0).random((20, 30)).astype(np.float32))
+    wide = Image.fromarray(np.full((20, 30), 70_000, np.int32))
+    bomb = zlib.compress(b"\0" * 1000)
+    return {
+        "empty.jpg": b"",
+        "one-byte.png": b"\x89",
+        "text.jpg": b"this is not a photograph\n" * 20,
+        "html.png": b"<!doctype html><title>404</title>",
+        "zeros.jpg": b"\0" * 5000,
+        "noise.tif": random.Random(0).randbytes(5000),
+        "half.jpg": jpeg[: len(jpeg) // 2],
+        "header-only.jpg": jpeg[:30],
+        "half.png": png[: len(png) // 2],
+        "header-only.png": png_header(64, 48),
+        "bad-checksum.png": png[:40] + bytes([png[40] ^ 255]) + png[41:],
+        "half.tif": tiff[: len(tiff) // 2],
+        "half.webp": webp[: len(webp) // 2],
+        "half.bmp": encoded(picture(), "BMP")[:500],
+        "zero-wide.png": png_header(0, 48) + png_chunk(b"IDAT", bomb) + png_chunk(b"IEND", b""),
+        "bomb.png": png_header(60_000, 60_000) + png_chunk(b"IDAT", bomb) + png_chunk(b"IEND", b""),
+        "huge.png": png_header(2**31 - 1, 2**31 - 1) + png_chunk(b"IDAT", bomb),
+        "floating.tif": encoded(floats, "TIFF"),
+        "thirty-two-bit.tif": encoded(wide, "TIFF"),
+    }
+
+
+def mutated(seed: int, originals: list[tuple[str, bytes]]) -> tuple[str, bytes]:
+    """Return the suffix and bytes of a randomly damaged image: bits, runs, cuts, repetitions."""
+    chance = random.Random(seed)
+    suffix, original = chance.choice(originals)
+    data = bytearray(original)
+    for _ in range(chance.choice((1, 1, 2, 4, 16))):
+        place = chance.randrange(len(data)) if data else 0
+        if chance.random() < 0.5:
+            place = min(place, chance.randrange(64))  # headers break more interestingly
+        match chance.randrange(5):
+            case 0 if data:
+                data[place] ^= 1 << chance.randrange(8)
+            case 1 if data:
+                data[place] = chance.choice((0, 255, 127, chance.randrange(256)))
+            case 2:
+                del data[place : place + chance.randrange(1, 64)]
+            case 3:
+                data[place:place] = data[place : place + chance.randrange(1, 64)]
+            case _:
+                data = data[: max(1, chance.randrange(len(data) + 1))]
+    return suffix, bytes(data)
+
+
+def write_all(files: dict[str, bytes], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)

@@ -1,0 +1,80 @@
+import ast
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+import dermseg
+
+
+def test_every_public_name_resolves_to_what_it_says() -> None:
+    for name in dermseg.__all__:
+        value = getattr(dermseg, name)
+        if name != "__version__":
+            assert value.__name__ == name
+            assert value.__doc__
+
+
+def test_the_public_names_are_sorted_and_unique() -> None:
+    assert dermseg.__all__ == sorted(set(dermseg.__all__))
+
+
+def test_what_type_checkers_see_is_what_there_is() -> None:
+    tree = ast.parse(Path(dermseg.__file__).read_text(encoding="utf-8"))
+    seen = {
+        alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("dermseg.")
+        for alias in node.names
+    }
+    assert {*seen, "__version__"} == set(dermseg.__all__)
+    for name, module in seen.items():
+        assert getattr(sys.modules[str(module)], name) is getattr(dermseg, name)
+
+
+def test_dir_lists_the_public_names() -> None:
+    assert set(dir(dermseg)) >= set(dermseg.__all__)
+    assert "import_module" not in dir(dermseg)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'dermseg' has no attribute 'segmnt'"):
+        _ = dermseg.segmnt  # type: ignore[attr-defined]
+
+
+def test_all_errors_are_of_one_family() -> None:
+    errors = [name for name in dermseg.__all__ if name.endswith("Error")]
+    assert len(errors) == 6
+    for name in errors:
+        assert issubclass(getattr(dermseg, name), dermseg.DermsegError)
+
+
+def test_the_example_in_the_docstring_runs(
+    photograph: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = photograph("photograph.jpg")
+    monkeypatch.chdir(path.parent)
+    lines = [line for line in str(dermseg.__doc__).splitlines() if line.startswith("    ")]
+    assert len(lines) == 3
+    names: dict[str, object] = {}
+    exec(textwrap.dedent("\n".join(lines)), names)
+    lesion = names["lesion"]
+    assert isinstance(lesion, dermseg.Segmentation)
+    assert lesion.mask.shape == (48, 64)
+
+
+def test_types_are_shipped() -> None:
+    assert files("dermseg").joinpath("py.typed").is_file()
+
+
+def test_importing_costs_nothing() -> None:
+    code = "import sys, dermseg; dir(dermseg); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "dermseg" in loaded
+    heavy = {"torch", "onnxruntime", "numpy", "cv2", "PIL", "cyclopts", "rich", "dermseg.images"}
+    assert not loaded & heavy

@@ -1,0 +1,339 @@
+import csv
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dermseg.batch import COLUMNS, JOURNAL, TIMINGS, Job, find_jobs, find_mask, segment_all
+from dermseg.cli import main
+from dermseg.errors import UsageError
+from dermseg.images import image_size, read_mask, write_mask
+from dermseg.overlay import RESULT_COLOR
+
+Make = Callable[..., Path]
+pytestmark = pytest.mark.usefixtures("darkness")
+
+
+def files(folder: Path) -> list[str]:
+    """Return what lies in `folder`, but for the books that every run keeps."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    books = (JOURNAL, TIMINGS)
+    return sorted(p.relative_to(folder).as_posix() for p in found if p.name not in books)
+
+
+def report(folder: Path) -> list[dict[str, str]]:
+    with (folder / "report.csv").open(encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+class TestFindJobs:
+    def test_folders_are_searched_and_masks_passed_over(
+        self, tmp_path: Path, photograph: Make
+    ) -> None:
+        for name in ("b.jpg", "sub/a.PNG", "sub/deep/c.webp"):
+            photograph(name)
+        for name in ("b_segmentation.png", "b_superpixels.png", "sub/a_Segmentation.png"):
+            photograph(name)
+        (tmp_path / "in" / "notes.txt").touch()
+        (tmp_path / "in" / "folder.jpg").mkdir()
+        names = [job.name.as_posix() for job in find_jobs([tmp_path / "in"])]
+        assert names == ["b.jpg", "sub/a.PNG", "sub/deep/c.webp"]
+
+    def test_a_file_is_taken_whatever_its_name(self, photograph: Make) -> None:
+        path = photograph("sub/x_segmentation.png")
+        assert find_jobs([path]) == [Job(path, Path("x_segmentation.png"))]
+
+    def test_names_of_outputs(self) -> None:
+        job = Job(Path("in/sub/a.b.jpg"), Path("sub/a.b.jpg"))
+        assert job.mask == Path("sub/a.b_segmentation.png")
+        assert job.overlay == Path("sub/a.b_overlay.jpg")
+
+    def test_nothing_to_do_is_an_error(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="holds no photographs"):
+            find_jobs([tmp_path])
+        with pytest.raises(UsageError, match="gone: no such file or folder"):
+            find_jobs([tmp_path / "gone"])
+
+    def test_one_mask_for_two_photographs_is_an_error(
+        self, tmp_path: Path, photograph: Make
+    ) -> None:
+        first, second = photograph("a.jpg"), photograph("a.png")
+        with pytest.raises(UsageError, match=r"a\.jpg and .*a\.png would both write"):
+            find_jobs([tmp_path / "in"])
+        with pytest.raises(UsageError, match="would both write"):
+            find_jobs([first, first])
+        assert len(find_jobs([second])) == 1
+
+
+class TestSegmentCommand:
+    def test_masks_have_the_photographs_sizes_and_places(
+        self, tmp_path: Path, photograph: Make
+    ) -> None:
+        sizes = {"a.jpg": (48, 64), "sub/b.png": (81, 33), "sub/deep/ISIC_1.jpg": (300, 400)}
+        for name, size in sizes.items():
+            photograph(name, *size)
+        assert main(["segment", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 0
+        masks = {
+            name: Path(name).with_suffix("").as_posix() + "_segmentation.png" for name in sizes
+        }
+        assert files(tmp_path / "out") == sorted([*masks.values(), "report.csv"])
+        for name, size in sizes.items():
+            with Image.open(tmp_path / "out" / masks[name]) as image:
+                assert (image.mode, image.format, image.size) == ("L", "PNG", size[::-1])
+                assert set(np.unique(np.asarray(image))) == {0, 255}
+
+    def test_the_report_has_a_row_for_each_photograph(
+        self, tmp_path: Path, photograph: Make
+    ) -> None:
+        photograph("sub/b.png", 60, 90)
+        photograph("a.jpg")
+        Image.new("RGB", (30, 20), "white").save(tmp_path / "in" / "c.png")
+        assert main(["segment", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 0
+        rows = report(tmp_path / "out")
+        assert tuple(rows[0]) == COLUMNS
+        assert [row["photograph"] for row in rows] == ["a.jpg", "c.png", "sub/b.png"]
+        empty, last = rows[1], rows[2]
+        assert (empty["area"], empty["flags"], empty["box_x"]) == ("0", "empty", "")
+        mask = read_mask(tmp_path / "out" / last["mask"]) > 128
+        lines, columns = np.nonzero(mask)
+        assert (last["height"], last["width"], last["error"]) == ("60", "90", "")
+        assert int(last["area"]) == mask.sum() > 0
+        assert (int(last["box_x"]), int(last["box_y"])) == (columns.min(), lines.min())
+        assert int(last["box_width"]) == np.ptp(columns) + 1
+        assert int(last["box_height"]) == np.ptp(lines) + 1
+        assert float(last["centroid_x"]) == pytest.approx(columns.mean(), abs=0.006)
+        assert float(last["centroid_y"]) == pytest.approx(lines.mean(), abs=0.006)
+
+    def test_a_bad_file_costs_its_own_row(
+        self, tmp_path: Path, photograph: Make, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        photograph("a.jpg")
+        photograph("z.jpg")
+        (tmp_path / "in" / "broken.jpg").write_text("no photograph")
+        assert main(["segment", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 1
+        captured = capsys.readouterr()
+        assert "broken.jpg" in captured.err
+        assert "failed: " + str(tmp_path / "in" / "broken.jpg") in captured.err
+        assert "a.jpg" not in captured.err
+        assert captured.out == ""
+        assert files(tmp_path / "out") == [
+            "a_segmentation.png",
+            "report.csv",
+            "z_segmentation.png",
+        ]
+        good, bad, last = report(tmp_path / "out")
+        assert bad["photograph"] == "broken.jpg"
+        assert "broken.jpg" in bad["error"]
+        assert (bad["mask"], bad["area"]) == ("", "")
+        assert good["error"] == last["error"] == ""
+
+    def test_a_mask_that_cannot_be_written_costs_its_own_row(
+        self, tmp_path: Path, photograph: Make
+    ) -> None:
+        photograph("x" * 245 + ".png")
+        photograph("a.png")
+        assert main(["segment", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 1
+        assert [bool(row["error"]) for row in report(tmp_path / "out")] == [False, True]
+
+    def test_an_output_that_is_a_file_is_no_traceback(
+        self, tmp_path: Path, photograph: Make, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "out").write_text("precious")
+        assert main(["segment", str(photograph("a.png")), "-o", str(tmp_path / "out")]) in (1, 2)
+        assert "out" in capsys.readouterr().err
+        assert (tmp_path / "out").read_text() == "precious"
+
+    @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+    def test_overlays_are_upright_and_apart(
+        self, tmp_path: Path, photograph: Make, orientation: int
+    ) -> None:
+        photograph("sub/a.png", 48, 64, orientation)
+        out, pictures = tmp_path / "out", tmp_path / "pictures"
+        arguments = ["segment", str(tmp_path / "in"), "-o", str(out), "--overlay", str(pictures)]
+        assert main(arguments) == 0
+        assert files(out) == ["report.csv", "sub/a_segmentation.png"]
+        assert files(pictures) == ["sub/a_overlay.jpg"]
+        assert image_size(out / "sub/a_segmentation.png") == (48, 64)
+        with Image.open(pictures / "sub/a_overlay.jpg") as image:
+            assert image.getexif().get(0x0112, 1) == 1
+            assert image.size == ((48, 64) if orientation in (6, 8) else (64, 48))
+            picture = np.asarray(image).astype(int)
+        yellow = (
+            np.argwhere(np.abs(picture - RESULT_COLOR).max(2) < 130).mean(0) / picture.shape[:2]
+        )
+        # The blob lies to the upper left as stored.
+        turned = {1: (0.4, 0.35), 3: (0.6, 0.65), 6: (0.35, 0.6), 8: (0.65, 0.4)}[orientation]
+        assert yellow == pytest.approx(turned, abs=0.07)
+
+    def test_sizes_can_come_from_masks(self, tmp_path: Path, photograph: Make) -> None:
+        photograph("a.png", 48, 64)
+        photograph("sub/b.png", 48, 64)
+        write_mask(tmp_path / "truth" / "a_segmentation.png", np.ones((97, 131), np.bool_))
+        write_mask(tmp_path / "truth" / "sub" / "b.png", np.ones((20, 30), np.bool_))
+        arguments = ["segment", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+        assert main([*arguments, "--size-from", str(tmp_path / "truth")]) == 0
+        assert image_size(tmp_path / "out" / "a_segmentation.png") == (97, 131)
+        assert image_size(tmp_path / "out" / "sub" / "b_segmentation.png") == (20, 30)
+        (tmp_path / "truth" / "sub" / "b.png").unlink()
+        assert main([*arguments, "--size-from", str(tmp_path / "truth")]) == 1
+        assert "b_segmentation.png" in report(tmp_path / "out")[1]["error"]
+
+    def test_wrong_usage_writes_nothing(
+        self, tmp_path: Path, photograph: Make, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        photograph("a.jpg")
+        photograph("a.png")
+        empty = tmp_path / "empty"
+        empty.mkdir()
+        output = ["-o", str(tmp_path / "out")]
+        good = str(tmp_path / "in" / "a.jpg")
+        for arguments in (
+            [str(tmp_path / "in"), *output],
+            [str(tmp_path / "gone"), *output],
+            [good, str(tmp_path / "gone.jpg"), *output],
+            [str(empty), *output],
+            [good, *output, "--treshold", "3"],
+            [good, *output, "--rule", "other"],
+            [good, *output, "--high", "much"],
+            [good, *output, "--device", "tpu"],
+            [good],
+            [],
+        ):
+            assert main(["segment", *arguments]) == 2, arguments
+            assert capsys.readouterr().err.strip(), arguments
+        assert not (tmp_path / "out").exists()
+
+    def test_an_unknown_model_is_no_other(self, tmp_path: Path, photograph: Make) -> None:
+        arguments = ["segment", str(photograph("a.jpg")), "-o", str(tmp_path / "out")]
+        assert main([*arguments, "--model", "cdnn92"]) in (1, 2)
+        assert not (tmp_path / "out").exists()
+
+    def test_a_second_run_gives_the_same_bytes(self, tmp_path: Path, photograph: Make) -> None:
+        photograph("a.jpg")
+        photograph("sub/b.png", 100, 150)
+        out = tmp_path / "out"
+        arguments = ["segment", str(tmp_path / "in"), "-o", str(out), "--overlay", str(out / "p")]
+        contents = []
+        for _ in range(2):
+            assert main(arguments) == 0
+            contents.append({name: (out / name).read_bytes() for name in files(out)})
+        assert contents[0] == contents[1]
+        assert len(contents[0]) == 5
+
+    def test_what_was_written_among_the_photographs_is_no_photograph(
+        self, tmp_path: Path, photograph: Make
+    ) -> None:
+        photograph("a.jpg")
+        inside = tmp_path / "in"
+        for _ in range(2):
+            output = ["-o", str(inside / "masks"), "--overlay", str(inside / "overlays")]
+            assert main(["segment", str(inside), *output]) == 0
+            assert [row["photograph"] for row in report(inside / "masks")] == ["a.jpg"]
+
+    @pytest.mark.parametrize(
+        "name", ["with space.jpg", "Läsion ß 病変.png", "a,b;'c\".png", "-x.png"]
+    )
+    def test_odd_names(self, tmp_path: Path, photograph: Make, name: str) -> None:
+        photograph(name)
+        assert main(["segment", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 0
+        # A spreadsheet would take the dash for the beginning of a formula.
+        shown = f"'{name}" if name.startswith("-") else name
+        assert [row["photograph"] for row in report(tmp_path / "out")] == [shown]
+        assert (tmp_path / "out" / f"{Path(name).stem}_segmentation.png").is_file()
+
+    @pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
+    def test_a_name_that_is_not_unicode(self, tmp_path: Path, photograph: Make) -> None:
+        name = os.fsdecode(b"caf\xe9.png")
+        photograph(name)
+        assert main(["segment", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 0
+        assert (tmp_path / "out" / os.fsdecode(b"caf\xe9_segmentation.png")).is_file()
+        assert (tmp_path / "out" / "report.csv").is_file()
+
+    def test_the_device_and_model_are_said(
+        self, tmp_path: Path, photograph: Make, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        main(["segment", str(photograph("a.jpg")), "-o", str(tmp_path / "out")])
+        said = capsys.readouterr().err
+        assert "cdnn29 on cpu" in said
+        assert "\x1b" not in said
+
+
+class TestSecondRun:
+    """A second run does only what is missing or stale."""
+
+    @pytest.fixture
+    def arguments(self, tmp_path: Path, photograph: Make) -> list[str]:
+        photograph("a.jpg")
+        photograph("b.jpg", 70, 90)
+        return ["segment", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+
+    def done(self, tmp_path: Path, arguments: list[str]) -> list[str]:
+        """Run, and return the photographs that were segmented rather than reused."""
+        assert main(arguments) == 0
+        with (tmp_path / "out" / TIMINGS).open(newline="") as handle:
+            return [row["photograph"] for row in csv.DictReader(handle)]
+
+    def test_nothing_is_done_twice(self, tmp_path: Path, arguments: list[str]) -> None:
+        assert self.done(tmp_path, arguments) == ["a.jpg", "b.jpg"]
+        first = (tmp_path / "out" / "report.csv").read_bytes()
+        assert self.done(tmp_path, arguments) == []
+        assert (tmp_path / "out" / "report.csv").read_bytes() == first
+
+    def test_a_missing_mask_is_made_again(self, tmp_path: Path, arguments: list[str]) -> None:
+        self.done(tmp_path, arguments)
+        (tmp_path / "out" / "b_segmentation.png").unlink()
+        assert self.done(tmp_path, arguments) == ["b.jpg"]
+
+    def test_a_changed_photograph_is_segmented_again(
+        self, tmp_path: Path, photograph: Make, arguments: list[str]
+    ) -> None:
+        self.done(tmp_path, arguments)
+        photograph("b.jpg", 71, 90)
+        assert self.done(tmp_path, arguments) == ["b.jpg"]
+        assert image_size(tmp_path / "out" / "b_segmentation.png") == (71, 90)
+
+    def test_other_settings_make_every_mask_again(
+        self, tmp_path: Path, arguments: list[str]
+    ) -> None:
+        self.done(tmp_path, arguments)
+        assert self.done(tmp_path, [*arguments, "--low", "0.4"]) == ["a.jpg", "b.jpg"]
+        assert self.done(tmp_path, [*arguments, "--low", "0.4"]) == []
+
+    def test_a_missing_overlay_is_drawn(self, tmp_path: Path, arguments: list[str]) -> None:
+        self.done(tmp_path, arguments)
+        more = [*arguments, "--overlay", str(tmp_path / "pictures")]
+        assert self.done(tmp_path, more) == ["a.jpg", "b.jpg"]
+        assert self.done(tmp_path, more) == []
+
+    def test_a_failed_photograph_is_tried_again(
+        self, tmp_path: Path, photograph: Make, arguments: list[str]
+    ) -> None:
+        (tmp_path / "in" / "c.jpg").write_text("not yet there")
+        assert main(arguments) == 1
+        photograph("c.jpg")
+        assert self.done(tmp_path, arguments) == ["c.jpg"]
+
+
+def test_masks_for_sizes_are_found_by_either_name(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    assert find_mask(tmp_path, Path("a.jpg")) == tmp_path / "a.png"
+    (tmp_path / "a_segmentation.png").touch()
+    assert find_mask(tmp_path, Path("a.jpg")) == tmp_path / "a_segmentation.png"
+    with pytest.raises(UsageError, match=r"b_segmentation\.png or b\.png"):
+        find_mask(tmp_path, Path("b.jpg"))
+
+
+def test_a_bug_is_not_taken_for_a_bad_file(
+    tmp_path: Path, photograph: Make, segmenter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(type(segmenter), "probability", fail)
+    (result,) = segment_all(find_jobs([photograph("a.png")]), segmenter, tmp_path / "out")
+    assert isinstance(result.error, ZeroDivisionError)
+    assert report(tmp_path / "out")[0]["error"].startswith("ZeroDivisionError")

@@ -1,0 +1,68 @@
+"""Files that appear whole or not at all."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dermseg.errors import OutputError
+from dermseg.files import ASIDE, aside_prefix, remove_leftovers, written_whole
+
+
+def dead_process() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_the_file_appears_at_the_end_with_the_umask_s_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file.txt"
+    before = os.umask(0o027)
+    try:
+        with written_whole(path) as temporary:
+            temporary.write_text("whole")
+            assert not path.exists()
+            assert temporary.suffix == ".txt"
+    finally:
+        os.umask(before)
+    assert path.read_text() == "whole"
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failure_keeps_the_old_file_and_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), written_whole(path) as temporary:  # noqa: PT012
+        temporary.write_text("half")
+        raise ZeroDivisionError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_the_system_refuses_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    path = tmp_path / "file" / "below.txt"
+    with pytest.raises(OutputError, match=r"below\.txt: cannot be written"), written_whole(path):
+        pass
+
+
+def test_leftovers_of_dead_processes_go_and_others_stay(tmp_path: Path) -> None:
+    dead = tmp_path / "sub" / f"{ASIDE}{dead_process()}-x.png"
+    folder = tmp_path / f"{ASIDE}{dead_process()}-y"
+    alive = tmp_path / f"{aside_prefix()}z.png"
+    others = [tmp_path / ".hidden", tmp_path / f"{ASIDE}notes.txt", tmp_path / "mask.png", alive]
+    (tmp_path / "sub").mkdir()
+    folder.mkdir()
+    for path in (dead, folder / "inside", *others):
+        path.write_text("")
+    remove_leftovers(tmp_path)
+    assert not dead.exists()
+    assert not folder.exists()
+    assert all(path.exists() for path in others)
+
+
+def test_a_folder_that_is_not_there_has_no_leftovers(tmp_path: Path) -> None:
+    remove_leftovers(tmp_path / "missing")

@@ -1,0 +1,73 @@
+"""The journal of an output folder."""
+
+from pathlib import Path
+
+import pytest
+
+from dermseg.errors import OutputError
+from dermseg.journal import Journal
+
+
+def test_what_was_noted_is_found_under_its_fingerprint_alone(tmp_path: Path) -> None:
+    path = tmp_path / "out" / "journal.jsonl"
+    with Journal(path) as journal:
+        assert journal.find("a.jpg", "f") is None
+        journal.note("a.jpg", "f", {"area": 3})
+        assert journal.find("a.jpg", "f") == {"area": 3}
+    with Journal(path) as journal:
+        assert journal.find("a.jpg", "f") == {"area": 3}
+        assert journal.find("a.jpg", "g") is None
+        assert journal.find("b.jpg", "f") is None
+        journal.note("a.jpg", "g", {"area": 4})
+    with Journal(path) as journal:
+        assert journal.find("a.jpg", "f") is None
+        assert journal.find("a.jpg", "g") == {"area": 4}
+
+
+def test_a_line_is_on_disk_as_soon_as_it_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.note("a.jpg", "f", {})
+        assert path.read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize("cut", range(1, 60, 7))
+def test_a_last_line_cut_anywhere_is_not_written_and_harms_no_other(
+    tmp_path: Path, cut: int
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.note("a.jpg", "f", {"area": 1})
+        journal.note("b.jpg", "f", {"area": 2})
+    path.write_bytes(path.read_bytes()[:-cut])
+    with Journal(path) as journal:
+        assert journal.find("a.jpg", "f") == {"area": 1}
+        if cut > 1:  # without its line break alone, the line is still whole
+            assert journal.find("b.jpg", "f") is None
+        journal.note("c.jpg", "f", {"area": 3})
+    with Journal(path) as journal:
+        assert journal.find("a.jpg", "f") == {"area": 1}
+        assert journal.find("c.jpg", "f") == {"area": 3}
+
+
+@pytest.mark.parametrize("line", ["", "nonsense", "[]", "{}", '{"photograph": 1}', "null", "3"])
+def test_lines_of_another_kind_are_passed_over(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text(f"{line}\n")
+    with Journal(path) as journal:
+        journal.note("a.jpg", "f", {})
+        assert journal.find("a.jpg", "f") == {}
+
+
+def test_names_that_are_no_utf_8_come_back(tmp_path: Path) -> None:
+    name = b"\xff.jpg".decode("utf-8", "surrogateescape")
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        journal.note(name, "f", {"photograph": name})
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        assert journal.find(name, "f") == {"photograph": name}
+
+
+def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        Journal(tmp_path / "file" / "journal.jsonl")

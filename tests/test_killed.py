@@ -1,0 +1,109 @@
+"""kill -9 at random moments: nothing half written, and the end is that of an undisturbed run.
+
+DERMSEG_KILLS sets how many runs are killed, 4 unless given.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hostile import encoded, picture, write_all
+from PIL import Image
+
+KILLS = int(os.environ.get("DERMSEG_KILLS", "4"))
+TRAINING = ["--height", "32", "--width", "48", "--passes", "4", "--batch-size", "4"]
+TRAINING += ["--fold", "0", "--average-passes", "1", "--schedule", "one-cycle"]
+
+
+def start(*arguments: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "dermseg", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def run(*arguments: str) -> float:
+    """Run to the end and return the seconds that it took."""
+    began = time.perf_counter()
+    assert start(*arguments).wait() == 0
+    return time.perf_counter() - began
+
+
+def kill_after(seconds: float, *arguments: str) -> None:
+    process = start(*arguments)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def contents(folder: Path, *leave_out: str) -> dict[str, bytes]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in files
+        if path.name not in leave_out
+    }
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_a_killed_segment_leaves_whole_files_and_ends_as_if_undisturbed(tmp_path: Path) -> None:
+    photographs = {
+        f"{number}.jpg": encoded(picture(600 + 8 * number, 800), "JPEG") for number in range(12)
+    }
+    write_all(photographs, tmp_path / "in")
+    options = ["--overlay", str(tmp_path / "pictures")]
+    last = run("segment", str(tmp_path / "in"), "-o", str(tmp_path / "calm"), *options)
+    calm = contents(tmp_path / "calm", "timings.csv", "journal.jsonl")
+    pictures = contents(tmp_path / "pictures")
+    chance = random.Random(0)
+    for number in range(KILLS):
+        output = tmp_path / f"killed-{number // 4}"  # each is killed up to four times
+        arguments = ["segment", str(tmp_path / "in"), "-o", str(output)]
+        kill_after(chance.uniform(0.2, last), *arguments, "--overlay", f"{output}-pictures")
+        for path in output.glob("*.png"):
+            if not path.name.startswith("."):
+                assert path.read_bytes() == calm[path.name]
+        if number % 4 == 3 or number == KILLS - 1:
+            run(*arguments, "--overlay", f"{output}-pictures")
+            assert contents(output, "timings.csv", "journal.jsonl") == calm
+            assert contents(Path(f"{output}-pictures")) == pictures
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_a_killed_training_ends_with_the_same_numbers(tmp_path: Path) -> None:
+    chance = np.random.default_rng(0)
+    for number in range(15):
+        noise = chance.integers(-20, 20, (48, 64, 3))
+        image = np.asarray(picture(48, 64)).astype(int)
+        image = np.roll(image, chance.integers(-8, 8, 2), (0, 1))
+        mask = (image[..., 0] < 200).astype(np.uint8) * 255
+        photograph = Image.fromarray((image + noise).clip(0, 255).astype(np.uint8))
+        write_all({f"{number}.png": encoded(photograph, "PNG")}, tmp_path / "data" / "images")
+        masks = {f"{number}.png": encoded(Image.fromarray(mask), "PNG")}
+        write_all(masks, tmp_path / "data" / "masks")
+    data = str(tmp_path / "data")
+    last = run("train", data, "-o", str(tmp_path / "calm"), *TRAINING)
+    calm = contents(tmp_path / "calm")
+    moment = random.Random(1)
+    for number in range(max(1, KILLS // 5)):
+        output = str(tmp_path / f"killed-{number}")
+        for _ in range(2):
+            kill_after(moment.uniform(0.3 * last, last), "train", data, "-o", output, *TRAINING)
+        run("train", data, "-o", output, *TRAINING)
+        killed = contents(Path(output))
+        assert killed.keys() == calm.keys()
+        for name in ("folds.json", "settings.json", "held-out.npz", "samples.npy"):
+            assert killed[name] == calm[name]
+        assert weights(Path(output)) == weights(tmp_path / "calm")
+
+
+def weights(folder: Path) -> dict[str, bytes]:
+    """Return each tensor's bytes; the card beside them tells how long the training took."""
+    from safetensors.numpy import load_file
+
+    tensors = load_file(folder / "weights.safetensors")
+    return {name: tensor.tobytes() for name, tensor in tensors.items()}

@@ -1,0 +1,58 @@
+"""Diagnosis, age and sex from the tables of data sets."""
+
+from pathlib import Path
+
+import pytest
+
+from dermseg.errors import DataError
+from dermseg.metadata import read_groups
+
+
+def table(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(text, encoding="utf-8")
+
+
+def test_the_challenge_s_two_tables_come_together(tmp_path: Path) -> None:
+    table(
+        tmp_path,
+        "ISIC-2017_Training_Part3_GroundTruth.csv",
+        "image_id,melanoma,seborrheic_keratosis\nI1,1.0,0.0\nI2,0.0,1.0\nI3,0.0,0.0\n",
+    )
+    table(
+        tmp_path,
+        "ISIC-2017_Training_Data_metadata.csv",
+        "image_id,age_approximate,sex\nI1,55,female\nI2,unknown,male\nI3,80,unknown\n",
+    )
+    assert read_groups(tmp_path) == {
+        "I1": {"diagnosis": "melanoma", "age": "40 to 59", "sex": "female"},
+        "I2": {"diagnosis": "seborrheic_keratosis", "age": "unknown", "sex": "male"},
+        "I3": {"diagnosis": "nevus", "age": "80 to 99", "sex": "unknown"},
+    }
+
+
+def test_isic_cli_s_table_is_read(tmp_path: Path) -> None:
+    table(
+        tmp_path,
+        "metadata.csv",
+        "\ufeffisic_id,attribution,age_approx,sex,diagnosis_1\nI1,someone,30.0,male,Benign\nI2,,,,\n",
+    )
+    assert read_groups(tmp_path) == {
+        "I1": {"age": "20 to 39", "sex": "male", "diagnosis": "Benign"},
+        "I2": {"age": "unknown", "sex": "unknown", "diagnosis": "unknown"},
+    }
+
+
+def test_other_tables_and_no_tables_say_nothing(tmp_path: Path) -> None:
+    assert read_groups(tmp_path) == {}
+    table(tmp_path, "report.csv", "photograph,area\na.jpg,3\n")
+    table(tmp_path, "scores.csv", "image_id,jaccard\nI1,0.7\n")
+    table(tmp_path, "empty.csv", "")
+    assert "diagnosis" not in read_groups(tmp_path).get("I1", {})
+    assert read_groups(tmp_path).keys() <= {"I1"}
+
+
+@pytest.mark.parametrize("text", ["image_id,melanoma\nI1,perhaps\n", "image_id,melanoma\nI1\n"])
+def test_a_damaged_table_is_named(tmp_path: Path, text: str) -> None:
+    table(tmp_path, "ISIC-2017_Training_Part3_GroundTruth.csv", text)
+    with pytest.raises(DataError, match=r"Part3_GroundTruth\.csv: a damaged table"):
+        read_groups(tmp_path)

@@ -1,0 +1,217 @@
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from dermseg.cli import main
+from dermseg.errors import DermsegError, ModelError
+from dermseg.images import read_photograph, resize
+from dermseg.segmenter import CARD, Segmenter
+from dermseg.settings import CHANNEL_COUNT, TrainingSettings
+from dermseg.training import checkpoints, networks, provenance
+from dermseg.training import export as module
+from dermseg.training.export import TOLERANCE, EndToEnd, export, load_run
+from dermseg.training.loop import SAMPLES, WEIGHTS
+
+SIZE = 32, 48
+KINDS = [("cdnn29", "rgb-hsv-l"), ("cdnn19", "rgb")]
+Examples = list[tuple[Path, Path]]
+
+
+def make_run(run: Path, **changes: Any) -> Path:
+    """Write what a training leaves: weights, and norms that have seen data."""
+    settings = TrainingSettings(height=SIZE[0], width=SIZE[1], **changes)
+    torch.manual_seed(0)
+    network = networks.build(settings.network, CHANNEL_COUNT[settings.channels], 0.5)
+    with torch.no_grad():
+        for layer in network.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.weight.uniform_(0.5, 2)
+                layer.bias.normal_(0, 0.3)
+                layer.running_mean.normal_(0, 0.3)
+                layer.running_var.uniform_(0.3, 3)
+    facts = {"settings": asdict(settings), "data": "0123", "images": 15, "dermseg": "0.0"}
+    checkpoints.save(run / WEIGHTS, network.state_dict(), facts)
+    kept = np.random.default_rng(1).integers(0, 256, (2, *SIZE, 3), dtype=np.uint8)
+    np.save(run / SAMPLES, kept)
+    return run
+
+
+@pytest.fixture
+def tiny_run(tmp_path: Path, tiny: Callable[..., TrainingSettings]) -> Path:
+    return make_run(tmp_path / "run", network="tiny")
+
+
+@pytest.mark.parametrize(("network", "channels"), KINDS)
+def test_the_file_equals_pytorch(
+    tmp_path: Path, examples: Examples, network: str, channels: str
+) -> None:
+    run = make_run(tmp_path, network=network, channels=channels)
+    file = tmp_path / "model.onnx"
+    paths = [photograph for photograph, _ in examples]
+    assert 0 <= export(run, file, paths[:1]) <= TOLERANCE
+    real = [resize(read_photograph(path, at_least=SIZE).pixels, *SIZE) for path in paths]
+    random = np.random.default_rng(5).integers(0, 256, (2, *SIZE, 3), dtype=np.uint8)
+    samples = np.stack([*real, *random])
+    model, _, _ = load_run(run)
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(samples)).numpy()
+    assert np.ptp(expected) > 0.01, "a constant would prove nothing"
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    for start, stop in ((0, 1), (0, 3), (3, 6)):
+        (found,) = session.run(None, {"photographs": samples[start:stop]})
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected[start:stop], atol=1e-4, rtol=0)
+
+
+def test_the_graph_is_the_contract(tiny_run: Path) -> None:
+    file = tiny_run / "model.onnx"
+    export(tiny_run, file)
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    (given,), (returned,) = session.get_inputs(), session.get_outputs()
+    assert (given.name, given.type) == ("photographs", "tensor(uint8)")
+    assert (returned.name, returned.type) == ("probability", "tensor(float)")
+    assert isinstance(given.shape[0], str)
+    assert given.shape[1:] == [*SIZE, 3]
+    assert returned.shape[1:] == [*SIZE]
+    assert not [t for t in onnx.load(file).graph.initializer if t.external_data]
+    assert sorted(p.name for p in tiny_run.iterdir()) == sorted(["model.onnx", SAMPLES, WEIGHTS])
+
+
+def test_the_card_travels_in_the_file(tiny_run: Path) -> None:
+    export(tiny_run, tiny_run / "model.onnx")
+    _, facts = checkpoints.load(tiny_run / WEIGHTS)
+    segmenter = Segmenter(tiny_run / "model.onnx")
+    assert segmenter.card.items() >= facts.items()
+    assert TrainingSettings.from_dict(segmenter.card["settings"]).network == "tiny"
+    metadata = {p.key: p.value for p in onnx.load(tiny_run / "model.onnx").metadata_props}
+    assert json.loads(metadata[CARD]) == segmenter.card
+
+
+def test_the_file_segments_photographs(tiny_run: Path, examples: Examples) -> None:
+    export(tiny_run, tiny_run / "model.onnx")
+    segmenter = Segmenter(tiny_run / "model.onnx")
+    assert (segmenter.height, segmenter.width) == SIZE
+    photograph = read_photograph(examples[0][0])
+    found = segmenter.segment(photograph)
+    assert found.mask.shape == (photograph.height, photograph.width)
+    model, _, _ = load_run(tiny_run)
+    with torch.inference_mode():
+        pixels = torch.from_numpy(resize(photograph.pixels, *SIZE)[np.newaxis].copy())
+        np.testing.assert_allclose(found.probability, model(pixels)[0].numpy(), atol=1e-4)
+
+
+def test_a_file_that_differs_is_refused_and_leaves_nothing(
+    tiny_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = module._to_onnx
+
+    class Other(nn.Module):
+        def __init__(self, model: nn.Module) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, photographs: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = self.model(photographs) * 0.9
+            return found
+
+    monkeypatch.setattr(
+        module, "_to_onnx", lambda model, example: real(Other(model).eval(), example)
+    )
+    (tiny_run / "old.onnx").write_bytes(b"old")
+    for name in ("new.onnx", "old.onnx"):
+        with pytest.raises(ModelError, match=rf"{name}: not written, since it differs"):
+            export(tiny_run, tiny_run / name)
+    assert sorted(p.name for p in tiny_run.iterdir()) == sorted(["old.onnx", SAMPLES, WEIGHTS])
+    assert (tiny_run / "old.onnx").read_bytes() == b"old"
+
+
+def test_a_name_that_no_segmenter_would_load_is_refused(tiny_run: Path) -> None:
+    for name in ("model", "model.json", "model.pt"):
+        with pytest.raises(DermsegError, match="onnx"):
+            export(tiny_run, tiny_run / name)
+
+
+def test_a_run_without_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ModelError, match="holds no finished training"):
+        export(tmp_path, tmp_path / "model.onnx")
+    assert main(["export", str(tmp_path), "-o", str(tmp_path / "model.onnx")]) == 1
+    assert "holds no finished training" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_without_its_samples(tiny_run: Path) -> None:
+    (tiny_run / SAMPLES).unlink()
+    with pytest.raises(ModelError, match=SAMPLES):
+        export(tiny_run, tiny_run / "model.onnx")
+
+
+def test_weights_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / WEIGHTS).write_bytes(b"garbage")
+    (tmp_path / SAMPLES).write_bytes(b"garbage")
+    with pytest.raises(ModelError, match=r"weights\.safetensors"):
+        export(tmp_path, tmp_path / "model.onnx")
+
+
+def test_the_loaded_model_is_ready_for_use(tiny_run: Path) -> None:
+    model, settings, facts = load_run(tiny_run)
+    assert isinstance(model, EndToEnd)
+    assert not any(layer.training for layer in model.modules())
+    assert (settings.height, settings.width) == SIZE
+    assert facts["images"] == 15
+
+
+@pytest.mark.parametrize("arguments", [("init", "-q"), ("version",)])
+def test_the_commit_of_a_tree(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """Without a repository, or with one that this file is not part of, there is no commit."""
+    provenance_copy = tmp_path / "dermseg" / "training" / "provenance.py"
+    provenance_copy.parent.mkdir(parents=True)
+    provenance_copy.write_text(Path(provenance.__file__).read_text())
+    git(tmp_path, *arguments)
+    assert commit_of(provenance_copy) is None
+
+
+def test_the_commit_says_whether_the_tree_was_changed(tmp_path: Path) -> None:
+    source = tmp_path / "dermseg" / "training" / "provenance.py"
+    source.parent.mkdir(parents=True)
+    source.write_text(Path(provenance.__file__).read_text())
+    (tmp_path / "README").write_text("about")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "first")
+    head = git(tmp_path, "rev-parse", "HEAD")
+    assert len(head) == 40
+    assert commit_of(source) == head
+    (tmp_path / "README").write_text("elsewhere")
+    assert commit_of(source) == head
+    source.write_text(source.read_text() + "\n")
+    assert commit_of(source) == f"{head}+"
+
+
+def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert provenance.commit() is None
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def commit_of(source: Path) -> str | None:
+    """Return what a copy of the module, lying elsewhere, says."""
+    names: dict[str, Any] = {"__file__": str(source), "__name__": "copy"}
+    exec(compile(source.read_text(), str(source), "exec"), names)
+    found: str | None = names["commit"]()
+    return found
