@@ -46,7 +46,7 @@ def main(model: str, data: Path, masks: Path) -> None:
     truth = data / "ISIC-2017_Validation_Part1_GroundTruth"
     jobs = find_jobs([photographs])
     results = segment_all(jobs, Segmenter(model), masks, size_from=truth)
-    if failed := [result.error for result in results if result.segmentation is None]:
+    if failed := [str(result.error) for result in results if result.error is not None]:
         sys.exit("\n".join(failed))
     evaluation = evaluate(truth, masks)
     validation = [job.photograph for job in jobs]
