@@ -46,7 +46,7 @@ def main(run: Path, data: Path, output: Path) -> None:
         found = []
         for variant in VARIANTS:
             lesion = choose_lesion(probability.astype(np.float32), variant)
-            mask, _ = cut(lesion, *truth.shape, variant)
+            mask, _ = cut(lesion, truth.shape[0], truth.shape[1], variant)
             found.append((score(truth, mask).jaccard, not mask.any()))
         return found
 

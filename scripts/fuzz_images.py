@@ -10,6 +10,7 @@ which should be nothing; with the time of the slowest and the peak memory.
 import csv
 import resource
 import sys
+import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,6 +27,7 @@ AT_ONCE = 500
 
 def main(count: int) -> int:
     """Fuzz, print the counts, and return 1 if anything was not understood."""
+    warnings.simplefilter("ignore")  # what Pillow thinks of damaged metadata
     originals = [
         (form.lower(), encoded(picture(), form)) for form in ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
     ]

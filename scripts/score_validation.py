@@ -17,6 +17,7 @@ import sys
 from dataclasses import astuple
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -50,17 +51,19 @@ def main(model: str, data: Path, masks: Path) -> None:
         sys.exit("\n".join(failed))
     evaluation = evaluate(truth, masks)
     validation = [job.photograph for job in jobs]
-    repeated = resembling(validation, [pair.photograph for pair in find_pairs(data)], masks)
+    training = [pair.photograph for pair in find_pairs(data)]
+    repeated = resembling(validation, training)
     fresh = [scores for image_id, scores in evaluation.images.items() if image_id not in repeated]
     append(model, "isic2017-validation", list(evaluation.images.values()))
     append(model, "isic2017-validation-without-duplicates", fresh)
     print(evaluation)
 
 
-def resembling(validation: list[Path], training: list[Path], store: Path) -> set[str]:
+def resembling(validation: list[Path], training: list[Path]) -> set[str]:
     """Return the ids of the validation images that nearly repeat a training image."""
-    signatures = [read_signatures(files, store / ".signatures") for files in (training, validation)]
-    groups = near_duplicates(np.concatenate(signatures))
+    with TemporaryDirectory() as store:
+        parts = [read_signatures(files, Path(store)) for files in (training, validation)]
+    groups = near_duplicates(np.concatenate(parts))
     known = set(groups[: len(training)])
     return {
         photograph.stem
