@@ -65,8 +65,9 @@ def photograph(tmp_path: Path) -> Callable[..., Path]:
 def darkness(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every model take darkness for the probability, so that what it finds is known."""
 
-    def probability(self: Segmenter, pixels: NDArray[np.uint8]) -> Map:
-        grey = cv2.resize(pixels, (self.width, self.height), interpolation=cv2.INTER_AREA)
+    def probability(self: Segmenter, pixels: NDArray[np.uint8], *, turned: bool = False) -> Map:
+        size = (self.height, self.width) if turned else (self.width, self.height)
+        grey = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
         return ((255 - grey.astype(np.float32).mean(2)) / 200).clip(0, 1)
 
     monkeypatch.setattr(Segmenter, "probability", probability)

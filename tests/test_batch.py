@@ -330,7 +330,7 @@ def test_masks_for_sizes_are_found_by_either_name(tmp_path: Path) -> None:
 def test_a_bug_is_not_taken_for_a_bad_file(
     tmp_path: Path, photograph: Make, segmenter: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*arguments: Any) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(type(segmenter), "probability", fail)

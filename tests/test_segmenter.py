@@ -22,7 +22,7 @@ Examples = list[tuple[Path, Path]]
 
 
 def stub(monkeypatch: pytest.MonkeyPatch, probability: Map) -> None:
-    monkeypatch.setattr(Segmenter, "probability", lambda *_: probability)
+    monkeypatch.setattr(Segmenter, "probability", lambda *_, **__: probability)
 
 
 def tiny_onnx(path: Path, card: str | None, dimensions: tuple[Any, ...] = ("N", 4, 4, 3)) -> Path:
@@ -354,3 +354,23 @@ def test_rotated_photographs_are_segmented_as_stored(
     np.testing.assert_array_equal(turned.mask, plain.mask)
     with Image.open(photograph("turned.png", orientation=6)) as image:
         assert turned.mask.shape == (image.height, image.width)
+
+
+def test_a_portrait_is_the_landscape_turned(
+    segmenter: Segmenter, examples: list[tuple[Path, Path]]
+) -> None:
+    for path, _ in examples:
+        pixels = read_photograph(path).pixels
+        level = segmenter.segment(pixels)
+        upright = segmenter.segment(np.ascontiguousarray(np.rot90(pixels, -1)))
+        np.testing.assert_array_equal(np.rot90(upright.probability), level.probability)
+        common = (np.rot90(upright.mask) & level.mask).sum()
+        assert common / (np.rot90(upright.mask) | level.mask).sum() > 0.999
+
+
+def test_a_portrait_file_is_decoded_large_enough(segmenter: Segmenter, tmp_path: Path) -> None:
+    height, width = segmenter.width * 8, segmenter.height * 8
+    Image.new("RGB", (width, height), "white").save(tmp_path / "a.jpg")
+    found = segmenter.segment(tmp_path / "a.jpg")
+    assert found.mask.shape == (height, width)
+    assert found.probability.shape == (segmenter.width, segmenter.height)

@@ -89,11 +89,12 @@ class TestExceptions:
         path = tmp_path / "c.safetensors"
         checkpoints.save(path, {"a": torch.zeros(3)}, {"pass": 1})
 
-        def full(_tensors: object, filename: Path, **_options: object) -> None:
-            Path(filename).write_bytes(b"half a")
+        def full(self: Path, _content: bytes) -> int:
+            with self.open("wb") as handle:
+                handle.write(b"half a")
             raise OSError("No space left on device")
 
-        monkeypatch.setattr(checkpoints, "save_file", full)
+        monkeypatch.setattr(Path, "write_bytes", full)
         with pytest.raises(OutputError, match="No space"):
             checkpoints.save(path, {"a": torch.ones(3)}, {"pass": 2})
         assert checkpoints.load(path)[1] == {"pass": 1}

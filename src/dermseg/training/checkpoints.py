@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from dermseg.errors import ModelError
@@ -16,8 +16,10 @@ from dermseg.files import written_whole
 def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Write `tensors` and the JSON-able `facts` to `path`."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Not save_file: it writes aside under a name of its own, which a kill would leave behind.
+    content = serialize(contiguous, metadata={"dermseg": json.dumps(facts)})
     with written_whole(path) as temporary:
-        save_file(contiguous, temporary, metadata={"dermseg": json.dumps(facts)})
+        temporary.write_bytes(content)
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
