@@ -47,7 +47,7 @@ def main(model: str, data: Path, masks: Path) -> None:
     truth = data / "ISIC-2017_Validation_Part1_GroundTruth"
     jobs = find_jobs([photographs])
     results = segment_all(jobs, Segmenter(model), masks, size_from=truth)
-    if failed := [str(result.error) for result in results if result.error is not None]:
+    if failed := [result.error for result in results if result.error]:
         sys.exit("\n".join(failed))
     evaluation = evaluate(truth, masks)
     validation = [job.photograph for job in jobs]
@@ -79,7 +79,8 @@ def append(model: str, name: str, scores: list[Scores]) -> None:
     )
     row = [datetime.now(UTC).date().isoformat(), head.stdout.strip(), model, name, len(scores)]
     row += [round(value, 5) for value in astuple(mean(scores))]
-    row += [round(end, 4) for end in bootstrap_interval([s.jaccard for s in scores])]
+    interval = bootstrap_interval(np.array([s.jaccard for s in scores]))
+    row += [round(float(end), 4) for end in interval]
     new = not LEDGER.exists()
     with LEDGER.open("a", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")

@@ -20,9 +20,11 @@ METRICS = ("accuracy", "dice", "jaccard", "sensitivity", "specificity")
 PAPER = (0.953, 0.865, 0.783, 0.879, 0.979)
 """Table II of the paper: six models of 600 passes each, on the same 150 images."""
 SETS = {
-    "isic2017-validation": "cdnn29",
-    "isic2017-validation-without-duplicates": "cdnn29, without near-duplicates of training images",
+    "isic2017-validation": "",
+    "isic2017-validation-without-duplicates": ", without near-duplicates of training images",
 }
+FEWEST = 5
+"""Images below which an interval means nothing."""
 
 
 def scores() -> list[str]:
@@ -38,7 +40,8 @@ def scores() -> list[str]:
         for row in csv.DictReader(handle):
             values = " | ".join(f"{float(row[name]):.3f}" for name in METRICS)
             interval = f"{float(row['jaccard_95_low']):.3f} to {float(row['jaccard_95_high']):.3f}"
-            lines.append(f"| {SETS[row['set']]} | {row['images']} | {values} | {interval} |")
+            name = row["model"] + SETS[row["set"]]
+            lines.append(f"| {name} | {row['images']} | {values} | {interval} |")
     return lines
 
 
@@ -53,8 +56,9 @@ def groups() -> list[str]:
         for value, part in parts.items():
             values = " | ".join(f"{part['mean'][name]:.3f}" for name in METRICS)
             low, high = part["interval"]["jaccard"]
+            interval = f"{low:.3f} to {high:.3f}" if part["count"] >= FEWEST else ""
             name = f"{kind}: {value.replace('_', ' ')}"
-            lines.append(f"| {name} | {part['count']} | {values} | {low:.3f} to {high:.3f} |")
+            lines.append(f"| {name} | {part['count']} | {values} | {interval} |")
     return lines
 
 

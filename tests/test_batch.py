@@ -12,6 +12,7 @@ from dermseg.batch import COLUMNS, JOURNAL, TIMINGS, Job, find_jobs, find_mask, 
 from dermseg.cli import main
 from dermseg.errors import UsageError
 from dermseg.images import image_size, read_mask, write_mask
+from dermseg.journal import Journal
 from dermseg.overlay import RESULT_COLOR
 
 Make = Callable[..., Path]
@@ -309,6 +310,49 @@ class TestSecondRun:
         assert self.done(tmp_path, more) == ["a.jpg", "b.jpg"]
         assert self.done(tmp_path, more) == []
 
+    def test_another_photograph_s_mask_under_the_same_name_is_not_taken(
+        self, tmp_path: Path, photograph: Make
+    ) -> None:
+        output = ["-o", str(tmp_path / "out")]
+        first, second = photograph("one/x.jpg", 48, 64), photograph("two/x.png", 50, 60)
+        for path, size in ((first, (48, 64)), (second, (50, 60)), (first, (48, 64))):
+            assert main(["segment", str(path), *output]) == 0
+            assert image_size(tmp_path / "out" / "x_segmentation.png") == size
+
+    def test_a_mask_whose_making_was_cut_short_is_not_taken(
+        self, tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.done(tmp_path, arguments)
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "note", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            assert main([*arguments, "--low", "0.1"]) == 130
+        assert "a.jpg" in self.done(tmp_path, arguments)
+
+    def test_an_old_overlay_is_drawn_anew(self, tmp_path: Path, arguments: list[str]) -> None:
+        pictures = ["--overlay", str(tmp_path / "pictures")]
+        self.done(tmp_path, [*arguments, *pictures])
+        before = (tmp_path / "pictures" / "a_overlay.jpg").read_bytes()
+        self.done(tmp_path, [*arguments, "--low", "0.1"])
+        self.done(tmp_path, [*arguments, "--low", "0.1", *pictures])
+        assert (tmp_path / "pictures" / "a_overlay.jpg").read_bytes() != before
+
+    def test_a_photograph_that_became_unreadable_leaves_no_old_mask(
+        self, tmp_path: Path, arguments: list[str]
+    ) -> None:
+        self.done(tmp_path, arguments)
+        (tmp_path / "in" / "a.jpg").write_text("damaged")
+        assert main(arguments) == 1
+        assert files(tmp_path / "out") == ["b_segmentation.png", "report.csv"]
+
+    def test_photographs_in_the_very_output_folder_are_found(
+        self, tmp_path: Path, photograph: Make
+    ) -> None:
+        photograph("a.jpg")
+        folder = str(tmp_path / "in")
+        for _ in range(2):
+            assert main(["segment", folder, "-o", folder, "--overlay", folder]) == 0
+            assert [row["photograph"] for row in report(tmp_path / "in")] == ["a.jpg"]
+
     def test_a_failed_photograph_is_tried_again(
         self, tmp_path: Path, photograph: Make, arguments: list[str]
     ) -> None:
@@ -335,5 +379,6 @@ def test_a_bug_is_not_taken_for_a_bad_file(
 
     monkeypatch.setattr(type(segmenter), "probability", fail)
     (result,) = segment_all(find_jobs([photograph("a.png")]), segmenter, tmp_path / "out")
-    assert isinstance(result.error, ZeroDivisionError)
-    assert report(tmp_path / "out")[0]["error"].startswith("ZeroDivisionError")
+    assert "ZeroDivisionError" in result.bug
+    assert result.error == f"{tmp_path / 'in' / 'a.png'}: ZeroDivisionError: "
+    assert report(tmp_path / "out")[0]["error"] == result.error

@@ -98,7 +98,9 @@ def test_the_text_has_the_five_means(tmp_path: Path) -> None:
 
 def test_groups_come_from_the_tables_beside_the_truth(tmp_path: Path) -> None:
     truth = fill(tmp_path / "truth", {"a": 0, "b": 1, "c": 2})
-    (tmp_path / "Part3.csv").write_text("image_id,melanoma\na,1.0\nb,0.0\nc,0.0\n")
+    (tmp_path / "Part3.csv").write_text(
+        "image_id,melanoma,seborrheic_keratosis\na,1.0,0.0\nb,0.0,0.0\nc,0.0,0.0\n"
+    )
     (tmp_path / "people.csv").write_text("image_id,age_approximate,sex\na,35,male\nb,70,female\n")
     evaluation = evaluate(truth, fill(tmp_path / "found", {"a": 0, "b": 4, "c": 2}))
     assert evaluation.kinds == ["diagnosis", "age", "sex"]
@@ -131,3 +133,18 @@ def test_masks_with_greys_are_named(tmp_path: Path) -> None:
     pixels[0, 0] = 7
     Image.fromarray(pixels).save(path)
     assert evaluate(truth, tmp_path / "found").grey == (path,)
+
+
+def test_masks_of_zeros_and_ones_are_no_masks(tmp_path: Path) -> None:
+    truth = fill(tmp_path / "truth", {"a": 0})
+    write_image(tmp_path / "found" / "a.png", np.eye(10, 12, dtype=np.uint8))
+    with pytest.raises(DataError, match=r"a\.png: a mask's lesion is 255; the highest.* is 1"):
+        evaluate(truth, tmp_path / "found")
+
+
+def test_subfolders_are_scored_as_segment_writes_them(tmp_path: Path) -> None:
+    truth = fill(tmp_path / "truth", {"one/a_segmentation": 0, "two/a": 1})
+    found = fill(tmp_path / "found", {"one/a": 0, "two/a_segmentation": 1})
+    evaluation = evaluate(truth, found)
+    assert list(evaluation.images) == ["one/a", "two/a"]
+    assert evaluation.mean.jaccard == 1

@@ -50,13 +50,33 @@ def test_a_last_line_cut_anywhere_is_not_written_and_harms_no_other(
         assert journal.find("c.jpg", "f") == {"area": 3}
 
 
-@pytest.mark.parametrize("line", ["", "nonsense", "[]", "{}", '{"photograph": 1}', "null", "3"])
+@pytest.mark.parametrize("line", ["", "nonsense", "[]", "{}", '{"mask": 1}', "null", "3"])
 def test_lines_of_another_kind_are_passed_over(tmp_path: Path, line: str) -> None:
     path = tmp_path / "journal.jsonl"
     path.write_text(f"{line}\n")
     with Journal(path) as journal:
         journal.note("a.jpg", "f", {})
         assert journal.find("a.jpg", "f") == {}
+
+
+def test_what_was_begun_and_not_noted_is_not_done(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        assert not journal.knows("a.png")
+        journal.note("a.png", "f", {"area": 3})
+        journal.begin("a.png")
+        assert journal.find("a.png", "f") is None
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        assert journal.find("a.png", "f") is None
+        assert journal.knows("a.png")
+
+
+def test_bytes_that_are_no_text_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b"\xff\xfe\x00\n")
+    with Journal(path) as journal:
+        journal.note("a.png", "f", {})
+    with Journal(path) as journal:
+        assert journal.find("a.png", "f") == {}
 
 
 def test_names_that_are_no_utf_8_come_back(tmp_path: Path) -> None:

@@ -47,12 +47,21 @@ def test_other_tables_and_no_tables_say_nothing(tmp_path: Path) -> None:
     table(tmp_path, "report.csv", "photograph,area\na.jpg,3\n")
     table(tmp_path, "scores.csv", "image_id,jaccard\nI1,0.7\n")
     table(tmp_path, "empty.csv", "")
-    assert "diagnosis" not in read_groups(tmp_path).get("I1", {})
-    assert read_groups(tmp_path).keys() <= {"I1"}
+    table(tmp_path, "split.csv", "image_id,split\nI1,a\n")
+    table(tmp_path, "hair.csv", "image_id,has_hair\nI1,1\n")
+    table(tmp_path, "list.csv", "image_id\nI1\n")
+    assert read_groups(tmp_path) == {"I1": {}}
 
 
-@pytest.mark.parametrize("text", ["image_id,melanoma\nI1,perhaps\n", "image_id,melanoma\nI1\n"])
-def test_a_damaged_table_is_named(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("age", ["inf", "nan", "unknown", ""])
+def test_an_age_that_is_none_is_unknown(tmp_path: Path, age: str) -> None:
+    table(tmp_path, "people.csv", f"image_id,age_approximate,sex\nI1,{age},male\n")
+    assert read_groups(tmp_path)["I1"]["age"] == "unknown"
+
+
+@pytest.mark.parametrize("row", ["I1,perhaps,0", "I1", "I1,1.0"])
+def test_a_damaged_table_is_named(tmp_path: Path, row: str) -> None:
+    text = f"image_id,melanoma,seborrheic_keratosis\n{row}\n"
     table(tmp_path, "ISIC-2017_Training_Part3_GroundTruth.csv", text)
     with pytest.raises(DataError, match=r"Part3_GroundTruth\.csv: a damaged table"):
         read_groups(tmp_path)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ImageError,
         MissingExtraError,
         ModelError,
+        OutputError,
         UsageError,
     )
     from dermseg.evaluation import Evaluation, evaluate
@@ -35,6 +36,7 @@ _HOMES = {
     "ImageError": "errors",
     "MissingExtraError": "errors",
     "ModelError": "errors",
+    "OutputError": "errors",
     "Photograph": "images",
     "Scores": "metrics",
     "Segmentation": "segmenter",
@@ -57,6 +59,7 @@ __all__ = [
     "ImageError",
     "MissingExtraError",
     "ModelError",
+    "OutputError",
     "Photograph",
     "Scores",
     "Segmentation",

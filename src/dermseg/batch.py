@@ -3,12 +3,14 @@
 import csv
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from io import StringIO
 from pathlib import Path
+from traceback import format_exc
 
-from dermseg.errors import DermsegError, UsageError
+from dermseg.errors import DermsegError, ImageError, UsageError
 from dermseg.files import remove_leftovers, written_whole
 from dermseg.images import (
     MASK_SUFFIX,
@@ -68,16 +70,18 @@ class Job:
 def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> list[Job]:
     """Return a job for each photograph in `paths`: files, or folders with their subfolders.
 
-    In folders, hidden files, masks and the official archives' superpixels are passed over, and so
-    is what lies in the folders `without` (those that will be written to).
+    In folders, hidden files, masks, overlays and the official archives' superpixels are passed
+    over, and so is what lies in the folders `without` (those that will be written to).
 
     Raises UsageError if a path does not exist, if a folder holds no photographs, or if two
     photographs would share one mask.
     """
-    written = {folder.resolve() for folder in without if folder is not None}
     jobs: list[Job] = []
     for path in paths:
         if path.is_dir():
+            # Photographs may lie in the very folder that is written to, or below it.
+            outputs = {folder.resolve() for folder in without if folder is not None}
+            written = {folder for folder in outputs if path.resolve() in folder.parents}
             found = [
                 Job(file, file.relative_to(path))
                 for file in sorted(path.rglob("*"))
@@ -106,7 +110,7 @@ def _is_photograph(path: Path) -> bool:
     return (
         path.suffix.lower() in PHOTOGRAPH_SUFFIXES
         and not path.name.startswith(".")
-        and not path.stem.lower().endswith(("_segmentation", "_superpixels"))
+        and not path.stem.lower().endswith(("_segmentation", "_superpixels", "_overlay"))
         and path.is_file()
     )
 
@@ -117,15 +121,21 @@ def _suffixes() -> str:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a job: its row of the report, and the error if it failed.
+    """What became of a job: its row of the report, with the error if it failed.
 
-    `reused` says that the mask was there from an earlier run.
+    `reused` says that the mask was there from an earlier run; `bug` is the traceback of an error
+    that is no DermsegError.
     """
 
     job: Job
     row: Row
-    error: Exception | None = None
     reused: bool = False
+    bug: str = ""
+
+    @property
+    def error(self) -> str:
+        """What went wrong; empty if nothing did."""
+        return str(self.row["error"])
 
 
 def segment_all(
@@ -175,19 +185,23 @@ class _Work:
 
     def do(self, job: Job, journal: Journal) -> Result:
         """Do one job, unless the journal knows that it is done."""
-        name = job.name.as_posix()
+        mask = job.mask.as_posix()
         try:
             size = image_size(find_mask(self.size_from, job.name)) if self.size_from else None
             fingerprint = self._fingerprint(job, size)
-            known = journal.find(name, fingerprint)
+            known = journal.find(mask, fingerprint)
             if known is not None and self._is_there(job):
                 return Result(job, known, reused=True)
+            journal.begin(mask)
             row = _row(job, self._segment(job, size))
         except DermsegError as error:
-            return Result(job, _failed(job, error), error)
+            self._remove_stale(job, journal)
+            return Result(job, _failed(job, str(error)))
         except Exception as error:  # a bug, which must not cost the other photographs
-            return Result(job, _failed(job, error), error)
-        journal.note(name, fingerprint, row)
+            self._remove_stale(job, journal)
+            text = f"{job.photograph}: {type(error).__name__}: {error}"
+            return Result(job, _failed(job, text), bug=format_exc())
+        journal.note(mask, fingerprint, row)
         return Result(job, row)
 
     def _fingerprint(self, job: Job, size: tuple[int, int] | None) -> str:
@@ -195,13 +209,23 @@ class _Work:
         try:
             digest.update(job.photograph.read_bytes())
         except OSError as error:
-            raise UsageError(f"{job.photograph}: cannot be read ({error.strerror})") from error
-        digest.update(repr((self.segmenter.fingerprint, size)).encode())
+            raise ImageError(f"{job.photograph}: cannot be read ({error.strerror})") from error
+        overlay = self.overlay and str(self.overlay.resolve())
+        settings = (job.name.as_posix(), self.segmenter.fingerprint, size, overlay)
+        digest.update(repr(settings).encode(errors="surrogateescape"))
         return digest.hexdigest()
 
     def _is_there(self, job: Job) -> bool:
         drawn = self.overlay is None or (self.overlay / job.overlay).is_file()
         return drawn and (self.output / job.mask).is_file()
+
+    def _remove_stale(self, job: Job, journal: Journal) -> None:
+        """Leave no mask of an earlier run beside a row that says that there is none."""
+        if journal.knows(job.mask.as_posix()):
+            with suppress(OSError):  # what cannot be removed could not be written either
+                (self.output / job.mask).unlink(missing_ok=True)
+                if self.overlay is not None:
+                    (self.overlay / job.overlay).unlink(missing_ok=True)
 
     def _segment(self, job: Job, size: tuple[int, int] | None) -> Segmentation:
         segmentation = self.segmenter.segment(job.photograph, size=size)
@@ -228,9 +252,8 @@ def _row(job: Job, segmentation: Segmentation) -> Row:
     return row
 
 
-def _failed(job: Job, error: Exception) -> Row:
-    text = str(error) if isinstance(error, DermsegError) else f"{type(error).__name__}: {error}"
-    return {**dict.fromkeys(COLUMNS, ""), "photograph": job.name.as_posix(), "error": text}
+def _failed(job: Job, error: str) -> Row:
+    return {**dict.fromkeys(COLUMNS, ""), "photograph": job.name.as_posix(), "error": error}
 
 
 def find_mask(folder: Path, name: Path) -> Path:

@@ -1,9 +1,10 @@
 """The command line: one short function a command, each a call into a room.
 
 Only the standard library, cyclopts and the settings are imported here; a command imports what it
-needs when it runs. Exit status: 0 all done, 1 something failed, 2 wrong usage.
+needs when it runs. Exit status: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted.
 """
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -67,9 +68,11 @@ def segment(
     _say(f"{segmenter.name} on {device}: {len(jobs)} photographs")
     progress = track(jobs, "Segmenting", len(jobs))
     results = segment_all(progress, segmenter, output, overlay=overlay, size_from=size_from)
-    failed = [result for result in results if result.error is not None]
+    failed = [result for result in results if result.error]
     for result in failed:
-        _say(f"failed: {result.row['error']}", result.error)
+        _say(f"failed: {result.error}")
+        if _debug and result.bug:
+            _say(result.bug)
     done = len(results) - len(failed)
     reused = sum(result.reused for result in results)
     _say(f"{done} masks in {output} ({reused} from an earlier run), {len(failed)} failed")
@@ -285,8 +288,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"dermseg: {error}", error)
         return 1
     except KeyboardInterrupt:
-        _say("dermseg: interrupted; the same command goes on where it stopped")
+        _say("dermseg: interrupted; segment and train go on when they are started again")
         return 130
+    except BrokenPipeError:  # the reader of a pipe has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Exception as error:  # a bug: one line for people, the traceback for those who mend it
         _say(f"dermseg: {type(error).__name__}: {error} (a bug; {DEBUG} shows where)", error)
         return 1

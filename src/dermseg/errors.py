@@ -8,7 +8,8 @@ DermsegError
 ├── OutputError       a file cannot be written: disk full, folder not writable
 └── MissingExtraError a command needs packages that the base install leaves out
 
-Any other exception that leaves the library is a bug.
+Any other exception that leaves the library is a bug, but for ValueError and TypeError: a function
+was called with arguments that its docstring does not allow.
 """
 
 from collections.abc import Sequence

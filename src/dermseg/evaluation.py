@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from io import StringIO
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from dermseg.errors import DataError, ImageError
 from dermseg.files import written_whole
-from dermseg.images import MASK_FOREGROUND, Pixels, by_name, mask_stem, read_mask
+from dermseg.images import MASK_FOREGROUND, Pixels, by_name, check_mask, mask_stem, read_mask
 from dermseg.metadata import UNKNOWN, Groups, read_groups
 from dermseg.metrics import METRICS, Scores, bootstrap_interval, mean, score
 from dermseg.progress import track
@@ -33,9 +33,9 @@ class Summary:
     @classmethod
     def of(cls, scores: Sequence[Scores]) -> "Summary":
         """Summarise the metrics of at least one image."""
-        values = {name: [getattr(s, name) for s in scores] for name in METRICS}
-        intervals = {name: bootstrap_interval(column) for name, column in values.items()}
-        return cls(len(scores), mean(scores), intervals)
+        lows, highs = bootstrap_interval(np.array([astuple(s) for s in scores]))
+        intervals = zip(lows.tolist(), highs.tolist(), strict=True)
+        return cls(len(scores), mean(scores), dict(zip(METRICS, intervals, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,8 @@ def _table(kind: str, parts: dict[str, Summary]) -> list[str]:
 def evaluate(truth: Path, predictions: Path) -> Evaluation:
     """Score the masks in `predictions` against those in `truth`.
 
-    Masks belong together when their names agree, with or without `_segmentation`. Diagnosis, age
-    and sex come from the tables beside the folder `truth`, if there are any.
+    Masks belong together when their names, with subfolders, agree, with or without `_segmentation`.
+    Diagnosis, age and sex come from the tables beside the folder `truth`, if there are any.
 
     Raises DataError, listing every file, for missing or surplus predictions, for masks that cannot
     be read and for sizes that differ.
@@ -144,6 +144,8 @@ def evaluate(truth: Path, predictions: Path) -> Evaluation:
     for image_id in track(sorted(truths.keys() & found.keys()), "Scoring", len(truths)):
         try:
             expected, actual = read_mask(truths[image_id]), read_mask(found[image_id])
+            check_mask(truths[image_id], expected)
+            check_mask(found[image_id], actual)
         except ImageError as error:
             problems.append(str(error))
             continue
@@ -163,10 +165,11 @@ def evaluate(truth: Path, predictions: Path) -> Evaluation:
 def _masks(folder: Path) -> tuple[dict[str, Path], list[str]]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    masks = sorted(folder.glob("*.png"))
+    masks = sorted(path for path in folder.rglob("*.png") if not path.name.startswith("."))
     if not masks:
         raise DataError(f"{folder}: holds no masks (*.png)")
-    return by_name((mask_stem(path), path) for path in masks)
+    names = (path.relative_to(folder).with_name(mask_stem(path)) for path in masks)
+    return by_name(zip((name.as_posix() for name in names), masks, strict=True))
 
 
 def _is_binary(mask: Pixels) -> bool:

@@ -47,6 +47,8 @@ def mask_stem(path: Path) -> str:
 
 
 WHITE_16 = 65535
+OPAQUE = {"RGBA": "RGB", "LA": "L", "P": "RGB"}
+"""Modes that no colour profile is made for, and those that they become."""
 DAMAGE = (
     OSError,
     ValueError,
@@ -104,6 +106,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
             raise ValueError("its grey values exceed 16 bits")
         image = Image.fromarray((grey / (WHITE_16 / 255)).round().astype(np.uint8))
     profile = image.info.get("icc_profile")
+    if profile and image.mode in OPAQUE:
+        image = image.convert(OPAQUE[image.mode])
     if profile and image.mode in ("RGB", "CMYK", "L"):
         transform = _to_srgb(profile, image.mode)
         if transform is not None:
@@ -174,6 +178,16 @@ def resize(pixels: Pixels, height: int, width: int) -> Pixels:
         return pixels
     image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image)
+
+
+def check_mask(path: Path, mask: Pixels) -> None:
+    """Raise ImageError for a mask that marks its lesion by small numbers, such as 1.
+
+    It would count as empty: lesion is above MASK_FOREGROUND.
+    """
+    highest = int(mask.max())
+    if 0 < highest <= MASK_FOREGROUND:
+        raise ImageError(f"{path}: a mask's lesion is 255; the highest value here is {highest}")
 
 
 def write_mask(path: Path, mask: Mask) -> None:

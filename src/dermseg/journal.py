@@ -5,6 +5,7 @@ if its photograph, the model or a setting has changed since, or if the mask is g
 """
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,10 +23,10 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._entries: dict[str, tuple[str, Row]] = {}
+        self._entries: dict[str, tuple[str | None, Row]] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+", encoding="utf-8", newline="\n")
+            self._file = path.open("a+", encoding="utf-8", errors="replace", newline="\n")
         except OSError as error:
             raise OutputError.about(path, error) from error
         self._file.seek(0)
@@ -39,24 +40,35 @@ class Journal:
     def _read(self, line: str) -> None:
         try:
             entry = json.loads(line)
-            self._entries[entry["photograph"]] = (entry["fingerprint"], entry["row"])
+            self._entries[entry["mask"]] = (entry["fingerprint"], entry["row"])
         except (ValueError, KeyError, TypeError):
             return
 
-    def find(self, photograph: str, fingerprint: str) -> Row | None:
-        """Return the row that was noted for a photograph under this very fingerprint."""
-        known, row = self._entries.get(photograph, ("", {}))
+    def find(self, mask: str, fingerprint: str) -> Row | None:
+        """Return the row that was noted for a mask under this very fingerprint."""
+        known, row = self._entries.get(mask, (None, {}))
         return row if known == fingerprint else None
 
-    def note(self, photograph: str, fingerprint: str, row: Row) -> None:
-        """Note that the photograph's mask exists."""
-        entry = {"photograph": photograph, "fingerprint": fingerprint, "row": row}
+    def knows(self, mask: str) -> bool:
+        """Say whether an earlier run wrote this mask, or began to."""
+        return mask in self._entries
+
+    def begin(self, mask: str) -> None:
+        """Note that a mask is about to be written: what was noted of it holds no longer."""
+        self._write(mask, None, {})
+
+    def note(self, mask: str, fingerprint: str, row: Row) -> None:
+        """Note that a mask is written."""
+        self._write(mask, fingerprint, row)
+
+    def _write(self, mask: str, fingerprint: str | None, row: Row) -> None:
+        entry = {"mask": mask, "fingerprint": fingerprint, "row": row}
         try:
             self._file.write(json.dumps(entry) + "\n")
             self._file.flush()
         except OSError as error:
             raise OutputError.about(self._path, error) from error
-        self._entries[photograph] = (fingerprint, row)
+        self._entries[mask] = (fingerprint, row)
 
     def __enter__(self) -> Self:
         return self
@@ -67,4 +79,5 @@ class Journal:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # a line that could not be written has raised already
+            self._file.close()

@@ -1,8 +1,8 @@
 """Who is in a data set: diagnosis, age and sex from the tables that come with it.
 
-Two kinds of tables are known, by their columns: those of the challenges (`image_id` with
-`age_approximate` and `sex`, or with one column of 0 and 1 for each diagnosis) and those of isic-cli
-(`isic_id` with `age_approx`, `sex` and `diagnosis` or `diagnosis_1`).
+Two kinds of tables are known, by their columns: those of ISIC 2017 (`image_id` with
+`age_approximate` and `sex`, or with `melanoma` and `seborrheic_keratosis`, 0 or 1) and those of
+isic-cli (`isic_id` with `age_approx`, `sex` and `diagnosis` or `diagnosis_1`). Others say nothing.
 """
 
 import csv
@@ -16,6 +16,7 @@ Groups = dict[str, dict[str, str]]
 
 UNMARKED = "nevus"
 """The diagnosis of an image that no column of a challenge's table marks."""
+CHALLENGE_DIAGNOSES = {"melanoma", "seborrheic_keratosis"}
 UNKNOWN = "unknown"
 AGES = ("age_approximate", "age_approx")
 DIAGNOSES = ("diagnosis", "diagnosis_1")
@@ -54,16 +55,16 @@ def _facts(row: dict[str, str]) -> dict[str, str]:
             facts["sex"] = value if value in ("female", "male") else UNKNOWN
         elif column in DIAGNOSES:
             facts["diagnosis"] = value or UNKNOWN
-    if not facts and all(float(value) in (0, 1) for value in row.values()):
-        marked = (column for column, value in row.items() if float(value) == 1)
-        facts["diagnosis"] = next(marked, UNMARKED)
+    if row.keys() == CHALLENGE_DIAGNOSES:
+        marked = [column for column, value in row.items() if float(value) == 1]
+        facts["diagnosis"] = marked[0] if marked else UNMARKED
     return facts
 
 
 def _age_band(age: str) -> str:
     try:
         years = int(float(age))
-    except ValueError:
+    except (ValueError, OverflowError):
         return UNKNOWN
     first = years // 20 * 20
     return f"{first} to {first + 19}"

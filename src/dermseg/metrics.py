@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from dermseg.images import Mask
 
+RESAMPLED_AT_ONCE = 500
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -56,19 +58,29 @@ def mean(scores: Sequence[Scores]) -> Scores:
 
 
 def bootstrap_interval(
-    values: Sequence[float] | NDArray[np.float64],
+    values: NDArray[np.float64],
     *,
     coverage: float = 0.95,
     resamples: int = 10_000,
     seed: int = 0,
-) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the mean of `values` over images."""
-    array = np.asarray(values, dtype=np.float64)
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the percentile bootstrap interval, low and high, of the mean over images.
+
+    `values` is (images,) or (images, k), for k means at once; the ends are () or (k,).
+    """
+    table = np.asarray(values, dtype=np.float64)
     generator = np.random.default_rng(seed)
-    means = [array[generator.integers(0, len(array), len(array))].mean() for _ in range(resamples)]
+    count = len(table)
+    means = []
+    for start in range(0, resamples, RESAMPLED_AT_ONCE):
+        size = (min(RESAMPLED_AT_ONCE, resamples - start), count)
+        # How often each image is drawn, (resamples, images): the means are then one product.
+        drawn = generator.integers(0, count, size) + count * np.arange(size[0])[:, np.newaxis]
+        times = np.bincount(drawn.ravel(), minlength=size[0] * count).reshape(size)
+        means.append(times @ table / count)
     tail = (1 - coverage) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
+    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail], axis=0)
+    return low, high
 
 
 METRICS = tuple(field.name for field in fields(Scores))

@@ -103,6 +103,8 @@ class ThresholdSettings:
         for name in ("high", "low"):
             if not 0 < getattr(self, name) <= 1:
                 raise UsageError(f"{name} {getattr(self, name)}: must be above 0 and at most 1")
+        if self.low > self.high:
+            raise UsageError(f"low {self.low}: must not be above high, {self.high}")
 
 
 DEFAULT_MODEL = "cdnn29"

@@ -23,6 +23,7 @@ from dermseg.files import aside_prefix, remove_leftovers, umask, written_whole
 from dermseg.images import (
     PHOTOGRAPH_SUFFIXES,
     by_name,
+    check_mask,
     image_size,
     mask_stem,
     read_mask,
@@ -102,7 +103,8 @@ class Cache:
     """A data set at one size.
 
     `images` is uint8 (N, 3, H, W); `masks` is uint8 (N, H, W), 0 to 255, between the two where a
-    border crosses the pixel. `digest` changes when a file, a name or the size does.
+    border crosses the pixel. `digest` changes when a file's name or size does, and so is the same
+    for a copy of the data.
     """
 
     image_ids: list[str]
@@ -120,13 +122,13 @@ def open_cache(
     pairs whose sizes differ unless `allow_resized` (sets of thumbnails with full-size masks).
     """
     files = [file for pair in pairs for file in (pair.photograph, pair.mask)]
-    digest = _digest(files, height, width, allow_resized)
-    place = folder / f"{height}x{width}-{digest[:16]}"
+    version = _digest(files, height, width, allow_resized)
+    place = folder / f"{height}x{width}-{version[:16]}"
     if not place.is_dir():
         _build(pairs, height, width, place, allow_resized)
     images = np.load(place / "images.npy", mmap_mode="r")
     masks = np.load(place / "masks.npy", mmap_mode="r")
-    return Cache([pair.image_id for pair in pairs], images, masks, digest)
+    return Cache([pair.image_id for pair in pairs], images, masks, _digest(files, times=False))
 
 
 def read_signatures(photographs: Sequence[Path], folder: Path) -> NDArray[np.uint8]:
@@ -151,10 +153,11 @@ def _signature(photograph: Path) -> NDArray[np.uint8]:
     return resize(pixels, SIGNATURE_SIDE, SIGNATURE_SIDE)
 
 
-def _digest(files: Sequence[Path], *settings: object) -> str:
-    """Return a digest that changes when a file's name, size or time does, or a setting."""
-    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    text = json.dumps([CACHE_FORMAT, settings, stats])
+def _digest(files: Sequence[Path], *settings: object, times: bool = True) -> str:
+    """Return a digest that changes when a file's name or size does, or its time, or a setting."""
+    stats = [(file, file.stat()) for file in files]
+    facts = [(file.name, s.st_size, s.st_mtime_ns if times else 0) for file, s in stats]
+    text = json.dumps([CACHE_FORMAT, settings, facts])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -181,7 +184,9 @@ def _build(
                 )
             photograph = read_photograph(pair.photograph, at_least=(height, width))
             images[row] = resize(photograph.pixels, height, width).transpose(2, 0, 1)
-            masks[row] = resize(read_mask(pair.mask), height, width)
+            mask = read_mask(pair.mask)
+            check_mask(pair.mask, mask)
+            masks[row] = resize(mask, height, width)
         except ImageError as error:
             return str(error)
         return None

@@ -87,7 +87,7 @@ def export(run: Path, file: Path, photographs: Sequence[Path] = ()) -> float:
         onnx.checker.check_model(proto)
         onnx.save_model(proto, temporary)
         difference = _difference(model, temporary, samples)
-        if difference > TOLERANCE:
+        if not difference <= TOLERANCE:  # which is also so if it is no number
             raise ModelError(
                 f"{file}: not written, since it differs from PyTorch by {difference:.2g} "
                 f"in probability (at most {TOLERANCE:g} is allowed)"
@@ -149,5 +149,7 @@ def _difference(model: nn.Module, file: Path, samples: NDArray[np.uint8]) -> flo
         (found,) = session.run(None, {session.get_inputs()[0].name: sample[np.newaxis]})
         with torch.inference_mode():
             expected = model(torch.from_numpy(sample[np.newaxis])).numpy()
-        largest = max(largest, float(np.abs(found - expected).max()))
+        largest = float(np.fmax(largest, np.abs(found - expected).max()))
+        if not np.isfinite(found).all() or not np.isfinite(expected).all():
+            return float("nan")
     return largest

@@ -12,6 +12,9 @@ DUPLICATE_CORRELATION = 0.96
 one lesion twice, often in other colours; below, they are lesions of like shape and size."""
 
 
+COMPARED_AT_ONCE = 1000
+
+
 def near_duplicates(signatures: NDArray[np.uint8]) -> list[int]:
     """Return a group number for each image, the same for images that nearly repeat each other.
 
@@ -19,7 +22,7 @@ def near_duplicates(signatures: NDArray[np.uint8]) -> list[int]:
     images belong together when their signatures, less the mean of each channel, correlate at 0.96
     or more; groups join transitively.
     """
-    centred = signatures - signatures.mean((1, 2), keepdims=True)
+    centred = signatures - signatures.mean((1, 2), keepdims=True, dtype=np.float32)
     flat = centred.reshape(len(signatures), -1)
     flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
     group = list(range(len(flat)))
@@ -30,8 +33,10 @@ def near_duplicates(signatures: NDArray[np.uint8]) -> list[int]:
             i = group[i]
         return i
 
-    for i, j in np.argwhere(np.triu(flat @ flat.T >= DUPLICATE_CORRELATION, 1)):
-        group[root(int(j))] = root(int(i))
+    for start in range(0, len(flat), COMPARED_AT_ONCE):
+        similar = flat[start : start + COMPARED_AT_ONCE] @ flat[start:].T >= DUPLICATE_CORRELATION
+        for i, j in np.argwhere(similar) + start:
+            group[root(int(j))] = root(int(i))
     return [root(i) for i in range(len(group))]
 
 

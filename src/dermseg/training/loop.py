@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import sys
 import time
 from dataclasses import asdict
@@ -18,7 +19,7 @@ from dermseg.files import remove_leftovers, written_whole
 from dermseg.metadata import UNKNOWN, read_groups
 from dermseg.progress import Advance, bar
 from dermseg.settings import TrainingSettings
-from dermseg.training import checkpoints, datasets, folds
+from dermseg.training import checkpoints, datasets, folds, networks
 from dermseg.training.devices import find_device
 from dermseg.training.networks.layers import LARGEST_DROPOUT
 from dermseg.training.provenance import commit
@@ -75,10 +76,14 @@ def train(
         raise DataError(
             f"{len(trainer.chosen)} training images do not fill a batch of {settings.batch_size}"
         )
-    log = _begin(run, trainer)
+    log, commits = _begin(run, trainer)
+    if len(log) == settings.passes and (run / WEIGHTS).is_file():
+        _say(f"{run}: finished already")
+        return
     _write_json(run / FOLDS, dict(zip(images.image_ids, fold_of, strict=True)))
     _save_samples(run / SAMPLES, images)
-    code = commit()
+    if (code := commit()) not in commits:
+        commits.append(code)
     _say(
         f"Training {settings.network} on {len(trainer.chosen)} images, {len(held_out)} held out, "
         f"{settings.height} x {settings.width}, on {where.name}, in {where.precision}"
@@ -87,13 +92,13 @@ def train(
     with bar("Training", settings.passes * steps, trainer.passes_done * steps) as advance:
         while trainer.passes_done < settings.passes:
             _run_pass(trainer, held_out, log, advance)
-            facts = {"log": log, **_identity(trainer)}
+            facts = {"log": log, "commits": commits, **_identity(trainer)}
             checkpoints.save(run / CHECKPOINT, trainer.tensors(), facts)
             _write_log(run / LOG, log)
             _say(_progress(log, settings.passes))
     if len(held_out):
         _save_predictions(run / HELD_OUT, trainer, held_out)
-    facts = {**_identity(trainer), **_provenance(trainer, log), "commit": code}
+    facts = {**_identity(trainer), **_provenance(trainer, log), "commits": commits}
     checkpoints.save(run / WEIGHTS, dict(trainer.result.state_dict()), facts)
 
 
@@ -109,8 +114,17 @@ def _check(settings: TrainingSettings) -> None:
             raise UsageError(f"--{name.replace('_', '-')} must be at least 1")
     if not 0 <= settings.dropout < LARGEST_DROPOUT:
         raise UsageError(f"--dropout {settings.dropout}: must be at least 0 and below 0.998")
-    if not settings.learning_rate > 0:
+    if not 0 < settings.learning_rate < math.inf:
         raise UsageError(f"--learning-rate {settings.learning_rate}: must be above 0")
+    if settings.network not in networks.NETWORKS:
+        raise networks.unknown(settings.network)
+    if min(settings.early_passes, settings.average_passes) < 0:
+        raise UsageError("--early-passes and --average-passes cannot be negative")
+    changes = settings.augmentation
+    if min(changes.scale, changes.shift, changes.rotation) < 0:
+        raise UsageError("--augmentation: scale, shift and rotation cannot be negative")
+    if not 0 <= changes.contrast <= 1 or not 0 <= changes.window < 50:
+        raise UsageError("--augmentation: contrast is 0 to 1, window 0 to 50 percent")
     if settings.fold is not None and not 0 <= settings.fold < settings.folds:
         raise UsageError(f"--fold {settings.fold}: choose from 0 to {settings.folds - 1}")
 
@@ -148,14 +162,18 @@ def _provenance(trainer: Trainer, log: Log) -> dict[str, Any]:
     }
 
 
-def _begin(run: Path, trainer: Trainer) -> Log:
-    """Start `run`, or put `trainer` where it was stopped; return the log so far."""
+def _begin(run: Path, trainer: Trainer) -> tuple[Log, list[str | None]]:
+    """Start `run`, or put `trainer` where it was stopped.
+
+    Returns the log so far, and the commits of the code that trained the passes in it.
+    """
     identity = _identity(trainer)
     if not (run / CHECKPOINT).exists():
         _write_json(run / SETTINGS, identity)
-        return []
+        return [], []
     tensors, facts = checkpoints.load(run / CHECKPOINT)
     log: Log = facts.pop("log", [])
+    commits: list[str | None] = facts.pop("commits", [])
     if facts != identity:
         raise UsageError(
             f"{run} holds a training with other settings or data (see its {SETTINGS}); "
@@ -163,7 +181,7 @@ def _begin(run: Path, trainer: Trainer) -> Log:
         )
     trainer.restore(tensors, len(log))
     _write_log(run / LOG, log)  # the last run may have been killed before it could
-    return log
+    return log, commits
 
 
 def _run_pass(trainer: Trainer, held_out: Rows, log: Log, advance: Advance) -> None:
@@ -171,6 +189,10 @@ def _run_pass(trainer: Trainer, held_out: Rows, log: Log, advance: Advance) -> N
     began = time.perf_counter()
     number = trainer.passes_done + 1
     loss = trainer.train_pass(lambda mean: advance(f"Pass {number}, loss {mean:.4f}"))
+    if not math.isfinite(loss):
+        raise DataError(
+            f"the loss is no longer a number in pass {number}: try a lower --learning-rate"
+        )
     row: dict[str, Any] = {"pass": number, "loss": round(loss, 5)}
     if len(held_out):
         row["held_out_jaccard"] = round(_jaccard(trainer, held_out), 5)

@@ -18,5 +18,10 @@ A network takes (N, channels, H, W) in 0..1 and returns logits (N, H, W).
 def build(name: str, channels: int, dropout: float) -> nn.Module:
     """Return a freshly initialised network; raise UsageError for an unknown name."""
     if name not in NETWORKS:
-        raise UsageError(f"unknown network {name!r}; choose from {', '.join(sorted(NETWORKS))}")
+        raise unknown(name)
     return NETWORKS[name](channels, dropout)
+
+
+def unknown(name: str) -> UsageError:
+    """Return the error for a network that there is not."""
+    return UsageError(f"unknown network {name!r}; choose from {', '.join(sorted(NETWORKS))}")
