@@ -1,17 +1,15 @@
 """Many photographs: which files, what becomes of each, and the report."""
 
-import csv
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
-from io import StringIO
 from pathlib import Path
 from traceback import format_exc
 
 from dermseg.errors import DermsegError, ImageError, UsageError
-from dermseg.files import remove_leftovers, written_whole
+from dermseg.files import remove_leftovers
 from dermseg.images import (
     MASK_SUFFIX,
     PHOTOGRAPH_SUFFIXES,
@@ -25,6 +23,7 @@ from dermseg.journal import Journal, Row
 from dermseg.overlay import draw_overlay
 from dermseg.segmenter import Segmentation, Segmenter
 from dermseg.settings import OVERLAY_SIDE
+from dermseg.tables import write_table
 
 REPORT = "report.csv"
 TIMINGS = "timings.csv"
@@ -45,8 +44,6 @@ COLUMNS = (
     "error",
 )
 """The report's columns. Lengths are in pixels of the mask, areas in square pixels."""
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula."""
 
 
 @dataclass(frozen=True)
@@ -169,8 +166,8 @@ def segment_all(
             if not result.reused:
                 milliseconds = round((time.perf_counter() - began) * 1000, 1)
                 timings.append({"photograph": job.name.as_posix(), "milliseconds": milliseconds})
-    _write_table(output / REPORT, COLUMNS, [result.row for result in results])
-    _write_table(output / TIMINGS, ("photograph", "milliseconds"), timings)
+    write_table(output / REPORT, COLUMNS, [result.row for result in results])
+    write_table(output / TIMINGS, ("photograph", "milliseconds"), timings)
     return results
 
 
@@ -263,18 +260,3 @@ def find_mask(folder: Path, name: Path) -> Path:
         if (folder / candidate).is_file():
             return folder / candidate
     raise UsageError(f"{folder}: holds no {' or '.join(c.as_posix() for c in candidates)}")
-
-
-def _write_table(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    """Write a CSV file in which no cell is a formula."""
-    text = StringIO(newline="")
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({column: _defused(value) for column, value in row.items()})
-    with written_whole(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape")
-
-
-def _defused(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

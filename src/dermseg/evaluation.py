@@ -1,25 +1,22 @@
 """Scoring a folder of masks against the truth."""
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
 
 from dermseg.errors import DataError, ImageError
 from dermseg.files import written_whole
-from dermseg.images import MASK_FOREGROUND, Pixels, by_name, check_mask, mask_stem, read_mask
+from dermseg.images import MASK_FOREGROUND, by_name, check_mask, is_binary, mask_stem, read_mask
 from dermseg.metadata import UNKNOWN, Groups, read_groups
 from dermseg.metrics import METRICS, Scores, bootstrap_interval, mean, score
 from dermseg.progress import track
+from dermseg.tables import write_table
 
 WORST = 5
 """How many of the worst images are printed."""
-BINARY = np.isin(np.arange(256), (0, 255))
-"""Whether each 8-bit value belongs in a mask."""
 
 
 @dataclass(frozen=True)
@@ -106,13 +103,8 @@ class Evaluation:
 
     def write_csv(self, path: Path) -> None:
         """Write a row for each image."""
-        text = StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(("image", *METRICS))
-        for image_id, scores in self.images.items():
-            writer.writerow((image_id, *asdict(scores).values()))
-        with written_whole(path) as temporary:
-            temporary.write_text(text.getvalue(), encoding="utf-8")
+        rows = ({"image": name, **asdict(scores)} for name, scores in self.images.items())
+        write_table(path, ("image", *METRICS), rows)
 
 
 def _table(kind: str, parts: dict[str, Summary]) -> list[str]:
@@ -154,7 +146,7 @@ def evaluate(truth: Path, predictions: Path) -> Evaluation:
             problems.append(f"{found[image_id]}: {sizes}")
             continue
         for path, mask in ((truths[image_id], expected), (found[image_id], actual)):
-            if not _is_binary(mask):
+            if not is_binary(mask):
                 grey.append(path)
         scores[image_id] = score(expected > MASK_FOREGROUND, actual > MASK_FOREGROUND)
     if problems:
@@ -170,10 +162,6 @@ def _masks(folder: Path) -> tuple[dict[str, Path], list[str]]:
         raise DataError(f"{folder}: holds no masks (*.png)")
     names = (path.relative_to(folder).with_name(mask_stem(path)) for path in masks)
     return by_name(zip((name.as_posix() for name in names), masks, strict=True))
-
-
-def _is_binary(mask: Pixels) -> bool:
-    return bool(BINARY[mask].all())
 
 
 def _size(shape: tuple[int, ...]) -> str:

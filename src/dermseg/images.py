@@ -46,6 +46,8 @@ def mask_stem(path: Path) -> str:
     return stem[: -len("_segmentation")] if stem.lower().endswith("_segmentation") else stem
 
 
+BINARY = np.isin(np.arange(256), (0, 255))
+"""Whether each 8-bit value belongs in a mask."""
 WHITE_16 = 65535
 OPAQUE = {"RGBA": "RGB", "LA": "L", "P": "RGB"}
 """Modes that no colour profile is made for, and those that they become."""
@@ -178,6 +180,11 @@ def resize(pixels: Pixels, height: int, width: int) -> Pixels:
         return pixels
     image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image)
+
+
+def is_binary(mask: Pixels) -> bool:
+    """Say whether a mask holds nothing but 0 and 255."""
+    return bool(BINARY[mask].all())
 
 
 def check_mask(path: Path, mask: Pixels) -> None:

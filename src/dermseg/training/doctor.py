@@ -1,0 +1,188 @@
+"""What is wrong with a data set, found before a training trips over it or learns from it."""
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from dermseg.errors import DataError, ImageError
+from dermseg.images import (
+    MASK_FOREGROUND,
+    Mask,
+    Photograph,
+    Pixels,
+    image_size,
+    is_binary,
+    read_mask,
+    read_photograph,
+    write_image,
+)
+from dermseg.metrics import score
+from dermseg.overlay import draw_overlay
+from dermseg.postprocess import Probability, choose_lesion, cut
+from dermseg.progress import track
+from dermseg.settings import ThresholdSettings
+from dermseg.tables import write_table
+from dermseg.training.datasets import Pair, find_pairs, read_signatures
+from dermseg.training.folds import near_duplicates
+
+SUSPICIOUS = 0.5
+"""Jaccard index with an out-of-fold prediction below which a mask is listed."""
+FULL = 0.99
+"""Share of the frame from which a mask is called full."""
+SHEET_COLUMNS, SHEET_ROWS = 4, 6
+CELL_HEIGHT, CELL_WIDTH, CAPTION = 240, 320, 16
+Predictions = dict[str, Probability]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about an image that deserves a look; `value` orders findings of one kind."""
+
+    image: str
+    kind: str
+    detail: str
+    value: float = 0.0
+
+
+def examine(
+    data: Path, predictions: Predictions | None = None, *, allow_resized: bool = False
+) -> list[Finding]:
+    """Return what deserves a look in the data set `data`, likeliest wrong masks first.
+
+    `predictions` maps image ids to out-of-fold probabilities (h, w), as `read_predictions` gives
+    them. `allow_resized` accepts photographs whose size is not their mask's. Raises DataError if
+    photographs and masks do not pair up.
+    """
+    pairs = find_pairs(data)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = pool.map(lambda pair: _examine(pair, predictions or {}), pairs)
+        findings = [f for found in track(results, "Examining", len(pairs)) for f in found]
+    if allow_resized:
+        findings = [finding for finding in findings if finding.kind != "sizes-differ"]
+    unreadable = {finding.image for finding in findings if finding.kind == "unreadable"}
+    findings += _duplicates([pair for pair in pairs if pair.image_id not in unreadable])
+    return sorted(findings, key=lambda f: (f.kind != "suspicious", f.kind, f.value, f.image))
+
+
+def read_predictions(run: Path) -> Predictions:
+    """Return the out-of-fold probabilities that `dermseg train --fold K` left in `run`."""
+    path = run / "held-out.npz"
+    if not path.is_file():
+        raise DataError(f"{run}: holds no predictions (train with --fold to make held-out.npz)")
+    stored = np.load(path)
+    maps = stored["probability"].astype(np.float32)
+    return dict(zip(stored["image_ids"].tolist(), maps, strict=True))
+
+
+def _examine(pair: Pair, predictions: Predictions) -> list[Finding]:
+    def finding(kind: str, detail: str, value: float = 0.0) -> Finding:
+        return Finding(pair.image_id, kind, detail, value)
+
+    try:
+        read_photograph(pair.photograph, at_least=(64, 64))
+        stored = read_mask(pair.mask)
+        photograph_size = image_size(pair.photograph)
+    except ImageError as error:
+        return [finding("unreadable", str(error))]
+    found = []
+    if photograph_size != stored.shape:
+        sizes = [f"{height} x {width}" for height, width in (photograph_size, stored.shape)]
+        found.append(finding("sizes-differ", f"photograph {sizes[0]}, mask {sizes[1]}"))
+    if not is_binary(stored):
+        found.append(finding("not-binary", f"values between 0 and 255, highest {stored.max()}"))
+    mask = stored > MASK_FOREGROUND
+    share = float(mask.mean())
+    if share == 0:
+        found.append(finding("empty-mask", "no lesion"))
+    elif share >= FULL:
+        found.append(finding("full-mask", f"{share:.1%} of the frame"))
+    pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0] - 1
+    if pieces > 1:
+        found.append(finding("pieces", f"{pieces} separate regions", -pieces))
+    if pair.image_id in predictions:
+        predicted, _ = _cut(predictions[pair.image_id], mask.shape[0], mask.shape[1])
+        jaccard = score(mask, predicted).jaccard
+        if jaccard < SUSPICIOUS:
+            detail = f"Jaccard {jaccard:.3f} with a network that had not seen it"
+            found.append(finding("suspicious", detail, jaccard))
+    return found
+
+
+def _cut(probability: Probability, height: int, width: int) -> tuple[Mask, NDArray[np.int32]]:
+    settings = ThresholdSettings()
+    return cut(choose_lesion(probability, settings), height, width, settings)
+
+
+def _duplicates(pairs: Sequence[Pair]) -> list[Finding]:
+    if not pairs:
+        return []
+    with TemporaryDirectory() as store:
+        signatures = read_signatures([pair.photograph for pair in pairs], Path(store))
+    members: defaultdict[int, list[str]] = defaultdict(list)
+    for pair, group in zip(pairs, near_duplicates(signatures), strict=True):
+        members[group].append(pair.image_id)
+    return [
+        Finding(image, "near-duplicate", f"resembles {', '.join(i for i in group if i != image)}")
+        for group in members.values()
+        if len(group) > 1
+        for image in group
+    ]
+
+
+def report(
+    data: Path, findings: Sequence[Finding], output: Path, predictions: Predictions | None = None
+) -> None:
+    """Write doctor.csv, a row a finding, and doctor.png, a sheet of the images found first.
+
+    On the sheet the mask is red and the prediction, where there is one, yellow.
+    """
+    rows = [{"image": f.image, "kind": f.kind, "detail": f.detail} for f in findings]
+    write_table(output / "doctor.csv", ("image", "kind", "detail"), rows)
+    shown = list(dict.fromkeys(f.image for f in findings if f.kind != "unreadable"))
+    shown = shown[: SHEET_COLUMNS * SHEET_ROWS]
+    if shown:
+        pairs = {pair.image_id: pair for pair in find_pairs(data)}
+        kinds = {image: [f.kind for f in findings if f.image == image] for image in shown}
+        cells = [
+            _cell(pairs[image], (predictions or {}).get(image), ", ".join(kinds[image]))
+            for image in shown
+        ]
+        write_image(output / "doctor.png", _sheet(cells))
+
+
+def _cell(pair: Pair, probability: Probability | None, caption: str) -> Image.Image:
+    """Return one picture of the sheet, squeezed into the cell."""
+    photograph = read_photograph(pair.photograph, at_least=(CELL_HEIGHT, CELL_WIDTH))
+    picture = Image.fromarray(photograph.pixels).resize((CELL_WIDTH, CELL_HEIGHT))
+    pixels = np.asarray(picture)
+    stored = Image.fromarray(read_mask(pair.mask)).resize((CELL_WIDTH, CELL_HEIGHT))
+    mask = (np.asarray(stored) > MASK_FOREGROUND).astype(np.uint8)
+    if probability is not None:
+        _, outline = _cut(probability, CELL_HEIGHT, CELL_WIDTH)
+        pixels = draw_overlay(Photograph(pixels, CELL_HEIGHT, CELL_WIDTH), outline)
+    pixels = pixels.copy()
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(pixels, contours, -1, (255, 0, 0), 1)
+    cell = Image.new("RGB", (CELL_WIDTH, CELL_HEIGHT + CAPTION), "white")
+    cell.paste(Image.fromarray(pixels))
+    ImageDraw.Draw(cell).text((2, CELL_HEIGHT + 2), f"{pair.image_id}: {caption}", "black")
+    return cell
+
+
+def _sheet(cells: Sequence[Image.Image]) -> Pixels:
+    columns = min(SHEET_COLUMNS, len(cells))
+    rows = -(-len(cells) // columns)
+    width, height = CELL_WIDTH + 4, CELL_HEIGHT + CAPTION + 4
+    sheet = Image.new("RGB", (columns * width, rows * height), "white")
+    for number, cell in enumerate(cells):
+        sheet.paste(cell, (number % columns * width, number // columns * height))
+    return np.asarray(sheet)
