@@ -24,6 +24,7 @@ app = App(
     suppress_keyboard_interrupt=False,
     help_epilogue="--debug with any command shows the traceback of an error.",
 )
+app.register_install_completion_command()
 Flat = Parameter(name="*")
 DEBUG = "--debug"
 

@@ -109,6 +109,30 @@ class TestFindPairsFeatures:
         assert [p.image_id for p in find_pairs(make(names=names))] == list(names)
 
 
+def test_ph2_is_read(tmp_path: Path) -> None:
+    for name in ("IMD002", "IMD003"):
+        folder = tmp_path / "PH2Dataset" / "PH2 Dataset images" / name
+        image, mask = picture_of_ph2()
+        for path, content in (
+            (folder / f"{name}_Dermoscopic_Image" / f"{name}.bmp", image),
+            (folder / f"{name}_lesion" / f"{name}_lesion.bmp", mask),
+            (folder / f"{name}_roi" / f"{name}_R1_Label3.bmp", mask),
+        ):
+            path.parent.mkdir(parents=True)
+            content.save(path)
+    pairs = find_pairs(tmp_path)
+    assert [pair.image_id for pair in pairs] == ["IMD002", "IMD003"]
+    cache = open_cache(pairs, 16, 32, tmp_path / "cache", allow_resized=False)
+    assert cache.masks.max() == 255
+
+
+def picture_of_ph2() -> tuple[Image.Image, Image.Image]:
+    """Return a photograph and a mask of one bit, as in PH2."""
+    lesion = Image.new("1", (64, 48))
+    lesion.paste(1, (20, 10, 40, 30))
+    return Image.new("RGB", (64, 48), "white"), lesion
+
+
 class TestFindPairsExceptions:
     def test_every_file_without_a_partner_is_named_at_once(
         self, make: Callable[..., Path], picture: Callable[..., Picture]

@@ -39,6 +39,10 @@ SIGNATURE_READ = 64
 """Height and width to which a photograph may be reduced before it is shrunk to its signature."""
 
 
+Named = list[tuple[str, Path]]
+"""Files with the ids of the images that they belong to."""
+
+
 @dataclass(frozen=True)
 class Pair:
     """A photograph and its mask."""
@@ -52,25 +56,38 @@ def find_pairs(data: Path) -> list[Pair]:
     """Return the training pairs of a data set, sorted by name.
 
     `data` is laid out like the official archives (`*Training*Data` or `*Training*Input` beside
-    `*Training*GroundTruth`) or holds the folders `images` and `masks`. A mask is named after its
-    photograph, with or without `_segmentation`.
+    `*Training*GroundTruth`), like PH2 (a folder `IMD...` an image), or holds the folders `images`
+    and `masks`. A mask is named after its photograph, with or without `_segmentation`.
 
     Raises DataError, which lists every photograph and mask that stands alone, and every second
     file for one image.
     """
-    images, masks = _folders(data)
-    photographs, problems = by_name(
-        (path.stem, path) for path in _files(images, PHOTOGRAPH_SUFFIXES)
-    )
-    truths, doubled = by_name((mask_stem(path), path) for path in _files(masks, {".png"}))
+    images, masks = _find_ph2(data) or _find_files(data)
+    (photographs, problems), (truths, doubled) = by_name(images), by_name(masks)
     problems += doubled
     problems += [f"{photographs[k]}: no mask" for k in photographs.keys() - truths.keys()]
     problems += [f"{truths[k]}: no photograph" for k in truths.keys() - photographs.keys()]
     if problems:
         raise DataError.listing(f"{data}: photographs and masks do not pair up", sorted(problems))
     if not photographs:
-        raise DataError(f"{images}: holds no photographs")
+        raise DataError(f"{data}: holds no photographs")
     return [Pair(stem, photographs[stem], truths[stem]) for stem in sorted(photographs)]
+
+
+def _find_ph2(data: Path) -> tuple[Named, Named] | None:
+    """Return photographs and masks, by image, of the PH2 data set (Mendonca et al. 2013)."""
+    images = sorted(data.rglob("IMD*_Dermoscopic_Image/IMD*.bmp"))
+    masks = sorted(data.rglob("IMD*_lesion/IMD*_lesion.bmp"))
+    if not images or not masks:
+        return None
+    return [(p.stem, p) for p in images], [(p.stem.removesuffix("_lesion"), p) for p in masks]
+
+
+def _find_files(data: Path) -> tuple[Named, Named]:
+    """Return photographs and masks, by image, of the other layouts."""
+    images, masks = _folders(data)
+    photographs = _files(images, PHOTOGRAPH_SUFFIXES)
+    return [(p.stem, p) for p in photographs], [(mask_stem(p), p) for p in _files(masks, {".png"})]
 
 
 def _files(folder: Path, suffixes: AbstractSet[str]) -> list[Path]:
