@@ -58,3 +58,12 @@ class TestDevice:
     def test_its_name_says_how_many_cores(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("os.cpu_count", lambda: 7)
         assert Device(torch.device("cpu"), "float32").name.endswith(", 7 cores")
+
+
+def test_a_pytorch_that_knows_no_processor_computes_in_float32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    found = find_device("cpu", "auto")
+    assert found.precision == "float32"
+    assert "cores" in found.name

@@ -3,6 +3,7 @@
 import os
 import platform
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -22,7 +23,7 @@ class Device:
         """What the device is, for people and model cards."""
         if self.place.type == "cuda":
             return torch.cuda.get_device_name(self.place)
-        name = torch.cpu.get_capabilities().get("cpu_name") or platform.processor()
+        name = _processor().get("cpu_name") or platform.processor() or platform.machine()
         return f"{name}, {os.cpu_count()} cores"
 
     def autocast(self) -> torch.amp.autocast_mode.autocast:
@@ -52,5 +53,12 @@ def _has_bfloat16(place: torch.device) -> bool:
     """Say whether bfloat16 is computed by the hardware: emulated, it is slower than float32."""
     if place.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    features = torch.cpu.get_capabilities()
+    features = _processor()
     return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
+
+
+def _processor() -> dict[str, Any]:
+    """Return what PyTorch knows of the processor; older versions know nothing."""
+    describe = getattr(torch.cpu, "get_capabilities", dict)
+    found: dict[str, Any] = describe()
+    return found

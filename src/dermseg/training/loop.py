@@ -1,12 +1,10 @@
 """Training as a run: a folder that fills up pass by pass and can be gone on with at any time."""
 
-import csv
 import json
 import math
 import sys
 import time
 from dataclasses import asdict
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from dermseg.files import remove_leftovers, written_whole
 from dermseg.metadata import UNKNOWN, read_groups
 from dermseg.progress import Advance, bar
 from dermseg.settings import TrainingSettings
+from dermseg.tables import write_table
 from dermseg.training import checkpoints, datasets, folds, networks
 from dermseg.training.devices import find_device
 from dermseg.training.networks.layers import LARGEST_DROPOUT
@@ -239,12 +238,7 @@ def _write_json(path: Path, value: Any) -> None:
 
 
 def _write_log(path: Path, log: Log) -> None:
-    text = StringIO(newline="")
-    writer = csv.DictWriter(text, list(log[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(log)
-    with written_whole(path) as temporary:
-        temporary.write_text(text.getvalue())
+    write_table(path, list(log[0]), log)
 
 
 def _say(message: str) -> None:
