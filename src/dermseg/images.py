@@ -28,24 +28,6 @@ PHOTOGRAPH_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff
 MASK_SUFFIX = "_segmentation.png"
 MASK_FOREGROUND = 128
 """A mask's pixel is lesion above this value, as in the official scorer."""
-
-
-def by_name(named: Iterable[tuple[str, Path]]) -> tuple[dict[str, Path], list[str]]:
-    """Return files by name, and a line for each second file of a name."""
-    found: dict[str, Path] = {}
-    problems = []
-    for name, path in named:
-        if found.setdefault(name, path) != path:
-            problems.append(f"{path}: means the same image as {found[name].name}")
-    return found, problems
-
-
-def mask_stem(path: Path) -> str:
-    """Return the name of the photograph that a mask file belongs to, without a suffix."""
-    stem = path.stem
-    return stem[: -len("_segmentation")] if stem.lower().endswith("_segmentation") else stem
-
-
 BINARY = np.isin(np.arange(256), (0, 255))
 """Whether each 8-bit value belongs in a mask."""
 WHITE_16 = 65535
@@ -65,6 +47,22 @@ DAMAGE = (
     MemoryError,
 )
 """What Pillow's readers raise for damaged files."""
+
+
+def by_name(named: Iterable[tuple[str, Path]]) -> tuple[dict[str, Path], list[str]]:
+    """Return files by name, and a line for each second file of a name."""
+    found: dict[str, Path] = {}
+    problems = []
+    for name, path in named:
+        if found.setdefault(name, path) != path:
+            problems.append(f"{path}: means the same image as {found[name].name}")
+    return found, problems
+
+
+def mask_stem(path: Path) -> str:
+    """Return the name of the photograph that a mask file belongs to, without a suffix."""
+    stem = path.stem
+    return stem[: -len("_segmentation")] if stem.lower().endswith("_segmentation") else stem
 
 
 @dataclass(frozen=True)

@@ -215,3 +215,12 @@ def commit_of(source: Path) -> str | None:
     exec(compile(source.read_text(), str(source), "exec"), names)
     found: str | None = names["commit"]()
     return found
+
+
+def test_a_model_that_computes_no_numbers_is_refused(tiny_run: Path) -> None:
+    tensors, facts = checkpoints.load(tiny_run / WEIGHTS)
+    tensors = {n: torch.full_like(t, torch.nan) if t.dim() == 4 else t for n, t in tensors.items()}
+    checkpoints.save(tiny_run / WEIGHTS, tensors, facts)
+    with pytest.raises(ModelError, match="differs from PyTorch by nan"):
+        export(tiny_run, tiny_run / "model.onnx")
+    assert not (tiny_run / "model.onnx").exists()

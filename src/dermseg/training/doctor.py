@@ -23,6 +23,7 @@ from dermseg.images import (
     is_binary,
     read_mask,
     read_photograph,
+    resize,
     write_image,
 )
 from dermseg.metrics import score
@@ -162,10 +163,9 @@ def report(
 def _cell(pair: Pair, probability: Probability | None, caption: str) -> Image.Image:
     """Return one picture of the sheet, squeezed into the cell."""
     photograph = read_photograph(pair.photograph, at_least=(CELL_HEIGHT, CELL_WIDTH))
-    picture = Image.fromarray(photograph.pixels).resize((CELL_WIDTH, CELL_HEIGHT))
-    pixels = np.asarray(picture)
-    stored = Image.fromarray(read_mask(pair.mask)).resize((CELL_WIDTH, CELL_HEIGHT))
-    mask = (np.asarray(stored) > MASK_FOREGROUND).astype(np.uint8)
+    pixels = resize(photograph.pixels, CELL_HEIGHT, CELL_WIDTH)
+    stored = resize(read_mask(pair.mask), CELL_HEIGHT, CELL_WIDTH)
+    mask = (stored > MASK_FOREGROUND).astype(np.uint8)
     if probability is not None:
         _, outline = _cut(probability, CELL_HEIGHT, CELL_WIDTH)
         pixels = draw_overlay(Photograph(pixels, CELL_HEIGHT, CELL_WIDTH), outline)

@@ -15,6 +15,7 @@ from dermseg import __version__
 from dermseg.errors import DataError, UsageError
 from dermseg.files import remove_leftovers, written_whole
 from dermseg.metadata import UNKNOWN, read_groups
+from dermseg.metrics import mean, score
 from dermseg.progress import Advance, bar
 from dermseg.settings import TrainingSettings
 from dermseg.tables import write_table
@@ -202,9 +203,7 @@ def _run_pass(trainer: Trainer, held_out: Rows, log: Log, advance: Advance) -> N
 def _jaccard(trainer: Trainer, rows: Rows) -> float:
     """Return the mean Jaccard index over `rows`, cut at one half, at the network's size."""
     found, truth = trainer.predict(rows) >= 0.5, trainer.cache.masks[rows] >= 128
-    union = (found | truth).sum((1, 2))
-    common = (found & truth).sum((1, 2))
-    return float(np.where(union == 0, 1.0, common / np.maximum(union, 1)).mean())
+    return mean([score(*pair) for pair in zip(truth, found, strict=True)]).jaccard
 
 
 def _save_samples(path: Path, images: datasets.Cache) -> None:
