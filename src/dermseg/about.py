@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dermseg import __version__
-from dermseg.segmenter import Segmenter, usable_cores, usable_devices
+from dermseg.cores import usable_cores
+from dermseg.segmenter import Segmenter, usable_devices
 from dermseg.weights import MODELS, find_model
 
 PACKAGES = ("numpy", "pillow", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "torch")

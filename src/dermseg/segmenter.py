@@ -1,7 +1,6 @@
 """From a photograph to its segmentation."""
 
 import json
-import os
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from hashlib import blake2b
@@ -14,6 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from dermseg import __version__
+from dermseg.cores import usable_cores
 from dermseg.errors import ImageError, ModelError, UsageError
 from dermseg.images import Mask, Photograph, Pixels, image_size, read_photograph, resize
 from dermseg.postprocess import Probability, choose_lesion, cut
@@ -194,11 +194,6 @@ def _open_session(path: Path, device: str) -> onnxruntime.InferenceSession:
     if PROVIDERS[device] not in session.get_providers():
         raise absent  # it is listed, but did not start
     return session
-
-
-def usable_cores() -> int:
-    """Return the number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _touches_border(mask: Mask) -> bool:

@@ -3,6 +3,7 @@
 Standard library only, so that `dermseg --help` stays quick.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -14,6 +15,10 @@ Precision = Literal["auto", "float32", "bfloat16"]
 Rule = Literal["complete", "paper"]
 
 CHANNEL_COUNT: dict[Channels, int] = {"rgb-hsv-l": 7, "rgb": 3}
+STRIDE = 16
+"""Every network halves its input four times."""
+LARGEST_DROPOUT = 255.5 / 256
+"""Probabilities from here on would round to 1, and drop everything."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,13 @@ class AugmentationSettings:
     """Share of channels whose contrast is stretched to a random percentile window."""
     window: float = 10.0
     """Widest cut at either end of a percentile window, in percent."""
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a range that there cannot be."""
+        if min(self.scale, self.shift, self.rotation) < 0:
+            raise UsageError("--augmentation: scale, shift and rotation cannot be negative")
+        if not 0 <= self.contrast <= 1 or not 0 <= self.window < 50:
+            raise UsageError("--augmentation: contrast is 0 to 1, window 0 to 50 percent")
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,41 @@ class TrainingSettings:
         """Return the settings that `dataclasses.asdict` turned into `values`."""
         augmentation = AugmentationSettings(**values["augmentation"])
         return cls(**{**values, "augmentation": augmentation})
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a value that there cannot be."""
+        sizes = [(self.height, self.width)]
+        if self.early_passes:
+            sizes.append((self.early_height, self.early_width))
+        for height, width in sizes:
+            if height <= 0 or width <= 0 or height % STRIDE or width % STRIDE:
+                raise UsageError(f"size {height} x {width}: both must be multiples of {STRIDE}")
+        for name in ("passes", "batch_size", "folds"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"--{name.replace('_', '-')} must be at least 1")
+        if not 0 <= self.dropout < LARGEST_DROPOUT:
+            raise UsageError(f"--dropout {self.dropout}: must be at least 0 and below 0.998")
+        if not 0 < self.learning_rate < math.inf:
+            raise UsageError(f"--learning-rate {self.learning_rate}: must be above 0")
+        if min(self.early_passes, self.average_passes) < 0:
+            raise UsageError("--early-passes and --average-passes cannot be negative")
+        if self.fold is not None and not 0 <= self.fold < self.folds:
+            raise UsageError(f"--fold {self.fold}: choose from 0 to {self.folds - 1}")
+
+
+Protocol = Literal["paper", "short"]
+
+PROTOCOLS: dict[Protocol, TrainingSettings] = {
+    "paper": TrainingSettings(),
+    "short": TrainingSettings(
+        height=96, width=128, passes=36, schedule="one-cycle", average_passes=1.0
+    ),
+}
+"""Settings of a whole protocol's members: the paper's, and what two processor cores do in 2 hours.
+
+The paper's are the defaults. The short one takes a quarter of the pixels and 36 passes in place
+of 600; its rate falls to zero, which makes up for part of that.
+"""
 
 
 @dataclass(frozen=True)

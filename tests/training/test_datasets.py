@@ -326,7 +326,7 @@ class TestOpenCacheFeatures:
             return plain_mask(path)
 
         monkeypatch.setattr(datasets, "read_mask", slow_mask)
-        monkeypatch.setattr(os, "cpu_count", lambda: 1)
+        monkeypatch.setattr(datasets, "usable_cores", lambda: 1)
         ours = open_cache(pairs, 16, 32, tmp_path / "cache", allow_resized=False)
         assert np.array_equal(ours.images, theirs.images)
         assert list((tmp_path / "cache").iterdir()) == [place]

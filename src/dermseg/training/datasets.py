@@ -6,7 +6,6 @@ pass over it neither decodes nor resizes anything.
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -18,6 +17,7 @@ from tempfile import mkdtemp
 import numpy as np
 from numpy.typing import NDArray
 
+from dermseg.cores import usable_cores
 from dermseg.errors import DataError, ImageError
 from dermseg.files import aside_prefix, remove_leftovers, umask, written_whole
 from dermseg.images import (
@@ -156,7 +156,7 @@ def read_signatures(photographs: Sequence[Path], folder: Path) -> NDArray[np.uin
     """
     place = folder / f"signatures-{_digest(photographs)[:16]}.npy"
     if not place.is_file():
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(usable_cores()) as pool:
             results = pool.map(_signature, photographs)
             signatures = list(track(results, "Comparing the data", len(photographs)))
         with written_whole(place) as temporary:
@@ -209,7 +209,7 @@ def _build(
         return None
 
     try:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(usable_cores()) as pool:
             results = pool.map(load, range(count))
             problems = [p for p in track(results, "Reading the data", count) if p is not None]
         if problems:

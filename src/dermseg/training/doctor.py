@@ -1,6 +1,5 @@
 """What is wrong with a data set, found before a training trips over it or learns from it."""
 
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from dermseg.cores import usable_cores
 from dermseg.errors import DataError, ImageError
 from dermseg.images import (
     MASK_FOREGROUND,
@@ -64,7 +64,7 @@ def examine(
     photographs and masks do not pair up.
     """
     pairs = find_pairs(data)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         results = pool.map(lambda pair: _examine(pair, predictions or {}), pairs)
         findings = [f for found in track(results, "Examining", len(pairs)) for f in found]
     if allow_resized:

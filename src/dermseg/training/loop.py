@@ -21,7 +21,6 @@ from dermseg.settings import TrainingSettings
 from dermseg.tables import write_table
 from dermseg.training import checkpoints, datasets, folds, networks
 from dermseg.training.devices import find_device
-from dermseg.training.networks.layers import LARGEST_DROPOUT
 from dermseg.training.provenance import commit
 from dermseg.training.trainer import Rows, Trainer
 
@@ -33,8 +32,6 @@ WEIGHTS = "weights.safetensors"
 HELD_OUT = "held-out.npz"
 SAMPLES = "samples.npy"
 SAMPLE_COUNT = 8
-STRIDE = 16
-"""Every network halves its input four times."""
 Log = list[dict[str, Any]]
 
 
@@ -58,7 +55,8 @@ def train(
     Raises UsageError if `run` holds a training with other settings or of other data, DataError
     if the data are unusable.
     """
-    _check(settings)
+    if settings.network not in networks.NETWORKS:
+        raise networks.unknown(settings.network)
     remove_leftovers(run)
     where = find_device(device, settings.precision)
     pairs = datasets.find_pairs(data)
@@ -100,33 +98,6 @@ def train(
         _save_predictions(run / HELD_OUT, trainer, held_out)
     facts = {**_identity(trainer), **_provenance(trainer, log), "commits": commits}
     checkpoints.save(run / WEIGHTS, dict(trainer.result.state_dict()), facts)
-
-
-def _check(settings: TrainingSettings) -> None:
-    sizes = [(settings.height, settings.width)]
-    if settings.early_passes:
-        sizes.append((settings.early_height, settings.early_width))
-    for height, width in sizes:
-        if height <= 0 or width <= 0 or height % STRIDE or width % STRIDE:
-            raise UsageError(f"size {height} x {width}: both must be multiples of {STRIDE}")
-    for name in ("passes", "batch_size", "folds"):
-        if getattr(settings, name) < 1:
-            raise UsageError(f"--{name.replace('_', '-')} must be at least 1")
-    if not 0 <= settings.dropout < LARGEST_DROPOUT:
-        raise UsageError(f"--dropout {settings.dropout}: must be at least 0 and below 0.998")
-    if not 0 < settings.learning_rate < math.inf:
-        raise UsageError(f"--learning-rate {settings.learning_rate}: must be above 0")
-    if settings.network not in networks.NETWORKS:
-        raise networks.unknown(settings.network)
-    if min(settings.early_passes, settings.average_passes) < 0:
-        raise UsageError("--early-passes and --average-passes cannot be negative")
-    changes = settings.augmentation
-    if min(changes.scale, changes.shift, changes.rotation) < 0:
-        raise UsageError("--augmentation: scale, shift and rotation cannot be negative")
-    if not 0 <= changes.contrast <= 1 or not 0 <= changes.window < 50:
-        raise UsageError("--augmentation: contrast is 0 to 1, window 0 to 50 percent")
-    if settings.fold is not None and not 0 <= settings.fold < settings.folds:
-        raise UsageError(f"--fold {settings.fold}: choose from 0 to {settings.folds - 1}")
 
 
 def _assign_folds(

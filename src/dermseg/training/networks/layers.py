@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dermseg.settings import LARGEST_DROPOUT
+
 
 class Layer(NamedTuple):
     """One row of a network's table: the filter's side, and the number of output maps."""
@@ -12,10 +14,6 @@ class Layer(NamedTuple):
     name: str
     kernel: int
     features: int
-
-
-LARGEST_DROPOUT = 255.5 / 256
-"""Probabilities from here on would round to 1, and drop everything."""
 
 
 class Dropout(nn.Module):
