@@ -17,8 +17,18 @@ from hostile import encoded, picture, write_all
 from PIL import Image
 
 KILLS = int(os.environ.get("DERMSEG_KILLS", "4"))
-TRAINING = ["--height", "32", "--width", "48", "--passes", "4", "--batch-size", "4"]
-TRAINING += ["--fold", "0", "--average-passes", "1", "--schedule", "one-cycle"]
+SIZE = ["--height", "32", "--width", "48", "--batch-size", "4"]
+TRAINING = [
+    *SIZE,
+    "--passes",
+    "4",
+    "--fold",
+    "0",
+    "--average-passes",
+    "1",
+    "--schedule",
+    "one-cycle",
+]
 
 
 def start(*arguments: str) -> subprocess.Popen[bytes]:
@@ -75,17 +85,7 @@ def test_a_killed_segment_leaves_whole_files_and_ends_as_if_undisturbed(tmp_path
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 def test_a_killed_training_ends_with_the_same_numbers(tmp_path: Path) -> None:
-    chance = np.random.default_rng(0)
-    for number in range(15):
-        noise = chance.integers(-20, 20, (48, 64, 3))
-        image = np.asarray(picture(48, 64)).astype(int)
-        image = np.roll(image, chance.integers(-8, 8, 2), (0, 1))
-        mask = (image[..., 0] < 200).astype(np.uint8) * 255
-        photograph = Image.fromarray((image + noise).clip(0, 255).astype(np.uint8))
-        write_all({f"{number}.png": encoded(photograph, "PNG")}, tmp_path / "data" / "images")
-        masks = {f"{number}.png": encoded(Image.fromarray(mask), "PNG")}
-        write_all(masks, tmp_path / "data" / "masks")
-    data = str(tmp_path / "data")
+    data = write_data(tmp_path / "data")
     last = run("train", data, "-o", str(tmp_path / "calm"), *TRAINING)
     calm = contents(tmp_path / "calm")
     moment = random.Random(1)
@@ -99,6 +99,39 @@ def test_a_killed_training_ends_with_the_same_numbers(tmp_path: Path) -> None:
         for name in ("folds.json", "settings.json", "held-out.npz", "samples.npy"):
             assert killed[name] == calm[name]
         assert weights(Path(output)) == weights(tmp_path / "calm")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_a_killed_protocol_ends_with_the_same_members(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data")
+    options = [*SIZE, "--passes", "2", "--protocol", "short", "--folds", "3"]
+    last = run("train", data, "-o", str(tmp_path / "calm"), *options)
+    moment = random.Random(2)
+    for _ in range(3):
+        seconds = moment.uniform(0.2 * last, 0.6 * last)
+        kill_after(seconds, "train", data, "-o", str(tmp_path / "killed"), *options)
+    run("train", data, "-o", str(tmp_path / "killed"), *options)
+    calm, killed = (contents(tmp_path / name) for name in ("calm", "killed"))
+    assert killed.keys() == calm.keys()
+    folds = [f"fold-{fold}" for fold in range(3)]
+    for name in ("out-of-fold.csv", "out-of-fold.json", *(f"{f}/held-out.npz" for f in folds)):
+        assert killed[name] == calm[name]
+    for member in (*folds, "all"):
+        assert weights(tmp_path / "killed" / member) == weights(tmp_path / "calm" / member)
+
+
+def write_data(folder: Path) -> str:
+    """Write a small data set, and return its name."""
+    chance = np.random.default_rng(0)
+    for number in range(15):
+        noise = chance.integers(-20, 20, (48, 64, 3))
+        image = np.asarray(picture(48, 64)).astype(int)
+        image = np.roll(image, chance.integers(-8, 8, 2), (0, 1))
+        mask = (image[..., 0] < 200).astype(np.uint8) * 255
+        photograph = Image.fromarray((image + noise).clip(0, 255).astype(np.uint8))
+        write_all({f"{number}.png": encoded(photograph, "PNG")}, folder / "images")
+        write_all({f"{number}.png": encoded(Image.fromarray(mask), "PNG")}, folder / "masks")
+    return str(folder)
 
 
 def weights(folder: Path) -> dict[str, bytes]:

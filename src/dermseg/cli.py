@@ -8,17 +8,44 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, ArgumentCollection, CycloptsError, Parameter, Token
 
 from dermseg import __version__
 from dermseg.errors import DermsegError, MissingExtraError, UsageError
-from dermseg.settings import DEFAULT_MODEL, ThresholdSettings, TrainingSettings
+from dermseg.settings import (
+    DEFAULT_MODEL,
+    PROTOCOLS,
+    Protocol,
+    Storage,
+    ThresholdSettings,
+    TrainingSettings,
+)
+
+
+def _apply_protocol(_: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Let --protocol set what the command line does not set itself.
+
+    Here and not in the command, which could not tell a default from a choice.
+    """
+    chosen = arguments.get("--protocol") if "train" in commands else None
+    name = chosen.tokens[0].value if chosen is not None and chosen.tokens else None
+    if name not in PROTOCOLS:
+        return  # none was asked for, or cyclopts is about to say which ones there are
+    usual = TrainingSettings()
+    for field in fields(usual):
+        value = getattr(PROTOCOLS[name], field.name)
+        option = f"--{field.name.replace('_', '-')}"
+        if value != getattr(usual, field.name) and not arguments[option].tokens:
+            arguments[option].append(Token(keyword=option, value=str(value), source="protocol"))
+
 
 app = App(
     name="dermseg",
+    config=_apply_protocol,
     version=__version__,
     help="Find the lesion in dermoscopic photographs. For research; not a medical device.",
     suppress_keyboard_interrupt=False,
@@ -137,13 +164,15 @@ def doctor(
     output
         Folder for doctor.csv and doctor.png, a contact sheet.
     predictions
-        Folder that `dermseg train --fold` filled: its images are compared with their masks.
+        Folder that `dermseg train` filled with --fold or --protocol: its images are compared
+        with their masks.
     allow_resized
         Do not list photographs whose size is not their mask's (thumbnails).
     """
-    from dermseg.training.doctor import examine, read_predictions, report
+    from dermseg.training.doctor import examine, report
+    from dermseg.training.runs import read_held_out
 
-    maps = read_predictions(predictions) if predictions else {}
+    maps = read_held_out(predictions) if predictions else {}
     findings = examine(data, maps, allow_resized=allow_resized)
     for finding in findings:
         print(f"{finding.image}: {finding.kind}: {finding.detail}")
@@ -160,6 +189,7 @@ def train(
     /,
     *,
     output: Annotated[Path, Parameter(alias="-o")],
+    protocol: Protocol | None = None,
     settings: Annotated[TrainingSettings, Flat] = TrainingSettings(),
     device: str = "auto",
     allow_resized: Annotated[bool, Parameter(negative=())] = False,
@@ -169,14 +199,19 @@ def train(
 
     Started again with the same options, it goes on where it was stopped.
 
-    Example: dermseg train ISIC-2017/ -o run/ --passes 60 --schedule one-cycle
+    Example: dermseg train ISIC-2017/ -o runs/ --protocol short
 
     Parameters
     ----------
     data
         Folder laid out like the official archives, or with the folders images and masks.
     output
-        Folder for log.csv, checkpoints and the trained weights.
+        Folder for log.csv, checkpoints and the trained weights; with --protocol for one such
+        folder a model, and members.csv.
+    protocol
+        Train the paper's six models, a fold held out from each of five and nothing from the
+        sixth: with its settings (192 x 256, 600 passes) or with short ones (96 x 128, 36 passes,
+        one-cycle). Other options change the settings; --fold K trains that fold's model alone.
     device
         auto, cpu or cuda.
     allow_resized
@@ -186,29 +221,40 @@ def train(
     """
     _require_training()
     from dermseg.training.loop import train
+    from dermseg.training.protocol import train_protocol
 
-    train(data, output, settings, device=device, allow_resized=allow_resized, cache=cache)
+    work = train if protocol is None else train_protocol
+    work(data, output, settings, device=device, allow_resized=allow_resized, cache=cache)
     return 0
 
 
 @app.command
 def export(
-    run: Path,
+    runs: Annotated[list[Path], Parameter(negative=())],
     /,
     *,
     output: Annotated[Path, Parameter(alias="-o")],
+    storage: Storage = "float16",
+    shares: Annotated[Sequence[float], Parameter(consume_multiple=True, negative=())] = (),
     check_on: Annotated[Sequence[Path], Parameter(consume_multiple=True, negative=())] = (),
 ) -> int:
-    """Write a finished training as an ONNX model for `dermseg segment --model`.
+    """Write finished trainings as an ONNX model for `dermseg segment --model`.
+
+    Several networks, those of a protocol's folder or of several folders, become one model that
+    averages their probabilities.
 
     Example: dermseg export run/ -o model.onnx --check-on photographs/*.jpg
 
     Parameters
     ----------
-    run
-        Folder that `dermseg train` filled.
+    runs
+        Folders that `dermseg train` filled, with or without --protocol.
     output
         The ONNX file.
+    storage
+        How weights are stored: float16, or int8 in half of that. The arithmetic is the same.
+    shares
+        Weight of each folder in the average; equal unless given.
     check_on
         More photographs on which the file must equal PyTorch before it is kept; a few training
         images are always among them.
@@ -216,7 +262,7 @@ def export(
     _require_training()
     from dermseg.training.export import export
 
-    difference = export(run, output, check_on)
+    difference = export(runs, output, storage=storage, shares=shares, photographs=check_on)
     _say(f"{output}: differs from PyTorch by at most {difference:.1e} in probability")
     return 0
 

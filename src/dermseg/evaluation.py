@@ -1,18 +1,22 @@
 """Scoring a folder of masks against the truth."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from dermseg.cores import usable_cores
 from dermseg.errors import DataError, ImageError
 from dermseg.files import written_whole
 from dermseg.images import MASK_FOREGROUND, by_name, check_mask, is_binary, mask_stem, read_mask
 from dermseg.metadata import UNKNOWN, Groups, read_groups
 from dermseg.metrics import METRICS, Scores, bootstrap_interval, mean, score
+from dermseg.postprocess import Probability, choose_lesion, cut
 from dermseg.progress import track
+from dermseg.settings import ThresholdSettings
 from dermseg.tables import write_table
 
 WORST = 5
@@ -152,6 +156,29 @@ def evaluate(truth: Path, predictions: Path) -> Evaluation:
     if problems:
         raise DataError.listing(f"{predictions}: cannot be scored against {truth}", problems)
     return Evaluation(scores, read_groups(truth.parent), tuple(grey))
+
+
+def evaluate_maps(
+    maps: Mapping[str, Probability],
+    masks: Mapping[str, Path],
+    thresholds: ThresholdSettings,
+    groups: Groups | None = None,
+) -> Evaluation:
+    """Cut masks from probabilities, float32 (h, w), and score them at the true masks' sizes.
+
+    `maps` and `masks` belong together by their keys; `masks` may hold more. Raises ImageError if
+    a mask cannot be read.
+    """
+
+    def compare(image_id: str) -> Scores:
+        truth = read_mask(masks[image_id]) > MASK_FOREGROUND
+        lesion = choose_lesion(maps[image_id], thresholds)
+        return score(truth, cut(lesion, truth.shape[0], truth.shape[1], thresholds)[0])
+
+    names = sorted(maps)
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        found = list(track(pool.map(compare, names), "Scoring", len(names)))
+    return Evaluation(dict(zip(names, found, strict=True)), groups or {})
 
 
 def _masks(folder: Path) -> tuple[dict[str, Path], list[str]]:

@@ -9,7 +9,8 @@ from PIL import Image
 
 from dermseg.cli import main
 from dermseg.errors import DataError
-from dermseg.training.doctor import examine, read_predictions, report
+from dermseg.training.doctor import examine, report
+from dermseg.training.runs import read_held_out
 
 Masks = dict[str, np.ndarray]
 
@@ -77,10 +78,10 @@ def test_masks_that_a_network_contradicts_come_first(ailing: Path) -> None:
 
 def test_predictions_come_from_a_run(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"train with --fold"):
-        read_predictions(tmp_path)
+        read_held_out(tmp_path)
     probability = np.random.default_rng(0).random((2, 4, 6)).astype(np.float16)
     np.savez(tmp_path / "held-out.npz", image_ids=np.array(["a", "b"]), probability=probability)
-    found = read_predictions(tmp_path)
+    found = read_held_out(tmp_path)
     assert list(found) == ["a", "b"]
     np.testing.assert_array_equal(found["b"], probability[1].astype(np.float32))
 

@@ -3,7 +3,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -13,24 +13,24 @@ import torch
 from torch import nn
 
 from dermseg.cli import main
-from dermseg.errors import DermsegError, ModelError
+from dermseg.errors import DermsegError, ModelError, UsageError
 from dermseg.images import read_photograph, resize
 from dermseg.segmenter import CARD, Segmenter
-from dermseg.settings import CHANNEL_COUNT, TrainingSettings
+from dermseg.settings import CHANNEL_COUNT, Storage, TrainingSettings
 from dermseg.training import checkpoints, networks, provenance
 from dermseg.training import export as module
 from dermseg.training.export import TOLERANCE, EndToEnd, export, load_run
-from dermseg.training.loop import SAMPLES, WEIGHTS
+from dermseg.training.runs import SAMPLES, WEIGHTS
 
 SIZE = 32, 48
 KINDS = [("cdnn29", "rgb-hsv-l"), ("cdnn19", "rgb")]
 Examples = list[tuple[Path, Path]]
 
 
-def make_run(run: Path, **changes: Any) -> Path:
+def make_run(run: Path, *, seed: int = 0, **changes: Any) -> Path:
     """Write what a training leaves: weights, and norms that have seen data."""
     settings = TrainingSettings(height=SIZE[0], width=SIZE[1], **changes)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     network = networks.build(settings.network, CHANNEL_COUNT[settings.channels], 0.5)
     with torch.no_grad():
         for layer in network.modules():
@@ -40,10 +40,19 @@ def make_run(run: Path, **changes: Any) -> Path:
                 layer.running_mean.normal_(0, 0.3)
                 layer.running_var.uniform_(0.3, 3)
     facts = {"settings": asdict(settings), "data": "0123", "images": 15, "dermseg": "0.0"}
+    run.mkdir(parents=True, exist_ok=True)
     checkpoints.save(run / WEIGHTS, network.state_dict(), facts)
     kept = np.random.default_rng(1).integers(0, 256, (2, *SIZE, 3), dtype=np.uint8)
     np.save(run / SAMPLES, kept)
     return run
+
+
+def model_of(*runs: Path, storage: Storage = "float16") -> EndToEnd:
+    """Return the mean of the runs' networks, as PyTorch computes it."""
+    members = [load_run(run, storage) for run in runs]
+    channels = [member.settings.channels for member in members]
+    shares = [1 / len(runs)] * len(runs)
+    return EndToEnd([member.network for member in members], channels, shares).eval()
 
 
 @pytest.fixture
@@ -58,11 +67,11 @@ def test_the_file_equals_pytorch(
     run = make_run(tmp_path, network=network, channels=channels)
     file = tmp_path / "model.onnx"
     paths = [photograph for photograph, _ in examples]
-    assert 0 <= export(run, file, paths[:1]) <= TOLERANCE
+    assert 0 <= export([run], file, photographs=paths[:1]) <= TOLERANCE
     real = [resize(read_photograph(path, at_least=SIZE).pixels, *SIZE) for path in paths]
     random = np.random.default_rng(5).integers(0, 256, (2, *SIZE, 3), dtype=np.uint8)
     samples = np.stack([*real, *random])
-    model, _, _ = load_run(run)
+    model = model_of(run)
     with torch.inference_mode():
         expected = model(torch.from_numpy(samples)).numpy()
     assert np.ptp(expected) > 0.01, "a constant would prove nothing"
@@ -75,7 +84,7 @@ def test_the_file_equals_pytorch(
 
 def test_the_graph_is_the_contract(tiny_run: Path) -> None:
     file = tiny_run / "model.onnx"
-    export(tiny_run, file)
+    export([tiny_run], file)
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     (given,), (returned,) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.type) == ("photographs", "tensor(uint8)")
@@ -88,7 +97,7 @@ def test_the_graph_is_the_contract(tiny_run: Path) -> None:
 
 
 def test_the_card_travels_in_the_file(tiny_run: Path) -> None:
-    export(tiny_run, tiny_run / "model.onnx")
+    export([tiny_run], tiny_run / "model.onnx")
     _, facts = checkpoints.load(tiny_run / WEIGHTS)
     segmenter = Segmenter(tiny_run / "model.onnx")
     assert segmenter.card.items() >= facts.items()
@@ -98,13 +107,13 @@ def test_the_card_travels_in_the_file(tiny_run: Path) -> None:
 
 
 def test_the_file_segments_photographs(tiny_run: Path, examples: Examples) -> None:
-    export(tiny_run, tiny_run / "model.onnx")
+    export([tiny_run], tiny_run / "model.onnx")
     segmenter = Segmenter(tiny_run / "model.onnx")
     assert (segmenter.height, segmenter.width) == SIZE
     photograph = read_photograph(examples[0][0])
     found = segmenter.segment(photograph)
     assert found.mask.shape == (photograph.height, photograph.width)
-    model, _, _ = load_run(tiny_run)
+    model = model_of(tiny_run)
     with torch.inference_mode():
         pixels = torch.from_numpy(resize(photograph.pixels, *SIZE)[np.newaxis].copy())
         np.testing.assert_allclose(found.probability, model(pixels)[0].numpy(), atol=1e-4)
@@ -130,7 +139,7 @@ def test_a_file_that_differs_is_refused_and_leaves_nothing(
     (tiny_run / "old.onnx").write_bytes(b"old")
     for name in ("new.onnx", "old.onnx"):
         with pytest.raises(ModelError, match=rf"{name}: not written, since it differs"):
-            export(tiny_run, tiny_run / name)
+            export([tiny_run], tiny_run / name)
     assert sorted(p.name for p in tiny_run.iterdir()) == sorted(["old.onnx", SAMPLES, WEIGHTS])
     assert (tiny_run / "old.onnx").read_bytes() == b"old"
 
@@ -138,12 +147,12 @@ def test_a_file_that_differs_is_refused_and_leaves_nothing(
 def test_a_name_that_no_segmenter_would_load_is_refused(tiny_run: Path) -> None:
     for name in ("model", "model.json", "model.pt"):
         with pytest.raises(DermsegError, match="onnx"):
-            export(tiny_run, tiny_run / name)
+            export([tiny_run], tiny_run / name)
 
 
 def test_a_run_without_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ModelError, match="holds no finished training"):
-        export(tmp_path, tmp_path / "model.onnx")
+        export([tmp_path], tmp_path / "model.onnx")
     assert main(["export", str(tmp_path), "-o", str(tmp_path / "model.onnx")]) == 1
     assert "holds no finished training" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -152,22 +161,109 @@ def test_a_run_without_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_a_run_without_its_samples(tiny_run: Path) -> None:
     (tiny_run / SAMPLES).unlink()
     with pytest.raises(ModelError, match=SAMPLES):
-        export(tiny_run, tiny_run / "model.onnx")
+        export([tiny_run], tiny_run / "model.onnx")
 
 
 def test_weights_that_are_none(tmp_path: Path) -> None:
     (tmp_path / WEIGHTS).write_bytes(b"garbage")
     (tmp_path / SAMPLES).write_bytes(b"garbage")
     with pytest.raises(ModelError, match=r"weights\.safetensors"):
-        export(tmp_path, tmp_path / "model.onnx")
+        export([tmp_path], tmp_path / "model.onnx")
 
 
 def test_the_loaded_model_is_ready_for_use(tiny_run: Path) -> None:
-    model, settings, facts = load_run(tiny_run)
-    assert isinstance(model, EndToEnd)
-    assert not any(layer.training for layer in model.modules())
-    assert (settings.height, settings.width) == SIZE
-    assert facts["images"] == 15
+    member = load_run(tiny_run)
+    assert not any(layer.training for layer in member.network.modules())
+    assert (member.settings.height, member.settings.width) == SIZE
+    assert member.facts["images"] == 15
+
+
+@pytest.fixture
+def protocol(tmp_path: Path, tiny: Callable[..., TrainingSettings]) -> Path:
+    """Return a protocol's folder with three members, which differ."""
+    for seed, name in enumerate(("fold-0", "fold-1", "all")):
+        make_run(tmp_path / "protocol" / name, seed=seed, network="tiny")
+        (tmp_path / "protocol" / name / "settings.json").write_text("{}")
+    return tmp_path / "protocol"
+
+
+@pytest.mark.parametrize("storage", ["float16", "int8"])
+def test_a_protocol_becomes_an_ensemble(
+    protocol: Path, tmp_path: Path, examples: Examples, storage: Storage
+) -> None:
+    file = tmp_path / "model.onnx"
+    assert export([protocol], file, storage=storage) <= TOLERANCE
+    members = [protocol / name for name in ("fold-0", "fold-1", "all")]
+    pixels = resize(read_photograph(examples[0][0]).pixels, *SIZE)
+    with torch.inference_mode():
+        given = torch.from_numpy(pixels[np.newaxis].copy())
+        each = [model_of(run, storage=storage)(given)[0].numpy() for run in members]
+    assert min(np.abs(each[0] - each[1]).max(), np.abs(each[0] - each[2]).max()) > 0.01
+    segmenter = Segmenter(file)
+    np.testing.assert_allclose(segmenter.probability(pixels), np.mean(each, 0), atol=1e-4)
+    assert len(segmenter.card["members"]) == 3
+    assert segmenter.card["members"][2]["share"] == pytest.approx(1 / 3, abs=1e-6)
+    assert segmenter.card["storage"] == storage
+
+
+def test_shares_weigh_folders_not_networks(
+    protocol: Path, tmp_path: Path, tiny: Callable[..., TrainingSettings]
+) -> None:
+    alone = make_run(tmp_path / "alone", seed=9, network="tiny")
+    file = tmp_path / "model.onnx"
+    export([protocol, alone], file, shares=[3, 1])
+    pixels = np.random.default_rng(2).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        given = torch.from_numpy(pixels[np.newaxis].copy())
+        group = model_of(*(protocol / name for name in ("fold-0", "fold-1", "all")))(given)
+        expected = 0.75 * group + 0.25 * model_of(alone)(given)
+    np.testing.assert_allclose(Segmenter(file).probability(pixels), expected[0], atol=1e-4)
+    assert [m["share"] for m in Segmenter(file).card["members"]] == [0.25, 0.25, 0.25, 0.25]
+
+
+@pytest.mark.parametrize("shares", [[1.0, 2.0], [-1.0], [0.0], [float("nan")], [float("inf")]])
+def test_shares_that_make_no_sense(tiny_run: Path, shares: list[float]) -> None:
+    with pytest.raises(UsageError, match="share"):
+        export([tiny_run], tiny_run / "model.onnx", shares=shares)
+
+
+def test_networks_of_unlike_sizes_make_no_ensemble(protocol: Path, tmp_path: Path) -> None:
+    settings = {"height": 64, "width": 64}
+    tensors, facts = checkpoints.load(protocol / "all" / WEIGHTS)
+    facts["settings"].update(settings)
+    checkpoints.save(protocol / "all" / WEIGHTS, tensors, facts)
+    with pytest.raises(ModelError, match="32 x 48, 64 x 64"):
+        export([protocol], tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_an_unfinished_member_is_named(protocol: Path, tmp_path: Path) -> None:
+    (protocol / "fold-1" / WEIGHTS).unlink()
+    with pytest.raises(ModelError, match="fold-1: holds no finished training"):
+        export([protocol], tmp_path / "model.onnx")
+
+
+def test_eight_bits_are_within_half_a_step() -> None:
+    chance = np.random.default_rng(0)
+    size = 1e-4 * 10.0 ** np.arange(5)[:, None, None, None]
+    weights = (chance.normal(0, 1, (5, 4, 3, 3)) * size).astype(np.float32)
+    weights[3] = 0
+    whole, scale = module.eight_bits(weights)
+    assert whole.dtype == np.int8
+    assert scale.shape == (5, 1, 1, 1)
+    assert np.abs(whole).max((1, 2, 3)).tolist() == [127, 127, 127, 0, 127]
+    assert (np.abs(whole * scale - weights) <= 0.5001 * scale).all()
+    again, _ = module.eight_bits(whole * scale)
+    np.testing.assert_array_equal(again, whole)
+
+
+def test_eight_bits_make_the_file_smaller(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", network="cdnn19")
+    sizes = {}
+    for storage in get_args(Storage):
+        export([run], tmp_path / f"{storage}.onnx", storage=storage)
+        sizes[storage] = (tmp_path / f"{storage}.onnx").stat().st_size
+    assert sizes["int8"] < 0.65 * sizes["float16"]
 
 
 @pytest.mark.parametrize("arguments", [("init", "-q"), ("version",)])
@@ -222,5 +318,5 @@ def test_a_model_that_computes_no_numbers_is_refused(tiny_run: Path) -> None:
     tensors = {n: torch.full_like(t, torch.nan) if t.dim() == 4 else t for n, t in tensors.items()}
     checkpoints.save(tiny_run / WEIGHTS, tensors, facts)
     with pytest.raises(ModelError, match="differs from PyTorch by nan"):
-        export(tiny_run, tiny_run / "model.onnx")
+        export([tiny_run], tiny_run / "model.onnx")
     assert not (tiny_run / "model.onnx").exists()

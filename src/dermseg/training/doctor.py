@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from dermseg.cores import usable_cores
-from dermseg.errors import DataError, ImageError
+from dermseg.errors import ImageError
 from dermseg.images import (
     MASK_FOREGROUND,
     Mask,
@@ -59,7 +59,7 @@ def examine(
 ) -> list[Finding]:
     """Return what deserves a look in the data set `data`, likeliest wrong masks first.
 
-    `predictions` maps image ids to out-of-fold probabilities (h, w), as `read_predictions` gives
+    `predictions` maps image ids to out-of-fold probabilities (h, w), as `runs.read_held_out` gives
     them. `allow_resized` accepts photographs whose size is not their mask's. Raises DataError if
     photographs and masks do not pair up.
     """
@@ -72,16 +72,6 @@ def examine(
     unreadable = {finding.image for finding in findings if finding.kind == "unreadable"}
     findings += _duplicates([pair for pair in pairs if pair.image_id not in unreadable])
     return sorted(findings, key=lambda f: (f.kind != "suspicious", f.kind, f.value, f.image))
-
-
-def read_predictions(run: Path) -> Predictions:
-    """Return the out-of-fold probabilities that `dermseg train --fold K` left in `run`."""
-    path = run / "held-out.npz"
-    if not path.is_file():
-        raise DataError(f"{run}: holds no predictions (train with --fold to make held-out.npz)")
-    stored = np.load(path)
-    maps = stored["probability"].astype(np.float32)
-    return dict(zip(stored["image_ids"].tolist(), maps, strict=True))
 
 
 def _examine(pair: Pair, predictions: Predictions) -> list[Finding]:

@@ -22,15 +22,18 @@ from dermseg.tables import write_table
 from dermseg.training import checkpoints, datasets, folds, networks
 from dermseg.training.devices import find_device
 from dermseg.training.provenance import commit
+from dermseg.training.runs import (
+    CACHE,
+    CHECKPOINT,
+    FOLDS,
+    HELD_OUT,
+    LOG,
+    SAMPLES,
+    SETTINGS,
+    WEIGHTS,
+)
 from dermseg.training.trainer import Rows, Trainer
 
-SETTINGS = "settings.json"
-FOLDS = "folds.json"
-LOG = "log.csv"
-CHECKPOINT = "checkpoint.safetensors"
-WEIGHTS = "weights.safetensors"
-HELD_OUT = "held-out.npz"
-SAMPLES = "samples.npy"
 SAMPLE_COUNT = 8
 Log = list[dict[str, Any]]
 
@@ -60,7 +63,7 @@ def train(
     remove_leftovers(run)
     where = find_device(device, settings.precision)
     pairs = datasets.find_pairs(data)
-    store = cache or run / "cache"
+    store = cache or run / CACHE
     images = datasets.open_cache(
         pairs, settings.height, settings.width, store, allow_resized=allow_resized
     )

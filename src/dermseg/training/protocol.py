@@ -1,0 +1,84 @@
+"""The paper's protocol (section III-B): five folds, and a sixth model that holds nothing out.
+
+The folds say how good the settings are, out of fold; the sixth model takes their settings and
+passes, since nothing is left to choose by. All six together are the ensemble.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from dermseg.evaluation import Evaluation, Summary, evaluate_maps
+from dermseg.metadata import read_groups
+from dermseg.metrics import METRICS
+from dermseg.settings import ThresholdSettings, TrainingSettings
+from dermseg.tables import write_table
+from dermseg.training import checkpoints, runs
+from dermseg.training.datasets import find_pairs
+from dermseg.training.loop import train
+
+TABLE = "members.csv"
+SCORES = "out-of-fold"
+"""Name of the files with the metrics of every image by the member that had not seen it."""
+
+
+def train_protocol(
+    data: Path,
+    output: Path,
+    settings: TrainingSettings,
+    *,
+    device: str = "auto",
+    allow_resized: bool = False,
+    cache: Path | None = None,
+) -> None:
+    """Train every fold's model and the one on everything, each in a folder of its own.
+
+    A second call goes on where the first was stopped. `settings.fold` picks one member, so that
+    several machines can share the work; the tables are written once all are there: members.csv, a
+    row a member and one for all folds together, and out-of-fold.csv and .json, image by image.
+
+    Raises as `loop.train` does.
+    """
+    folds = list(range(settings.folds))
+    for fold in [*folds, None] if settings.fold is None else [settings.fold]:
+        train(
+            data,
+            output / runs.fold_name(fold),
+            replace(settings, fold=fold),
+            device=device,
+            allow_resized=allow_resized,
+            cache=cache or output / runs.CACHE,
+        )
+    names = [runs.fold_name(fold) for fold in [*folds, None]]
+    if all((output / name / runs.WEIGHTS).is_file() for name in names):
+        report(data, output)
+
+
+def report(data: Path, output: Path, thresholds: ThresholdSettings | None = None) -> Evaluation:
+    """Write the tables of a finished protocol; return the evaluation out of fold."""
+    maps = runs.read_held_out(output)
+    masks = {pair.image_id: pair.mask for pair in find_pairs(data)}
+    evaluation = evaluate_maps(maps, masks, thresholds or ThresholdSettings(), read_groups(data))
+    rows = []
+    for run in runs.find_members(output):
+        _, facts = checkpoints.load(run / runs.WEIGHTS)
+        row = {"member": run.name, "passes": facts["passes"], "hours": facts["hours"]}
+        held_out = [] if run.name == runs.EVERYTHING else sorted(runs.read_held_out(run))
+        rows.append({**row, **_metrics(evaluation, held_out)})
+    hours = round(sum(row["hours"] for row in rows), 3)
+    total = {"member": "out of fold", "passes": "", "hours": hours}
+    rows.append({**total, **_metrics(evaluation, sorted(maps))})
+    write_table(output / TABLE, list(rows[0]), rows)
+    evaluation.write_csv(output / f"{SCORES}.csv")
+    evaluation.write_json(output / f"{SCORES}.json")
+    return evaluation
+
+
+def _metrics(evaluation: Evaluation, images: list[str]) -> dict[str, object]:
+    """Return a row's cells: the means over `images`; empty for none."""
+    columns = ("images", *METRICS, "jaccard_95_low", "jaccard_95_high")
+    if not images:
+        return dict.fromkeys(columns, "")
+    summary = Summary.of([evaluation.images[image] for image in images])
+    means = [round(getattr(summary.mean, name), 5) for name in METRICS]
+    interval = [round(end, 4) for end in summary.interval["jaccard"]]
+    return dict(zip(columns, [len(images), *means, *interval], strict=True))

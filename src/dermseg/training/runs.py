@@ -1,0 +1,70 @@
+"""The folders that trainings leave: what their files are called, and how to read them.
+
+A run is one network's folder. A protocol's folder holds a run for each fold, and one that was
+trained on everything.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from dermseg.errors import DataError, ModelError
+from dermseg.postprocess import Probability
+
+SETTINGS = "settings.json"
+FOLDS = "folds.json"
+LOG = "log.csv"
+CHECKPOINT = "checkpoint.safetensors"
+WEIGHTS = "weights.safetensors"
+HELD_OUT = "held-out.npz"
+SAMPLES = "samples.npy"
+CACHE = "cache"
+EVERYTHING = "all"
+"""The run, in a protocol's folder, that held nothing out."""
+
+
+def fold_name(fold: int | None) -> str:
+    """Return what a protocol calls the run that holds out `fold`, None being no fold."""
+    return EVERYTHING if fold is None else f"fold-{fold}"
+
+
+def is_run(folder: Path) -> bool:
+    """Say whether `folder` is one network's, begun or finished."""
+    return (folder / SETTINGS).is_file()
+
+
+def find_members(folder: Path) -> list[Path]:
+    """Return the runs in a protocol's folder, folds first; of a single run, itself.
+
+    Raises ModelError if there is none, or if one of them is not finished.
+    """
+    if is_run(folder) or (folder / WEIGHTS).is_file():
+        found = [folder]
+    else:
+        found = sorted(path for path in folder.glob("fold-*") if is_run(path))
+        found += [path for path in [folder / EVERYTHING] if is_run(path)]
+    if not found:
+        raise ModelError(f"{folder}: holds no finished training")
+    for run in found:
+        for name in (WEIGHTS, SAMPLES):
+            if not (run / name).is_file():
+                raise ModelError(
+                    f"{run}: holds no finished training ({name} is missing); "
+                    "`dermseg train` with the same options goes on with it"
+                )
+    return found
+
+
+def read_held_out(folder: Path) -> dict[str, Probability]:
+    """Return the out-of-fold probabilities, float32 (h, w) by image, in a run's folder.
+
+    Those of all folds in a protocol's folder. Raises DataError if there are none.
+    """
+    maps: dict[str, Probability] = {}
+    for file in [*folder.glob(HELD_OUT), *sorted(folder.glob(f"fold-*/{HELD_OUT}"))]:
+        with np.load(file) as stored:
+            probability = stored["probability"].astype(np.float32)
+            maps.update(zip(stored["image_ids"].tolist(), probability, strict=True))
+    if not maps:
+        raise DataError(f"{folder}: holds no predictions (train with --fold or --protocol)")
+    return maps

@@ -1,0 +1,113 @@
+"""Five folds and one model on everything, as one command."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dermseg.cli import main
+from dermseg.evaluation import evaluate
+from dermseg.images import write_mask
+from dermseg.postprocess import choose_lesion, cut
+from dermseg.settings import PROTOCOLS, ThresholdSettings, TrainingSettings
+from dermseg.training import loop, protocol
+from dermseg.training.protocol import train_protocol
+from dermseg.training.runs import read_held_out
+
+Maker = Callable[..., TrainingSettings]
+NAMES = ["fold-0", "fold-1", "fold-2", "fold-3", "fold-4", "all"]
+
+
+def table(output: Path) -> list[dict[str, str]]:
+    with (output / "members.csv").open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+@pytest.fixture
+def done(toy_data: Path, tmp_path: Path, tiny: Maker) -> Path:
+    settings = tiny(fold=None, passes=12, learning_rate=0.02, dropout=0.0)
+    train_protocol(toy_data, tmp_path / "out", settings)
+    return tmp_path / "out"
+
+
+def test_every_image_is_predicted_by_the_member_that_had_not_seen_it(done: Path) -> None:
+    assert sorted(p.name for p in done.iterdir()) == sorted(
+        [*NAMES, "cache", "members.csv", "out-of-fold.csv", "out-of-fold.json"]
+    )
+    fold_of = json.loads((done / "all" / "folds.json").read_text())
+    assert sorted(read_held_out(done)) == sorted(fold_of)
+    for fold in range(5):
+        assert json.loads((done / f"fold-{fold}" / "folds.json").read_text()) == fold_of
+        held_out = read_held_out(done / f"fold-{fold}")
+        assert sorted(held_out) == sorted(name for name, f in fold_of.items() if f == fold)
+
+
+def test_the_table_says_what_evaluate_says(done: Path, toy_data: Path, tmp_path: Path) -> None:
+    rows = table(done)
+    assert [row["member"] for row in rows] == [*NAMES, "out of fold"]
+    assert rows[5]["jaccard"] == ""
+    for name, probability in read_held_out(done).items():
+        settings = ThresholdSettings()
+        mask, _ = cut(choose_lesion(probability, settings), 32, 32, settings)
+        write_mask(tmp_path / "masks" / f"{name}.png", mask)
+    expected = evaluate(toy_data / "masks", tmp_path / "masks").mean
+    assert rows[6]["images"] == "15"
+    assert float(rows[6]["jaccard"]) == pytest.approx(expected.jaccard, abs=1e-5)
+    assert float(rows[6]["specificity"]) == pytest.approx(expected.specificity, abs=1e-5)
+    folds = [float(row["jaccard"]) * int(row["images"]) for row in rows[:5]]
+    assert sum(folds) / 15 == pytest.approx(expected.jaccard, abs=1e-4)
+    assert expected.jaccard > 0.3, "networks that learnt nothing would prove little"
+
+
+def test_members_can_be_trained_one_by_one(
+    toy_data: Path, tmp_path: Path, tiny: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_protocol(toy_data, tmp_path, tiny(fold=3, passes=1))
+    assert (tmp_path / "fold-3" / "weights.safetensors").is_file()
+    assert not (tmp_path / "fold-0").exists()
+    assert not (tmp_path / "members.csv").exists()
+    said: list[str] = []
+    monkeypatch.setattr(loop, "_say", said.append)
+    train_protocol(toy_data, tmp_path, tiny(fold=None, passes=1))
+    assert sum("finished already" in message for message in said) == 1
+    assert len(table(tmp_path)) == 7
+
+
+def test_the_named_protocols() -> None:
+    assert PROTOCOLS["paper"] == TrainingSettings()
+    short = PROTOCOLS["short"]
+    assert (short.network, short.fold, short.folds) == ("cdnn29", None, 5)
+    assert short.passes < 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--protocol", "paper"], TrainingSettings()),
+        (["--protocol", "short"], PROTOCOLS["short"]),
+        (["--protocol", "short", "--passes", "600"], {"passes": 600}),
+        (["--passes", "7", "--protocol=short", "--fold", "2"], {"passes": 7, "fold": 2}),
+        (["--protocol", "short", "--schedule", "constant"], {"schedule": "constant"}),
+    ],
+)
+def test_options_change_a_protocols_settings(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    expected: TrainingSettings | dict[str, object],
+) -> None:
+    """Also options that happen to name the default of a training without a protocol."""
+    given: list[TrainingSettings] = []
+    monkeypatch.setattr(protocol, "train_protocol", lambda _, __, s, **___: given.append(s))
+    assert main(["train", str(tmp_path), "-o", str(tmp_path / "out"), *arguments]) == 0
+    if isinstance(expected, dict):
+        expected = TrainingSettings(**{**vars(PROTOCOLS["short"]), **expected})
+    assert given == [expected]
+
+
+def test_an_unknown_protocol(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", str(tmp_path), "-o", str(tmp_path), "--protocol", "papre"]) == 2
+    assert "short" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
