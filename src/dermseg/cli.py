@@ -236,6 +236,7 @@ def export(
     output: Annotated[Path, Parameter(alias="-o")],
     storage: Storage = "float16",
     shares: Annotated[Sequence[float], Parameter(consume_multiple=True, negative=())] = (),
+    weigh_on: Path | None = None,
     check_on: Annotated[Sequence[Path], Parameter(consume_multiple=True, negative=())] = (),
 ) -> int:
     """Write finished trainings as an ONNX model for `dermseg segment --model`.
@@ -255,6 +256,9 @@ def export(
         How weights are stored: float16, or int8 in half of that. The arithmetic is the same.
     shares
         Weight of each folder in the average; equal unless given.
+    weigh_on
+        The data set that the folders were trained on: the weights are then chosen by a grid, as
+        those with the highest Jaccard index out of fold.
     check_on
         More photographs on which the file must equal PyTorch before it is kept; a few training
         images are always among them.
@@ -262,6 +266,13 @@ def export(
     _require_training()
     from dermseg.training.export import export
 
+    if weigh_on is not None:
+        from dermseg.training.blending import choose_shares
+
+        if shares:
+            raise UsageError("--shares and --weigh-on exclude each other")
+        shares, best, equal = choose_shares(runs, weigh_on)
+        _say(f"shares {shares}: Jaccard {best:.4f} out of fold, equal shares {equal:.4f}")
     difference = export(runs, output, storage=storage, shares=shares, photographs=check_on)
     _say(f"{output}: differs from PyTorch by at most {difference:.1e} in probability")
     return 0
