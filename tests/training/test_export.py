@@ -16,7 +16,7 @@ from dermseg.cli import main
 from dermseg.errors import DermsegError, ModelError, UsageError
 from dermseg.images import read_photograph, resize
 from dermseg.segmenter import CARD, Segmenter
-from dermseg.settings import CHANNEL_COUNT, Storage, TrainingSettings
+from dermseg.settings import CHANNEL_COUNT, Channels, Storage, TrainingSettings
 from dermseg.training import checkpoints, networks, provenance
 from dermseg.training import export as module
 from dermseg.training.export import TOLERANCE, EndToEnd, export, load_run
@@ -320,3 +320,22 @@ def test_a_model_that_computes_no_numbers_is_refused(tiny_run: Path) -> None:
     with pytest.raises(ModelError, match="differs from PyTorch by nan"):
         export([tiny_run], tiny_run / "model.onnx")
     assert not (tiny_run / "model.onnx").exists()
+
+
+@pytest.mark.parametrize(("network", "channels"), KINDS)
+def test_norms_are_folded_into_convolutions_and_change_nothing(
+    tmp_path: Path, network: str, channels: Channels
+) -> None:
+    run = make_run(tmp_path, network=network, channels=channels)
+    tensors, _ = checkpoints.load(run / WEIGHTS)
+    plain = networks.build(network, CHANNEL_COUNT[channels], 0.5).eval()
+    plain.load_state_dict(tensors)
+    folded = load_run(run).network
+    inputs = torch.rand(2, CHANNEL_COUNT[channels], *SIZE)
+    with torch.inference_mode():
+        difference = (plain(inputs).sigmoid() - folded(inputs).sigmoid()).abs().max()
+    assert difference < 2e-3, "what rounding to half precision does"
+    export([run], tmp_path / "model.onnx")
+    operators = [node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node]
+    # CDNN-29 keeps those of its input and dropouts; in CDNN-19 a ReLU stands before each.
+    assert operators.count("BatchNormalization") == {"cdnn29": 3, "cdnn19": 9}[network]

@@ -19,6 +19,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dermseg.errors import ModelError, UsageError
 from dermseg.files import written_whole
@@ -77,13 +78,15 @@ class EndToEnd(nn.Module):
 def load_run(run: Path, storage: Storage = "float16") -> Member:
     """Return the trained network of the folder `run`.
 
-    Large weights are rounded to what `storage` can hold.
+    Batch norms are folded into the convolutions before them, and large weights are then rounded to
+    what `storage` can hold.
     """
     tensors, facts = checkpoints.load(run / WEIGHTS)
     settings = TrainingSettings.from_dict(facts["settings"])
     channels = CHANNEL_COUNT[settings.channels]
     network = networks.build(settings.network, channels, settings.dropout)
     network.load_state_dict(tensors)
+    _fold_norms(network.eval())
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.numel() >= SHRUNK:
@@ -95,6 +98,21 @@ def load_run(run: Path, storage: Storage = "float16") -> Member:
                     rounded = whole * scale
                 parameter.copy_(torch.from_numpy(rounded))
     return Member(network.eval(), settings, facts)
+
+
+def _fold_norms(module: nn.Module) -> None:
+    """Fold each batch norm that directly follows a convolution into it.
+
+    The exporter would do so too, but on weights that are already rounded.
+    """
+    previous: tuple[str, nn.Module] | None = None
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d) and previous and isinstance(previous[1], nn.Conv2d):
+            setattr(module, previous[0], fuse_conv_bn_eval(previous[1], child))
+            setattr(module, name, nn.Identity())
+        else:
+            _fold_norms(child)
+        previous = name, child
 
 
 def eight_bits(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -189,7 +207,7 @@ def _to_onnx(model: nn.Module, example: Pixels) -> onnx.ModelProto:
             output_names=["probability"],
             dynamic_shapes={"photographs": {0: torch.export.Dim("N")}},
             dynamo=True,
-            optimize=False,  # it would fold batch norms into weights that are already rounded
+            optimize=False,  # the runtime does so when it loads the file
             verbose=False,
         )
     assert program is not None  # it is None only when a file is given
