@@ -13,7 +13,7 @@ Channels = Literal["rgb-hsv-l", "rgb"]
 Schedule = Literal["constant", "one-cycle"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Rule = Literal["complete", "paper"]
-Storage = Literal["float16", "int8"]
+Arithmetic = Literal["float32", "int8"]
 
 CHANNEL_COUNT: dict[Channels, int] = {"rgb-hsv-l": 7, "rgb": 3}
 STRIDE = 16

@@ -34,7 +34,8 @@ from dermseg.training.runs import (
 )
 from dermseg.training.trainer import Rows, Trainer
 
-SAMPLE_COUNT = 8
+SAMPLE_COUNT = 64
+"""Enough to calibrate 8-bit arithmetic on, and to check an exported file."""
 Log = list[dict[str, Any]]
 
 
@@ -52,7 +53,7 @@ def train(
     A second call with the same settings goes on where the first was stopped. `run` receives
     settings.json, folds.json, log.csv (a row a pass), checkpoint.safetensors, and at the end
     weights.safetensors and, when a fold is held out, held-out.npz with its probabilities;
-    samples.npy holds a few images for `export` to check its work on.
+    samples.npy holds some images for `export` to calibrate and check its work on.
     `cache` is the folder of the decoded images, `run`/cache unless given.
 
     Raises UsageError if `run` holds a training with other settings or of other data, DataError
@@ -181,8 +182,9 @@ def _jaccard(trainer: Trainer, rows: Rows) -> float:
 
 
 def _save_samples(path: Path, images: datasets.Cache) -> None:
-    """Keep a few training images, uint8 (n, H, W, 3): export compares ONNX and PyTorch on them."""
-    rows = np.linspace(0, len(images.image_ids) - 1, SAMPLE_COUNT).astype(np.intp)
+    """Keep some training images, uint8 (n, H, W, 3), for export."""
+    count = min(SAMPLE_COUNT, len(images.image_ids))
+    rows = np.linspace(0, len(images.image_ids) - 1, count).astype(np.intp)
     with written_whole(path) as temporary:
         np.save(temporary, images.images[rows].transpose(0, 2, 3, 1))
 

@@ -1,0 +1,70 @@
+"""8-bit arithmetic for a finished graph: smaller files, and several times faster on a processor.
+
+Static quantisation: what ranges the activations have is seen on training images, once; weights get
+a scale for each output map. Colour, the first normalisation and the sigmoid stay in floating
+point, for a hue or a probability of 256 levels would show.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+
+from dermseg.images import Pixels
+
+QUANTISED = ("Conv", "MaxPool", "Resize", "Pad", "Relu")
+"""Operators that compute in 8 bits; what stands between two of them passes 8 bits on."""
+
+
+class _Samples(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is not typed
+    """Hands images to the calibration one by one."""
+
+    def __init__(self, name: str, images: Pixels) -> None:
+        self._given: Iterator[dict[str, NDArray[np.uint8]]] = iter(
+            [{name: image[np.newaxis]} for image in images]
+        )
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        """Return the next image as the graph's input."""
+        return next(self._given, None)
+
+
+def quantize(proto: onnx.ModelProto, images: Pixels) -> onnx.ModelProto:
+    """Return `proto`, which takes uint8 RGB (N, H, W, 3), computing in 8 bits.
+
+    `images`, uint8 (n, H, W, 3), are like those that the model will see. Weights use seven of the
+    eight bits: processors without VNNI instructions add two products in 16 bits, which full
+    weights can overflow (onnxruntime issue 5849), and so all processors compute the same.
+    """
+    with TemporaryDirectory() as folder:
+        plain, folded, small = (Path(folder) / name for name in ("plain", "folded", "small"))
+        onnx.save_model(proto, plain)
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(folded)
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(
+            plain, options, providers=["CPUExecutionProvider"]
+        )  # writes the graph with its constants folded, which quantisation needs
+        quantize_static(
+            folded,
+            small,
+            _Samples(session.get_inputs()[0].name, images),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(QUANTISED),
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+        return onnx.load(small)
