@@ -7,6 +7,7 @@ the file; or in 8 bits, which makes it four times smaller and faster.
 """
 
 import json
+import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -193,6 +194,8 @@ def _card(
 
 
 def _to_onnx(model: nn.Module, example: Pixels) -> onnx.ModelProto:
+    # It says at each start that torchvision, which nothing here needs, is not installed.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PyTorch's exporter uses its own old names
         program = torch.onnx.export(
