@@ -2,13 +2,22 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from dermseg.errors import UsageError
 from dermseg.settings import Precision
+
+Pixels = NDArray[np.uint8] | Tensor
+"""Images as bytes: memory-mapped, or on the card."""
+DATA_SHARE = 0.5
+"""Share of a card's free memory that the images may fill; the network needs the rest."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +28,14 @@ class Device:
     precision: Precision
 
     @property
+    def is_card(self) -> bool:
+        """Whether it works beside the processor, which must then not wait for it in each step."""
+        return self.place.type == "cuda"
+
+    @property
     def name(self) -> str:
         """What the device is, for people and model cards."""
-        if self.place.type == "cuda":
+        if self.is_card:
             return torch.cuda.get_device_name(self.place)
         name = _processor().get("cpu_name") or platform.processor() or platform.machine()
         return f"{name}, {os.cpu_count()} cores"
@@ -30,6 +44,16 @@ class Device:
         """Return the context in which the network runs."""
         reduced = self.precision == "bfloat16"
         return torch.amp.autocast_mode.autocast(self.place.type, torch.bfloat16, enabled=reduced)
+
+    def hold(self, arrays: Sequence[NDArray[np.uint8]]) -> list[Pixels]:
+        """Return `arrays` on the card if they fit into half of its free memory, else as they are.
+
+        On a processor they stay memory-mapped.
+        """
+        size = sum(array.nbytes for array in arrays)
+        if not self.is_card or size > DATA_SHARE * torch.cuda.mem_get_info(self.place)[0]:
+            return list(arrays)
+        return [torch.tensor(array, device=self.place) for array in arrays]
 
 
 def find_device(name: str, precision: Precision) -> Device:
