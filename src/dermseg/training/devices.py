@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dermseg.errors import UsageError
 from dermseg.settings import Precision
+from dermseg.training import distributed
 
 Pixels = NDArray[np.uint8] | Tensor
 """Images as bytes: memory-mapped, or on the card."""
@@ -59,7 +60,8 @@ class Device:
 def find_device(name: str, precision: Precision) -> Device:
     """Return the device called `name` ("auto" takes a GPU if there is one).
 
-    Raises UsageError for a device that is not there: nothing falls back silently.
+    Of several processes on a machine each takes its own card. Raises UsageError for a device that
+    is not there: nothing falls back silently.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise UsageError(f"unknown device {name!r}; choose auto, cpu or cuda")
@@ -68,6 +70,13 @@ def find_device(name: str, precision: Precision) -> Device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     place = torch.device(name)
+    if name == "cuda" and distributed.size() > 1:
+        place = torch.device(name, distributed.local_rank())
+        if place.index >= torch.cuda.device_count():
+            raise UsageError(
+                f"more processes than GPUs: --nproc-per-node is at most {torch.cuda.device_count()}"
+            )
+        torch.cuda.set_device(place)
     if precision == "auto":
         precision = "bfloat16" if _has_bfloat16(place) else "float32"
     return Device(place, precision)

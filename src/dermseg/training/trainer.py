@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from dermseg.settings import CHANNEL_COUNT, TrainingSettings
-from dermseg.training import augment, checkpoints, networks
+from dermseg.training import augment, checkpoints, distributed, networks
 from dermseg.training.color import ColorChannels
 from dermseg.training.datasets import Cache
 from dermseg.training.devices import Device, Pixels
@@ -138,16 +138,19 @@ class Trainer:
         channels = CHANNEL_COUNT[settings.channels]
         self.color = ColorChannels(settings.channels)
         network = networks.build(settings.network, channels, settings.dropout)
+        network = distributed.synchronised(network, device.place)
         # channels-last is the layout that convolutions are fast in, on processors and on cards.
         self.network: nn.Module = network.to(  # type: ignore[call-overload]
             device.place, memory_format=torch.channels_last
         )
+        self._together = distributed.averaging(self.network)
         self._loss: Callable[..., Tensor] = batch_loss
         rate: float | Tensor = settings.learning_rate
         if device.is_card:
             # Convolutions in float32 use TF32 already; the affine maps need all their digits.
             torch.backends.cudnn.benchmark = True
-            self._loss = compiled(batch_loss)
+            if self._together is None:  # what the processes exchange cannot be part of one graph
+                self._loss = compiled(batch_loss)
             rate = torch.tensor(rate, device=device.place)
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=rate, fused=True, capturable=device.is_card
@@ -181,9 +184,10 @@ class Trainer:
         """Train on every chosen image once, but for an incomplete last batch.
 
         `each_step` is called with the mean loss so far; on a card, with one up to 50 steps old.
-        Returns the pass's mean loss.
+        Returns the pass's mean loss. Of several processes, each trains on its share.
         """
-        torch.manual_seed(_seed(self.settings, "dropout", self.passes_done))
+        dropout = "dropout" if distributed.leads() else f"dropout of {distributed.rank()}"
+        torch.manual_seed(_seed(self.settings, dropout, self.passes_done))
         batches, draws = self.draw_pass()
         self.network.train()
         unseen = STEPS_UNSEEN if self.device.is_card else 1
@@ -194,10 +198,10 @@ class Trainer:
                 mean = total.item() / (step + 1)
             each_step(mean)
         self.passes_done += 1
-        return total.item() / self.steps_per_pass
+        return distributed.mean(total).item() / self.steps_per_pass
 
     def draw_pass(self) -> tuple[Sequence[Tensor], augment.Draws]:
-        """Return the present pass's batches, as rows of the cache, and its changes."""
+        """Return this process's share of the pass's batches, as rows of the cache, and changes."""
         settings, pass_ = self.settings, self.passes_done
         order = torch.randperm(len(self.chosen), generator=_generator(settings, "order", pass_))
         draws = augment.draw(
@@ -210,7 +214,7 @@ class Trainer:
         rows = torch.from_numpy(self.chosen)[order].to(self.device.place)
         batch = settings.batch_size
         batches = [rows[step * batch :][:batch] for step in range(self.steps_per_pass)]
-        return batches, draws.to(self.device.place)
+        return [distributed.own_share(rows) for rows in batches], draws.to(self.device.place)
 
     def load(self, rows: Tensor, draws: augment.Draws) -> tuple[Any, ...]:
         """Return the arguments of `prepare` for the images `rows`."""
@@ -249,7 +253,8 @@ class Trainer:
     def _gradients(self, batch: tuple[Any, ...]) -> Tensor:
         """Put the gradients of the loss on `batch` in their place, and return the loss."""
         self.optimizer.zero_grad()  # before the loss: a CUDA graph writes over its last gradients
-        loss = self._loss(self.network, self.device, *batch)
+        network = self.network if self._together is None else self._together
+        loss = self._loss(network, self.device, *batch)
         torch.autograd.backward(loss)
         return loss.detach()
 
