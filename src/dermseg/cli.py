@@ -24,6 +24,8 @@ app = App(
     suppress_keyboard_interrupt=False,
     help_epilogue="--debug with any command shows the traceback of an error.",
 )
+benchmark = App(name="benchmark", help="Time dermseg on this machine.")
+app.command(benchmark)
 app.register_install_completion_command()
 Flat = Parameter(name="*")
 DEBUG = "--debug"
@@ -218,6 +220,49 @@ def export(
 
     difference = export(run, output, check_on)
     _say(f"{output}: differs from PyTorch by at most {difference:.1e} in probability")
+    return 0
+
+
+@benchmark.command(name="train")
+def benchmark_train(
+    data: Path,
+    /,
+    *,
+    settings: Annotated[TrainingSettings, Flat] = TrainingSettings(),
+    steps: int = 20,
+    json: Path | None = None,
+    device: str = "auto",
+    allow_resized: Annotated[bool, Parameter(negative=())] = False,
+    cache: Path | None = None,
+) -> int:
+    """Time training, and beside it a plain loop: MONAI's U-Net and PyTorch's DataLoader.
+
+    Example: dermseg benchmark train ISIC-2017/ --height 96 --width 128
+
+    Parameters
+    ----------
+    data
+        Folder laid out like the official archives, or with the folders images and masks.
+    steps
+        Steps to time; a pass is extrapolated from them.
+    json
+        File for the numbers.
+    device
+        auto, cpu or cuda.
+    allow_resized
+        Accept photographs whose size is not their mask's (thumbnails of the official ones).
+    cache
+        Folder for the decoded images, to share with trainings; a temporary one unless given.
+    """
+    _require_training()
+    from dermseg.training.benchmark import benchmark
+
+    result = benchmark(
+        data, settings, steps=steps, device=device, allow_resized=allow_resized, cache=cache
+    )
+    if json is not None:
+        result.write_json(json)
+    print(result)
     return 0
 
 
