@@ -220,12 +220,16 @@ class TestCards:
 def test_the_end_of_another_process_is_no_bug(
     among: Callable[[int, int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def closed(_value: Tensor) -> None:
+    def closed(_value: object) -> None:
         raise RuntimeError("Connection closed by peer")
 
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda timeout: closed(timeout))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(DermsegError, match="closed by peer"), distributed.joined():
+        pass
     monkeypatch.setattr(torch.distributed, "all_reduce", closed)
     among(1, 2)
-    with pytest.raises(DermsegError, match="another process"), distributed.leader_first():
+    with pytest.raises(DermsegError, match="closed by peer"), distributed.leader_first():
         pass
 
 

@@ -32,7 +32,8 @@ def joined() -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
-    dist.init_process_group(timeout=PATIENCE)
+    with _no_bug():
+        dist.init_process_group(timeout=PATIENCE)
     try:
         yield
     finally:
@@ -72,10 +73,19 @@ def leader_first() -> Iterator[None]:
 def _wait() -> None:
     """Wait until every process is here."""
     if size() > 1:
-        try:
+        with _no_bug():
             dist.all_reduce(torch.zeros(1))
-        except RuntimeError as error:
-            raise DermsegError("another process of this training stopped; it says why") from error
+
+
+@contextmanager
+def _no_bug() -> Iterator[None]:
+    """Take a connection that fails for what it mostly is: the end of another process."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise DermsegError(
+            f"no connection to the other processes; if one stopped, it says why ({error})"
+        ) from error
 
 
 def check_batch(batch_size: int) -> None:
