@@ -26,12 +26,12 @@ from dermseg.settings import (
 )
 
 
-def _apply_protocol(_: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+def _apply_protocol(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """Let --protocol set what the command line does not set itself.
 
     Here and not in the command, which could not tell a default from a choice.
     """
-    chosen = arguments.get("--protocol") if "train" in commands else None
+    chosen = arguments.get("--protocol", None)
     name = chosen.tokens[0].value if chosen is not None and chosen.tokens else None
     if name not in PROTOCOLS:
         return  # none was asked for, or cyclopts is about to say which ones there are
@@ -51,6 +51,8 @@ app = App(
     suppress_keyboard_interrupt=False,
     help_epilogue="--debug with any command shows the traceback of an error.",
 )
+benchmark = App(name="benchmark", help="Time dermseg on this machine.")
+app.command(benchmark)
 app.register_install_completion_command()
 Flat = Parameter(name="*")
 DEBUG = "--debug"
@@ -277,6 +279,49 @@ def export(
     difference = export(runs, output, arithmetic=arithmetic, shares=shares, photographs=check_on)
     how = "by at most" if arithmetic == "float32" else "on average by"
     _say(f"{output}: differs from PyTorch {how} {difference:.1e} in probability")
+    return 0
+
+
+@benchmark.command(name="train")
+def benchmark_train(
+    data: Path,
+    /,
+    *,
+    settings: Annotated[TrainingSettings, Flat] = TrainingSettings(),
+    steps: int = 20,
+    json: Path | None = None,
+    device: str = "auto",
+    allow_resized: Annotated[bool, Parameter(negative=())] = False,
+    cache: Path | None = None,
+) -> int:
+    """Time training, and beside it a plain loop: MONAI's U-Net and PyTorch's DataLoader.
+
+    Example: dermseg benchmark train ISIC-2017/ --height 96 --width 128
+
+    Parameters
+    ----------
+    data
+        Folder laid out like the official archives, or with the folders images and masks.
+    steps
+        Steps to time; a pass is extrapolated from them.
+    json
+        File for the numbers.
+    device
+        auto, cpu or cuda.
+    allow_resized
+        Accept photographs whose size is not their mask's (thumbnails of the official ones).
+    cache
+        Folder for the decoded images, to share with trainings; a temporary one unless given.
+    """
+    _require_training()
+    from dermseg.training.benchmark import benchmark
+
+    result = benchmark(
+        data, settings, steps=steps, device=device, allow_resized=allow_resized, cache=cache
+    )
+    if json is not None:
+        result.write_json(json)
+    print(result)
     return 0
 
 

@@ -91,7 +91,7 @@ class TestDrawFeatures:
 
     def test_rows_picks_the_images_in_the_order_asked(self) -> None:
         draws = drawn(AugmentationSettings())
-        some = draws.rows(torch.tensor([5, 0, 63, 5]), torch.device("cpu"))
+        some = draws.rows(torch.tensor([5, 0, 63, 5]))
         for place, row in enumerate((5, 0, 63, 5)):
             assert torch.equal(some.affine[place], draws.affine[row])
             assert torch.equal(some.low[place], draws.low[row])

@@ -1,5 +1,8 @@
 """Where a training runs: what is there, what is refused, and in which arithmetic."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
@@ -58,6 +61,31 @@ class TestDevice:
     def test_its_name_says_how_many_cores(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("os.cpu_count", lambda: 7)
         assert Device(torch.device("cpu"), "float32").name.endswith(", 7 cores")
+
+
+class TestHold:
+    @pytest.fixture
+    def arrays(self, tmp_path: Path) -> list[np.ndarray]:
+        """Return two memory-mapped arrays of 100 bytes together."""
+        found = []
+        for number, size in enumerate((75, 25)):
+            np.save(tmp_path / f"{number}.npy", np.arange(size, dtype=np.uint8))
+            found.append(np.load(tmp_path / f"{number}.npy", mmap_mode="r"))
+        return found
+
+    def test_a_processor_reads_them_from_the_disk(self, arrays: list[np.ndarray]) -> None:
+        held = Device(torch.device("cpu"), "float32").hold(arrays)
+        assert all(one is other for one, other in zip(held, arrays, strict=True))
+
+    @pytest.mark.parametrize(("free", "fits"), [(200, True), (199, False)])
+    def test_a_card_takes_them_if_half_of_it_stays_free(
+        self, arrays: list[np.ndarray], monkeypatch: pytest.MonkeyPatch, free: int, fits: bool
+    ) -> None:
+        monkeypatch.setattr(Device, "is_card", True)
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _place: (free, 10**9))
+        held = Device(torch.device("cpu"), "float32").hold(arrays)
+        assert [isinstance(pixels, torch.Tensor) for pixels in held] == [fits, fits]
+        assert [np.asarray(p).tolist() for p in held] == [a.tolist() for a in arrays]
 
 
 def test_a_pytorch_that_knows_no_processor_computes_in_float32(

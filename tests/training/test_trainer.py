@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dermseg.settings import AugmentationSettings, TrainingSettings
 from dermseg.training import augment
+from dermseg.training import trainer as trainer_module
 from dermseg.training.datasets import Cache
 from dermseg.training.devices import Device
 from dermseg.training.trainer import Trainer, learning_rate
@@ -100,7 +101,7 @@ class TestTrainStep:
         affine = torch.eye(2, 3).repeat(16, 1, 1)
         affine[5, 0, 0] = -1
         draws = augment.Draws(affine, torch.zeros(16, 3), torch.ones(16, 3))
-        trainer._train_step(np.array([9, 5, 0]), draws, 0)
+        trainer._train_step(torch.tensor([9, 5, 0]), draws, 0)
         expected = torch.stack((images[9], images[5].flip(-1), images[0])) / 255
         torch.testing.assert_close(seen[0], expected, atol=1e-5, rtol=0)
 
@@ -124,7 +125,7 @@ class TestTrainStep:
             torch.tensor([0.1, 0.0, 0.0]).repeat(4, 1),
             torch.tensor([0.9, 1.0, 1.0]).repeat(4, 1),
         )
-        trainer._train_step(np.arange(4), draws, 0)
+        trainer._train_step(torch.arange(4), draws, 0)
         assert seen[0][:, 0].min() == 0
         assert seen[0][:, 0].max() == 1
         torch.testing.assert_close(seen[0][:, 1:], images[:, 1:] / 255, atol=1e-5, rtol=0)
@@ -188,6 +189,93 @@ class TestTrainPass:
             assert len(seen) == 15
             left_out |= set(range(16)) - seen
         assert len(left_out) > 3
+
+
+@pytest.fixture
+def as_on_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the processor be treated as a card; the compiler traces, but writes no kernels."""
+    monkeypatch.setattr(Device, "is_card", True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _place: (2**30, 2**30))
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    plain_compile = torch.compile
+
+    def trace(function: Any, *, mode: str, **options: Any) -> Any:
+        return plain_compile(function, backend="aot_eager", **options)
+
+    monkeypatch.setattr(torch, "compile", trace)
+
+
+class TestOnACard:
+    """What a card is fed, put to the test on the processor."""
+
+    def trained(self, settings: TrainingSettings) -> tuple[Trainer, list[float]]:
+        trainer = trainer_of(settings, *noise())
+        return trainer, [trainer.train_pass(ignore) for _ in range(settings.passes)]
+
+    def assert_same(self, one: Trainer, other: Trainer) -> None:
+        state, its_state = one.tensors(), other.tensors()
+        assert state.keys() == its_state.keys()
+        for name, tensor in state.items():
+            torch.testing.assert_close(tensor, its_state[name], atol=1e-6, rtol=1e-4)
+
+    def test_it_trains_the_same_network(self, tiny: Maker, request: pytest.FixtureRequest) -> None:
+        early = {"early_passes": 1, "early_height": 16, "early_width": 32}
+        settings = tiny(dropout=0.0, schedule="one-cycle", passes=4, **early)
+        plain, losses = self.trained(settings)
+        request.getfixturevalue("as_on_a_card")
+        card, its_losses = self.trained(settings)
+        assert isinstance(card.images, Tensor)
+        assert isinstance(card.optimizer.param_groups[0]["lr"], Tensor)
+        assert card._loss is not trainer_module.batch_loss  # it was compiled, and stayed so
+        assert its_losses == pytest.approx(losses, abs=1e-6)
+        self.assert_same(card, plain)
+        assert np.allclose(card.predict(np.arange(5)), plain.predict(np.arange(5)), atol=1e-5)
+
+    @pytest.mark.usefixtures("as_on_a_card")
+    def test_it_goes_on_where_it_stopped(self, tiny: Maker) -> None:
+        settings = tiny(dropout=0.0, schedule="one-cycle")
+        whole, _ = self.trained(settings)
+        first = trainer_of(settings, *noise())
+        first.train_pass(ignore)
+        second = trainer_of(settings, *noise())
+        second.restore({name: t.clone() for name, t in first.tensors().items()}, 1)
+        for _ in range(2):
+            second.train_pass(ignore)
+        self.assert_same(second, whole)
+
+    @pytest.mark.usefixtures("as_on_a_card")
+    def test_the_loss_is_looked_at_rarely(
+        self, tiny: Maker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        losses = iter([0.5, 0.25, 0.75, 0.1])
+        monkeypatch.setattr(Trainer, "_train_step", lambda *_: next(losses))
+        monkeypatch.setattr(trainer_module, "STEPS_UNSEEN", 3)
+        told: list[float] = []
+        assert trainer_of(tiny(), *noise()).train_pass(told.append) == pytest.approx(0.4)
+        assert told == pytest.approx([0.5, 0.5, 0.5, 0.4])
+
+    def test_a_step_that_cannot_be_compiled_goes_on_as_it_is(
+        self, tiny: Maker, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        plain, _ = self.trained(tiny())
+        request.getfixturevalue("as_on_a_card")
+
+        def fail(*_: Any) -> Tensor:
+            raise ZeroDivisionError("no compiler")
+
+        monkeypatch.setattr(torch, "compile", lambda *_, **__: fail)
+        trainer = trainer_of(tiny(), *noise())
+        with pytest.warns(UserWarning, match="could not compile .* ZeroDivisionError: no compiler"):
+            trainer.train_pass(ignore)
+        trainer.train_pass(ignore)
+        trainer.train_pass(ignore)
+        self.assert_same(trainer, plain)
+
+    def test_a_fault_of_the_step_itself_is_raised(self, tiny: Maker) -> None:
+        trainer = trainer_of(tiny(channels="rgb", average_passes=0), *noise())
+        trainer.network = Identity()  # its loss has no gradients
+        with pytest.raises(RuntimeError, match="does not require grad"):
+            trainer.train_pass(ignore)
 
 
 class TestPredict:

@@ -30,11 +30,13 @@ class Draws:
     low: Tensor
     high: Tensor
 
-    def rows(self, index: Tensor, device: torch.device) -> "Draws":
-        """Return the rows of the images `index`, on `device`."""
-        return Draws(
-            self.affine[index].to(device), self.low[index].to(device), self.high[index].to(device)
-        )
+    def to(self, device: torch.device) -> "Draws":
+        """Return the same table on `device`."""
+        return Draws(self.affine.to(device), self.low.to(device), self.high.to(device))
+
+    def rows(self, index: Tensor) -> "Draws":
+        """Return the rows of the images `index`."""
+        return Draws(self.affine[index], self.low[index], self.high[index])
 
 
 def draw(

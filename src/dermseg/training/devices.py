@@ -2,13 +2,23 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from dermseg.errors import UsageError
 from dermseg.settings import Precision
+from dermseg.training import distributed
+
+Pixels = NDArray[np.uint8] | Tensor
+"""Images as bytes: memory-mapped, or on the card."""
+DATA_SHARE = 0.5
+"""Share of a card's free memory that the images may fill; the network needs the rest."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +29,14 @@ class Device:
     precision: Precision
 
     @property
+    def is_card(self) -> bool:
+        """Whether it works beside the processor, which must then not wait for it in each step."""
+        return self.place.type == "cuda"
+
+    @property
     def name(self) -> str:
         """What the device is, for people and model cards."""
-        if self.place.type == "cuda":
+        if self.is_card:
             return torch.cuda.get_device_name(self.place)
         name = _processor().get("cpu_name") or platform.processor() or platform.machine()
         return f"{name}, {os.cpu_count()} cores"
@@ -31,11 +46,22 @@ class Device:
         reduced = self.precision == "bfloat16"
         return torch.amp.autocast_mode.autocast(self.place.type, torch.bfloat16, enabled=reduced)
 
+    def hold(self, arrays: Sequence[NDArray[np.uint8]]) -> list[Pixels]:
+        """Return `arrays` on the card if they fit into half of its free memory, else as they are.
+
+        On a processor they stay memory-mapped.
+        """
+        size = sum(array.nbytes for array in arrays)
+        if not self.is_card or size > DATA_SHARE * torch.cuda.mem_get_info(self.place)[0]:
+            return list(arrays)
+        return [torch.tensor(array, device=self.place) for array in arrays]
+
 
 def find_device(name: str, precision: Precision) -> Device:
     """Return the device called `name` ("auto" takes a GPU if there is one).
 
-    Raises UsageError for a device that is not there: nothing falls back silently.
+    Of several processes on a machine each takes its own card. Raises UsageError for a device that
+    is not there: nothing falls back silently.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise UsageError(f"unknown device {name!r}; choose auto, cpu or cuda")
@@ -44,6 +70,13 @@ def find_device(name: str, precision: Precision) -> Device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     place = torch.device(name)
+    if name == "cuda" and distributed.size() > 1:
+        place = torch.device(name, distributed.local_rank())
+        if place.index >= torch.cuda.device_count():
+            raise UsageError(
+                f"more processes than GPUs: --nproc-per-node is at most {torch.cuda.device_count()}"
+            )
+        torch.cuda.set_device(place)
     if precision == "auto":
         precision = "bfloat16" if _has_bfloat16(place) else "float32"
     return Device(place, precision)

@@ -19,7 +19,7 @@ from dermseg.metrics import mean, score
 from dermseg.progress import Advance, bar
 from dermseg.settings import TrainingSettings
 from dermseg.tables import write_table
-from dermseg.training import checkpoints, datasets, folds, networks
+from dermseg.training import checkpoints, datasets, distributed, folds, networks
 from dermseg.training.devices import find_device
 from dermseg.training.provenance import commit
 from dermseg.training.runs import (
@@ -39,6 +39,7 @@ SAMPLE_COUNT = 64
 Log = list[dict[str, Any]]
 
 
+@distributed.joined()
 def train(
     data: Path,
     run: Path,
@@ -54,21 +55,25 @@ def train(
     settings.json, folds.json, log.csv (a row a pass), checkpoint.safetensors, and at the end
     weights.safetensors and, when a fold is held out, held-out.npz with its probabilities;
     samples.npy holds some images for `export` to calibrate and check its work on.
-    `cache` is the folder of the decoded images, `run`/cache unless given.
+    `cache` is the folder of the decoded images, `run`/cache unless given. Processes that torchrun
+    started train one network together; how many may change from one call to the next.
 
     Raises UsageError if `run` holds a training with other settings or of other data, DataError
     if the data are unusable.
     """
     if settings.network not in networks.NETWORKS:
         raise networks.unknown(settings.network)
-    remove_leftovers(run)
+    distributed.check_batch(settings.batch_size)
+    if distributed.leads():
+        remove_leftovers(run)
     where = find_device(device, settings.precision)
     pairs = datasets.find_pairs(data)
     store = cache or run / CACHE
-    images = datasets.open_cache(
-        pairs, settings.height, settings.width, store, allow_resized=allow_resized
-    )
-    fold_of = _assign_folds(data, pairs, store, settings)
+    with distributed.leader_first():
+        images = datasets.open_cache(
+            pairs, settings.height, settings.width, store, allow_resized=allow_resized
+        )
+        fold_of = _assign_folds(data, pairs, store, settings)
     inside = np.array([settings.fold is None or fold != settings.fold for fold in fold_of])
     held_out = np.flatnonzero(~inside)
     if settings.fold is not None and len(held_out) == 0:
@@ -80,15 +85,22 @@ def train(
         )
     log, commits = _begin(run, trainer)
     if len(log) == settings.passes and (run / WEIGHTS).is_file():
-        _say(f"{run}: finished already")
+        if distributed.leads():
+            _say(f"{run}: finished already")
+        return
+    if not distributed.leads():
+        while trainer.passes_done < settings.passes:
+            _run_pass(trainer, held_out[:0], log, lambda _: None)
         return
     _write_json(run / FOLDS, dict(zip(images.image_ids, fold_of, strict=True)))
     _save_samples(run / SAMPLES, images)
     if (code := commit()) not in commits:
         commits.append(code)
+    together = f", {distributed.size()} processes" if distributed.size() > 1 else ""
     _say(
         f"Training {settings.network} on {len(trainer.chosen)} images, {len(held_out)} held out, "
         f"{settings.height} x {settings.width}, on {where.name}, in {where.precision}"
+        f"{together}"
     )
     steps = trainer.steps_per_pass
     with bar("Training", settings.passes * steps, trainer.passes_done * steps) as advance:
@@ -144,7 +156,8 @@ def _begin(run: Path, trainer: Trainer) -> tuple[Log, list[str | None]]:
     """
     identity = _identity(trainer)
     if not (run / CHECKPOINT).exists():
-        _write_json(run / SETTINGS, identity)
+        if distributed.leads():
+            _write_json(run / SETTINGS, identity)
         return [], []
     tensors, facts = checkpoints.load(run / CHECKPOINT)
     log: Log = facts.pop("log", [])
@@ -155,7 +168,8 @@ def _begin(run: Path, trainer: Trainer) -> tuple[Log, list[str | None]]:
             "give them again to go on with it, or choose another folder"
         )
     trainer.restore(tensors, len(log))
-    _write_log(run / LOG, log)  # the last run may have been killed before it could
+    if distributed.leads():
+        _write_log(run / LOG, log)  # the last run may have been killed before it could
     return log, commits
 
 

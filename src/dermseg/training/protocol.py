@@ -12,7 +12,7 @@ from dermseg.metadata import read_groups
 from dermseg.metrics import METRICS
 from dermseg.settings import ThresholdSettings, TrainingSettings
 from dermseg.tables import write_table
-from dermseg.training import checkpoints, runs
+from dermseg.training import checkpoints, distributed, runs
 from dermseg.training.datasets import find_pairs
 from dermseg.training.loop import train
 
@@ -21,6 +21,7 @@ SCORES = "out-of-fold"
 """Name of the files with the metrics of every image by the member that had not seen it."""
 
 
+@distributed.joined()
 def train_protocol(
     data: Path,
     output: Path,
@@ -49,7 +50,8 @@ def train_protocol(
             cache=cache or output / runs.CACHE,
         )
     names = [runs.fold_name(fold) for fold in [*folds, None]]
-    if all((output / name / runs.WEIGHTS).is_file() for name in names):
+    finished = all((output / name / runs.WEIGHTS).is_file() for name in names)
+    if finished and distributed.leads():
         report(data, output)
 
 

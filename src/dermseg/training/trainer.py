@@ -5,25 +5,29 @@ as if nothing had happened.
 """
 
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from random import Random
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from dermseg.settings import CHANNEL_COUNT, TrainingSettings
-from dermseg.training import augment, checkpoints, networks
+from dermseg.training import augment, checkpoints, distributed, networks
 from dermseg.training.color import ColorChannels
 from dermseg.training.datasets import Cache
-from dermseg.training.devices import Device
+from dermseg.training.devices import Device, Pixels
 from dermseg.training.losses import jaccard_distance
 
 WARM_UP = 0.1
 """Share of a one-cycle training during which the learning rate rises."""
 PREDICTED_AT_ONCE = 50
+STEPS_UNSEEN = 50
+"""On a card the loss is looked at once in so many steps: to look is to wait for all that is due."""
 Rows = NDArray[np.intp]
 
 
@@ -48,6 +52,73 @@ def _generator(settings: TrainingSettings, purpose: str, pass_: int) -> torch.Ge
     return torch.Generator().manual_seed(_seed(settings, purpose, pass_))
 
 
+def prepare(
+    color: nn.Module, images: Tensor, masks: Tensor, changes: augment.Draws, size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Return a batch as the network learns from it: channels (n, C, H, W) and targets (n, H, W).
+
+    `images` is uint8 (n, 3, h, w), `masks` uint8 (n, h, w), `changes` has their n rows and `size`
+    is (H, W). What is returned is in 0..1.
+    """
+    both = torch.cat((images, masks.unsqueeze(1)), 1).float() / 255
+    warped = augment.warp(both, changes.affine, *size)
+    channels = augment.stretch_contrast(color(warped[:, :3]), changes.low, changes.high)
+    return channels, warped[:, 3]
+
+
+def apply(network: nn.Module, device: Device, channels: Tensor) -> Tensor:
+    """Return the logits, float32 (n, H, W), of `channels`, computed in the device's arithmetic."""
+    with device.autocast():
+        logits: Tensor = network(channels.contiguous(memory_format=torch.channels_last))
+    return logits.float()
+
+
+def batch_loss(network: nn.Module, device: Device, *batch: Any) -> Tensor:
+    """Return the loss, a scalar, on what `prepare` makes of `batch`: all tensor work of a step."""
+    channels, targets = prepare(*batch)
+    return jaccard_distance(apply(network, device, channels).sigmoid(), targets)
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function` as fused kernels in one CUDA graph, compiled at its first call.
+
+    "reduce-overhead" leaves the choice of convolutions to cuDNN's benchmark; "max-autotune" takes
+    minutes over it, as long as hundreds of passes.
+    """
+    return torch.compile(function, fullgraph=True, dynamic=False, mode="reduce-overhead")
+
+
+class Average(AveragedModel):
+    """The exponential average of a network's weights and statistics.
+
+    PyTorch's own update waits for the card in each step.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        super().__init__(network, use_buffers=True)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Let `model` have its share, 1 - decay; the first is taken over whole."""
+        pairs = list(zip(_tensors(self.module), _tensors(model), strict=True))
+        if self.n_averaged == 0:  # a count on the processor
+            for mean, tensor in pairs:
+                mean.copy_(tensor)
+        else:
+            floats = [pair for pair in pairs if pair[0].is_floating_point()]
+            means, tensors = [mean for mean, _ in floats], [tensor for _, tensor in floats]
+            torch._foreach_lerp_(means, tensors, 1 - self.decay)
+            for mean, tensor in pairs:
+                if not mean.is_floating_point():
+                    mean.copy_(mean * self.decay + tensor * (1 - self.decay))
+        self.n_averaged += 1
+
+
+def _tensors(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]
+
+
 class Trainer:
     """A network with its optimiser, its averaged weights and the passes behind it.
 
@@ -61,24 +132,45 @@ class Trainer:
         self.device = device
         self.cache = cache
         self.chosen = chosen
-        self.steps_per_pass = len(chosen) // settings.batch_size
+        self.images, self.masks = device.hold((cache.images, cache.masks))
         self.passes_done = 0
         torch.manual_seed(_seed(settings, "weights", 0))
         channels = CHANNEL_COUNT[settings.channels]
         self.color = ColorChannels(settings.channels)
         network = networks.build(settings.network, channels, settings.dropout)
+        network = distributed.synchronised(network, device.place)
         # channels-last is the layout that convolutions are fast in, on processors and on cards.
         self.network: nn.Module = network.to(  # type: ignore[call-overload]
             device.place, memory_format=torch.channels_last
         )
+        self._together = distributed.averaging(self.network)
+        self._loss: Callable[..., Tensor] = batch_loss
+        rate: float | Tensor = settings.learning_rate
+        if device.is_card:
+            # Convolutions in float32 use TF32 already; the affine maps need all their digits.
+            torch.backends.cudnn.benchmark = True
+            if self._together is None:  # what the processes exchange cannot be part of one graph
+                self._loss = compiled(batch_loss)
+            rate = torch.tensor(rate, device=device.place)
         self.optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=settings.learning_rate, fused=True
+            self.network.parameters(), lr=rate, fused=True, capturable=device.is_card
         )
-        self.average: AveragedModel | None = None
+        self.average: Average | None = None
         if settings.average_passes > 0:
             decay = 1 - 1 / max(1.0, settings.average_passes * self.steps_per_pass)
-            average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-            self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
+            self.average = Average(self.network, decay)
+
+    @property
+    def steps_per_pass(self) -> int:
+        """Full batches in a pass."""
+        return len(self.chosen) // self.settings.batch_size
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The (height, width) at which the present pass trains."""
+        if self.passes_done < self.settings.early_passes:
+            return self.settings.early_height, self.settings.early_width
+        return self.settings.height, self.settings.width
 
     @property
     def result(self) -> nn.Module:
@@ -91,10 +183,26 @@ class Trainer:
     def train_pass(self, each_step: Callable[[float], None]) -> float:
         """Train on every chosen image once, but for an incomplete last batch.
 
-        `each_step` is called with the mean loss so far. Returns the pass's mean loss.
+        `each_step` is called with the mean loss so far; on a card, with one up to 50 steps old.
+        Returns the pass's mean loss. Of several processes, each trains on its share.
         """
+        dropout = "dropout" if distributed.leads() else f"dropout of {distributed.rank()}"
+        torch.manual_seed(_seed(self.settings, dropout, self.passes_done))
+        batches, draws = self.draw_pass()
+        self.network.train()
+        unseen = STEPS_UNSEEN if self.device.is_card else 1
+        total = torch.zeros((), dtype=torch.float64, device=self.device.place)
+        for step, rows in enumerate(batches):
+            total += self._train_step(rows, draws, step)
+            if step % unseen == 0:
+                mean = total.item() / (step + 1)
+            each_step(mean)
+        self.passes_done += 1
+        return distributed.mean(total).item() / self.steps_per_pass
+
+    def draw_pass(self) -> tuple[Sequence[Tensor], augment.Draws]:
+        """Return this process's share of the pass's batches, as rows of the cache, and changes."""
         settings, pass_ = self.settings, self.passes_done
-        torch.manual_seed(_seed(settings, "dropout", pass_))
         order = torch.randperm(len(self.chosen), generator=_generator(settings, "order", pass_))
         draws = augment.draw(
             settings.augmentation,
@@ -103,47 +211,57 @@ class Trainer:
             settings.width / settings.height,
             _generator(settings, "augmentation", pass_),
         )
-        self.network.train()
-        total = 0.0
-        for step in range(self.steps_per_pass):
-            batch = order[step * settings.batch_size :][: settings.batch_size]
-            total += self._train_step(self.chosen[batch.numpy()], draws, step)
-            each_step(total / (step + 1))
-        self.passes_done += 1
-        return total / self.steps_per_pass
+        rows = torch.from_numpy(self.chosen)[order].to(self.device.place)
+        batch = settings.batch_size
+        batches = [rows[step * batch :][:batch] for step in range(self.steps_per_pass)]
+        return [distributed.own_share(rows) for rows in batches], draws.to(self.device.place)
 
-    def _train_step(self, rows: Rows, draws: augment.Draws, step: int) -> float:
-        """Train on one batch and return its loss."""
-        images, masks = self._load(self.cache.images, rows), self._load(self.cache.masks, rows)
-        changes = draws.rows(torch.from_numpy(rows), self.device.place)
-        both = torch.cat((images, masks.unsqueeze(1)), 1).float() / 255
-        warped = augment.warp(both, changes.affine, *self._size())
-        channels = augment.stretch_contrast(self.color(warped[:, :3]), changes.low, changes.high)
+    def load(self, rows: Tensor, draws: augment.Draws) -> tuple[Any, ...]:
+        """Return the arguments of `prepare` for the images `rows`."""
+        images, masks = self._load(self.images, rows), self._load(self.masks, rows)
+        return self.color, images, masks, draws.rows(rows), self.size
+
+    def _train_step(self, rows: Tensor, draws: augment.Draws, step: int) -> Tensor:
+        """Train on one batch and return its loss, a scalar."""
         done = (self.passes_done + step / self.steps_per_pass) / self.settings.passes
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.settings, done)
-        logits = self._logits(self.network, channels)
-        loss = jaccard_distance(logits.float().sigmoid(), warped[:, 3])
-        self.optimizer.zero_grad()
-        torch.autograd.backward(loss)
+        self._set_rate(learning_rate(self.settings, done))
+        batch = self.load(rows, draws)
+        try:
+            loss = self._gradients(batch)
+        except Exception as error:  # compilers fail in many ways; a fault of ours comes again
+            if self._loss is batch_loss:
+                raise
+            warnings.warn(
+                f"PyTorch could not compile the training step, which goes on slower without: "
+                f"{type(error).__name__}: {error}",
+                stacklevel=2,
+            )
+            self._loss = batch_loss
+            loss = self._gradients(batch)
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.network)
-        return loss.item()
+        return loss
 
-    def _size(self) -> tuple[int, int]:
-        """Return the (height, width) at which the present pass trains."""
-        if self.passes_done < self.settings.early_passes:
-            return self.settings.early_height, self.settings.early_width
-        return self.settings.height, self.settings.width
+    def _set_rate(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
-    def _load(self, array: NDArray[np.uint8], rows: Rows) -> Tensor:
-        return torch.from_numpy(array[rows]).to(self.device.place)
+    def _gradients(self, batch: tuple[Any, ...]) -> Tensor:
+        """Put the gradients of the loss on `batch` in their place, and return the loss."""
+        self.optimizer.zero_grad()  # before the loss: a CUDA graph writes over its last gradients
+        network = self.network if self._together is None else self._together
+        loss = self._loss(network, self.device, *batch)
+        torch.autograd.backward(loss)
+        return loss.detach()
 
-    def _logits(self, network: nn.Module, channels: Tensor) -> Tensor:
-        with self.device.autocast():
-            logits: Tensor = network(channels.contiguous(memory_format=torch.channels_last))
-        return logits
+    def _load(self, pixels: Pixels, rows: Tensor) -> Tensor:
+        if isinstance(pixels, Tensor):
+            return pixels[rows]
+        return torch.from_numpy(pixels[rows.cpu().numpy()]).to(self.device.place)
 
     def predict(self, rows: Rows) -> NDArray[np.float32]:
         """Return the probability, float32 (n, H, W), of the images `rows`, by the result so far."""
@@ -151,9 +269,10 @@ class Trainer:
         found = []
         with torch.inference_mode():
             for start in range(0, len(rows), PREDICTED_AT_ONCE):
-                images = self._load(self.cache.images, rows[start : start + PREDICTED_AT_ONCE])
-                logits = self._logits(self.result, self.color(images.float() / 255))
-                found.append(logits.float().sigmoid().cpu().numpy())
+                some = torch.from_numpy(rows[start : start + PREDICTED_AT_ONCE])
+                images = self._load(self.images, some.to(self.device.place))
+                logits = apply(self.result, self.device, self.color(images.float() / 255))
+                found.append(logits.sigmoid().cpu().numpy())
         return np.concatenate(found)
 
     def tensors(self) -> dict[str, Tensor]:
