@@ -12,13 +12,16 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
 PAGES = ("README.md", "MODEL_CARD.md")
 METRICS = ("accuracy", "dice", "jaccard", "sensitivity", "specificity")
 PAPER = (0.953, 0.865, 0.783, 0.879, 0.979)
-"""Table II of the paper: six models of 600 passes each, on the same 150 images."""
+"""Table II of the paper, on the same 150 images."""
+PAPER_COMPUTING = "6 x 600 passes, 192 x 256, 60 h on a GPU"
+"""Section III-B: a pass took about 60 seconds."""
 SETS = {
     "isic2017-validation": "",
     "isic2017-validation-without-duplicates": ", without near-duplicates of training images",
@@ -28,49 +31,78 @@ FEWEST = 5
 
 
 def scores() -> list[str]:
-    """Return the table of every scoring of the validation images, the paper's first."""
+    """Return the table of every scoring, the paper's first, with the computing behind it."""
     lines = [
-        "| on ISIC 2017's validation images | images | AC | DI | JA | SE | SP | JA, 95 % |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-        "| the paper: ensemble of six, 600 passes each | 150 | "
+        "| on ISIC 2017 | computing | images | AC | DI | JA | SE | SP | JA, 95 % |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        f"| the paper | {PAPER_COMPUTING} | 150 | "
         + " | ".join(f"{value:.3f}" for value in PAPER)
         + " | |",
     ]
-    with (RESULTS / "ledger.csv").open(newline="") as handle:
-        for row in csv.DictReader(handle):
-            values = " | ".join(f"{float(row[name]):.3f}" for name in METRICS)
-            interval = f"{float(row['jaccard_95_low']):.3f} to {float(row['jaccard_95_high']):.3f}"
-            name = row["model"] + SETS[row["set"]]
-            lines.append(f"| {name} | {row['images']} | {values} | {interval} |")
+    rows = _rows(RESULTS / "ledger.csv")
+    lines += [_scored(row["model"] + SETS[row["set"]], row["model"], row) for row in rows]
+    for members in sorted(RESULTS.glob("*/members.csv")):
+        model = members.parent.name
+        total = next(row for row in _rows(members) if row["member"] == "out of fold")
+        lines.append(_scored(f"{model}, training images out of fold", model, total))
     return lines
+
+
+def _scored(name: str, model: str, row: dict[str, str]) -> str:
+    values = " | ".join(f"{float(row[metric]):.3f}" for metric in METRICS)
+    interval = f"{float(row['jaccard_95_low']):.3f} to {float(row['jaccard_95_high']):.3f}"
+    return f"| {name} | {_computing(model)} | {row['images']} | {values} | {interval} |"
+
+
+def _computing(model: str) -> str:
+    """Return what was spent on a model: passes, size and hours."""
+    settings = json.loads((RESULTS / model / "settings.json").read_text())["settings"]
+    size = f"{settings['height']} x {settings['width']}"
+    members = RESULTS / model / "members.csv"
+    if members.is_file():
+        trained = [row for row in _rows(members) if row["passes"]]
+        hours = sum(float(row["hours"]) for row in trained)
+        return f"{len(trained)} x {settings['passes']} passes, {size}, {hours:.1f} h"
+    hours = sum(float(row["seconds"]) for row in _rows(RESULTS / model / "log.csv")) / 3600
+    return f"{settings['passes']} passes, {size}, {hours:.1f} h"
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as handle:
+        return list(csv.DictReader(handle))
 
 
 def groups() -> list[str]:
-    """Return the metrics of the validation images by diagnosis, age and sex."""
-    content = json.loads((RESULTS / "cdnn29" / "validation.json").read_text())
+    """Return each shipped model's Jaccard index by diagnosis, age and sex."""
+    files = sorted(RESULTS.glob("*/validation.json"))
+    models = {path.parent.name: json.loads(path.read_text())["groups"] for path in files}
     lines = [
-        "| validation images | images | AC | DI | JA | SE | SP | JA, 95 % |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        f"| validation images | images | {' | '.join(f'JA, {name}' for name in models)} |",
+        f"| --- | --- |{' --- |' * len(models)}",
     ]
-    for kind, parts in content["groups"].items():
+    first = next(iter(models.values()))
+    for kind, parts in first.items():
         for value, part in parts.items():
-            values = " | ".join(f"{part['mean'][name]:.3f}" for name in METRICS)
-            low, high = part["interval"]["jaccard"]
-            interval = f"{low:.3f} to {high:.3f}" if part["count"] >= FEWEST else ""
+            cells = [_jaccard(groups[kind][value]) for groups in models.values()]
             name = f"{kind}: {value.replace('_', ' ')}"
-            lines.append(f"| {name} | {part['count']} | {values} | {interval} |")
+            lines.append(f"| {name} | {part['count']} | {' | '.join(cells)} |")
     return lines
+
+
+def _jaccard(part: dict[str, Any]) -> str:
+    low, high = part["interval"]["jaccard"]
+    interval = f" ({low:.3f} to {high:.3f})" if part["count"] >= FEWEST else ""
+    return f"{part['mean']['jaccard']:.3f}{interval}"
 
 
 def thresholds() -> list[str]:
     """Return the comparison of the dual thresholds' rules."""
     lines = ["| rule | high | low | JA | 95 % |", "| --- | --- | --- | --- | --- |"]
     path = RESULTS / "trials" / "cdnn29-96x128" / "thresholds.csv"
-    with path.open(newline="") as handle:
-        for row in csv.DictReader(handle):
-            jaccard = f"{float(row['jaccard']):.4f}"
-            cells = (row["rule"], row["high"], row["low"], jaccard, row["interval_95"])
-            lines.append(f"| {' | '.join(cells)} |")
+    for row in _rows(path):
+        jaccard = f"{float(row['jaccard']):.4f}"
+        cells = (row["rule"], row["high"], row["low"], jaccard, row["interval_95"])
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
