@@ -180,7 +180,8 @@ class TuningSettings:
     """Folds that each trial trains, the first ones; all unless given."""
     sampler: Sampler = "grid"
     """"grid" tries every combination; "tpe" (Bergstra et al. 2011) draws learning rate, dropout
-    and window between the least and the greatest value listed, more often where trials did well."""
+    and window between the least and the greatest value listed: ten times at random, then more often
+    where trials did well."""
     trials: int | None = None
     """How many trials "tpe" makes, as many as the grid has unless given; "grid" makes all."""
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -26,20 +27,18 @@ from dermseg.settings import (
     TuningSettings,
 )
 from dermseg.training import datasets, loop, protocol, tuning
-from dermseg.training.runs import read_held_out
-from dermseg.training.tuning import (
+from dermseg.training.ranking import (
     Point,
     Result,
     best_choice,
     cross_fitted,
-    grid,
     pair_rows,
     rank,
-    training_options,
     trial_rows,
-    tune,
     verdict,
 )
+from dermseg.training.runs import read_held_out
+from dermseg.training.tuning import grid, training_options, tune
 
 Maker = Callable[..., TrainingSettings]
 Said = list[str]
@@ -191,10 +190,22 @@ class TestScores:
             assert float(row["jaccard"]) == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kept")
+
+
 class TestTune:
     @pytest.fixture
-    def done(self, toy_data: Path, tmp_path: Path, base: TrainingSettings) -> Path:
-        self.text = tune(toy_data, tmp_path / "out", base, SMALL, protocol="short")
+    def done(self, toy_data: Path, tmp_path: Path, base: TrainingSettings, kept: Path) -> Path:
+        """Return a finished search, its folder a copy of one that is made once."""
+        if not (kept / "text").exists():
+            made = tune(toy_data, tmp_path / "out", base, SMALL, protocol="short")
+            (kept / "text").write_text(made.replace(str(tmp_path), "HERE"))
+            shutil.copytree(tmp_path / "out", kept / "out")
+            shutil.rmtree(tmp_path / "out")
+        shutil.copytree(kept / "out", tmp_path / "out")
+        self.text = (kept / "text").read_text().replace("HERE", str(tmp_path))
         return tmp_path / "out"
 
     def test_the_grid_is_complete_and_written_down(self, done: Path) -> None:
@@ -288,7 +299,6 @@ class TestTune:
     def test_without_its_journal_nothing_is_trained_again(
         self, done: Path, toy_data: Path, base: TrainingSettings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        (done / "journal.jsonl").write_text('{"half": ')
         monkeypatch.setattr(tuning, "train", lambda *_, **__: pytest.fail("trained again"))
         (done / "journal.jsonl").unlink()
         assert tune(toy_data, done, base, SMALL, protocol="short") == self.text
@@ -394,24 +404,29 @@ class TestStopped:
         assert text == calm
         assert table(tmp_path / "out") == expected
 
+    @pytest.mark.parametrize("known", [True, False])
     def test_a_trial_that_another_process_runs_is_left_to_it(
         self,
+        known: bool,
         toy_data: Path,
         tmp_path: Path,
         base: TrainingSettings,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """The other took the first trial; this one makes the second, and leaves the first."""
+        """Whether or not the journal tells; what the other does not finish is made later."""
         output, others = tmp_path / "out", grid(TWO)[0]
 
         def stop(*_: Any, **__: Any) -> None:
             raise KeyboardInterrupt
 
-        with monkeypatch.context() as patch:
-            patch.setattr(tuning, "train", stop)
-            with pytest.raises(KeyboardInterrupt):
-                tune(toy_data, output, base, TWO)
-        with FileLock(output / "trials" / others.name / "lock"):
+        if known:
+            with monkeypatch.context() as patch:
+                patch.setattr(tuning, "train", stop)
+                with pytest.raises(KeyboardInterrupt):
+                    tune(toy_data, output, base, TWO)
+        folder = output / "trials" / others.name
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock"):
             text = tune(toy_data, output, base, TWO)
         assert text.startswith("1 of 2 trials")
         assert [row["trial"] for row in table(output)] == [grid(TWO)[1].name]

@@ -3,12 +3,7 @@
 Settings are chosen by the Jaccard index out of fold alone: each image is scored by the network
 that had not seen it. A trial trains a network for each fold; the dual thresholds need no training,
 so every pair is tried on each trial's probabilities, and the best pair's Jaccard index is the
-trial's.
-
-That number flatters a little, for the pair was chosen by the images that it is scored on. Beside
-it stands a cross-fitted one: each fold is scored with the pair that is best on the other folds. It
-is honest about the thresholds; about learning rate, dropout and window almost, for the networks of
-the other folds, by which those are chosen, were trained on this one.
+trial's (`ranking.py` says how far that can be trusted).
 
 The trainings in the folder are what a search has done; a trial's folder is named after its values.
 Optuna's journal beside them says who does what next, and can be removed without loss.
@@ -19,7 +14,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -27,7 +22,6 @@ from typing import Any
 import numpy as np
 import optuna
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
@@ -36,7 +30,6 @@ from optuna.trial import FrozenTrial, TrialState
 from dermseg.errors import DataError, DivergedError, UsageError
 from dermseg.evaluation import score_thresholds
 from dermseg.files import remove_leftovers, written_whole
-from dermseg.metrics import bootstrap_interval
 from dermseg.settings import (
     PROTOCOLS,
     Protocol,
@@ -48,6 +41,17 @@ from dermseg.tables import write_table
 from dermseg.training import checkpoints, datasets, networks, runs
 from dermseg.training.devices import find_device
 from dermseg.training.loop import train
+from dermseg.training.ranking import (
+    Point,
+    Result,
+    Rows,
+    cross_fitted,
+    is_worse,
+    pair_rows,
+    rank,
+    trial_rows,
+    verdict,
+)
 
 PLAN = "grid.json"
 JOURNAL = "journal.jsonl"
@@ -58,52 +62,12 @@ SCORES = "jaccard.npz"
 LOCK = "lock"
 DIGITS = 3
 """Significant digits of the values that tpe draws: a trial's folder is named after them."""
-Jaccard = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Point:
-    """What distinguishes a trial."""
-
-    learning_rate: float
-    dropout: float
-    window: float
-
-    @property
-    def name(self) -> str:
-        """What the trial's folder is called."""
-        rate, dropout, window = (f"{value:.15g}" for value in astuple(self))
-        return f"rate-{rate}_dropout-{dropout}_window-{window}"
-
-    def settings(self, base: TrainingSettings) -> TrainingSettings:
-        """Return `base` with this point's values."""
-        augmentation = replace(base.augmentation, window=self.window)
-        return replace(
-            base,
-            learning_rate=self.learning_rate,
-            dropout=self.dropout,
-            augmentation=augmentation,
-        )
 
 
 def grid(tuning: TuningSettings) -> list[Point]:
     """Return every combination of what must be trained."""
     values = product(tuning.learning_rates, tuning.dropouts, tuning.windows)
     return [Point(*each) for each in values]
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a trial found: Jaccard index, float64 (images, pairs of thresholds), out of fold.
-
-    `images` and `fold_of` (images,) say which image was held out when.
-    """
-
-    point: Point
-    images: list[str]
-    fold_of: NDArray[np.intp]
-    jaccard: Jaccard
-    hours: float
 
 
 @dataclass(frozen=True)
@@ -262,8 +226,11 @@ def _open_study(search: Search) -> optuna.Study:
     except ValueError as error:
         raise DataError(f"{path}: damaged; remove it, the trainings stay ({error})") from error
     if search.tuning.sampler == "grid":
+        trials = [trial for trial in study.get_trials() if trial.state != TrialState.FAIL]
+        known = {_point(search, trial) for trial in trials}
         for point in grid(search.tuning):
-            study.enqueue_trial(asdict(point), skip_if_exists=True)
+            if point not in known:
+                study.enqueue_trial(asdict(point))
     return study
 
 
@@ -410,86 +377,6 @@ def _load(search: Search, point: Point) -> Result | None:
         return Result(point, images, stored["fold_of"], stored["jaccard"], hours)
 
 
-def best_choice(jaccard: Jaccard) -> int:
-    """Return the column of (images, choices) with the highest mean; the first of equal ones."""
-    return int(jaccard.mean(0).argmax())
-
-
-def cross_fitted(jaccard: Jaccard, fold_of: NDArray[np.intp]) -> Jaccard:
-    """Return each image's Jaccard index by the choice that is best on the folds it is not in.
-
-    `jaccard` is (images, choices), `fold_of` and the result are (images,). Raises ValueError if
-    there is one fold only.
-    """
-    folds = np.unique(fold_of)
-    if len(folds) < 2:
-        raise ValueError("a choice needs another fold to be made on")
-    fitted = np.empty(len(jaccard))
-    for fold in folds:
-        inside = fold_of == fold
-        fitted[inside] = jaccard[inside, best_choice(jaccard[~inside])]
-    return fitted
-
-
-def rank(results: Sequence[Result]) -> list[Result]:
-    """Return `results` best first, by the mean Jaccard index of each one's best thresholds."""
-    return sorted(results, key=lambda r: (-r.jaccard.mean(0).max(), r.point.name))
-
-
-Rows = list[dict[str, object]]
-
-
-def trial_rows(ranked: Sequence[Result], thresholds: Sequence[ThresholdSettings]) -> Rows:
-    """Return a row a trial, from what `rank` returned.
-
-    The differences are to the best trial, paired by image. The intervals are 95 % bootstrap
-    intervals over images of the means, and know nothing of the choice among trials.
-    """
-    chosen = [best_choice(result.jaccard) for result in ranked]
-    best = np.stack([r.jaccard[:, c] for r, c in zip(ranked, chosen, strict=True)], 1)
-    difference = best - best[:, :1]
-    ends = np.stack([*bootstrap_interval(best), *bootstrap_interval(difference)])
-    return [
-        {
-            "trial": result.point.name,
-            **asdict(result.point),
-            "images": len(result.images),
-            "jaccard": round(float(best[:, row].mean()), 5),
-            "jaccard_95_low": round(float(ends[0, row]), 5),
-            "jaccard_95_high": round(float(ends[1, row]), 5),
-            "difference": round(float(difference[:, row].mean()), 5),
-            "difference_95_low": round(float(ends[2, row]), 5),
-            "difference_95_high": round(float(ends[3, row]), 5),
-            "cross_fitted": _cross_fitted_mean(result.jaccard, result.fold_of),
-            "high": thresholds[chosen[row]].high,
-            "low": thresholds[chosen[row]].low,
-            "hours": round(result.hours, 3),
-        }
-        for row, result in enumerate(ranked)
-    ]
-
-
-def _cross_fitted_mean(jaccard: Jaccard, fold_of: NDArray[np.intp]) -> float | str:
-    """Return a table's cell; empty where one fold leaves nothing to choose on."""
-    if len(np.unique(fold_of)) < 2:
-        return ""
-    return round(float(cross_fitted(jaccard, fold_of).mean()), 5)
-
-
-def pair_rows(ranked: Sequence[Result], thresholds: Sequence[ThresholdSettings]) -> Rows:
-    """Return a row for each trial and pair of thresholds."""
-    lows, highs = bootstrap_interval(np.concatenate([r.jaccard for r in ranked], 1))
-    ends = iter(zip(lows.tolist(), highs.tolist(), strict=True))
-    rows: Rows = []
-    for result in ranked:
-        for pair, jaccard in zip(thresholds, result.jaccard.mean(0).tolist(), strict=True):
-            low, high = next(ends)
-            values = {"high": pair.high, "low": pair.low, "jaccard": round(jaccard, 5)}
-            interval = {"jaccard_95_low": round(low, 5), "jaccard_95_high": round(high, 5)}
-            rows.append({"trial": result.point.name, **values, **interval})
-    return rows
-
-
 def _report(search: Search, study: optuna.Study) -> tuple[list[Result], Rows]:
     """Write the tables of the trials so far; return the results, best first, and their rows."""
     found: dict[Point, Result] = {}
@@ -510,7 +397,7 @@ def _report(search: Search, study: optuna.Study) -> tuple[list[Result], Rows]:
         return [], []
     ranked, thresholds = rank(list(found.values())), search.tuning.thresholds
     rows = trial_rows(ranked, thresholds)
-    shared: dict[str, object] = {"passes": search.training.passes, "note": ""}
+    shared = {"passes": search.training.passes, "note": ""}
     table = [{**row, **shared} for row in rows]
     empty = dict.fromkeys(table[0], "")
     for point in diverged:
@@ -544,22 +431,10 @@ def _conclude(
         )
     if len(rows) > 1:
         lines.append(f"runner-up: {rows[1]['trial']}, {verdict(rows[1])}")
-        alike = sum(not _is_worse(row) for row in rows[1:])
+        alike = sum(not is_worse(row) for row in rows[1:])
         lines.append(f"no difference shown between the best and {alike} of {len(rows) - 1} others")
     commands = _commands(search, protocol, ranked[0].point, best)
     return "\n".join([*lines, "to make and use the best settings' models:", *commands])
-
-
-def _is_worse(row: dict[str, Any]) -> bool:
-    worse: bool = row["difference_95_high"] < 0
-    return worse
-
-
-def verdict(row: dict[str, Any]) -> str:
-    """Return, of a trial's row, how it differs from the best trial, and if that says anything."""
-    ends = f"({row['difference_95_low']:+.4f} to {row['difference_95_high']:+.4f})"
-    shown = "worse" if _is_worse(row) else "no difference shown"
-    return f"difference {row['difference']:+.4f} {ends}: {shown}"
 
 
 def _commands(
