@@ -12,7 +12,7 @@ from dermseg.images import write_mask
 from dermseg.metrics import METRICS
 
 Captured = pytest.CaptureFixture[str]
-COMMANDS = ("segment", "evaluate", "train", "export")
+COMMANDS = ("segment", "evaluate", "train", "tune", "export")
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
@@ -90,13 +90,20 @@ class TestEvaluate:
 
 
 class TestWithoutTorch:
-    @pytest.mark.parametrize("command", ["train", "export"])
-    @pytest.mark.parametrize("missing", ["torch", "onnx", "safetensors"])
+    @pytest.mark.parametrize(
+        ("command", "missing", "extra"),
+        [
+            *((c, m, "train") for c in ("train", "export") for m in ("torch", "onnx")),
+            ("train", "safetensors", "train"),
+            *(("tune", missing, "tune") for missing in ("torch", "optuna", "filelock")),
+        ],
+    )
     def test_the_remedy_is_said(
         self,
         tmp_path: Path,
         command: str,
         missing: str,
+        extra: str,
         monkeypatch: pytest.MonkeyPatch,
         capsys: Captured,
     ) -> None:
@@ -104,7 +111,7 @@ class TestWithoutTorch:
         assert main([command, str(tmp_path), "-o", str(tmp_path / "out")]) == 1
         said = capsys.readouterr().err
         assert missing in said
-        assert "pip install 'dermseg[train]'" in said
+        assert f"pip install 'dermseg[{extra}]'" in said
         assert not (tmp_path / "out").exists()
 
 
@@ -112,7 +119,7 @@ def test_help_imports_nothing_heavy() -> None:
     done = python(
         "import sys, dermseg; from dermseg.cli import main\n"
         f"for command in {COMMANDS}: assert main([command, '--help']) == 0\n"
-        "heavy = {'torch', 'onnx', 'onnxruntime', 'numpy', 'cv2', 'PIL', 'safetensors'}\n"
+        "heavy = {'torch', 'onnx', 'onnxruntime', 'numpy', 'cv2', 'PIL', 'safetensors', 'optuna'}\n"
         "sys.exit(' '.join(sorted(heavy & set(sys.modules))) or 0)"
     )
     assert (done.returncode, done.stderr) == (0, "")

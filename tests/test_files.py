@@ -58,9 +58,11 @@ def test_leftovers_of_dead_processes_go_and_others_stay(tmp_path: Path) -> None:
     folder.mkdir()
     for path in (dead, folder / "inside", *others):
         path.write_text("")
+    remove_leftovers(tmp_path, below=False)
+    assert dead.exists()
+    assert not folder.exists()
     remove_leftovers(tmp_path)
     assert not dead.exists()
-    assert not folder.exists()
     assert all(path.exists() for path in others)
 
 

@@ -23,6 +23,7 @@ from dermseg.settings import (
     Protocol,
     ThresholdSettings,
     TrainingSettings,
+    TuningSettings,
 )
 
 
@@ -55,6 +56,7 @@ benchmark = App(name="benchmark", help="Time dermseg on this machine.")
 app.command(benchmark)
 app.register_install_completion_command()
 Flat = Parameter(name="*")
+FlatLists = Parameter(name="*", consume_multiple=True, negative=())
 DEBUG = "--debug"
 
 
@@ -221,12 +223,66 @@ def train(
     cache
         Folder for the decoded images, to share between trainings; OUTPUT/cache unless given.
     """
-    _require_training()
+    _require("train", *TRAINING_PACKAGES)
     from dermseg.training.loop import train
     from dermseg.training.protocol import train_protocol
 
     work = train if protocol is None else train_protocol
     work(data, output, settings, device=device, allow_resized=allow_resized, cache=cache)
+    return 0
+
+
+@app.command
+def tune(
+    data: Path,
+    /,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")],
+    protocol: Protocol | None = None,
+    tuning: Annotated[TuningSettings, FlatLists] = TuningSettings(),
+    settings: Annotated[TrainingSettings, Flat] = TrainingSettings(),
+    device: str = "auto",
+    allow_resized: Annotated[bool, Parameter(negative=())] = False,
+    cache: Path | None = None,
+) -> int:
+    """Search for settings by their Jaccard index out of fold; needs dermseg[tune].
+
+    Tries learning rates, dropouts, contrast windows and the two thresholds. Started again with the
+    same options, it goes on where it was stopped; several processes can share a search.
+
+    Example: dermseg tune ISIC-2017/ -o search/ --protocol short --learning-rates 0.001 0.003
+
+    Parameters
+    ----------
+    data
+        Folder laid out like the official archives, or with the folders images and masks.
+    output
+        Folder for grid.json, what is tried; trials.csv, a row a trial, best first; thresholds.csv,
+        a row a pair of thresholds; and every trial's trainings.
+    protocol
+        Settings that all trials share, the paper's or short ones, as in `dermseg train`. Other
+        options change them.
+    device
+        auto, cpu or cuda.
+    allow_resized
+        Accept photographs whose size is not their mask's (thumbnails of the official ones).
+    cache
+        Folder for the decoded images, to share between trainings; OUTPUT/cache unless given.
+    """
+    _require("tune", *TRAINING_PACKAGES, "optuna", "filelock")
+    from dermseg.training.tuning import tune
+
+    conclusion = tune(
+        data,
+        output,
+        settings,
+        tuning,
+        protocol=protocol,
+        device=device,
+        allow_resized=allow_resized,
+        cache=cache,
+    )
+    print(conclusion)
     return 0
 
 
@@ -266,7 +322,7 @@ def export(
         More photographs on which the file must equal PyTorch before it is kept; a few training
         images are always among them.
     """
-    _require_training()
+    _require("train", *TRAINING_PACKAGES)
     from dermseg.training.export import export
 
     if weigh_on is not None:
@@ -313,7 +369,7 @@ def benchmark_train(
     cache
         Folder for the decoded images, to share with trainings; a temporary one unless given.
     """
-    _require_training()
+    _require("train", *TRAINING_PACKAGES)
     from dermseg.training.benchmark import benchmark
 
     result = benchmark(
@@ -385,16 +441,20 @@ def _print_json(value: object) -> None:
     print(dumps(value, indent=1))
 
 
-def _require_training() -> None:
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-        import safetensors  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(
-            f"this command needs {error.name}; install it with: pip install 'dermseg[train]'"
-        ) from error
+TRAINING_PACKAGES = ("onnx", "onnxscript", "safetensors", "torch")
+
+
+def _require(extra: str, *packages: str) -> None:
+    """Raise MissingExtraError, naming the extra, unless its packages are there."""
+    from importlib import import_module
+
+    for package in packages:
+        try:
+            import_module(package)
+        except ImportError as error:
+            raise MissingExtraError(
+                f"this command needs {error.name}; install it with: pip install 'dermseg[{extra}]'"
+            ) from error
 
 
 _debug = False
@@ -433,7 +493,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"dermseg: {error}", error)
         return 1
     except KeyboardInterrupt:
-        _say("dermseg: interrupted; segment and train go on when they are started again")
+        _say("dermseg: interrupted; segment, train and tune go on when they are started again")
         return 130
     except BrokenPipeError:  # the reader of a pipe has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

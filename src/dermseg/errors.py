@@ -4,6 +4,7 @@ DermsegError
 ├── UsageError        the request makes no sense (exit status 2)
 ├── ImageError        a photograph or mask cannot be read, or has the wrong size
 ├── DataError         a data set is incomplete or inconsistent
+│   └── DivergedError a training's loss is no longer a number
 ├── ModelError        a model is unknown, or its file is not what dermseg writes
 ├── OutputError       a file cannot be written: disk full, folder not writable
 └── MissingExtraError a command needs packages that the base install leaves out
@@ -34,6 +35,10 @@ class DataError(DermsegError):
     def listing(cls, title: str, problems: Sequence[str]) -> "DataError":
         """Return an error whose message has a line for each problem."""
         return cls("\n  ".join([title, *problems]))
+
+
+class DivergedError(DataError):
+    """A training's loss is no longer a number."""
 
 
 class ModelError(DermsegError):

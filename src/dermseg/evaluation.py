@@ -169,16 +169,39 @@ def evaluate_maps(
     `maps` and `masks` belong together by their keys; `masks` may hold more. Raises ImageError if
     a mask cannot be read.
     """
+    scores = score_thresholds(maps, masks, [thresholds])
+    return Evaluation({name: found[0] for name, found in scores.items()}, groups or {})
 
-    def compare(image_id: str) -> Scores:
+
+def score_thresholds(
+    maps: Mapping[str, Probability],
+    masks: Mapping[str, Path],
+    choices: Sequence[ThresholdSettings],
+) -> dict[str, list[Scores]]:
+    """Return each image's metrics by each of `choices`, images in order of their ids.
+
+    As `evaluate_maps` for one choice after the other, but each true mask is read once.
+    """
+
+    def compare(image_id: str) -> list[Scores]:
         truth = read_mask(masks[image_id]) > MASK_FOREGROUND
-        lesion = choose_lesion(maps[image_id], thresholds)
-        return score(truth, cut(lesion, truth.shape[0], truth.shape[1], thresholds)[0])
+        known: dict[object, Scores] = {}
+        found = []
+        for thresholds in choices:
+            lesion = choose_lesion(maps[image_id], thresholds)
+            # The region's surest pixel says which region it is, and so what the mask will be:
+            # most pairs of thresholds choose the same, and cutting it is the slow part.
+            key = (thresholds.rule, thresholds.low, lesion.core)
+            if key not in known:
+                mask, _ = cut(lesion, truth.shape[0], truth.shape[1], thresholds)
+                known[key] = score(truth, mask)
+            found.append(known[key])
+        return found
 
     names = sorted(maps)
     with ThreadPoolExecutor(usable_cores()) as pool:
-        found = list(track(pool.map(compare, names), "Scoring", len(names)))
-    return Evaluation(dict(zip(names, found, strict=True)), groups or {})
+        scores = list(track(pool.map(compare, names), "Scoring", len(names)))
+    return dict(zip(names, scores, strict=True))
 
 
 def _masks(folder: Path) -> tuple[dict[str, Path], list[str]]:

@@ -35,9 +35,9 @@ def written_whole(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what processes that were killed had half written in `folder` and below."""
-    for path in list(folder.rglob(f"{ASIDE}*")):
+def remove_leftovers(folder: Path, *, below: bool = True) -> None:
+    """Remove what killed processes had half written in `folder` and, unless told not, below it."""
+    for path in list(folder.rglob(f"{ASIDE}*") if below else folder.glob(f"{ASIDE}*")):
         process = path.name.removeprefix(ASIDE).split("-")[0]
         if process.isdecimal() and not _is_running(int(process)):
             if path.is_dir():

@@ -14,6 +14,7 @@ Schedule = Literal["constant", "one-cycle"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Rule = Literal["complete", "paper"]
 Arithmetic = Literal["float32", "int8"]
+Sampler = Literal["grid", "tpe"]
 
 CHANNEL_COUNT: dict[Channels, int] = {"rgb-hsv-l": 7, "rgb": 3}
 STRIDE = 16
@@ -153,6 +154,80 @@ class ThresholdSettings:
                 raise UsageError(f"{name} {getattr(self, name)}: must be above 0 and at most 1")
         if self.low > self.high:
             raise UsageError(f"low {self.low}: must not be above high, {self.high}")
+
+
+@dataclass(frozen=True)
+class TuningSettings:
+    """What a search tries. Every list is part of the grid.
+
+    The paper chose "a few hyper-parameters" by grid search (section III-B) and names neither them
+    nor their values; these are ours, around the values that it gives.
+    """
+
+    learning_rates: tuple[float, ...] = (0.001, 0.003, 0.01)
+    """Learning rates."""
+    dropouts: tuple[float, ...] = (0.25, 0.5)
+    """Probabilities of dropping a value."""
+    windows: tuple[float, ...] = (5.0, 10.0)
+    """Widest cuts at either end of the contrast's percentile window, in percent."""
+    highs: tuple[float, ...] = (0.5, 0.7, 0.8, 0.9)
+    """High thresholds; they and the low ones are tried on each trial's probabilities."""
+    lows: tuple[float, ...] = (0.4, 0.5, 0.6)
+    """Low thresholds; pairs in which the low one is above the high one are left out."""
+    rule: Rule = "complete"
+    """How a mask is cut: "complete" or "paper" (see `dermseg.postprocess`)."""
+    folds_used: int | None = None
+    """Folds that each trial trains, the first ones; all unless given."""
+    sampler: Sampler = "grid"
+    """"grid" tries every combination; "tpe" (Bergstra et al. 2011) draws learning rate, dropout
+    and window between the least and the greatest value listed: ten times at random, then more often
+    where trials did well."""
+    trials: int | None = None
+    """How many trials "tpe" makes, as many as the grid has unless given; "grid" makes all."""
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a search that there cannot be."""
+        for name in ("learning_rates", "dropouts", "windows", "highs", "lows"):
+            values, option = getattr(self, name), f"--{name.replace('_', '-')}"
+            if not values:
+                raise UsageError(f"{option}: name at least one value")
+            if len(set(values)) < len(values):
+                raise UsageError(f"{option}: a value is named twice")
+        for rate in self.learning_rates:
+            TrainingSettings(learning_rate=rate)
+        for dropout in self.dropouts:
+            TrainingSettings(dropout=dropout)
+        for window in self.windows:
+            AugmentationSettings(window=window)
+        for high in self.highs:
+            ThresholdSettings(self.rule, high, high)
+        for low in self.lows:
+            ThresholdSettings(self.rule, low, low)
+        if not self.thresholds:
+            raise UsageError("--lows: all are above all of --highs")
+        if self.sampler not in get_args(Sampler):
+            raise UsageError(f"--sampler {self.sampler}: choose {' or '.join(get_args(Sampler))}")
+        if self.folds_used is not None and self.folds_used < 1:
+            raise UsageError("--folds-used must be at least 1")
+        if self.trials is not None and (self.sampler == "grid" or self.trials < 1):
+            raise UsageError("--trials is for --sampler tpe, and at least 1; grid makes all")
+        if self.sampler == "tpe" and self.grid_size == 1:
+            raise UsageError("--sampler tpe: the lists leave nothing to draw")
+
+    @property
+    def thresholds(self) -> list[ThresholdSettings]:
+        """Every pair of thresholds that there can be."""
+        return [
+            ThresholdSettings(self.rule, high, low)
+            for high in self.highs
+            for low in self.lows
+            if low <= high
+        ]
+
+    @property
+    def grid_size(self) -> int:
+        """The number of combinations to train; thresholds need no training."""
+        return len(self.learning_rates) * len(self.dropouts) * len(self.windows)
 
 
 DEFAULT_MODEL = "cdnn29"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from dermseg import __version__
-from dermseg.errors import DataError, UsageError
+from dermseg.errors import DataError, DivergedError, UsageError
 from dermseg.files import remove_leftovers, written_whole
 from dermseg.metadata import UNKNOWN, read_groups
 from dermseg.metrics import mean, score
@@ -59,7 +59,7 @@ def train(
     started train one network together; how many may change from one call to the next.
 
     Raises UsageError if `run` holds a training with other settings or of other data, DataError
-    if the data are unusable.
+    if the data are unusable, DivergedError if the loss is no longer a number.
     """
     if settings.network not in networks.NETWORKS:
         raise networks.unknown(settings.network)
@@ -179,7 +179,7 @@ def _run_pass(trainer: Trainer, held_out: Rows, log: Log, advance: Advance) -> N
     number = trainer.passes_done + 1
     loss = trainer.train_pass(lambda mean: advance(f"Pass {number}, loss {mean:.4f}"))
     if not math.isfinite(loss):
-        raise DataError(
+        raise DivergedError(
             f"the loss is no longer a number in pass {number}: try a lower --learning-rate"
         )
     row: dict[str, Any] = {"pass": number, "loss": round(loss, 5)}
