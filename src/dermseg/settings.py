@@ -18,7 +18,7 @@ Sampler = Literal["grid", "tpe"]
 
 CHANNEL_COUNT: dict[Channels, int] = {"rgb-hsv-l": 7, "rgb": 3}
 STRIDE = 16
-"""Every network halves its input four times."""
+"""Every network halves its input at least four times."""
 LARGEST_DROPOUT = 255.5 / 256
 """Probabilities from here on would round to 1, and drop everything."""
 
@@ -56,7 +56,7 @@ class TrainingSettings:
     """How a network is trained. The defaults are the paper's (section III)."""
 
     network: str = "cdnn29"
-    """cdnn29, or its predecessor cdnn19."""
+    """cdnn29, its predecessor cdnn19, or lite0, which starts from ImageNet weights."""
     channels: Channels = "rgb-hsv-l"
     """What the network sees: all seven channels, or red, green and blue alone (Table IV)."""
     height: int = 192

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from dermseg.errors import UsageError
+from dermseg.settings import TrainingSettings
 from dermseg.training import networks
 from dermseg.training.networks.cdnn29 import CDNN29
 from dermseg.training.networks.layers import Dropout
@@ -94,7 +95,7 @@ class TestSmoke:
 class TestExceptions:
     def test_an_unknown_name_is_refused_and_the_known_ones_listed(self) -> None:
         with pytest.raises(UsageError, match=r"cdnn30.*cdnn29"):
-            networks.build("cdnn30", 7, 0.5)
+            networks.check(TrainingSettings(network="cdnn30"))
 
     def test_other_channels_than_it_was_built_for_are_refused(self, network: CDNN29) -> None:
         with pytest.raises(RuntimeError):

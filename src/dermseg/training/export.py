@@ -81,6 +81,7 @@ def load_run(run: Path) -> Member:
     """Return the trained network of the folder `run`, its batch norms folded into convolutions."""
     tensors, facts = checkpoints.load(run / WEIGHTS)
     settings = TrainingSettings.from_dict(facts["settings"])
+    networks.check(settings)
     channels = CHANNEL_COUNT[settings.channels]
     network = networks.build(settings.network, channels, settings.dropout)
     network.load_state_dict(tensors)

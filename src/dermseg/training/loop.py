@@ -61,8 +61,7 @@ def train(
     Raises UsageError if `run` holds a training with other settings or of other data, DataError
     if the data are unusable, DivergedError if the loss is no longer a number.
     """
-    if settings.network not in networks.NETWORKS:
-        raise networks.unknown(settings.network)
+    networks.check(settings)
     distributed.check_batch(settings.batch_size)
     if distributed.leads():
         remove_leftovers(run)

@@ -137,7 +137,7 @@ class Trainer:
         torch.manual_seed(_seed(settings, "weights", 0))
         channels = CHANNEL_COUNT[settings.channels]
         self.color = ColorChannels(settings.channels)
-        network = networks.build(settings.network, channels, settings.dropout)
+        network = networks.begin(settings.network, channels, settings.dropout)
         network = distributed.synchronised(network, device.place)
         # channels-last is the layout that convolutions are fast in, on processors and on cards.
         self.network: nn.Module = network.to(  # type: ignore[call-overload]

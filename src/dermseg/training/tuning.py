@@ -168,8 +168,7 @@ def tune(
 
 def _check(training: TrainingSettings, tuning: TuningSettings) -> None:
     """Raise UsageError for settings that a search cannot take over."""
-    if training.network not in networks.NETWORKS:
-        raise networks.unknown(training.network)
+    networks.check(training)
     usual = TrainingSettings()
     for option, given, default in (
         ("learning-rate", training.learning_rate, usual.learning_rate),

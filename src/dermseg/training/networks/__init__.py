@@ -5,23 +5,49 @@ from collections.abc import Callable
 from torch import nn
 
 from dermseg.errors import UsageError
+from dermseg.settings import TrainingSettings
 from dermseg.training.networks.cdnn19 import CDNN19
 from dermseg.training.networks.cdnn29 import CDNN29
+from dermseg.training.networks.lite0 import Lite0
 
-NETWORKS: dict[str, Callable[[int, float], nn.Module]] = {"cdnn19": CDNN19, "cdnn29": CDNN29}
+NETWORKS: dict[str, Callable[[int, float], nn.Module]] = {
+    "cdnn19": CDNN19,
+    "cdnn29": CDNN29,
+    "lite0": Lite0,
+}
 """Name to constructor, called with (input channels, dropout probability).
 
 A network takes (N, channels, H, W) in 0..1 and returns logits (N, H, W).
 """
+STRIDES = {"lite0": 32}
+"""Networks that need height and width to be multiples of more than the settings ask for."""
+
+
+def check(settings: TrainingSettings) -> None:
+    """Raise UsageError if there is no such network, or if it cannot take images of that size."""
+    if settings.network not in NETWORKS:
+        known = ", ".join(sorted(NETWORKS))
+        raise UsageError(f"unknown network {settings.network!r}; choose from {known}")
+    stride = STRIDES.get(settings.network, 1)
+    sizes = [(settings.height, settings.width), (settings.early_height, settings.early_width)]
+    for height, width in sizes[: 1 + bool(settings.early_passes)]:
+        if height % stride or width % stride:
+            raise UsageError(
+                f"size {height} x {width}: {settings.network} needs multiples of {stride}"
+            )
 
 
 def build(name: str, channels: int, dropout: float) -> nn.Module:
-    """Return a freshly initialised network; raise UsageError for an unknown name."""
-    if name not in NETWORKS:
-        raise unknown(name)
+    """Return a freshly initialised network, one of NETWORKS."""
     return NETWORKS[name](channels, dropout)
 
 
-def unknown(name: str) -> UsageError:
-    """Return the error for a network that there is not."""
-    return UsageError(f"unknown network {name!r}; choose from {', '.join(sorted(NETWORKS))}")
+def begin(name: str, channels: int, dropout: float) -> nn.Module:
+    """Return a network as its training begins: from ImageNet weights where it has such.
+
+    Raises MissingExtraError if they are not installed.
+    """
+    network = build(name, channels, dropout)
+    if isinstance(network, Lite0):
+        network.load_imagenet()
+    return network
