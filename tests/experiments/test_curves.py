@@ -4,7 +4,6 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -70,7 +69,7 @@ def test_the_picture_is_not_blank(points: list[Point], tmp_path: Path, passes: i
 
 
 def test_the_experiment_draws_what_the_logs_say(
-    experiment: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tiny: Any
+    experiment: Callable[..., Path], toy_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(networks.NETWORKS, "cdnn29", Tiny)
     page = experiment("figure-2", passes=3)

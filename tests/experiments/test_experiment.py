@@ -11,14 +11,14 @@ import pytest
 
 from dermseg.batch import find_jobs, segment_all
 from dermseg.errors import DataError, UsageError
-from dermseg.evaluation import evaluate
+from dermseg.evaluation import evaluate, evaluate_maps
 from dermseg.experiments import ledger, scoring, study
 from dermseg.experiments.registry import EXPERIMENTS, Experiment, find_experiment
 from dermseg.experiments.report import describe
 from dermseg.metrics import METRICS
 from dermseg.segmenter import Segmenter
-from dermseg.settings import TrainingSettings
-from dermseg.training import loop
+from dermseg.settings import ThresholdSettings, TrainingSettings
+from dermseg.training import checkpoints, loop
 from dermseg.training.protocol import train_protocol
 from dermseg.training.runs import read_held_out
 
@@ -41,11 +41,6 @@ def lines(file: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture
-def done(experiment: Run, held_back: Path, toy: str) -> Path:
-    return experiment(toy)
-
-
-@pytest.fixture
 def forbidden(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Return what forbids every pass of training and every scoring from there on."""
 
@@ -65,7 +60,7 @@ def forbidden(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return forbid
 
 
-def test_a_toy_experiment(done: Path, held_back: Path, tmp_path: Path) -> None:
+def test_a_toy_experiment(done: Path, tmp_path: Path) -> None:
     output = done.parent
     for arm in ("tiny", "tiny-rgb"):
         for fold in range(2):
@@ -79,8 +74,8 @@ def test_a_toy_experiment(done: Path, held_back: Path, tmp_path: Path) -> None:
     ]
     # What was scored on the validation images is what a user would run.
     (model,) = (output / "models").glob("tiny-seed-0-*.onnx")
-    photographs = held_back / "ISIC-2017_Validation_Data"
-    truth = held_back / "ISIC-2017_Validation_Part1_GroundTruth"
+    photographs = tmp_path / "data" / "ISIC-2017_Validation_Data"
+    truth = tmp_path / "data" / "ISIC-2017_Validation_Part1_GroundTruth"
     segment_all(find_jobs([photographs]), Segmenter(model), tmp_path / "masks", size_from=truth)
     expected = evaluate(truth, tmp_path / "masks").mean
     for name in METRICS:
@@ -91,13 +86,11 @@ def test_a_toy_experiment(done: Path, held_back: Path, tmp_path: Path) -> None:
 
 
 def test_every_image_is_scored_by_the_member_that_had_not_seen_it(
-    done: Path, toy_data: Path
+    done: Path, tmp_path: Path
 ) -> None:
-    from dermseg.evaluation import evaluate_maps
-    from dermseg.settings import ThresholdSettings
-
     maps = read_held_out(done.parent / "arms" / "tiny" / "seed-0")
-    masks = {name: toy_data / "masks" / f"{name}_segmentation.png" for name in maps}
+    masks = {name: tmp_path / "data" / "masks" / f"{name}_segmentation.png" for name in maps}
+    assert len(maps) == 15
     expected = evaluate_maps(maps, masks, ThresholdSettings()).mean
     assert float(table(done)[1]["jaccard"]) == pytest.approx(expected.jaccard, abs=1e-5)
 
@@ -159,8 +152,8 @@ def test_a_killed_experiment_goes_on(
     experiment: Run,
     held_back: Path,
     toy: str,
+    quick_export: None,
     monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
     moment: str,
 ) -> None:
     module, name, calls = {
@@ -191,15 +184,17 @@ def test_a_killed_experiment_goes_on(
     assert passes == [3] * 4
 
 
-def test_new_weights_are_scored_anew(experiment: Run, held_back: Path, toy: str) -> None:
-    page = experiment(toy)
-    (page.parent / "arms" / "tiny" / "seed-0" / "fold-0").rename(page.parent / "away")
-    assert len(lines(page.parent / "ledger.csv")) == 2
-    experiment(toy)
-    assert len(lines(page.parent / "ledger.csv")) == 3
+def test_new_weights_are_scored_anew(done: Path, experiment: Run, quick_export: None) -> None:
+    file = done.parent / "arms" / "tiny" / "seed-0" / "fold-0" / "weights.safetensors"
+    tensors, known = checkpoints.load(file)
+    checkpoints.save(file, {name: tensor + 1 for name, tensor in tensors.items()}, known)
+    experiment("toy")
+    assert len(lines(done.parent / "ledger.csv")) == 3
 
 
-def test_seeds_and_folds(experiment: Run, toy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seeds_and_folds(
+    experiment: Run, toy_data: Path, toy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(EXPERIMENTS, toy, replace(EXPERIMENTS[toy], held_back=None))
     page = experiment(toy, seeds=2, folds_used=1, passes=1)
     runs = sorted(path.parent.name for path in page.parent.glob("arms/tiny/*/*"))
@@ -212,7 +207,12 @@ def test_seeds_and_folds(experiment: Run, toy: str, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("which", ["validation", "test"])
 def test_missing_sets_are_refused_with_the_remedy_before_any_training(
-    experiment: Run, tmp_path: Path, toy: str, monkeypatch: pytest.MonkeyPatch, which: str
+    experiment: Run,
+    toy_data: Path,
+    tmp_path: Path,
+    toy: str,
+    monkeypatch: pytest.MonkeyPatch,
+    which: str,
 ) -> None:
     monkeypatch.setitem(EXPERIMENTS, toy, replace(EXPERIMENTS[toy], held_back=which))
     name = {"test": "Test_v2_Data", "validation": "Validation_Data"}[which]
@@ -254,7 +254,11 @@ def test_wrong_usage(
 
 
 def test_members_against_the_ensemble(
-    experiment: Run, held_back: Path, tiny: Callable[..., TrainingSettings], tmp_path: Path
+    experiment: Run,
+    held_back: Path,
+    quick_export: None,
+    tiny: Callable[..., TrainingSettings],
+    tmp_path: Path,
 ) -> None:
     """On a protocol's folder, which has a sixth member."""
     train_protocol(held_back, tmp_path / "protocol", tiny(fold=None, folds=2, passes=2))
