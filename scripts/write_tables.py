@@ -39,7 +39,7 @@ def scores() -> list[str]:
         + " | ".join(f"{value:.3f}" for value in PAPER)
         + " | |",
     ]
-    rows = _rows(RESULTS / "ledger.csv")
+    rows = [row for row in _rows(RESULTS / "ledger.csv") if row["set"] in SETS]
     lines += [_scored(row["model"] + SETS[row["set"]], row["model"], row) for row in rows]
     for members in sorted(RESULTS.glob("*/members.csv")):
         model = members.parent.name

@@ -237,7 +237,7 @@ def test_the_test_set_is_found_by_its_official_names(held_back: Path) -> None:
         ("toy", {"fold": 1}, "--folds-used"),
         ("toy", {"seeds": 0}, "--seeds"),
         ("toy", {"folds_used": 3}, "choose from 1 to 2"),
-        ("toy", {"runs": [Path("a")]}, "1 folders for 2"),
+        ("toy", {"runs": [Path("a")]}, "1 for an experiment that compares 2"),
         ("runs", {}, "--runs"),
     ],
 )
@@ -295,6 +295,18 @@ def test_thresholds_and_runs_on_what_is_trained_already(
     assert not (page.parent / "ledger.csv").exists()
     with pytest.raises(DataError, match="no finished training"):
         experiment("runs", runs=[tmp_path])
+    with pytest.raises(UsageError, match="one is no training of RGB"):
+        experiment("figure-2", runs=[one, other])
+
+
+def test_predictions_alone_are_enough_for_thresholds(done: Path, experiment: Run) -> None:
+    run = done.parent / "arms" / "tiny" / "seed-0"
+    for file in run.glob("fold-*/*"):
+        if file.name != "held-out.npz":
+            file.unlink()
+    page = experiment("thresholds", runs=[run])
+    assert {row["images"] for row in table(page)} == {"15"}
+    assert "computing not logged" in page.read_text()
 
 
 def test_every_experiment_is_whole() -> None:

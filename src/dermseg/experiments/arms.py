@@ -13,7 +13,7 @@ def measure(study: Study) -> Findings:
         images = study.held_back
         tables[images.name] = {
             arm.label: {
-                seed: study.scorer.held_back(f"{arm.name}/seed-{seed}", found, images)
+                seed: study.scorer.held_back(arm.model(seed), found, images)
                 for seed, found in arm.runs.items()
             }
             for arm in study.arms

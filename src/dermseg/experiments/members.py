@@ -18,7 +18,7 @@ def measure(study: Study) -> Findings:
     assert study.held_back is not None  # the registry says so
     rows: dict[str, dict[int, dict[str, Scores]]] = {AVERAGE: {}}
     for seed, found in arm.runs.items():
-        name = f"{arm.name}/seed-{seed}"
+        name = arm.model(seed)
         alone = {
             run.name: study.scorer.held_back(f"{name}/{run.name}", [run], study.held_back)
             for run in found

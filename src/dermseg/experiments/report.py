@@ -31,6 +31,9 @@ ONE_SEED = (
     "With one seed an interval tells how images vary, not how trainings do: another seed can move "
     "every number by more than it allows for."
 )
+ONE_MEMBER = (
+    "The models that were scored on the images held back have one member, not the paper's six."
+)
 
 
 def write_report(
@@ -112,7 +115,7 @@ def describe(table: Path, facts: Path) -> str:
     if all(row["seeds"] == "1" for row in rows):
         notes.append(ONE_SEED)
     if held_back and content["members"] == 1:
-        notes.append("The model on the set held back has one member.")
+        notes.append(ONE_MEMBER)
     return "\n".join([*lines, *(f"{note}\n" for note in notes)]).rstrip()
 
 
@@ -159,16 +162,20 @@ def _ours(row: Mapping[str, str], *, baseline: bool) -> str:
 def _verdict(verdict: Mapping[str, Any]) -> str:
     low, high = ("endless" if verdict[e] is None else f"{verdict[e]:+.4f}" for e in ENDS)
     computing = verdict["computing"]
-    seeds = f"{verdict['seeds']} seed{'s' * (verdict['seeds'] > 1)}"
-    part = "out of fold" if verdict["set"] == OUT_OF_FOLD else verdict["set"]
+    part = "Out of fold" if verdict["set"] == OUT_OF_FOLD else verdict["set"]
     cost = "computing not logged"
     if computing["runs"]:
         cost = (
-            f"{computing['runs']} trainings of {computing['passes']} passes, "
+            f"{_count(computing['runs'], 'training')} of {_count(computing['passes'], 'pass')}, "
             f"{computing['hours']:.2f} hours"
         )
     return (
         f"- **{verdict['outcome']}**: {verdict['claim']} ({verdict['source']}). {part}: "
         f"{verdict['quantity']} {verdict['difference']:+.4f} ({low} to {high}); "
-        f"{verdict['images']} images, {seeds}, {cost}."
+        f"{_count(verdict['images'], 'image')}, {_count(verdict['seeds'], 'seed')}, {cost}."
     )
+
+
+def _count(number: int, thing: str) -> str:
+    ending = "" if number == 1 else "es" if thing.endswith("s") else "s"
+    return f"{number} {thing}{ending}"

@@ -1,6 +1,6 @@
 """An experiment from its name to its files."""
 
-import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib import import_module
@@ -19,11 +19,11 @@ from dermseg.experiments.study import (
     Study,
     Trained,
     adopt,
+    read_settings,
     train_arms,
 )
 from dermseg.files import remove_leftovers
 from dermseg.settings import TrainingSettings
-from dermseg.training import runs
 from dermseg.training.datasets import digest, find_pairs
 from dermseg.training.provenance import commit
 
@@ -61,6 +61,10 @@ def run_experiment(
 
 
 def _check(name: str, experiment: Experiment, base: TrainingSettings, options: Options) -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            "an experiment is one process; give it with --runs what torchrun has trained"
+        )
     if base.fold is not None:
         raise UsageError("--fold: an experiment trains folds from 0 on; --folds-used says how many")
     if options.seeds < 1:
@@ -88,14 +92,13 @@ def _facts(study: Study, data: Path, held_back: HeldBackSet | None) -> dict[str,
 
 def _describe(arm: Trained) -> dict[str, Any]:
     """Return an arm's settings, but for seed and fold, and what it cost."""
-    places = [run / runs.SETTINGS for found in arm.runs.values() for run in found]
-    place = next((place for place in places if place.is_file()), None)
-    settings = json.loads(place.read_text())["settings"] if place else {}
+    found = [read_settings(run) for each in arm.runs.values() for run in each]
+    settings = next((asdict(each) for each in found if each is not None), {})
     return {
         "name": arm.name,
         "label": arm.label,
         "settings": {key: v for key, v in settings.items() if key not in ("seed", "fold")},
-        "seeds": list(arm.runs),
-        "runs": {seed: [run.name for run in found] for seed, found in arm.runs.items()},
+        "seeds": None if arm.given else list(arm.runs),
+        "runs": {arm.model(seed): [run.name for run in each] for seed, each in arm.runs.items()},
         "computing": asdict(Computing.of([arm])),
     }

@@ -1,6 +1,7 @@
 """An experiment under way: its trainings, and what its scoring finds in them."""
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,11 +34,16 @@ class Options:
 
 @dataclass(frozen=True)
 class Trained:
-    """One arm's finished runs, by seed."""
+    """One arm's finished runs, by seed; of trainings that were `given` the seed is not known."""
 
     name: str
     label: str
     runs: Mapping[int, Sequence[Path]]
+    given: bool = False
+
+    def model(self, seed: int) -> str:
+        """Return what the ledger calls the runs of one seed, taken together."""
+        return self.name if self.given else f"{self.name}/seed-{seed}"
 
     def logs(self) -> list[list[dict[str, str]]]:
         """Return the rows of each run's log; runs without a log are passed over."""
@@ -195,20 +201,36 @@ def train_arms(
 def adopt(arms: Sequence[Arm], folders: Sequence[Path]) -> list[Trained]:
     """Return trainings that exist already, one folder an arm: a run, or a protocol.
 
-    Without `arms` each is called by its folder's name. Raises UsageError if the number of folders
-    does not fit, DataError if one holds no predictions.
+    Several `arms` must be what the folders hold, in their order. One arm may be any training, and
+    without arms all may be: they are called by their folders' names.
+
+    Raises UsageError if the folders do not fit the arms, DataError if one holds no training.
     """
-    if not arms:
+    if len(arms) < 2:
         names = [folder.resolve().name for folder in folders]
         if len(set(names)) < len(names):
             names = [str(folder) for folder in folders]
-        arms = [Arm(name, name) for name in names]
+        named = [Arm(name, name) for name in names]
+        arms = named[: len(arms)] or named
     if len(folders) != len(arms):
-        raise UsageError(f"--runs: {len(folders)} folders for {len(arms)} trainings to compare")
-    return [
-        Trained(arm.name, arm.label, {0: _finished(folder)})
-        for arm, folder in zip(arms, folders, strict=True)
-    ]
+        counts = f"{len(folders)} for an experiment that compares {len(arms)}"
+        raise UsageError(f"--runs: give a folder for each training; here are {counts}")
+    found = [_finished(folder) for folder in folders]
+    for arm, members in zip(arms, found, strict=True):
+        for member in members:
+            settings = read_settings(member)
+            if settings is not None and arm.settings(settings) != settings:
+                raise UsageError(f"--runs: {member} is no training of {arm.label}")
+    pairs = zip(arms, found, strict=True)
+    return [Trained(arm.name, arm.label, {0: members}, given=True) for arm, members in pairs]
+
+
+def read_settings(run: Path) -> TrainingSettings | None:
+    """Return a run's settings; None where only its predictions were kept."""
+    file = run / runs.SETTINGS
+    if not file.is_file():
+        return None
+    return TrainingSettings.from_dict(json.loads(file.read_text())["settings"])
 
 
 def _finished(folder: Path) -> list[Path]:
