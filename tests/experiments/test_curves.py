@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from toy import Tiny
+from toy import Tiny, tiny_settings
 
+from dermseg.errors import DataError
 from dermseg.experiments.curves import draw, gaps, narrowing, read_points
 from dermseg.training import networks
+from dermseg.training.loop import train
 
 Point = dict[str, str]
 
@@ -69,7 +71,9 @@ def test_the_picture_is_not_blank(points: list[Point], tmp_path: Path, passes: i
 
 
 def test_the_experiment_draws_what_the_logs_say(
-    experiment: Callable[..., Path], toy_data: Path, monkeypatch: pytest.MonkeyPatch
+    experiment: Callable[..., Path],
+    toy_data: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(networks.NETWORKS, "cdnn29", Tiny)
     page = experiment("figure-2", passes=3)
@@ -88,3 +92,13 @@ def test_the_experiment_draws_what_the_logs_say(
     ]
     assert content["figures"] == ["figure-2.png", "figure-2.svg"]
     assert "![" in page.read_text()
+    # The same from protocols, whose sixth model held nothing out and has no curve.
+    given = [page.parent / "arms" / arm / "seed-0" for arm in ("cdnn29-rgb", "cdnn29")]
+    for folder, channels in zip(given, ("rgb", "rgb-hsv-l"), strict=True):
+        settings = tiny_settings(network="cdnn29", channels=channels, fold=None, passes=1)
+        train(toy_data, folder / "all", settings)
+    again = experiment("figure-2", passes=3, runs=given)
+    assert read_points(again.with_name("figure-2-curves.csv")) == rows
+    (given[0] / "fold-1" / "log.csv").unlink()
+    with pytest.raises(DataError, match=r"log\.csv: missing"):
+        experiment("figure-2", passes=3, runs=given)

@@ -71,6 +71,8 @@ def _points(study: Study) -> Iterator[dict[str, object]]:
         for seed, found in arm.runs.items():
             for run in found:
                 for row in read_log(run / LOG):
+                    if "held_out_jaccard" not in row:
+                        continue  # a run that held nothing out
                     error = 1 - float(row["held_out_jaccard"])
                     yield {
                         "input": arm.label,

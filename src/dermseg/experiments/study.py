@@ -52,7 +52,9 @@ class Trained:
 
 
 def read_log(file: Path) -> list[dict[str, str]]:
-    """Return the rows of a run's log.csv."""
+    """Return the rows of a run's log.csv; DataError if it is not there."""
+    if not file.is_file():
+        raise DataError(f"{file}: missing; it says how the training went")
     with file.open(newline="", encoding="utf-8") as handle:
         return list(csv.DictReader(handle))
 
