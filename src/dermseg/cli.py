@@ -314,7 +314,7 @@ def benchmark_train(
     cache
         Folder for the decoded images, to share with trainings; a temporary one unless given.
     """
-    _require_training()
+    _require("train", *TRAINING)
     from dermseg.training.benchmark import benchmark
 
     result = benchmark(

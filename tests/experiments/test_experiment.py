@@ -253,6 +253,15 @@ def test_wrong_usage(
         experiment(name, **options)
 
 
+def test_several_processes_are_refused(
+    experiment: Run, toy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would score the images held back, and tell the ledger."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="one process"):
+        experiment(toy)
+
+
 def test_members_against_the_ensemble(
     experiment: Run,
     held_back: Path,
