@@ -11,11 +11,7 @@ A second line leaves out the images that resemble a training image (near-duplica
 the two sets).
 """
 
-import csv
-import subprocess
 import sys
-from dataclasses import astuple
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,22 +19,12 @@ import numpy as np
 
 from dermseg.batch import find_jobs, segment_all
 from dermseg.evaluation import evaluate
-from dermseg.metrics import METRICS, Scores, bootstrap_interval, mean
+from dermseg.experiments.ledger import append
 from dermseg.segmenter import Segmenter
 from dermseg.training.datasets import find_pairs, read_signatures
 from dermseg.training.folds import near_duplicates
 
 LEDGER = Path(__file__).parent.parent / "results" / "ledger.csv"
-COLUMNS = (
-    "date",
-    "commit",
-    "model",
-    "set",
-    "images",
-    *METRICS,
-    "jaccard_95_low",
-    "jaccard_95_high",
-)
 
 
 def main(model: str, data: Path, masks: Path) -> None:
@@ -54,8 +40,8 @@ def main(model: str, data: Path, masks: Path) -> None:
     training = [pair.photograph for pair in find_pairs(data)]
     repeated = resembling(validation, training)
     fresh = [scores for image_id, scores in evaluation.images.items() if image_id not in repeated]
-    append(model, "isic2017-validation", list(evaluation.images.values()))
-    append(model, "isic2017-validation-without-duplicates", fresh)
+    append(LEDGER, model, "isic2017-validation", list(evaluation.images.values()))
+    append(LEDGER, model, "isic2017-validation-without-duplicates", fresh)
     print(evaluation)
 
 
@@ -70,23 +56,6 @@ def resembling(validation: list[Path], training: list[Path]) -> set[str]:
         for photograph, group in zip(validation, groups[len(training) :], strict=True)
         if group in known
     }
-
-
-def append(model: str, name: str, scores: list[Scores]) -> None:
-    """Add one line to the ledger."""
-    head = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-    )
-    row = [datetime.now(UTC).date().isoformat(), head.stdout.strip(), model, name, len(scores)]
-    row += [round(value, 5) for value in astuple(mean(scores))]
-    interval = bootstrap_interval(np.array([s.jaccard for s in scores]))
-    row += [round(float(end), 4) for end in interval]
-    new = not LEDGER.exists()
-    with LEDGER.open("a", newline="") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        if new:
-            writer.writerow(COLUMNS)
-        writer.writerow(row)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,9 @@ def scores() -> list[str]:
         + " | ".join(f"{value:.3f}" for value in PAPER)
         + " | |",
     ]
-    rows = _rows(RESULTS / "ledger.csv")
+    # The ledger also has the arms of experiments, whose tables lie with them.
+    ledger = _rows(RESULTS / "ledger.csv")
+    rows = [row for row in ledger if row["set"] in SETS and (RESULTS / row["model"]).is_dir()]
     lines += [_scored(row["model"] + SETS[row["set"]], row["model"], row) for row in rows]
     for members in sorted(RESULTS.glob("*/members.csv")):
         model = members.parent.name

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,13 @@ import pytest
 
 from dermseg import __version__
 from dermseg.cli import main
+from dermseg.experiments.registry import EXPERIMENTS
 from dermseg.images import write_mask
 from dermseg.metrics import METRICS
+from dermseg.settings import PROTOCOLS
 
 Captured = pytest.CaptureFixture[str]
-COMMANDS = ("segment", "evaluate", "train", "tune", "export")
+COMMANDS = ("segment", "evaluate", "train", "tune", "export", "experiment")
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
@@ -115,11 +118,58 @@ class TestWithoutTorch:
         assert not (tmp_path / "out").exists()
 
 
+class TestExperiment:
+    def test_help_names_every_experiment_with_a_line(self, capsys: Captured) -> None:
+        assert main(["experiment", "--help"]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        for name, experiment in EXPERIMENTS.items():
+            assert f"{name}: {experiment.summary}" in said
+
+    @pytest.mark.parametrize("missing", ["torch", "matplotlib"])
+    def test_the_extra_is_named(
+        self, tmp_path: Path, missing: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    ) -> None:
+        monkeypatch.setitem(sys.modules, missing, None)
+        output = tmp_path / "out"
+        assert main(["experiment", "table-2", str(tmp_path), "-o", str(output)]) == 1
+        said = capsys.readouterr().err
+        assert missing in said
+        assert "pip install 'dermseg[experiments]'" in said
+        assert not output.exists()
+
+    def test_an_unknown_one_lists_those_there_are(self, tmp_path: Path, capsys: Captured) -> None:
+        assert main(["experiment", "table-9", str(tmp_path), "-o", str(tmp_path / "out")]) == 2
+        assert ", ".join(EXPERIMENTS) in capsys.readouterr().err
+
+    def test_protocol_and_options(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    ) -> None:
+        from dermseg.experiments import run
+        from dermseg.experiments.study import Options
+
+        given: list[object] = []
+
+        def take(*arguments: object) -> Path:
+            given.extend(arguments)
+            (tmp_path / "page.md").write_text("# what it says")
+            return tmp_path / "page.md"
+
+        monkeypatch.setattr(run, "run_experiment", take)
+        words = f"experiment figure-2 {tmp_path} -o {tmp_path} --protocol short --passes 3"
+        options = "--seeds 2 --folds-used 4 --runs a b --ledger c.csv --device cpu --cache d"
+        assert main([*words.split(), *options.split(), "--allow-resized"]) == 0
+        settings = replace(PROTOCOLS["short"], passes=3)
+        chosen = Options(2, 4, [Path("a"), Path("b")], Path("c.csv"), "cpu", True, Path("d"))
+        assert given == ["figure-2", tmp_path, tmp_path, settings, chosen]
+        assert "# what it says" in capsys.readouterr().out
+
+
 def test_help_imports_nothing_heavy() -> None:
     done = python(
         "import sys, dermseg; from dermseg.cli import main\n"
         f"for command in {COMMANDS}: assert main([command, '--help']) == 0\n"
-        "heavy = {'torch', 'onnx', 'onnxruntime', 'numpy', 'cv2', 'PIL', 'safetensors', 'optuna'}\n"
+        "heavy = {'torch', 'onnx', 'onnxruntime', 'numpy', 'cv2', 'PIL', 'safetensors'}\n"
+        "heavy |= {'matplotlib', 'optuna'}\n"
         "sys.exit(' '.join(sorted(heavy & set(sys.modules))) or 0)"
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -34,8 +34,8 @@ def _describe_model(name: str) -> dict[str, Any]:
     }
 
 
-def describe_installation() -> dict[str, Any]:
-    """Return versions, processor, the devices that models can run on, and the models."""
+def describe_machine() -> dict[str, Any]:
+    """Return what computes here: versions, system and processor."""
     return {
         "dermseg": __version__,
         "python": sys.version.split()[0],
@@ -43,6 +43,13 @@ def describe_installation() -> dict[str, Any]:
         "processor": _processor(),
         "cores": usable_cores(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
+    }
+
+
+def describe_installation() -> dict[str, Any]:
+    """Return versions, processor, the devices that models can run on, and the models."""
+    return {
+        **describe_machine(),
         "devices": usable_devices(),
         "models": describe_models(),
     }

@@ -16,6 +16,7 @@ from cyclopts import App, ArgumentCollection, CycloptsError, Parameter, Token
 
 from dermseg import __version__
 from dermseg.errors import DermsegError, MissingExtraError, UsageError
+from dermseg.experiments.registry import EXPERIMENTS
 from dermseg.settings import (
     DEFAULT_MODEL,
     PROTOCOLS,
@@ -223,7 +224,7 @@ def train(
     cache
         Folder for the decoded images, to share between trainings; OUTPUT/cache unless given.
     """
-    _require("train", *TRAINING_PACKAGES)
+    _require("train", *TRAINING)
     from dermseg.training.loop import train
     from dermseg.training.protocol import train_protocol
 
@@ -269,7 +270,7 @@ def tune(
     cache
         Folder for the decoded images, to share between trainings; OUTPUT/cache unless given.
     """
-    _require("tune", *TRAINING_PACKAGES, "optuna", "filelock")
+    _require("tune", *TRAINING, "optuna", "filelock")
     from dermseg.training.tuning import tune
 
     conclusion = tune(
@@ -322,7 +323,7 @@ def export(
         More photographs on which the file must equal PyTorch before it is kept; a few training
         images are always among them.
     """
-    _require("train", *TRAINING_PACKAGES)
+    _require("train", *TRAINING)
     from dermseg.training.export import export
 
     if weigh_on is not None:
@@ -369,7 +370,7 @@ def benchmark_train(
     cache
         Folder for the decoded images, to share with trainings; a temporary one unless given.
     """
-    _require("train", *TRAINING_PACKAGES)
+    _require("train", *TRAINING)
     from dermseg.training.benchmark import benchmark
 
     result = benchmark(
@@ -378,6 +379,71 @@ def benchmark_train(
     if json is not None:
         result.write_json(json)
     print(result)
+    return 0
+
+
+@app.command(
+    help_epilogue="Experiments:\n\n"
+    + "\n".join(f"- {name}: {found.summary}" for name, found in EXPERIMENTS.items())
+)
+def experiment(
+    name: str,
+    data: Path,
+    /,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")],
+    protocol: Protocol | None = None,  # noqa: ARG001 - `_apply_protocol` has read it
+    seeds: int = 1,
+    folds_used: int | None = None,
+    runs: Annotated[Sequence[Path], Parameter(consume_multiple=True, negative=())] = (),
+    ledger: Path | None = None,
+    settings: Annotated[TrainingSettings, Flat] = TrainingSettings(),
+    device: str = "auto",
+    allow_resized: Annotated[bool, Parameter(negative=())] = False,
+    cache: Path | None = None,
+) -> int:
+    """Make one of the paper's comparisons again; needs dermseg[experiments].
+
+    Trains what the comparison lacks, scores it, and says of each claim whether the data support
+    it. Started again with the same options, it goes on where it was stopped.
+
+    Example: dermseg experiment table-4 ISIC-2017/ -o results/ --protocol short --seeds 3
+
+    Parameters
+    ----------
+    name
+        One of the experiments below.
+    data
+        Folder laid out like the official archives, with the set that the experiment scores.
+    output
+        Folder for NAME.csv, NAME.json and NAME.md, and for the trainings, which experiments with
+        the same settings share.
+    protocol
+        Settings of the trainings, as in `dermseg train`: paper or short. Other options change
+        them; what an experiment compares it sets itself.
+    seeds
+        Train everything this often, with seeds counted from --seed.
+    folds_used
+        Train the first folds only, to spare computing; all unless given.
+    runs
+        Folders that `dermseg train` filled, instead of training: one for each training that the
+        experiment compares.
+    ledger
+        File that receives a line for each scoring of validation or test images;
+        OUTPUT/ledger.csv unless given.
+    device
+        auto, cpu or cuda.
+    allow_resized
+        Accept photographs whose size is not their mask's (thumbnails of the official ones).
+    cache
+        Folder for the decoded images, to share between trainings; OUTPUT/cache unless given.
+    """
+    _require("experiments", *TRAINING, "matplotlib")
+    from dermseg.experiments.run import run_experiment
+    from dermseg.experiments.study import Options
+
+    options = Options(seeds, folds_used, runs, ledger, device, allow_resized, cache)
+    print(run_experiment(name, data, output, settings, options).read_text(encoding="utf-8"))
     return 0
 
 
@@ -441,20 +507,21 @@ def _print_json(value: object) -> None:
     print(dumps(value, indent=1))
 
 
-TRAINING_PACKAGES = ("onnx", "onnxscript", "safetensors", "torch")
+TRAINING = ("onnx", "onnxscript", "safetensors", "torch")
+"""What the extra "train" brings."""
 
 
 def _require(extra: str, *packages: str) -> None:
-    """Raise MissingExtraError, naming the extra, unless its packages are there."""
+    """Raise MissingExtraError, with the remedy, if one of `packages` cannot be imported."""
     from importlib import import_module
 
-    for package in packages:
-        try:
+    try:
+        for package in packages:
             import_module(package)
-        except ImportError as error:
-            raise MissingExtraError(
-                f"this command needs {error.name}; install it with: pip install 'dermseg[{extra}]'"
-            ) from error
+    except ImportError as error:
+        raise MissingExtraError(
+            f"this command needs {error.name}; install it with: pip install 'dermseg[{extra}]'"
+        ) from error
 
 
 _debug = False
@@ -493,7 +560,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"dermseg: {error}", error)
         return 1
     except KeyboardInterrupt:
-        _say("dermseg: interrupted; segment, train and tune go on when they are started again")
+        _say("dermseg: interrupted; what takes long goes on when it is started again")
         return 130
     except BrokenPipeError:  # the reader of a pipe has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -139,13 +139,13 @@ def open_cache(
     pairs whose sizes differ unless `allow_resized` (sets of thumbnails with full-size masks).
     """
     files = [file for pair in pairs for file in (pair.photograph, pair.mask)]
-    version = _digest(files, height, width, allow_resized)
+    version = digest(files, height, width, allow_resized)
     place = folder / f"{height}x{width}-{version[:16]}"
     if not place.is_dir():
         _build(pairs, height, width, place, allow_resized)
     images = np.load(place / "images.npy", mmap_mode="r")
     masks = np.load(place / "masks.npy", mmap_mode="r")
-    return Cache([pair.image_id for pair in pairs], images, masks, _digest(files, times=False))
+    return Cache([pair.image_id for pair in pairs], images, masks, digest(files, times=False))
 
 
 def read_signatures(photographs: Sequence[Path], folder: Path) -> NDArray[np.uint8]:
@@ -154,7 +154,7 @@ def read_signatures(photographs: Sequence[Path], folder: Path) -> NDArray[np.uin
     They depend on the photographs alone, not on the size that a network wants, and so do the
     groups of near-duplicates that are made from them.
     """
-    place = folder / f"signatures-{_digest(photographs)[:16]}.npy"
+    place = folder / f"signatures-{digest(photographs)[:16]}.npy"
     if not place.is_file():
         with ThreadPoolExecutor(usable_cores()) as pool:
             results = pool.map(_signature, photographs)
@@ -170,8 +170,11 @@ def _signature(photograph: Path) -> NDArray[np.uint8]:
     return resize(pixels, SIGNATURE_SIDE, SIGNATURE_SIDE)
 
 
-def _digest(files: Sequence[Path], *settings: object, times: bool = True) -> str:
-    """Return a digest that changes when a file's name or size does, or its time, or a setting."""
+def digest(files: Sequence[Path], *settings: object, times: bool = True) -> str:
+    """Return a digest that changes when a file's name or size does, or its time, or a setting.
+
+    Without `times` a copy of the files has the same digest.
+    """
     stats = [(file, file.stat()) for file in files]
     facts = [(file.name, s.st_size, s.st_mtime_ns if times else 0) for file, s in stats]
     text = json.dumps([CACHE_FORMAT, settings, facts])

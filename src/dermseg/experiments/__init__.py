@@ -1,0 +1,1 @@
+"""The paper's comparisons, made again: each one an entry of `registry.EXPERIMENTS`."""

@@ -1,0 +1,21 @@
+"""Trainings against each other: out of fold, and on the set held back if there is one."""
+
+from dermseg.experiments.statistics import Table
+from dermseg.experiments.study import OUT_OF_FOLD, Findings, Study, shared
+
+
+def measure(study: Study) -> Findings:
+    """Score every arm; of one seed its members are one model on the set held back."""
+    tables: dict[str, dict[str, Table]] = {
+        OUT_OF_FOLD: shared({arm.label: study.out_of_fold(arm) for arm in study.arms})
+    }
+    if study.held_back is not None:
+        images = study.held_back
+        tables[images.name] = {
+            arm.label: {
+                seed: study.scorer.held_back(arm.model(seed), found, images)
+                for seed, found in arm.runs.items()
+            }
+            for arm in study.arms
+        }
+    return Findings(tables, study.judge(tables))

@@ -1,0 +1,196 @@
+"""Which experiments there are: what each one trains, scores and claims.
+
+Standard library only, so that `dermseg --help` stays quick. A comparison of trainings is one entry
+here; one that scores or draws in a way of its own names its module in `measure`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from dermseg.errors import UsageError
+from dermseg.settings import TrainingSettings
+
+HeldBack = Literal["validation", "test"]
+"""The challenge's sets that nothing is trained on."""
+Row = tuple[float, float, float, float, float]
+"""AC, DI, JA, SE and SP of a row of the paper's tables."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A named training: what it changes in the settings that all arms share.
+
+    Arms of one name are the same training wherever they appear, and are trained once. What an arm
+    is about it sets outright, so that no option can turn one arm into another.
+    """
+
+    name: str
+    label: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    augmentation: Mapping[str, Any] = field(default_factory=dict)
+
+    def settings(self, base: TrainingSettings) -> TrainingSettings:
+        """Return this arm's settings."""
+        augmentation = replace(base.augmentation, **self.augmentation)
+        return replace(base, augmentation=augmentation, **self.changes)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That the row `better` has the higher Jaccard index than the row `worse`, and who says so."""
+
+    text: str
+    source: str
+    better: str
+    worse: str
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is compared: `arms` are trained, or, where there are none, folders given.
+
+    Every image is scored by the member that had not seen it, and those of the set `held_back` by
+    the arm's members together. `paper` holds the paper's own rows, on that set. The module
+    `measure` of this room turns the runs into findings.
+    """
+
+    summary: str
+    arms: tuple[Arm, ...] = ()
+    held_back: HeldBack | None = None
+    claims: tuple[Claim, ...] = ()
+    paper: Mapping[str, Row] = field(default_factory=dict)
+    measure: str = "arms"
+
+
+FULL = {"network": "cdnn29", "channels": "rgb-hsv-l"}
+CDNN29 = Arm("cdnn29", "CDNN-29", FULL)
+CDNN19 = Arm("cdnn19", "CDNN-19 (a reconstruction)", {**FULL, "network": "cdnn19"})
+RGB = Arm("cdnn29-rgb", "RGB", {**FULL, "channels": "rgb"})
+RGB_HSV_L = replace(CDNN29, label="RGB+HSV+L")
+
+KINDS: dict[str, Mapping[str, Any]] = {
+    "flips": {"flip": False},
+    "rotation": {"rotation": 0.0},
+    "scale": {"scale": 0.0},
+    "shift": {"shift": 0.0},
+    "contrast": {"contrast": 0.0},
+}
+"""Each kind of augmentation (paper, section III-B), and what leaves it out."""
+NOTHING = {name: value for changes in KINDS.values() for name, value in changes.items()}
+ALL_KINDS = replace(CDNN29, label="every kind")
+NO_KIND = Arm("cdnn29-no-augmentation", "none", FULL, NOTHING)
+WITHOUT = tuple(
+    Arm(f"cdnn29-without-{kind}", f"without {kind}", FULL, changes)
+    for kind, changes in KINDS.items()
+)
+
+SINGLE, DUAL, LITERAL = "single 0.5", "complete 0.8/0.5", "paper 0.8/0.5"
+"""Rows of the experiment on thresholds that its claims name."""
+AVERAGE, ENSEMBLE = "the average member", "the ensemble"
+"""Rows of the experiment on members that its claim names."""
+
+
+def _deeper(source: str) -> tuple[Claim, ...]:
+    return (Claim("CDNN-29 beats CDNN-19", source, CDNN29.label, CDNN19.label),)
+
+
+def _wider(source: str) -> tuple[Claim, ...]:
+    text = "the extra channels raise the Jaccard index"
+    return (Claim(text, source, RGB_HSV_L.label, RGB.label),)
+
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "table-2": Experiment(
+        "CDNN-19 against CDNN-29, on the validation images",
+        (CDNN19, CDNN29),
+        "validation",
+        _deeper("Table II"),
+        {
+            "CDNN-19": (0.945, 0.839, 0.749, 0.854, 0.982),
+            "CDNN-29": (0.953, 0.865, 0.783, 0.879, 0.979),
+        },
+    ),
+    "table-3": Experiment(
+        "CDNN-19 against CDNN-29, on the test images",
+        (CDNN19, CDNN29),
+        "test",
+        _deeper("Table III"),
+        {
+            "CDNN-19": (0.921, 0.824, 0.736, 0.796, 0.979),
+            "CDNN-29": (0.934, 0.849, 0.765, 0.825, 0.975),
+        },
+    ),
+    "table-4": Experiment(
+        "RGB against RGB+HSV+L, on the validation images",
+        (RGB, RGB_HSV_L),
+        "validation",
+        _wider("Table IV"),
+        {
+            "RGB": (0.951, 0.848, 0.765, 0.868, 0.976),
+            "RGB+HSV+L": (0.953, 0.865, 0.783, 0.879, 0.979),
+        },
+    ),
+    "table-5": Experiment(
+        "RGB against RGB+HSV+L, on the test images",
+        (RGB, RGB_HSV_L),
+        "test",
+        _wider("Table V"),
+        {
+            "RGB": (0.931, 0.840, 0.754, 0.813, 0.976),
+            "RGB+HSV+L": (0.934, 0.849, 0.765, 0.825, 0.975),
+        },
+    ),
+    "figure-2": Experiment(
+        "training and validation curves of RGB and RGB+HSV+L",
+        (RGB, RGB_HSV_L),
+        claims=_wider("Figure 2"),
+        measure="curves",
+    ),
+    "members": Experiment(
+        "each member of an ensemble against all of them, on the validation images",
+        (CDNN29,),
+        "validation",
+        (Claim("the ensemble beats its members", "section III-B", ENSEMBLE, AVERAGE),),
+        measure="members",
+    ),
+    "thresholds": Experiment(
+        "one threshold against two, and the paper's rule against the complete one",
+        (CDNN29,),
+        claims=(
+            Claim("dual thresholds beat a single one", "section III-A", DUAL, SINGLE),
+            Claim(
+                "the paper's rule to the letter beats a single threshold",
+                "section III-A",
+                LITERAL,
+                SINGLE,
+            ),
+            Claim("the complete rule beats the paper's to the letter", "ours", DUAL, LITERAL),
+        ),
+        measure="thresholds",
+    ),
+    "augmentation": Experiment(
+        "with every kind of augmentation, without each one, and with none",
+        (NO_KIND, *WITHOUT, ALL_KINDS),
+        claims=(
+            Claim("augmentation helps", "section III-B", ALL_KINDS.label, NO_KIND.label),
+            *(
+                Claim(
+                    f"{kind} help{'' if kind == 'flips' else 's'}",
+                    "section III-B",
+                    ALL_KINDS.label,
+                    f"without {kind}",
+                )
+                for kind in KINDS
+            ),
+        ),
+    ),
+    "runs": Experiment("the trainings in the folders of --runs, on the images all held out"),
+}
+
+
+def find_experiment(name: str) -> Experiment:
+    """Return an experiment; raise UsageError, which lists them, if there is none of that name."""
+    if name not in EXPERIMENTS:
+        raise UsageError(f"unknown experiment {name!r}; choose {', '.join(EXPERIMENTS)}")
+    return EXPERIMENTS[name]

@@ -1,0 +1,104 @@
+"""An experiment from its name to its files."""
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from dermseg.about import describe_machine
+from dermseg.errors import UsageError
+from dermseg.experiments.registry import Experiment, find_experiment
+from dermseg.experiments.report import write_report
+from dermseg.experiments.scoring import HeldBackSet, Scorer, find_held_back
+from dermseg.experiments.study import (
+    Computing,
+    Findings,
+    Options,
+    Study,
+    Trained,
+    adopt,
+    read_settings,
+    train_arms,
+)
+from dermseg.files import remove_leftovers
+from dermseg.settings import TrainingSettings
+from dermseg.training.datasets import digest, find_pairs
+from dermseg.training.provenance import commit
+
+LEDGER = "ledger.csv"
+
+
+def run_experiment(
+    name: str, data: Path, output: Path, base: TrainingSettings, options: Options
+) -> Path:
+    """Train what the experiment `name` lacks, score it, and write its files into `output`.
+
+    Experiments in one folder share their trainings and scores. A second call trains and scores
+    nothing again; one after a kill goes on. `base` holds the settings that all arms share.
+
+    Returns the report, NAME.md. Raises UsageError if the options do not fit the experiment,
+    DataError if the data are unusable or lack the set that it scores, and as
+    `training.loop.train` and `training.export.export` do.
+    """
+    experiment = find_experiment(name)
+    _check(name, experiment, base, options)
+    held_back = find_held_back(data, experiment.held_back) if experiment.held_back else None
+    masks = {pair.image_id: pair.mask for pair in find_pairs(data)}
+    remove_leftovers(output)
+    if options.runs:
+        arms = adopt(experiment.arms, options.runs)
+    else:
+        arms = train_arms(experiment.arms, data, output, base, options)
+    scorer = Scorer(output, masks, options.ledger or output / LEDGER)
+    study = Study(name, experiment, output, arms, scorer, held_back)
+    measure: Callable[[Study], Findings] = import_module(
+        f"dermseg.experiments.{experiment.measure}"
+    ).measure
+    findings = measure(study)
+    return write_report(name, experiment, findings, _facts(study, data, held_back), output)
+
+
+def _check(name: str, experiment: Experiment, base: TrainingSettings, options: Options) -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            "an experiment is one process; give it with --runs what torchrun has trained"
+        )
+    if base.fold is not None:
+        raise UsageError("--fold: an experiment trains folds from 0 on; --folds-used says how many")
+    if options.seeds < 1:
+        raise UsageError("--seeds must be at least 1")
+    if options.folds_used is not None and not 1 <= options.folds_used <= base.folds:
+        raise UsageError(f"--folds-used {options.folds_used}: choose from 1 to {base.folds}")
+    if not experiment.arms and not options.runs:
+        raise UsageError(f"{name} compares trainings that exist: name their folders with --runs")
+
+
+def _facts(study: Study, data: Path, held_back: HeldBackSet | None) -> dict[str, Any]:
+    """Return what the JSON file says of how the findings came about."""
+    pairs = find_pairs(data)
+    files = [file for pair in pairs for file in (pair.photograph, pair.mask)]
+    return {
+        "commit": commit(),
+        "machine": describe_machine(),
+        "data": digest(files, times=False),
+        "held_back": held_back and held_back.name,
+        "held_back_data": held_back and digest(held_back.files, times=False),
+        "members": min(len(found) for arm in study.arms for found in arm.runs.values()),
+        "arms": [_describe(arm) for arm in study.arms],
+    }
+
+
+def _describe(arm: Trained) -> dict[str, Any]:
+    """Return an arm's settings, but for seed and fold, and what it cost."""
+    found = [read_settings(run) for each in arm.runs.values() for run in each]
+    settings = next((asdict(each) for each in found if each is not None), {})
+    return {
+        "name": arm.name,
+        "label": arm.label,
+        "settings": {key: v for key, v in settings.items() if key not in ("seed", "fold")},
+        "seeds": None if arm.given else list(arm.runs),
+        "runs": {arm.model(seed): [run.name for run in each] for seed, each in arm.runs.items()},
+        "computing": asdict(Computing.of([arm])),
+    }

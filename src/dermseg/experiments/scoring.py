@@ -1,0 +1,153 @@
+"""Scores that are kept: of the images that a fold held out, and of the sets held back.
+
+What was scored once is read again. A file of scores is named by a digest of everything that decided
+them: predictions or weights, data, and the way of cutting masks.
+"""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from dermseg import __version__
+from dermseg.batch import find_jobs, segment_all
+from dermseg.errors import DataError
+from dermseg.evaluation import Cutter, evaluate, score_maps
+from dermseg.experiments import ledger
+from dermseg.experiments.registry import HeldBack
+from dermseg.metrics import METRICS, Scores
+from dermseg.segmenter import Segmenter
+from dermseg.settings import ThresholdSettings
+from dermseg.tables import write_table
+from dermseg.training.datasets import digest
+from dermseg.training.export import export
+from dermseg.training.runs import HELD_OUT, WEIGHTS, read_held_out
+
+ARCHIVES: dict[HeldBack, tuple[str, str]] = {
+    "validation": ("Validation_Data", "Validation_Part1_GroundTruth"),
+    "test": ("Test_v2_Data", "Test_v2_Part1_GroundTruth"),
+}
+"""How the names of the official folders of photographs and masks end."""
+KEY = 16
+"""Characters of a digest that name a file."""
+
+
+@dataclass(frozen=True)
+class HeldBackSet:
+    """A set that nothing is trained on: its name in the ledger, photographs and masks."""
+
+    name: str
+    photographs: Path
+    truth: Path
+
+    @property
+    def files(self) -> list[Path]:
+        """Every photograph and mask."""
+        jobs = find_jobs([self.photographs])
+        return [*(job.photograph for job in jobs), *sorted(self.truth.glob("*.png"))]
+
+
+def find_held_back(data: Path, which: HeldBack) -> HeldBackSet:
+    """Return the challenge's set `which` in the folder `data`.
+
+    Raises DataError with the remedy if its folders are not there.
+    """
+    endings = ARCHIVES[which]
+    found = [[p for p in sorted(data.glob(f"*{ending}")) if p.is_dir()] for ending in endings]
+    if any(len(folders) != 1 for folders in found):
+        raise DataError(
+            f"{data}: expected one folder *{endings[0]} and one *{endings[1]}; this experiment "
+            f"scores the {which} images: unpack ISIC-2017_{endings[0]}.zip and "
+            f"ISIC-2017_{endings[1]}.zip (https://challenge.isic-archive.com/data/#2017) there"
+        )
+    ((photographs,), (truth,)) = found
+    challenge = photographs.name.removesuffix(endings[0]).strip("-_").replace("-", "").lower()
+    return HeldBackSet(f"{challenge}-{which}".lstrip("-"), photographs, truth)
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Scores runs, and keeps what it found under `output`.
+
+    `masks` are the true masks of the training images; `ledger` receives a line for each scoring of
+    images held back.
+    """
+
+    output: Path
+    masks: Mapping[str, Path]
+    ledger: Path
+
+    def out_of_fold(
+        self, runs: Sequence[Path], cutters: Mapping[str, Cutter]
+    ) -> dict[str, dict[str, Scores]]:
+        """Score every image that one of `runs` held out, by that run, cut in each way.
+
+        `cutters` are known by their names, which must say all that decides their masks. Returns
+        scores by the cutter's name, then by image. Raises DataError if there are no predictions,
+        or if they are of images that the data lack.
+        """
+        files = [run / HELD_OUT for run in runs if (run / HELD_OUT).is_file()]
+        predicted = [sha256(file.read_bytes()).hexdigest() for file in files]
+        maps = {i: m for file in files for i, m in read_held_out(file.parent).items()}
+        if not maps:
+            raise DataError(f"{', '.join(map(str, runs))}: no predictions of images held out")
+        if unknown := sorted(maps.keys() - self.masks.keys()):
+            raise DataError(f"{files[0].parent}: predicts images that DATA lacks, as {unknown[0]}")
+        truth = digest([self.masks[image] for image in sorted(maps)], times=False)
+        places = {way: self._place("out-of-fold", way, predicted, truth) for way in cutters}
+        missing = {way: each for way, each in cutters.items() if not places[way].is_file()}
+        if missing:
+            for way, scores in score_maps(maps, self.masks, missing).items():
+                _write(places[way], scores)
+        return {way: _read(place) for way, place in places.items()}
+
+    def held_back(self, name: str, runs: Sequence[Path], images: HeldBackSet) -> dict[str, Scores]:
+        """Score the set `images` by all `runs` together, as `dermseg segment` would.
+
+        They are exported as one model, which averages their probabilities. A scoring that is not
+        known yet is a line in the ledger, as `name`.
+
+        Raises DataError if a photograph cannot be segmented, and as `export` does.
+        """
+        weights = [sha256((run / WEIGHTS).read_bytes()).hexdigest() for run in runs]
+        seen = digest(images.files, times=False)
+        place = self._place(images.name, repr(ThresholdSettings()), weights, seen)
+        if not place.is_file():
+            _write(place, self._segment_and_score(name, runs, images, place.stem))
+        return _read(place)
+
+    def _segment_and_score(
+        self, name: str, runs: Sequence[Path], images: HeldBackSet, key: str
+    ) -> dict[str, Scores]:
+        model = self.output / "models" / f"{name.replace('/', '-')}-{key}.onnx"
+        if not model.is_file():
+            export(runs, model)
+        masks = self.output / "masks" / key
+        jobs = find_jobs([images.photographs])
+        results = segment_all(jobs, Segmenter(model), masks, size_from=images.truth)
+        if failed := [result.error for result in results if result.error]:
+            raise DataError.listing(f"{images.photographs}: cannot be scored", failed)
+        scores = evaluate(images.truth, masks).images
+        # Before the scores are kept: a scoring that is cut short here is told twice, never untold.
+        label = f"{name} ({len(runs)} members, {key})"
+        ledger.append(self.ledger, label, images.name, list(scores.values()))
+        return scores
+
+    def _place(self, *facts: object) -> Path:
+        text = json.dumps([__version__, *facts])
+        return self.output / "scores" / f"{sha256(text.encode()).hexdigest()[:KEY]}.csv"
+
+
+def _write(place: Path, scores: Mapping[str, Scores]) -> None:
+    rows = ({"image": image, **asdict(each)} for image, each in scores.items())
+    write_table(place, ("image", *METRICS), rows)
+
+
+def _read(place: Path) -> dict[str, Scores]:
+    with place.open(newline="", encoding="utf-8") as handle:
+        return {
+            row["image"]: Scores(*(float(row[name]) for name in METRICS))
+            for row in csv.DictReader(handle)
+        }

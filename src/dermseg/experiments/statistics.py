@@ -1,0 +1,142 @@
+"""From scores to differences with intervals, and from those to verdicts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermseg.metrics import METRICS, RESAMPLED_AT_ONCE, Scores, bootstrap_interval
+
+Table = Mapping[int, Mapping[str, Scores]]
+"""A row's scores: by seed, then by image."""
+Numbers = NDArray[np.float64]
+Outcome = Literal["supported", "not supported", "undecided"]
+
+RESAMPLES = 10_000
+TAILS = (0.025, 0.975)
+STUDENT = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+)
+"""The 97.5 % quantiles of Student's t with 1 to 20 degrees of freedom; more are taken for 20."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The five metrics, or differences of them, each with a 95 % interval; arrays (5,).
+
+    `images` and `seeds` are what they were taken over.
+    """
+
+    mean: Numbers
+    low: Numbers
+    high: Numbers
+    images: int
+    seeds: int
+
+    def of(self, metric: str) -> tuple[float, float, float]:
+        """Return one metric's mean and the ends of its interval."""
+        column = METRICS.index(metric)
+        return float(self.mean[column]), float(self.low[column]), float(self.high[column])
+
+
+def restrict(tables: Mapping[str, Table]) -> dict[str, Table]:
+    """Return `tables` without what some lack: the images, of each seed, that all of them hold."""
+    seeds = sorted(set.intersection(*(set(table) for table in tables.values())))
+    shared = {
+        seed: set.intersection(*(set(table[seed]) for table in tables.values())) for seed in seeds
+    }
+    return {
+        name: {seed: {i: table[seed][i] for i in sorted(shared[seed])} for seed in seeds}
+        for name, table in tables.items()
+    }
+
+
+def estimate(table: Table) -> Estimate:
+    """Return the metrics' means: over seeds for each image, then over images."""
+    cells, images = _cells(table)
+    return _estimate(cells, len(images))
+
+
+def difference(better: Table, worse: Table) -> Estimate:
+    """Return how much higher `better` scores, paired by image and seed.
+
+    Only what both tables hold counts. Raises ValueError if that is nothing.
+    """
+    pair = restrict({"better": better, "worse": worse})
+    (ahead, images), (behind, _) = _cells(pair["better"]), _cells(pair["worse"])
+    return _estimate(ahead - behind, len(images))
+
+
+def _cells(table: Table) -> tuple[Numbers, list[str]]:
+    """Return the metrics as (seeds, images, 5), not a number where a seed lacks an image."""
+    images = sorted({image for scores in table.values() for image in scores})
+    if not images:
+        raise ValueError("no image was scored")
+    place = {image: column for column, image in enumerate(images)}
+    cells = np.full((len(table), len(images), len(METRICS)), np.nan)
+    for row, seed in enumerate(sorted(table)):
+        for image, scores in table[seed].items():
+            cells[row, place[image]] = astuple(scores)
+    return cells, images
+
+
+def _estimate(cells: Numbers, images: int) -> Estimate:
+    """Estimate from (seeds, images, 5); with several seeds these are resampled as images are.
+
+    How trainings differ by chance is then in the interval; with one seed it is not.
+    """
+    mean = np.nanmean(cells, 0).mean(0)
+    low, high = bootstrap_interval(cells[0]) if len(cells) == 1 else _two_way(cells)
+    return Estimate(mean, low, high, images, len(cells))
+
+
+def _two_way(cells: Numbers) -> tuple[Numbers, Numbers]:
+    """Return the interval, (5,) and (5,), from drawing both seeds and images with replacement."""
+    seeds, images, _ = cells.shape
+    known = ~np.isnan(cells[..., 0])
+    filled = np.nan_to_num(cells)
+    generator = np.random.default_rng(0)
+    means = []
+    for start in range(0, RESAMPLES, RESAMPLED_AT_ONCE):
+        count = min(RESAMPLED_AT_ONCE, RESAMPLES - start)
+        of_seed = _times(generator, count, seeds)
+        of_image = _times(generator, count, images)
+        drawn = of_seed @ known  # (count, images): how many of the seeds drawn hold the image
+        weight = np.divide(of_image, drawn, out=np.zeros_like(drawn), where=drawn > 0)
+        present = (of_image * (drawn > 0)).sum(1, keepdims=True)
+        # Some draws hold nothing, where seeds share few images; they say nothing.
+        held = present[:, 0] > 0
+        sums = np.stack([(weight * (of_seed @ part)).sum(1) for part in np.moveaxis(filled, 2, 0)])
+        means.append((sums.T / np.maximum(present, 1))[held])
+    low, high = np.quantile(np.concatenate(means), TAILS, axis=0)
+    return low, high
+
+
+def _times(generator: np.random.Generator, resamples: int, count: int) -> Numbers:
+    """Return how often each of `count` is drawn, (resamples, count)."""
+    drawn = generator.integers(0, count, (resamples, count)) + count * np.arange(resamples)[:, None]
+    times = np.bincount(drawn.ravel(), minlength=resamples * count)
+    return times.reshape(resamples, count).astype(np.float64)
+
+
+def student_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the mean and its 95 % interval by Student's t, for a handful of values.
+
+    A bootstrap of five numbers is too narrow. The interval of one number is endless.
+    """
+    mean, count = float(np.mean(values)), len(values)
+    if count < 2:
+        return mean, -np.inf, np.inf
+    error = float(np.std(values, ddof=1)) / count**0.5
+    reach = STUDENT[min(count - 1, len(STUDENT)) - 1] * error
+    return mean, mean - reach, mean + reach
+
+
+def decide(low: float, high: float) -> Outcome:
+    """Return what the interval of a difference says of the claim that it is above 0."""
+    if low > 0:
+        return "supported"
+    return "not supported" if high < 0 else "undecided"

@@ -1,0 +1,244 @@
+"""An experiment under way: its trainings, and what its scoring finds in them."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dermseg.errors import DataError, UsageError
+from dermseg.evaluation import cutter
+from dermseg.experiments.registry import Arm, Experiment
+from dermseg.experiments.scoring import HeldBackSet, Scorer
+from dermseg.experiments.statistics import Outcome, Table, decide, difference, restrict
+from dermseg.settings import ThresholdSettings, TrainingSettings
+from dermseg.training import runs
+from dermseg.training.loop import train
+
+OUT_OF_FOLD = "out-of-fold"
+"""What the set of all images is called, each scored by the member that had not seen it."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What of an experiment can be chosen, other than the settings of its trainings."""
+
+    seeds: int = 1
+    folds_used: int | None = None
+    runs: Sequence[Path] = ()
+    ledger: Path | None = None
+    device: str = "auto"
+    allow_resized: bool = False
+    cache: Path | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One arm's finished runs, by seed; of trainings that were `given` the seed is not known."""
+
+    name: str
+    label: str
+    runs: Mapping[int, Sequence[Path]]
+    given: bool = False
+
+    def model(self, seed: int) -> str:
+        """Return what the ledger calls the runs of one seed, taken together."""
+        return self.name if self.given else f"{self.name}/seed-{seed}"
+
+    def logs(self) -> list[list[dict[str, str]]]:
+        """Return the rows of each run's log; runs without a log are passed over."""
+        files = [run / runs.LOG for found in self.runs.values() for run in found]
+        return [read_log(file) for file in files if file.is_file()]
+
+
+def read_log(file: Path) -> list[dict[str, str]]:
+    """Return the rows of a run's log.csv; DataError if it is not there."""
+    if not file.is_file():
+        raise DataError(f"{file}: missing; it says how the training went")
+    with file.open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+@dataclass(frozen=True)
+class Computing:
+    """What trainings cost: how many there were, passes of each (the fewest), hours of all."""
+
+    runs: int
+    passes: int
+    hours: float
+
+    @classmethod
+    def of(cls, arms: Sequence[Trained]) -> "Computing":
+        """Add up what the logs of `arms` say."""
+        logs = [log for arm in arms for log in arm.logs()]
+        seconds = sum(float(row["seconds"]) for log in logs for row in log)
+        return cls(len(logs), min((len(log) for log in logs), default=0), round(seconds / 3600, 3))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the data say of a claim: the difference that it is about, with a 95 % interval.
+
+    `quantity` says what differs, and `images` to `computing` what stands behind the answer.
+    """
+
+    claim: str
+    source: str
+    set: str
+    outcome: Outcome
+    quantity: str
+    difference: float
+    low: float
+    high: float
+    images: int
+    seeds: int
+    computing: Computing
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an experiment found: scores by set and row, verdicts, figures, what to know of them.
+
+    The first row of a set is the one that the others are compared with.
+    """
+
+    tables: Mapping[str, Mapping[str, Table]]
+    verdicts: Sequence[Verdict]
+    figures: Sequence[Path] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Study:
+    """An experiment with its finished trainings, for a module of this room to measure."""
+
+    name: str
+    experiment: Experiment
+    output: Path
+    arms: Sequence[Trained]
+    scorer: Scorer
+    held_back: HeldBackSet | None = None
+
+    def out_of_fold(self, arm: Trained) -> Table:
+        """Score every image by the run that had not seen it, cut as `Segmenter` does."""
+        usual = ThresholdSettings()
+        cutters = {repr(usual): cutter(usual)}
+        return {
+            seed: self.scorer.out_of_fold(found, cutters)[repr(usual)]
+            for seed, found in arm.runs.items()
+        }
+
+    def judge(self, tables: Mapping[str, Mapping[str, Table]]) -> list[Verdict]:
+        """Return the verdict on each claim of the experiment, for each set with both its rows."""
+        return [
+            self._verdict(
+                claim.text,
+                claim.source,
+                name,
+                rows[claim.better],
+                rows[claim.worse],
+                [arm for arm in self.arms if arm.label in (claim.better, claim.worse)],
+            )
+            for name, rows in tables.items()
+            for claim in self.experiment.claims
+            if claim.better in rows and claim.worse in rows
+        ]
+
+    def _verdict(
+        self, text: str, source: str, name: str, better: Table, worse: Table, arms: list[Trained]
+    ) -> Verdict:
+        gain = difference(better, worse)
+        mean, low, high = gain.of("jaccard")
+        return Verdict(
+            text,
+            source,
+            name,
+            decide(low, high),
+            "Jaccard index",
+            mean,
+            low,
+            high,
+            gain.images,
+            gain.seeds,
+            Computing.of(arms or self.arms),
+        )
+
+
+def shared(rows: Mapping[str, Table]) -> dict[str, Table]:
+    """Return `rows` with the images, of each seed, that all hold; DataError if there are none."""
+    found = restrict(rows)
+    if not any(scores for scores in next(iter(found.values())).values()):
+        raise DataError(f"{', '.join(rows)}: no image was held out by all of them")
+    return found
+
+
+def train_arms(
+    arms: Sequence[Arm], data: Path, output: Path, base: TrainingSettings, options: Options
+) -> list[Trained]:
+    """Train each arm for each seed and fold, in `output`/arms/ARM/seed-S/fold-K.
+
+    What is finished already, by this experiment or another in the same folder, is left as it is;
+    what was stopped is gone on with. Raises as `training.loop.train` does.
+    """
+    folds = range(base.folds if options.folds_used is None else options.folds_used)
+    trained = []
+    for arm in arms:
+        found = {}
+        for seed in range(base.seed, base.seed + options.seeds):
+            folder = output / "arms" / arm.name / f"seed-{seed}"
+            found[seed] = [folder / runs.fold_name(fold) for fold in folds]
+            for fold, run in zip(folds, found[seed], strict=True):
+                train(
+                    data,
+                    run,
+                    replace(arm.settings(base), seed=seed, fold=fold),
+                    device=options.device,
+                    allow_resized=options.allow_resized,
+                    cache=options.cache or output / runs.CACHE,
+                )
+        trained.append(Trained(arm.name, arm.label, found))
+    return trained
+
+
+def adopt(arms: Sequence[Arm], folders: Sequence[Path]) -> list[Trained]:
+    """Return trainings that exist already, one folder an arm: a run, or a protocol.
+
+    Several `arms` must be what the folders hold, in their order. One arm may be any training, and
+    without arms all may be: they are called by their folders' names.
+
+    Raises UsageError if the folders do not fit the arms, DataError if one holds no training.
+    """
+    if len(arms) < 2:
+        names = [folder.resolve().name for folder in folders]
+        if len(set(names)) < len(names):
+            names = [str(folder) for folder in folders]
+        named = [Arm(name, name) for name in names]
+        arms = named[: len(arms)] or named
+    if len(folders) != len(arms):
+        counts = f"{len(folders)} for an experiment that compares {len(arms)}"
+        raise UsageError(f"--runs: give a folder for each training; here are {counts}")
+    found = [_finished(folder) for folder in folders]
+    for arm, members in zip(arms, found, strict=True):
+        for member in members:
+            settings = read_settings(member)
+            if settings is not None and arm.settings(settings) != settings:
+                raise UsageError(f"--runs: {member} is no training of {arm.label}")
+    pairs = zip(arms, found, strict=True)
+    return [Trained(arm.name, arm.label, {0: members}, given=True) for arm, members in pairs]
+
+
+def read_settings(run: Path) -> TrainingSettings | None:
+    """Return a run's settings; None where only its predictions were kept."""
+    file = run / runs.SETTINGS
+    if not file.is_file():
+        return None
+    return TrainingSettings.from_dict(json.loads(file.read_text())["settings"])
+
+
+def _finished(folder: Path) -> list[Path]:
+    """Return the runs in `folder`, a run's or a protocol's, that left predictions or weights."""
+    places = [folder, *sorted(folder.glob("fold-*")), folder / runs.EVERYTHING]
+    found = [p for p in places if any((p / f).is_file() for f in (runs.HELD_OUT, runs.WEIGHTS))]
+    if not found:
+        raise DataError(f"{folder}: holds no finished training")
+    return found

@@ -1,0 +1,52 @@
+"""How a mask is cut: one threshold or two, the paper's rule or the complete one.
+
+On predictions out of fold; nothing is trained but what they need.
+"""
+
+import cv2
+import numpy as np
+
+from dermseg.evaluation import Cutter, cutter
+from dermseg.experiments.registry import DUAL, LITERAL, SINGLE
+from dermseg.experiments.statistics import Table
+from dermseg.experiments.study import OUT_OF_FOLD, Findings, Study
+from dermseg.images import Mask
+from dermseg.postprocess import Probability
+from dermseg.settings import ThresholdSettings
+
+VARIANTS = {
+    LITERAL: ThresholdSettings("paper", 0.8, 0.5),
+    DUAL: ThresholdSettings("complete", 0.8, 0.5),
+    "complete 0.5/0.5": ThresholdSettings("complete", 0.5, 0.5),  # the region of the largest mass
+    "complete 0.7/0.5": ThresholdSettings("complete", 0.7, 0.5),
+    "complete 0.9/0.5": ThresholdSettings("complete", 0.9, 0.5),
+    "complete 0.8/0.3": ThresholdSettings("complete", 0.8, 0.3),
+    "complete 0.8/0.4": ThresholdSettings("complete", 0.8, 0.4),
+    "complete 0.8/0.6": ThresholdSettings("complete", 0.8, 0.6),
+}
+"""Ways to cut by two thresholds, high and low."""
+NOTE = (
+    f'"{SINGLE}" takes every pixel whose probability is at least 0.5, in however many regions and '
+    'with their holes; "complete 0.5/0.5" keeps the region of the largest mass, with holes filled.'
+)
+
+
+def measure(study: Study) -> Findings:
+    """Score every way on the same predictions."""
+    (arm,) = study.arms
+    cutters: dict[str, Cutter] = {SINGLE: cut_once}
+    cutters |= {repr(settings): cutter(settings) for settings in VARIANTS.values()}
+    names = {SINGLE: SINGLE} | {name: repr(settings) for name, settings in VARIANTS.items()}
+    scores = {seed: study.scorer.out_of_fold(found, cutters) for seed, found in arm.runs.items()}
+    rows: dict[str, Table] = {
+        name: {seed: found[way] for seed, found in scores.items()} for name, way in names.items()
+    }
+    tables = {OUT_OF_FOLD: rows}
+    return Findings(tables, study.judge(tables), notes=[NOTE])
+
+
+def cut_once(probability: Probability, height: int, width: int) -> Mask:
+    """Return where the bilinearly scaled probability is at least one half."""
+    scaled = cv2.resize(probability, (width, height), interpolation=cv2.INTER_LINEAR)
+    mask: Mask = np.asarray(scaled) >= 0.5
+    return mask

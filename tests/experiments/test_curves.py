@@ -1,0 +1,104 @@
+"""Figure 2: its file, its picture, and the gap."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from toy import Tiny, tiny_settings
+
+from dermseg.errors import DataError
+from dermseg.experiments.curves import draw, gaps, narrowing, read_points
+from dermseg.training import networks
+from dermseg.training.loop import train
+
+Point = dict[str, str]
+
+
+def curve(name: str, fold: int, *values: tuple[float, float]) -> list[Point]:
+    return [
+        {
+            "input": name,
+            "seed": "0",
+            "fold": f"fold-{fold}",
+            "pass": str(number),
+            "training_loss": str(loss),
+            "held_out_error": str(error),
+        }
+        for number, (loss, error) in enumerate(values, 1)
+    ]
+
+
+@pytest.fixture
+def points() -> list[Point]:
+    """Return curves whose gap is 0.1 for RGB and 0.04 to 0.06 for all channels."""
+    found = []
+    for fold, narrow in enumerate((0.04, 0.05, 0.06)):
+        falling = [0.8 / number + 0.1 for number in range(1, 21)]
+        found += curve("RGB", fold, *((loss, loss + 0.1) for loss in falling))
+        found += curve("RGB+HSV+L", fold, *((loss, loss + narrow) for loss in falling))
+    return found
+
+
+def test_the_gap_is_that_of_the_last_passes(points: list[Point]) -> None:
+    points += curve("RGB", 9, *[(0.5, 9.0)] * 18, (0.5, 0.6), (0.5, 0.8))
+    assert gaps(points)["RGB"]["0", "fold-9"] == pytest.approx(0.2)
+    assert gaps(points)["RGB+HSV+L"]["0", "fold-1"] == pytest.approx(0.05)
+
+
+def test_how_much_it_narrows_is_paired_by_fold(points: list[Point]) -> None:
+    mean, low, high = narrowing(points + curve("RGB", 9, (0.0, 0.9)))
+    assert mean == pytest.approx(0.05)
+    assert high - mean == pytest.approx(4.303 * 0.01 / 3**0.5)
+    assert low > 0
+
+
+@pytest.mark.parametrize("passes", [1, 20])
+def test_the_picture_is_not_blank(points: list[Point], tmp_path: Path, passes: int) -> None:
+    chosen = [point for point in points if int(point["pass"]) <= passes]
+    for kind in ("png", "svg"):
+        draw(chosen, tmp_path / f"a.{kind}")
+        draw(chosen, tmp_path / f"b.{kind}")
+        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+    pixels = np.asarray(Image.open(tmp_path / "a.png").convert("RGB")).astype(int)
+    red = (pixels[..., 0] > 200) & (pixels[..., 1:].max(-1) < 60)
+    assert red.sum() > 100
+    assert (pixels.max(-1) < 60).sum() > 1000
+    assert "<svg" in (tmp_path / "a.svg").read_text()
+
+
+def test_the_experiment_draws_what_the_logs_say(
+    experiment: Callable[..., Path],
+    toy_data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(networks.NETWORKS, "cdnn29", Tiny)
+    page = experiment("figure-2", passes=3)
+    rows = read_points(page.with_name("figure-2-curves.csv"))
+    assert len(rows) == 2 * 2 * 3
+    with (page.parent / "arms/cdnn29-rgb/seed-0/fold-1/log.csv").open(newline="") as handle:
+        log = list(csv.DictReader(handle))
+    ours = [row for row in rows if (row["input"], row["fold"]) == ("RGB", "fold-1")]
+    assert [row["training_loss"] for row in ours] == [row["loss"] for row in log]
+    errors = [1 - float(row["held_out_jaccard"]) for row in log]
+    assert [float(row["held_out_error"]) for row in ours] == pytest.approx(errors, abs=1e-5)
+    content = json.loads(page.with_suffix(".json").read_text())
+    assert [verdict["quantity"] for verdict in content["verdicts"]] == [
+        "Jaccard index",
+        "gap closed",
+    ]
+    assert content["figures"] == ["figure-2.png", "figure-2.svg"]
+    assert "![" in page.read_text()
+    # The same from protocols, whose sixth model held nothing out and has no curve.
+    given = [page.parent / "arms" / arm / "seed-0" for arm in ("cdnn29-rgb", "cdnn29")]
+    for folder, channels in zip(given, ("rgb", "rgb-hsv-l"), strict=True):
+        settings = tiny_settings(network="cdnn29", channels=channels, fold=None, passes=1)
+        train(toy_data, folder / "all", settings)
+    again = experiment("figure-2", passes=3, runs=given)
+    assert read_points(again.with_name("figure-2-curves.csv")) == rows
+    (given[0] / "fold-1" / "log.csv").unlink()
+    with pytest.raises(DataError, match=r"log\.csv: missing"):
+        experiment("figure-2", passes=3, runs=given)
