@@ -351,9 +351,9 @@ class TestStopped:
         output = calm.with_name("killed")
         code = (
             "import os, signal, sys\n"
-            f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+            f"sys.path.insert(0, {str(Path(__file__).parent.parent)!r})\n"
             "from pathlib import Path\n"
-            "from conftest import Tiny\n"
+            "from toy import Tiny\n"
             "from dermseg.settings import *\n"
             "from dermseg.training import checkpoints, networks, tuning\n"
             "networks.NETWORKS['tiny'] = Tiny\n"
