@@ -1,6 +1,8 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dermseg import segmenter as module
+from dermseg.confidence import Calibration
 from dermseg.errors import DermsegError, ImageError, ModelError, UsageError
 from dermseg.images import Photograph, read_mask, read_photograph
 from dermseg.metrics import score
@@ -374,3 +377,40 @@ def test_a_portrait_file_is_decoded_large_enough(segmenter: Segmenter, tmp_path:
     found = segmenter.segment(tmp_path / "a.jpg")
     assert found.mask.shape == (height, width)
     assert found.probability.shape == (segmenter.width, segmenter.height)
+
+
+class TestConfidence:
+    def calibrated(self, segmenter: Segmenter, flag_below: float) -> Segmenter:
+        """Return the default model, as if its card had a calibration."""
+        other = copy(segmenter)
+        knots = {"scores": (0.0, 1.0), "jaccard": (0.2, 0.9), "low": (0.1, 0.8), "high": (0.5, 1.0)}
+        other._calibration = Calibration(
+            weights=(0.0, 0.0, 0.0, 0.0, 0.0, 1.0),
+            flag_below=flag_below,
+            failure=0.65,
+            risk=0.05,
+            certainty=0.9,
+            unflagged=0.8,
+            images=1000,
+            **knots,
+        )
+        return other
+
+    def test_a_mask_comes_with_its_predicted_index(
+        self, segmenter: Segmenter, examples: list[tuple[Path, Path]]
+    ) -> None:
+        found = self.calibrated(segmenter, 0.0).segment(examples[0][0])
+        assert found.confidence is not None
+        assert 0.2 < found.confidence.low < found.confidence.jaccard < found.confidence.high <= 1
+        assert "low-confidence" not in found.flags
+        doubtful = self.calibrated(segmenter, 2.0).segment(examples[0][0])
+        assert doubtful.confidence == replace(found.confidence, low_confidence=True)
+        assert "low-confidence" in doubtful.flags
+        assert np.array_equal(found.mask, doubtful.mask)
+
+    def test_without_a_calibration_nothing_is_said(
+        self, segmenter: Segmenter, examples: list[tuple[Path, Path]]
+    ) -> None:
+        plain = copy(segmenter)
+        plain._calibration = None
+        assert plain.segment(examples[0][0]).confidence is None

@@ -40,10 +40,14 @@ COLUMNS = (
     "box_height",
     "centroid_x",
     "centroid_y",
+    "predicted_jaccard",
+    "jaccard_low",
+    "jaccard_high",
     "flags",
     "error",
 )
-"""The report's columns. Lengths are in pixels of the mask, areas in square pixels."""
+"""The report's columns. Lengths are in pixels of the mask, areas in square pixels; the predicted
+Jaccard index, with its 90 % interval, says how sure the mask is (see `dermseg.confidence`)."""
 
 
 @dataclass(frozen=True)
@@ -242,6 +246,10 @@ def _row(job: Job, segmentation: Segmentation) -> Row:
     row["height"], row["width"] = segmentation.mask.shape
     row["area"] = segmentation.area
     row["flags"] = " ".join(segmentation.flags)
+    if segmentation.confidence is not None:
+        sure = segmentation.confidence
+        row["predicted_jaccard"] = round(sure.jaccard, 3)
+        row["jaccard_low"], row["jaccard_high"] = round(sure.low, 3), round(sure.high, 3)
     box, centroid = segmentation.bounding_box, segmentation.centroid
     if box and centroid:
         row["box_x"], row["box_y"], row["box_width"], row["box_height"] = box

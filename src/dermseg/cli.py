@@ -296,6 +296,7 @@ def export(
     arithmetic: Arithmetic = "float32",
     shares: Annotated[Sequence[float], Parameter(consume_multiple=True, negative=())] = (),
     weigh_on: Path | None = None,
+    calibrate_on: Path | None = None,
     check_on: Annotated[Sequence[Path], Parameter(consume_multiple=True, negative=())] = (),
 ) -> int:
     """Write finished trainings as an ONNX model for `dermseg segment --model`.
@@ -319,6 +320,9 @@ def export(
     weigh_on
         The data set that the folders were trained on: the weights are then chosen by a grid, as
         those with the highest Jaccard index out of fold.
+    calibrate_on
+        The data set that the folders were trained on: the model then says how sure its masks are,
+        as its networks were on images that they had not seen.
     check_on
         More photographs on which the file must equal PyTorch before it is kept; a few training
         images are always among them.
@@ -333,7 +337,9 @@ def export(
             raise UsageError("--shares and --weigh-on exclude each other")
         shares, best, equal = choose_shares(runs, weigh_on)
         _say(f"shares {shares}: Jaccard {best:.4f} out of fold, equal shares {equal:.4f}")
-    difference = export(runs, output, arithmetic=arithmetic, shares=shares, photographs=check_on)
+    difference = export(
+        runs, output, arithmetic=arithmetic, shares=shares, photographs=check_on, data=calibrate_on
+    )
     how = "by at most" if arithmetic == "float32" else "on average by"
     _say(f"{output}: differs from PyTorch {how} {difference:.1e} in probability")
     return 0

@@ -13,6 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from dermseg import __version__
+from dermseg.confidence import Calibration, Confidence
 from dermseg.cores import usable_cores
 from dermseg.errors import ImageError, ModelError, UsageError
 from dermseg.images import Mask, Photograph, Pixels, image_size, read_photograph, resize
@@ -21,7 +22,7 @@ from dermseg.settings import DEFAULT_MODEL, ThresholdSettings
 from dermseg.weights import find_model
 
 PhotographLike: TypeAlias = str | Path | Photograph | Pixels
-Flag = Literal["empty", "touches-border", "several-candidates"]
+Flag = Literal["empty", "touches-border", "several-candidates", "low-confidence"]
 CARD = "dermseg"
 """The key of a model file's metadata under which its card lies, as JSON."""
 
@@ -32,12 +33,15 @@ class Segmentation:
 
     `mask` is boolean (H, W), `outline` int32 (n, 2) with x and y of its border, and `probability`
     float32 (h, w) in 0..1 at the network's own size. `flags` say what deserves a look.
+    `confidence` is the mask's predicted Jaccard index, None where the model does not say: an
+    uncalibrated one, or one used with other thresholds than it was calibrated with.
     """
 
     mask: Mask
     outline: NDArray[np.int32]
     probability: Probability
     flags: tuple[Flag, ...]
+    confidence: Confidence | None = None
 
     @property
     def area(self) -> int:
@@ -84,11 +88,15 @@ class Segmenter:
         self.name = str(model)
         self._session = _open_session(self.path, device)
         self.card: dict[str, Any]
+        self._calibration: Calibration | None = None
         try:
             self.card = json.loads(self._session.get_modelmeta().custom_metadata_map[CARD])
             (entry,) = self._session.get_inputs()
             _, height, width, _ = entry.shape
             self._input, self.height, self.width = entry.name, int(height), int(width)
+            known = self.card.get("calibration")
+            if known is not None and self.thresholds == ThresholdSettings():
+                self._calibration = Calibration.from_dict(known)
         except (KeyError, ValueError, TypeError) as error:
             raise ModelError(
                 f"{self.path}: an ONNX file, but not one that `dermseg export` wrote"
@@ -137,7 +145,12 @@ class Segmenter:
             flags.append("touches-border")
         if lesion.candidates > 1:
             flags.append("several-candidates")
-        return Segmentation(mask, outline, probability, tuple(flags))
+        confidence = None
+        if self._calibration is not None:
+            confidence = self._calibration.judge(probability, lesion, self.thresholds.low)
+            if confidence.low_confidence:
+                flags.append("low-confidence")
+        return Segmentation(mask, outline, probability, tuple(flags), confidence)
 
     def _turns(self, height: int, width: int) -> bool:
         """Say whether a photograph is turned, so that its long side lies as the network's does.

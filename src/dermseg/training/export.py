@@ -10,7 +10,7 @@ import json
 import logging
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from dermseg.images import Pixels, read_photograph, resize
 from dermseg.segmenter import CARD
 from dermseg.settings import CHANNEL_COUNT, Arithmetic, Channels, TrainingSettings
 from dermseg.training import checkpoints, networks
+from dermseg.training.calibration import calibrate
 from dermseg.training.color import ColorChannels
 from dermseg.training.quantize import quantize
 from dermseg.training.runs import SAMPLES, WEIGHTS, find_members
@@ -119,13 +120,15 @@ def export(
     arithmetic: Arithmetic = "float32",
     shares: Sequence[float] = (),
     photographs: Sequence[Path] = (),
+    data: Path | None = None,
 ) -> float:
     """Write what was trained in `folders`, runs or protocols, as one model: the ONNX `file`.
 
     Several networks become an ensemble; `shares` weigh the folders, equally unless given, and
     within a folder all networks weigh the same. Before it takes its name, the file is checked
     against PyTorch on training images that the first run kept, and in float32 also on random pixels
-    and on `photographs`. With int8 the training images also calibrate it.
+    and on `photographs`. With int8 the training images also calibrate it. With `data`, what the
+    folders were trained on, the file also says how sure its masks are, learnt out of fold.
 
     Returns the largest difference in probability that was seen; with int8, which shifts every
     border a little, the mean difference. Raises ModelError if it exceeds TOLERANCE or
@@ -147,6 +150,10 @@ def export(
         [member.settings.channels for member in members],
         each,
     ).eval()
+    card = _card(members, each, arithmetic)
+    if data is not None:
+        known, quality = calibrate(folders, data)
+        card |= {"calibration": known.to_dict(), "confidence": asdict(quality)}
     kept: Pixels = np.load(runs[0][0] / SAMPLES)
     if arithmetic == "float32":
         halve(model)
@@ -158,7 +165,7 @@ def export(
         samples, tolerance = kept, TOLERANCE_INT8
     with written_whole(file) as temporary:
         entry = proto.metadata_props.add()
-        entry.key, entry.value = CARD, json.dumps(_card(members, each, arithmetic))
+        entry.key, entry.value = CARD, json.dumps(card)
         onnx.checker.check_model(proto)
         onnx.save_model(proto, temporary)
         differences = _differences(model, temporary, samples)
