@@ -5,7 +5,9 @@ a scale for each output map. Colour, the first normalisation and the sigmoid sta
 point, for a hue or a probability of 256 levels would show.
 """
 
+import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -39,6 +41,17 @@ class _Samples(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is n
         return next(self._given, None)
 
 
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Hush the advice to prepare the graph first, which has been done."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
 def quantize(proto: onnx.ModelProto, images: Pixels) -> onnx.ModelProto:
     """Return `proto`, which takes uint8 RGB (N, H, W, 3), computing in 8 bits.
 
@@ -56,15 +69,16 @@ def quantize(proto: onnx.ModelProto, images: Pixels) -> onnx.ModelProto:
         session = onnxruntime.InferenceSession(
             plain, options, providers=["CPUExecutionProvider"]
         )  # writes the graph with its constants folded, which quantisation needs
-        quantize_static(
-            folded,
-            small,
-            _Samples(session.get_inputs()[0].name, images),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(QUANTISED),
-            per_channel=True,
-            reduce_range=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-        )
+        with _quietly():
+            quantize_static(
+                folded,
+                small,
+                _Samples(session.get_inputs()[0].name, images),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=list(QUANTISED),
+                per_channel=True,
+                reduce_range=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+            )
         return onnx.load(small)
