@@ -148,12 +148,11 @@ def read_photograph(source: Source, at_least: tuple[int, int] | None = None) -> 
     """
     with _opened(source) as image:
         width, height = image.size
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        orientation = _orientation(image)
         if at_least is not None:
             image.draft("RGB", (at_least[1], at_least[0]))
         pixels = np.asarray(_to_rgb(image))
-    valid = isinstance(orientation, int) and 1 <= orientation <= 8
-    return Photograph(pixels, height, width, orientation if valid else 1)
+    return Photograph(pixels, height, width, orientation)
 
 
 def read_mask(path: Path) -> Pixels:
@@ -165,6 +164,17 @@ def read_mask(path: Path) -> Pixels:
         if image.mode not in ("L", "1"):
             raise ImageError(f"{path}: a mask has one 8-bit channel, this image is {image.mode}")
         return np.asarray(image.convert("L"))
+
+
+def read_orientation(source: Source) -> int:
+    """Return an image's EXIF orientation, 1 to 8, without decoding it; 1 if it says none."""
+    with _opened(source) as image:
+        return _orientation(image)
+
+
+def _orientation(image: Image.Image) -> int:
+    said = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return said if isinstance(said, int) and 1 <= said <= 8 else 1
 
 
 def image_size(source: Source) -> tuple[int, int]:
