@@ -22,7 +22,7 @@ from .conftest import client_of
 pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")
 """Oddities in metadata, which the command line silences."""
 EXAMPLE = EXAMPLES / "photographs" / "ISIC_0003582.jpg"
-MUTATED_FILES = 200
+MUTATED_FILES = 60
 """scripts/fuzz_service.py runs thousands."""
 JPEG = {"content-type": "image/jpeg"}
 MASK = {"accept": "image/png"}

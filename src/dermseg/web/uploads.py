@@ -32,6 +32,11 @@ class _InMemory(MultiPartParser):
 
     spool_max_size = 2**62
 
+    def close(self) -> None:
+        """Close all files, those of parts that never ended too."""
+        for file in self._files_to_close_on_error:
+            file.close()
+
 
 async def read_upload(request: Request, limit: int) -> Upload:
     """Return what a request brings: the photograph as its body, or the parts of a form.
@@ -51,12 +56,12 @@ async def read_upload(request: Request, limit: int) -> Upload:
 async def _read_form(request: Request, limit: int) -> Upload:
     parser = _InMemory(request.headers, bounded(request, limit), max_files=len(PARTS), max_fields=0)
     try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise ProblemError(400, "damaged-form", str(error.message)) from error
-    except (ValueError, KeyError, AssertionError) as error:
-        raise ProblemError(400, "damaged-form", "this is no multipart/form-data") from error
-    try:
+        try:
+            form = await parser.parse()
+        except MultiPartException as error:
+            raise ProblemError(400, "damaged-form", str(error.message)) from error
+        except (ValueError, KeyError, AssertionError) as error:
+            raise ProblemError(400, "damaged-form", "this is no multipart/form-data") from error
         files: dict[str, bytes] = {}
         for name, part in form.multi_items():
             if name not in PARTS or name in files or not isinstance(part, UploadFile):
@@ -65,7 +70,7 @@ async def _read_form(request: Request, limit: int) -> Upload:
             files[name] = await part.read()
         return _checked(files.get("photograph", b""), files.get("mask"))
     finally:
-        await form.close()
+        parser.close()
 
 
 def _checked(photograph: bytes, mask: bytes | None) -> Upload:
