@@ -27,10 +27,15 @@ class Places:
     """
 
     def __init__(self, workers: int, queue: int) -> None:
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="dermseg")
+        self._workers = workers
         self._lock = Lock()
+        self.open()
         self.count = workers + queue
         self.taken = 0
+
+    def open(self) -> None:
+        """Have threads, anew after `close`; they start with the first work."""
+        self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="dermseg")
 
     @property
     def full(self) -> bool:
@@ -97,9 +102,14 @@ async def time_limit(seconds: float) -> AsyncIterator[None]:
 async def unless_hung_up(request: Request, work: Awaitable[Answer]) -> Answer:
     """Return what `work` returns; cancel it and raise ClientDisconnect if the client goes.
 
-    To be called when the body has been read: what a server receives then is the end.
+    To be called when the body has been read, or will not be.
     """
-    done, gone = asyncio.ensure_future(work), asyncio.ensure_future(request.receive())
+
+    async def end() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    done, gone = asyncio.ensure_future(work), asyncio.ensure_future(end())
     try:
         await asyncio.wait((done, gone), return_when=asyncio.FIRST_COMPLETED)
         if not done.done():

@@ -8,10 +8,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from dermseg.errors import DermsegError, ImageError, UsageError
 
 MEDIA_TYPE = "application/problem+json"
+HUNG_UP = 499
+"""What nginx calls an answer that nobody waits for; it goes nowhere but into the metrics."""
 
 
 class ProblemDocument(BaseModel):
@@ -70,6 +73,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(ProblemError)
     async def problem(_: Request, error: ProblemError) -> Response:
         return error.response()
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, __: ClientDisconnect) -> Response:
+        return Response(status_code=HUNG_UP)
 
     @app.exception_handler(ImageError)
     async def image(_: Request, error: ImageError) -> Response:

@@ -14,7 +14,6 @@ from fastapi.responses import FileResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from pydantic import BaseModel
-from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dermseg import __version__
@@ -35,8 +34,6 @@ from dermseg.web.review import Review, review_routes
 from dermseg.web.uploads import Upload, check_pixels, read_drawn, read_upload
 
 STATIC = Path(__file__).parent / "static"
-HUNG_UP = 499
-"""What nginx calls an answer that nobody waits for; it goes nowhere but into the metrics."""
 BINARY = {"type": "string", "format": "binary"}
 UPLOAD: dict[str, Any] = {
     "required": True,
@@ -91,6 +88,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        places.open()
         yield
         places.close()
 
@@ -158,15 +156,12 @@ def create_app(
         form = choose_form(request.headers.get("accept", ""))
         if form is None:
             raise ProblemError(406, "no-such-form", f"there are {', '.join(FORMS)}")
-        try:
-            with places.take() as place:
-                async with time_limit(settings.seconds):
-                    upload = await read_upload(request, settings.megabytes * 2**20)
-                    chosen = frozenset(include)
-                    done = place.run(lambda: work(upload, form, thresholds, at, chosen))
-                    content = await unless_hung_up(request, done)
-        except ClientDisconnect:
-            return Response(status_code=HUNG_UP)
+        with places.take() as place:
+            async with time_limit(settings.seconds):
+                upload = await read_upload(request, settings.megabytes * 2**20)
+                chosen = frozenset(include)
+                done = place.run(lambda: work(upload, form, thresholds, at, chosen))
+                content = await unless_hung_up(request, done)
         return Response(content, media_type=form, headers={"Vary": "Accept"})
 
     @app.get("/v1/models", responses=describe(421))

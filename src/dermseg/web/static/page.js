@@ -132,7 +132,7 @@ function select(photo) {
 function show() {
   const photo = current;
   const answer = photo?.answer;
-  for (const name of ["high", "low"]) setSlider(name, photo?.thresholds[name] ?? 0);
+  for (const name of ["high", "low"]) setSlider(name, (photo ?? defaults).thresholds[name]);
   $("flags").textContent = (answer?.flags ?? []).map((flag) => FLAGS[flag]).join(" ");
   $("undo").disabled = !brush.strokes.length;
   for (const button of document.querySelectorAll(".downloads button, #reset")) button.disabled = !answer;
