@@ -503,7 +503,7 @@ def _print_json(value: object) -> None:
     print(dumps(value, indent=1))
 
 
-WEB_PACKAGES = ("fastapi", "multipart", "prometheus_client", "uvicorn")
+WEB_PACKAGES = ("fastapi", "python_multipart", "prometheus_client", "uvicorn")
 TRAINING_PACKAGES = ("onnx", "onnxscript", "safetensors", "torch")
 
 
