@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Take the README's picture of the page, with Chromium; other pictures with options.
 
-scripts/draw_page.py docs/page.png [--phone] [--dark] [--empty]
+scripts/draw_page.py docs/page.jpg [--phone] [--dark] [--empty]
 """
 
 import shutil

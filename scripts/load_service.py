@@ -49,7 +49,8 @@ def load(
     address: str, photographs: list[tuple[bytes, bytes]], requests: int, clients: int
 ) -> dict[str, Any]:
     """Send `requests` photographs, each again after 429; return what came of them."""
-    seconds, told, wrong = [], [0], [0]
+    seconds: list[float] = []
+    told, wrong = [0], [0]
     lock = threading.Lock()
     limits = httpx.Limits(max_connections=clients)
 

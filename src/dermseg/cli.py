@@ -8,6 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
@@ -439,7 +440,8 @@ def serve(
 
             webbrowser.open(address)
 
-    Server(create_app(segmenter, service, queue), service, listening).run()
+    with suppress(KeyboardInterrupt):  # how it is meant to end
+        Server(create_app(segmenter, service, queue), service, listening).run()
     return 0
 
 

@@ -15,7 +15,8 @@ from dermseg.web.limits import bounded
 from dermseg.web.problems import ProblemError
 
 PARTS = ("photograph", "mask")
-RAW = ("", "application/octet-stream")
+RAW = ("", "application/octet-stream", "application/x-www-form-urlencoded")
+"""Types of a body that is the photograph, but for images' own; the last is curl's for anything."""
 logging.getLogger("python_multipart").setLevel(logging.ERROR)  # clients are told what was wrong
 
 
