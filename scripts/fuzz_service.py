@@ -41,7 +41,7 @@ def fuzzed(seed: int) -> tuple[bytes, dict[str, str]]:
         case _:
             body, headers["content-type"] = originals[0][1], chance.choice(TYPES)
             name = chance.choice(HEADERS)
-            headers[name] = "".join(chance.choices("abc/;,=*%\"[]:0129 \t", k=chance.randrange(40)))
+            headers[name] = "".join(chance.choices('abc/;,=*%"[]:0129 \t', k=chance.randrange(40)))
     return body, headers
 
 
