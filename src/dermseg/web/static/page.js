@@ -133,7 +133,8 @@ function show() {
   const photo = current;
   const answer = photo?.answer;
   for (const name of ["high", "low"]) setSlider(name, (photo ?? defaults).thresholds[name]);
-  $("flags").textContent = (answer?.flags ?? []).map((flag) => FLAGS[flag]).join(" ");
+  const flags = (answer?.flags ?? []).filter((flag) => flag !== "several-candidates" || !photo.at);
+  $("flags").textContent = flags.map((flag) => FLAGS[flag]).join(" ");
   $("undo").disabled = !brush.strokes.length;
   for (const button of document.querySelectorAll(".downloads button, #reset")) button.disabled = !answer;
   showNumbers(answer);
