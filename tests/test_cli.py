@@ -15,7 +15,7 @@ from dermseg.metrics import METRICS
 from dermseg.settings import PROTOCOLS
 
 Captured = pytest.CaptureFixture[str]
-COMMANDS = ("segment", "evaluate", "train", "tune", "export", "experiment")
+COMMANDS = ("segment", "evaluate", "train", "tune", "export", "experiment", "serve")
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
@@ -98,6 +98,7 @@ class TestWithoutTorch:
         [
             *((c, m, "train") for c in ("train", "export") for m in ("torch", "onnx")),
             ("train", "safetensors", "train"),
+            *(("serve", m, "web") for m in ("fastapi", "uvicorn", "prometheus_client")),
             *(("tune", missing, "tune") for missing in ("torch", "optuna", "filelock")),
         ],
     )
@@ -111,7 +112,8 @@ class TestWithoutTorch:
         capsys: Captured,
     ) -> None:
         monkeypatch.setitem(sys.modules, missing, None)
-        assert main([command, str(tmp_path), "-o", str(tmp_path / "out")]) == 1
+        arguments = [] if command == "serve" else [str(tmp_path), "-o", str(tmp_path / "out")]
+        assert main([command, *arguments]) == 1
         said = capsys.readouterr().err
         assert missing in said
         assert f"pip install 'dermseg[{extra}]'" in said
@@ -169,7 +171,7 @@ def test_help_imports_nothing_heavy() -> None:
         "import sys, dermseg; from dermseg.cli import main\n"
         f"for command in {COMMANDS}: assert main([command, '--help']) == 0\n"
         "heavy = {'torch', 'onnx', 'onnxruntime', 'numpy', 'cv2', 'PIL', 'safetensors'}\n"
-        "heavy |= {'matplotlib', 'optuna'}\n"
+        "heavy |= {'matplotlib', 'optuna', 'fastapi', 'uvicorn'}\n"
         "sys.exit(' '.join(sorted(heavy & set(sys.modules))) or 0)"
     )
     assert (done.returncode, done.stderr) == (0, "")

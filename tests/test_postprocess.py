@@ -340,3 +340,31 @@ class TestCut:
         mask, outline = cut(choose_lesion(probability, COMPLETE), 40, 60, COMPLETE)
         assert np.argwhere(mask).tolist() == [[20, 30]]
         assert outline.tolist() == [[30, 20]]
+
+
+class TestAPersonsChoice:
+    def two(self) -> Map:
+        """Return a large lesion on the left and a small one on the right."""
+        large, small = disc((60, 90), 30, 25, 16), disc((60, 90), 30, 70, 8)
+        return np.maximum(large, small)
+
+    @BOTH
+    @pytest.mark.parametrize(("at", "inside"), [((30, 70), (30, 70)), ((30, 25), (30, 25))])
+    def test_the_region_that_holds_the_place(
+        self, rule: ThresholdSettings, at: tuple[int, int], inside: tuple[int, int]
+    ) -> None:
+        lesion = choose_lesion(self.two(), rule, at)
+        mask = cut(lesion, 60, 90, rule)[0]
+        assert mask[inside]
+        assert count_regions(mask) == 1
+        assert lesion.candidates == 2
+
+    @BOTH
+    def test_a_place_beside_all_regions_means_the_nearest(self, rule: ThresholdSettings) -> None:
+        mask = cut(choose_lesion(self.two(), rule, (5, 80)), 60, 90, rule)[0]
+        assert mask[30, 70]
+        assert not mask[30, 25]
+
+    @BOTH
+    def test_where_there_is_nothing_a_place_finds_nothing(self, rule: ThresholdSettings) -> None:
+        assert choose_lesion(background(), rule, (3, 3)).core is None

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from dermseg.confidence import Calibration
 from dermseg.errors import DermsegError, ImageError, ModelError, UsageError
 from dermseg.images import Photograph, read_mask, read_photograph
 from dermseg.metrics import score
-from dermseg.segmenter import CARD, Segmentation, Segmenter, segment
+from dermseg.segmenter import CARD, Segmentation, Segmenter, drawn_by_hand, segment
 from dermseg.settings import ThresholdSettings
 
 Map = NDArray[np.float32]
@@ -414,3 +415,78 @@ class TestConfidence:
         plain = copy(segmenter)
         plain._calibration = None
         assert plain.segment(examples[0][0]).confidence is None
+
+    def test_with_other_thresholds_or_another_choice_nothing_is_said(
+        self, segmenter: Segmenter, examples: list[tuple[Path, Path]]
+    ) -> None:
+        known, path = self.calibrated(segmenter, 0.0), examples[0][0]
+        assert known.segment(path, thresholds=ThresholdSettings(low=0.4)).confidence is None
+        assert known.segment(path, at=(10, 10)).confidence is None
+
+
+class TestFiles:
+    def test_an_open_file_gives_what_its_path_gives(
+        self, segmenter: Segmenter, examples: Examples
+    ) -> None:
+        path = examples[0][0]
+        with path.open("rb") as file:
+            np.testing.assert_array_equal(
+                segmenter.segment(file).mask, segmenter.segment(path).mask
+            )
+
+    def test_what_is_wrong_with_an_open_file_is_said(self, segmenter: Segmenter) -> None:
+        with pytest.raises(ImageError, match="the image: not an image"):
+            segmenter.segment(BytesIO(b"nothing"))
+
+
+class TestChoices:
+    def two(self) -> Map:
+        probability = np.zeros((40, 80), np.float32)
+        probability[5:35, 5:35] = 0.9
+        probability[15:25, 60:70] = 0.6
+        return probability
+
+    def test_a_place_is_in_the_photographs_pixels(
+        self, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stub(monkeypatch, self.two())
+        pixels = np.zeros((400, 800, 3), np.uint8)
+        assert segmenter.segment(pixels).mask[200, 200]
+        chosen = segmenter.segment(pixels, at=(650, 200))
+        assert chosen.mask[200, 650]
+        assert not chosen.mask[200, 200]
+        assert chosen.flags == ("several-candidates",)
+
+    def test_thresholds_of_one_call_stand_in_for_the_segmenters_own(
+        self, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stub(monkeypatch, self.two())
+        pixels = np.zeros((40, 80, 3), np.uint8)
+        chosen = segmenter.segment(pixels, thresholds=ThresholdSettings(high=0.9, low=0.7))
+        assert chosen.flags == ()
+        assert segmenter.segment(pixels).flags == ("several-candidates",)
+
+
+class TestGeometry:
+    def test_of_a_rectangle(self) -> None:
+        mask = np.zeros((50, 60), np.bool_)
+        mask[10:21, 20:31] = True
+        lesion = drawn_by_hand(mask)
+        assert (lesion.area, lesion.perimeter, lesion.flags) == (121, 40, ())
+        assert lesion.diameter == pytest.approx(10 * 2**0.5)
+        assert lesion.bounding_box == (20, 10, 11, 11)
+        assert lesion.centroid == (25, 15)
+
+    def test_of_nothing(self) -> None:
+        lesion = drawn_by_hand(np.zeros((5, 6), np.bool_))
+        assert (lesion.perimeter, lesion.diameter, lesion.flags) == (0, 0, ("empty",))
+
+    def test_a_mask_by_hand_stays_as_it_was_drawn(self) -> None:
+        mask = np.zeros((50, 60), np.bool_)
+        mask[10:40, 10:40] = True
+        mask[20:30, 20:30] = False
+        mask[45:, 55:] = True
+        lesion = drawn_by_hand(mask)
+        np.testing.assert_array_equal(lesion.mask, mask)
+        assert lesion.outline.max() == 39
+        assert lesion.flags == ("touches-border",)

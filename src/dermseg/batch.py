@@ -194,7 +194,7 @@ class _Work:
             if known is not None and self._is_there(job):
                 return Result(job, known, reused=True)
             journal.begin(mask)
-            row = _row(job, self._segment(job, size))
+            row = report_row(job, self._segment(job, size))
         except DermsegError as error:
             self._remove_stale(job, journal)
             return Result(job, _failed(job, str(error)))
@@ -239,7 +239,7 @@ class _Work:
         return segmentation
 
 
-def _row(job: Job, segmentation: Segmentation) -> Row:
+def report_row(job: Job, segmentation: Segmentation) -> Row:
     """Return a job's row of the report; names have forward slashes everywhere."""
     row: Row = dict.fromkeys(COLUMNS, "")
     row["photograph"], row["mask"] = job.name.as_posix(), job.mask.as_posix()

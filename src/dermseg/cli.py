@@ -8,6 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,7 @@ from dermseg.settings import (
     PROTOCOLS,
     Arithmetic,
     Protocol,
+    ServiceSettings,
     ThresholdSettings,
     TrainingSettings,
     TuningSettings,
@@ -454,6 +456,68 @@ def experiment(
 
 
 @app.command
+def serve(
+    photographs: Annotated[list[Path] | None, Parameter(negative=())] = None,
+    /,
+    *,
+    review: Path | None = None,
+    model: str = DEFAULT_MODEL,
+    device: str = "cpu",
+    open: Annotated[bool, Parameter(negative=())] = False,
+    service: Annotated[ServiceSettings, FlatLists] = ServiceSettings(),
+    thresholds: Annotated[ThresholdSettings, Flat] = ThresholdSettings(),
+) -> int:
+    """Offer a page in the browser, and an HTTP service, on this machine.
+
+    Photographs are worked on in memory and forgotten. With --review the page shows the masks of
+    a folder, the least sure first, to be accepted or corrected; decisions.csv beside them
+    keeps what was decided, and a review goes on where it stopped.
+
+    Example: dermseg serve --open
+
+    Parameters
+    ----------
+    photographs
+        With --review: the photographs whose masks are reviewed; files or folders.
+    review
+        Folder of masks that `dermseg segment` filled. Corrected masks go to a folder beside it,
+        named like it with -corrected.
+    model
+        A shipped model's name, or an .onnx file written by `dermseg export`.
+    device
+        cpu, or cuda with onnxruntime-gpu installed.
+    open
+        Open the page in the browser.
+    """
+    if (review is None) != (not photographs):
+        raise UsageError("--review MASKS and PHOTOGRAPHS go together")
+    _require("web", *WEB)
+    from dermseg.segmenter import Segmenter
+    from dermseg.web.service import Server, create_app
+
+    segmenter = Segmenter(model, thresholds=thresholds, device=device)
+    queue = None
+    if review is not None:
+        from dermseg.batch import find_jobs
+        from dermseg.progress import track
+        from dermseg.web.review import Review
+
+        jobs = find_jobs(photographs or [], without=(review,))
+        queue = Review.open(track(jobs, "Ordering", len(jobs)), review, segmenter)
+
+    def listening(address: str) -> None:
+        _say(f"{segmenter.name} on {device}: {address} (Ctrl+C stops it)")
+        if open:
+            import webbrowser
+
+            webbrowser.open(address)
+
+    with suppress(KeyboardInterrupt):  # how it is meant to end
+        Server(create_app(segmenter, service, queue), service, listening).run()
+    return 0
+
+
+@app.command
 def models(*, json: Annotated[bool, Parameter(negative=())] = False) -> int:
     """List the models that come with dermseg.
 
@@ -515,6 +579,8 @@ def _print_json(value: object) -> None:
 
 TRAINING = ("onnx", "onnxscript", "safetensors", "torch")
 """What the extra "train" brings."""
+WEB = ("fastapi", "python_multipart", "prometheus_client", "uvicorn")
+"""What the extra "web" brings."""
 
 
 def _require(extra: str, *packages: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,12 @@ from dermseg.files import written_whole
 
 Pixels: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = NDArray[np.bool_]
+Source: TypeAlias = Path | BinaryIO
+"""Where an image is read from: a file's path, or an open binary file that can be rewound."""
 
 PHOTOGRAPH_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
+"""The formats that are read, whatever a file is called: Pillow knows others that run programs."""
 MASK_SUFFIX = "_segmentation.png"
 MASK_FOREGROUND = 128
 """A mask's pixel is lesion above this value, as in the official scorer."""
@@ -80,17 +84,18 @@ class Photograph:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(source: Source) -> Iterator[Image.Image]:
     """Open an image file; anything that is wrong with the file is an ImageError naming it."""
+    name = source if isinstance(source, Path) else "the image"
     try:
-        with Image.open(path) as image:
+        with Image.open(source, formats=FORMATS) as image:
             yield image
     except UnidentifiedImageError as error:
-        raise ImageError(f"{path}: not an image that can be read") from error
+        raise ImageError(f"{name}: not an image that can be read") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path}: too many pixels to decode safely") from error
+        raise ImageError(f"{name}: too many pixels to decode safely") from error
     except DAMAGE as error:
-        raise ImageError(f"{path}: cannot be read ({error})") from error
+        raise ImageError(f"{name}: cannot be read ({error})") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -133,22 +138,21 @@ def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         return None
 
 
-def read_photograph(path: Path, at_least: tuple[int, int] | None = None) -> Photograph:
-    """Read a photograph.
+def read_photograph(source: Source, at_least: tuple[int, int] | None = None) -> Photograph:
+    """Read a photograph from a file's path, or from an open binary file.
 
     With `at_least`, (height, width), a JPEG is decoded at the smallest of its scales 1/8, 1/4,
     1/2 and 1 that is no smaller, which is several times faster for large ones.
 
     Raises ImageError, naming the file, if it cannot be read.
     """
-    with _opened(path) as image:
+    with _opened(source) as image:
         width, height = image.size
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        orientation = _orientation(image)
         if at_least is not None:
             image.draft("RGB", (at_least[1], at_least[0]))
         pixels = np.asarray(_to_rgb(image))
-    valid = isinstance(orientation, int) and 1 <= orientation <= 8
-    return Photograph(pixels, height, width, orientation if valid else 1)
+    return Photograph(pixels, height, width, orientation)
 
 
 def read_mask(path: Path) -> Pixels:
@@ -162,9 +166,20 @@ def read_mask(path: Path) -> Pixels:
         return np.asarray(image.convert("L"))
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def read_orientation(source: Source) -> int:
+    """Return an image's EXIF orientation, 1 to 8, without decoding it; 1 if it says none."""
+    with _opened(source) as image:
+        return _orientation(image)
+
+
+def _orientation(image: Image.Image) -> int:
+    said = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return said if isinstance(said, int) and 1 <= said <= 8 else 1
+
+
+def image_size(source: Source) -> tuple[int, int]:
     """Return (height, width) of an image file without decoding it."""
-    with _opened(path) as image:
+    with _opened(source) as image:
         return image.height, image.width
 
 
@@ -196,11 +211,24 @@ def check_mask(path: Path, mask: Pixels) -> None:
 
 
 def write_mask(path: Path, mask: Mask) -> None:
-    """Write a mask as the challenge wants it: an 8-bit PNG of one channel, 0 or 255.
+    """Write a mask as `encode_mask` encodes it; raise OutputError if it cannot be written."""
+    with written_whole(path) as temporary:
+        temporary.write_bytes(encode_mask(mask))
 
-    What is not zero is lesion. Raises OutputError if the file cannot be written.
+
+def encode_mask(mask: Mask) -> bytes:
+    """Return a mask as the challenge wants it: an 8-bit PNG of one channel, 0 or 255.
+
+    What is not zero is lesion.
     """
-    write_image(path, mask.astype(np.bool_).astype(np.uint8) * np.uint8(255))
+    return encode_image(mask.astype(np.bool_).astype(np.uint8) * np.uint8(255), "PNG")
+
+
+def encode_image(pixels: Pixels, form: str) -> bytes:
+    """Return grey (H, W) or RGB (H, W, 3) pixels in one of FORMATS."""
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, form)
+    return buffer.getvalue()
 
 
 def write_image(path: Path, pixels: Pixels) -> None:

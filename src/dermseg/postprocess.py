@@ -45,11 +45,17 @@ class Lesion:
     candidates: int
 
 
-def choose_lesion(probability: Probability, settings: ThresholdSettings) -> Lesion:
-    """Choose the lesion in `probability`, float32 (h, w) in 0..1."""
+def choose_lesion(
+    probability: Probability, settings: ThresholdSettings, at: tuple[float, float] | None = None
+) -> Lesion:
+    """Choose the lesion in `probability`, float32 (h, w) in 0..1.
+
+    `at`, a row and a column, is where a person says that the lesion is: of several candidates the
+    one that holds this place, or lies nearest to it, is chosen in place of the largest.
+    """
     if settings.rule == "paper":
-        return _choose_by_paper(probability, settings)
-    return _choose_completely(probability, settings)
+        return _choose_by_paper(probability, settings, at)
+    return _choose_completely(probability, settings, at)
 
 
 def _regions(mask: Mask) -> tuple[int, NDArray[np.int32]]:
@@ -58,17 +64,26 @@ def _regions(mask: Mask) -> tuple[int, NDArray[np.int32]]:
     return count - 1, labels.astype(np.int32, copy=False)
 
 
-def _masses(probability: Probability, labels: NDArray[np.int32], count: int) -> NDArray[np.float64]:
-    """Return the sum of probability in each region, index 0 being region 1."""
+def _heaviest(probability: Probability, labels: NDArray[np.int32], count: int) -> int:
+    """Return the label of the region with the largest mass, the sum of its probability."""
     sums = np.bincount(labels.ravel(), probability.ravel().astype(np.float64), count + 1)
-    return sums[1:].astype(np.float64, copy=False)
+    return 1 + int(sums[1:].argmax())
 
 
-def _choose_by_paper(probability: Probability, settings: ThresholdSettings) -> Lesion:
+def _nearest(labels: NDArray[np.int32], at: tuple[float, float]) -> int:
+    """Return the label of the region that holds a row and a column, or is nearest to them."""
+    rows, columns = np.nonzero(labels)
+    nearest = np.hypot(rows - at[0], columns - at[1]).argmin()
+    return int(labels[rows[nearest], columns[nearest]])
+
+
+def _choose_by_paper(
+    probability: Probability, settings: ThresholdSettings, at: tuple[float, float] | None
+) -> Lesion:
     candidates, cores = _regions(probability >= settings.high)
     if candidates == 0:
         return _nothing(probability, 0)
-    core = 1 + int(_masses(probability, cores, candidates).argmax())
+    core = _nearest(cores, at) if at else _heaviest(probability, cores, candidates)
     row, column = (int(axis.mean().round()) for axis in np.nonzero(cores == core))
     dilated = cv2.dilate(probability, np.ones((3, 3), np.uint8)).astype(np.float32, copy=False)
     _, regions = _regions(dilated >= settings.low)
@@ -79,16 +94,19 @@ def _choose_by_paper(probability: Probability, settings: ThresholdSettings) -> L
     return Lesion(alone, _surest(alone, regions == chosen), candidates)
 
 
-def _choose_completely(probability: Probability, settings: ThresholdSettings) -> Lesion:
+def _choose_completely(
+    probability: Probability, settings: ThresholdSettings, at: tuple[float, float] | None
+) -> Lesion:
     candidates, regions = _regions(probability >= settings.low)
     if candidates == 0:
         return _nothing(probability, 0)
     count, cores = _regions((probability >= settings.high) & (regions > 0))
-    if count:
-        core = 1 + int(_masses(probability, cores, count).argmax())
-        chosen = int(regions[cores == core][0])
+    if at:
+        chosen = _nearest(regions, at)
+    elif count:
+        chosen = int(regions[cores == _heaviest(probability, cores, count)][0])
     else:
-        chosen = 1 + int(_masses(probability, regions, candidates).argmax())
+        chosen = _heaviest(probability, regions, candidates)
     alone = _without_others(probability, regions, chosen)
     filled = np.where(_holes(regions == chosen), np.float32(1), alone)
     return Lesion(filled, _surest(alone, regions == chosen), candidates)
@@ -116,6 +134,14 @@ def _holes(mask: Mask) -> Mask:
     _, labels = cv2.connectedComponents(outside, connectivity=8)
     enclosed: Mask = ~mask & (labels[1:-1, 1:-1] != labels[0, 0])
     return enclosed
+
+
+def outline_of(mask: Mask) -> NDArray[np.int32]:
+    """Return the outline, (n, 2) as `cut` does, of a mask's largest region."""
+    contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    if not contours:
+        return np.zeros((0, 2), np.int32)
+    return max(contours, key=cv2.contourArea)[:, 0].astype(np.int32, copy=False)
 
 
 def cut(

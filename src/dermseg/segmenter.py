@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, BinaryIO, Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -16,12 +16,12 @@ from dermseg import __version__
 from dermseg.confidence import Calibration, Confidence
 from dermseg.cores import usable_cores
 from dermseg.errors import ImageError, ModelError, UsageError
-from dermseg.images import Mask, Photograph, Pixels, image_size, read_photograph, resize
-from dermseg.postprocess import Probability, choose_lesion, cut
+from dermseg.images import Mask, Photograph, Pixels, Source, image_size, read_photograph, resize
+from dermseg.postprocess import Probability, choose_lesion, cut, outline_of
 from dermseg.settings import DEFAULT_MODEL, ThresholdSettings
 from dermseg.weights import find_model
 
-PhotographLike: TypeAlias = str | Path | Photograph | Pixels
+PhotographLike: TypeAlias = str | Path | BinaryIO | Photograph | Pixels
 Flag = Literal["empty", "touches-border", "several-candidates", "low-confidence"]
 CARD = "dermseg"
 """The key of a model file's metadata under which its card lies, as JSON."""
@@ -64,6 +64,19 @@ class Segmentation:
         moments = cv2.moments(self.mask.view(np.uint8), binaryImage=True)
         return moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
 
+    @property
+    def perimeter(self) -> float:
+        """The length of the outline, through the centres of its pixels."""
+        return cv2.arcLength(self.outline, closed=True) if len(self.outline) else 0.0
+
+    @property
+    def diameter(self) -> float:
+        """The longest distance between the centres of two pixels of the outline."""
+        if not len(self.outline):
+            return 0.0
+        hull = cv2.convexHull(self.outline)[:, 0].astype(np.float64)
+        return float(np.hypot(*(hull[:, np.newaxis] - hull).transpose(2, 0, 1)).max())
+
 
 class Segmenter:
     """A model, loaded once and used for many photographs; safe to share between threads.
@@ -95,7 +108,7 @@ class Segmenter:
             _, height, width, _ = entry.shape
             self._input, self.height, self.width = entry.name, int(height), int(width)
             known = self.card.get("calibration")
-            if known is not None and self.thresholds == ThresholdSettings():
+            if known is not None:
                 self._calibration = Calibration.from_dict(known)
         except (KeyError, ValueError, TypeError) as error:
             raise ModelError(
@@ -124,33 +137,37 @@ class Segmenter:
         return probability
 
     def segment(
-        self, photograph: PhotographLike, *, size: tuple[int, int] | None = None
+        self,
+        photograph: PhotographLike,
+        *,
+        size: tuple[int, int] | None = None,
+        thresholds: ThresholdSettings | None = None,
+        at: tuple[float, float] | None = None,
     ) -> Segmentation:
-        """Segment a photograph: a path, a `Photograph`, or uint8 RGB pixels (H, W, 3).
+        """Segment a photograph: a path, a binary file, a `Photograph`, or uint8 RGB (H, W, 3).
 
         `size`, (height, width), gives the mask another size than the photograph's, for thumbnails
-        of photographs. Raises ImageError if the photograph cannot be read.
+        of photographs. `thresholds` stand in for the segmenter's own. `at`, (x, y) in the mask's
+        pixels, says where the lesion is, and so which of several candidates. Raises ImageError if
+        the photograph cannot be read.
         """
+        thresholds = thresholds or self.thresholds
         photograph = self._read(photograph)
         height, width = size or (photograph.height, photograph.width)
         if height < 1 or width < 1:
             raise UsageError(f"a mask of {height} x {width} pixels cannot be made")
         probability = self.probability(photograph.pixels, turned=self._turns(height, width))
-        lesion = choose_lesion(probability, self.thresholds)
-        mask, outline = cut(lesion, height, width, self.thresholds)
-        flags: list[Flag] = []
-        if not len(outline):
-            flags.append("empty")
-        elif _touches_border(mask):
-            flags.append("touches-border")
-        if lesion.candidates > 1:
-            flags.append("several-candidates")
+        place = None if at is None else _scaled(at, (height, width), probability)
+        lesion = choose_lesion(probability, thresholds, place)
+        mask, outline = cut(lesion, height, width, thresholds)
+        flags = _flags(mask, lesion.candidates)
         confidence = None
-        if self._calibration is not None:
-            confidence = self._calibration.judge(probability, lesion, self.thresholds.low)
+        # A calibration is for the masks that it was learnt on: the usual thresholds' own choice.
+        if self._calibration is not None and thresholds == ThresholdSettings() and place is None:
+            confidence = self._calibration.judge(probability, lesion, thresholds.low)
             if confidence.low_confidence:
-                flags.append("low-confidence")
-        return Segmentation(mask, outline, probability, tuple(flags), confidence)
+                flags = (*flags, "low-confidence")
+        return Segmentation(mask, outline, probability, flags, confidence)
 
     def _turns(self, height: int, width: int) -> bool:
         """Say whether a photograph is turned, so that its long side lies as the network's does.
@@ -163,10 +180,11 @@ class Segmenter:
     def _read(self, photograph: PhotographLike) -> Photograph:
         if isinstance(photograph, Photograph):
             return photograph
-        if isinstance(photograph, str | Path):
-            path, needed = Path(photograph), (self.height, self.width)
-            turned = self._turns(*image_size(path))
-            return read_photograph(path, at_least=needed[::-1] if turned else needed)
+        if not isinstance(photograph, np.ndarray):
+            source: Source = Path(photograph) if isinstance(photograph, str) else photograph
+            needed = self.height, self.width
+            turned = self._turns(*image_size(source))
+            return read_photograph(source, at_least=needed[::-1] if turned else needed)
         fits = photograph.dtype == np.uint8 and photograph.ndim == 3 and photograph.shape[2] == 3
         if not fits or photograph.size == 0:
             raise ImageError(
@@ -207,6 +225,35 @@ def _open_session(path: Path, device: str) -> onnxruntime.InferenceSession:
     if PROVIDERS[device] not in session.get_providers():
         raise absent  # it is listed, but did not start
     return session
+
+
+def _scaled(
+    at: tuple[float, float], size: tuple[int, int], probability: Probability
+) -> tuple[float, float]:
+    """Return the row and column in `probability` of x and y in a mask of `size`."""
+    rows, columns = probability.shape
+    return (at[1] + 0.5) * rows / size[0] - 0.5, (at[0] + 0.5) * columns / size[1] - 0.5
+
+
+def drawn_by_hand(mask: Mask) -> Segmentation:
+    """Return the segmentation that a person's mask, boolean (H, W), stands for.
+
+    The mask stays as it was drawn; the outline is that of its largest region, and the probability
+    is 0 or 1, at the mask's size.
+    """
+    outline = outline_of(mask)
+    return Segmentation(mask, outline, mask.astype(np.float32), _flags(mask, candidates=1))
+
+
+def _flags(mask: Mask, candidates: int) -> tuple[Flag, ...]:
+    flags: list[Flag] = []
+    if not mask.any():
+        flags.append("empty")
+    elif _touches_border(mask):
+        flags.append("touches-border")
+    if candidates > 1:
+        flags.append("several-candidates")
+    return tuple(flags)
 
 
 def _touches_border(mask: Mask) -> bool:

@@ -230,6 +230,41 @@ class TuningSettings:
         return len(self.learning_rates) * len(self.dropouts) * len(self.windows)
 
 
+@dataclass(frozen=True)
+class ServiceSettings:
+    """How the page and the HTTP service are offered, and where their bounds lie."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; the default lets nobody in from outside this machine."""
+    port: int = 8765
+    """Port to listen on; 0 takes any that is free."""
+    workers: int = 2
+    """Photographs worked on at once, by one model."""
+    queue: int = 32
+    """Photographs that may wait; beyond them the answer is 429, with the time to come back."""
+    megabytes: int = 32
+    """Largest upload, in megabytes (2**20 bytes)."""
+    megapixels: int = 64
+    """Largest photograph, in millions of pixels."""
+    seconds: float = 30.0
+    """Longest time for a request, its upload and its waiting included."""
+    allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
+    """Names by which the service may be addressed; others are refused (DNS rebinding)."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins whose pages may use the service (CORS), such as https://example.org; none unless
+    asked for."""
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a bound that there cannot be."""
+        for name in ("workers", "megabytes", "megapixels"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"--{name} must be at least 1")
+        if self.queue < 0 or not 0 <= self.port < 2**16:
+            raise UsageError("--queue cannot be negative, and --port is 0 to 65535")
+        if not 0 < self.seconds < math.inf:
+            raise UsageError("--seconds must be above 0")
+
+
 DEFAULT_MODEL = "cdnn29"
 OVERLAY_SIDE = 1024
 """Longest side of an overlay picture, in pixels."""

@@ -1,0 +1,101 @@
+"""What goes wrong, as RFC 9457 problem documents."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from dermseg.errors import DermsegError, ImageError, UsageError
+
+MEDIA_TYPE = "application/problem+json"
+HUNG_UP = 499
+"""What nginx calls an answer that nobody waits for; it goes nowhere but into the metrics."""
+
+
+class ProblemDocument(BaseModel):
+    """An error, as RFC 9457 has it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+class ProblemError(DermsegError):
+    """A request that cannot be answered as it was meant.
+
+    `kind` names the problem for programs, once and for all; `detail` says the remedy to people.
+    """
+
+    def __init__(
+        self, status: int, kind: str, detail: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.kind, self.detail = status, kind, detail
+        self.headers = dict(headers or {})
+
+    def response(self) -> Response:
+        """Return the problem as an answer."""
+        return JSONResponse(
+            document(self.status, self.kind, self.detail).model_dump(),
+            self.status,
+            self.headers,
+            media_type=MEDIA_TYPE,
+        )
+
+
+def document(status: int, kind: str, detail: str) -> ProblemDocument:
+    """Return the document of a problem."""
+    title = HTTPStatus(status).phrase
+    return ProblemDocument(type=f"urn:dermseg:{kind}", title=title, status=status, detail=detail)
+
+
+def describe(*statuses: int) -> dict[int | str, dict[str, object]]:
+    """Return what OpenAPI is to say of answers with these statuses."""
+    reference = {"$ref": "#/components/schemas/ProblemDocument"}
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": reference}},
+        }
+        for status in statuses
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of the app be answered with a problem document."""
+
+    @app.exception_handler(ProblemError)
+    async def problem(_: Request, error: ProblemError) -> Response:
+        return error.response()
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, __: ClientDisconnect) -> Response:
+        return Response(status_code=HUNG_UP)
+
+    @app.exception_handler(ImageError)
+    async def image(_: Request, error: ImageError) -> Response:
+        return ProblemError(422, "unreadable-photograph", str(error)).response()
+
+    @app.exception_handler(UsageError)
+    async def usage(_: Request, error: UsageError) -> Response:
+        return ProblemError(422, "invalid-settings", str(error)).response()
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        lines = [f"{found['loc'][-1]}: {found['msg']}" for found in error.errors()]
+        return ProblemError(422, "invalid-settings", "; ".join(lines)).response()
+
+    @app.exception_handler(HTTPException)
+    async def http(_: Request, error: HTTPException) -> Response:
+        kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+        return ProblemError(error.status_code, kind, str(error.detail), error.headers).response()
+
+    @app.exception_handler(Exception)
+    async def bug(_: Request, __: Exception) -> Response:
+        return ProblemError(500, "bug", "dermseg made a mistake; its log says where").response()

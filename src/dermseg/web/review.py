@@ -1,0 +1,277 @@
+"""A folder's masks looked at by a person, the least sure first; decisions kept beside the masks."""
+
+import csv
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal, TypeVar, get_args
+
+import numpy as np
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from pydantic import BaseModel
+
+from dermseg.batch import Job
+from dermseg.errors import DataError, UsageError
+from dermseg.images import (
+    MASK_FOREGROUND,
+    image_size,
+    read_mask,
+    read_orientation,
+    write_mask,
+)
+from dermseg.postprocess import Probability, outline_of
+from dermseg.segmenter import Segmenter
+from dermseg.settings import ServiceSettings
+from dermseg.tables import write_table
+from dermseg.web.answers import picture
+from dermseg.web.limits import Places, bounded, time_limit, unless_hung_up
+from dermseg.web.problems import ProblemError, describe
+from dermseg.web.uploads import read_drawn
+
+DECISIONS = "decisions.csv"
+COLUMNS = ("photograph", "mask", "flags", "unsure", "decision")
+UNSURE = (0.2, 0.8)
+"""Probabilities between these count as unsure."""
+PNG: dict[str, Any] = {
+    "required": True,
+    "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+}
+T = TypeVar("T")
+Decision = Literal["", "accepted", "corrected", "rejected"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """A mask to look at. `unsure` is the unsure pixels' share of the lesion and them together."""
+
+    job: Job
+    flags: str
+    unsure: float
+    decision: Decision = ""
+
+    @property
+    def order(self) -> tuple[int, float, str]:
+        """What comes first: the most flags, then the most unsure, then by name."""
+        return -len(self.flags.split()), -self.unsure, self.job.name.as_posix()
+
+
+def unsure_share(probability: Probability) -> float:
+    """Return the unsure pixels' share of all that are not surely skin, 0..1."""
+    low, high = UNSURE
+    lesion = np.count_nonzero(probability > low)
+    return np.count_nonzero((probability > low) & (probability < high)) / lesion if lesion else 1.0
+
+
+class Review:
+    """The queue: every mask of a folder that `dermseg segment` filled, and what became of it.
+
+    Decisions stand in decisions.csv beside the masks, whole after each, so that a review stops
+    and goes on at any time. Corrected masks go to a folder of their own, named like the masks' with
+    `-corrected`: the model's stay as they are, and segmenting again does not undo a person's work.
+
+    Raises UsageError if a photograph has no mask.
+    """
+
+    def __init__(self, items: Iterable[Item], masks: Path) -> None:
+        self.masks = masks
+        self.corrected = masks.with_name(masks.name + "-corrected")
+        self.items = sorted(items, key=lambda item: item.order)
+        self._lock = Lock()
+
+    @classmethod
+    def open(cls, jobs: Iterable[Job], masks: Path, segmenter: Segmenter) -> "Review":
+        """Return the review of `jobs`, gone on with where an earlier one stopped."""
+        known = {row["photograph"]: row for row in _read_table(masks / DECISIONS)}
+        items = []
+        for job in jobs:
+            if not (masks / job.mask).is_file():
+                raise UsageError(f"{masks}: holds no {job.mask.as_posix()}; segment first")
+            name = job.name.as_posix()
+            row = known.get(name) or known.get(f"'{name}")  # as tables defuse what begins with =
+            if row is not None:
+                items.append(_item(job, row, masks / DECISIONS))
+                continue
+            found = segmenter.segment(job.photograph)
+            items.append(
+                Item(job, " ".join(found.flags), round(unsure_share(found.probability), 4))
+            )
+        review = cls(items, masks.resolve())
+        review._write()
+        return review
+
+    def decide(self, number: int, decision: Decision) -> None:
+        """Write down a decision; "" takes it back. Raises OutputError if it cannot be written."""
+        with self._lock:
+            before = self.items[number]
+            self.items[number] = replace(before, decision=decision)
+            try:
+                self._write()
+            except BaseException:
+                self.items[number] = before
+                raise
+
+    def correct(self, number: int, mask: bytes) -> None:
+        """Write a corrected mask, an image of the mask's size, and the decision.
+
+        Raises ImageError for another size, OutputError if it cannot be written.
+        """
+        item = self.items[number]
+        drawn = read_drawn(mask, image_size(self.masks / item.job.mask))
+        write_mask(self.corrected / item.job.mask, drawn)
+        self.decide(number, "corrected")
+
+    def mask_path(self, item: Item) -> Path:
+        """Return the file of the mask that counts."""
+        folder = self.corrected if item.decision == "corrected" else self.masks
+        return folder / item.job.mask
+
+    def _write(self) -> None:
+        rows = [
+            {
+                "photograph": item.job.name.as_posix(),
+                "mask": item.job.mask.as_posix(),
+                "flags": item.flags,
+                "unsure": item.unsure,
+                "decision": item.decision,
+            }
+            for item in self.items
+        ]
+        write_table(self.masks / DECISIONS, COLUMNS, rows)
+
+
+def _read_table(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as handle:
+        rows = list(csv.DictReader(handle))
+    if rows and set(rows[0]) != set(COLUMNS):
+        raise DataError(f"{path}: not a table of decisions; move it away")
+    return rows
+
+
+def _item(job: Job, row: dict[str, str], path: Path) -> Item:
+    decision = row["decision"]
+    if decision not in get_args(Decision):
+        raise DataError(f"{path}: {decision!r} is no decision")
+    try:
+        return Item(job, row["flags"], float(row["unsure"]), decision)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise DataError(f"{path}: {row['unsure']!r} is no number") from error
+
+
+class Entry(BaseModel):
+    """A mask in the queue."""
+
+    number: int
+    name: str
+    flags: list[str]
+    unsure: float
+    decision: Decision
+
+
+class Queue(BaseModel):
+    """The whole queue, in order."""
+
+    items: list[Entry]
+
+
+class Shown(BaseModel):
+    """What is drawn of a mask: its outline, in the photograph's stored pixels."""
+
+    height: int
+    width: int
+    orientation: int
+    outline: list[tuple[int, int]]
+
+
+class Chosen(BaseModel):
+    """A decision; corrections are sent as masks."""
+
+    decision: Literal["", "accepted", "rejected"]
+
+
+def review_routes(review: Review, places: Places, settings: ServiceSettings) -> APIRouter:
+    """Return the routes of a review: photographs are named by their number in the queue."""
+    router = APIRouter(prefix="/v1/review", responses=describe(403, 404, 421, 422, 429, 503))
+
+    def entry(number: int) -> Entry:
+        item = review.items[number]
+        return Entry(
+            number=number,
+            name=item.job.name.as_posix(),
+            flags=item.flags.split(),
+            unsure=item.unsure,
+            decision=item.decision,
+        )
+
+    def checked(number: int) -> Item:
+        if not 0 <= number < len(review.items):
+            raise ProblemError(404, "not-found", f"the queue has {len(review.items)} masks, from 0")
+        return review.items[number]
+
+    @asynccontextmanager
+    async def working(request: Request) -> AsyncIterator[Callable[[Callable[[], T]], Awaitable[T]]]:
+        """Take a place, and yield what runs work there."""
+        with places.take() as place:
+            async with time_limit(settings.seconds):
+                yield lambda work: unless_hung_up(request, place.run(work))
+
+    @router.get("")
+    async def queue() -> Queue:
+        """Return the queue."""
+        return Queue(items=[entry(number) for number in range(len(review.items))])
+
+    @router.get("/{number}")
+    async def shown(number: int, request: Request) -> Shown:
+        """Return what is drawn of a mask."""
+        item = checked(number)
+
+        def work() -> Shown:
+            mask = read_mask(review.mask_path(item)) > MASK_FOREGROUND
+            return Shown(
+                height=mask.shape[0],
+                width=mask.shape[1],
+                orientation=read_orientation(item.job.photograph),
+                outline=outline_of(mask).tolist(),
+            )
+
+        async with working(request) as run:
+            return await run(work)
+
+    @router.get("/{number}/photograph", response_class=Response)
+    async def photograph(number: int, request: Request) -> Response:
+        """Return the photograph as stored, as a JPEG that every browser can show."""
+        item = checked(number)
+        async with working(request) as run:
+            content = await run(lambda: picture(item.job.photograph))
+        return Response(content, media_type="image/jpeg")
+
+    @router.get("/{number}/mask", response_class=Response)
+    async def mask(number: int, request: Request) -> Response:
+        """Return the mask that counts."""
+        item = checked(number)
+        async with working(request) as run:
+            content = await run(review.mask_path(item).read_bytes)
+        return Response(content, media_type="image/png")
+
+    @router.put("/{number}")
+    async def decide(number: int, chosen: Chosen) -> Entry:
+        """Accept or reject a mask, or take a decision back."""
+        checked(number)
+        review.decide(number, chosen.decision)
+        return entry(number)
+
+    @router.put("/{number}/mask", openapi_extra={"requestBody": PNG})
+    async def correct(number: int, request: Request) -> Entry:
+        """Put a corrected mask, an image of the mask's size, in place of the model's."""
+        checked(number)
+        async with working(request) as run:
+            body = bounded(request, settings.megabytes * 2**20)
+            drawn = b"".join([chunk async for chunk in body])
+            await run(lambda: review.correct(number, drawn))
+        return entry(number)
+
+    return router

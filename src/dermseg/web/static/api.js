@@ -1,0 +1,44 @@
+// Talks to the service, and turns its problem documents into errors.
+
+export class ProblemError extends Error {}
+
+const RETRIES = 5;
+
+export async function ask(path, options = {}) {
+  for (let attempt = 0; ; attempt += 1) {
+    let response;
+    try {
+      response = await fetch(path, options);
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new ProblemError("The service does not answer. Is dermseg still running?");
+    }
+    if (response.ok) return response;
+    const wait = Number(response.headers.get("Retry-After"));
+    if (response.status === 429 && wait && attempt < RETRIES) {
+      await new Promise((done) => setTimeout(done, wait * 1000));
+      continue;
+    }
+    const problem = await response.json().catch(() => ({ detail: response.statusText }));
+    throw new ProblemError(problem.detail);
+  }
+}
+
+// photo: {blob, mask, at, thresholds}. Always the server makes what is shown and downloaded.
+export function segment(photo, { accept = "application/json", include = [], signal } = {}) {
+  const query = new URLSearchParams(photo.thresholds);
+  for (const name of include) query.append("include", name);
+  if (photo.at) {
+    query.set("x", photo.at[0]);
+    query.set("y", photo.at[1]);
+  }
+  const body = new FormData();
+  body.append("photograph", photo.blob, "photograph");
+  if (photo.mask) body.append("mask", photo.mask, "mask.png");
+  const headers = { Accept: accept };
+  return ask(`/v1/segment?${query}`, { method: "POST", body, headers, signal });
+}
+
+export function fromBase64(text, type) {
+  return new Blob([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))], { type });
+}

@@ -1,0 +1,89 @@
+// A mask that a person paints, in the photograph's stored pixels.
+
+const TINT = [255, 230, 0];
+
+export class Brush {
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.strokes = [];
+    this.base = null;
+  }
+
+  // Begin from a mask, a PNG of 0 and 255.
+  async begin(mask) {
+    const image = await createImageBitmap(mask);
+    const base = new OffscreenCanvas(image.width, image.height);
+    const context = base.getContext("2d");
+    context.drawImage(image, 0, 0);
+    const pixels = context.getImageData(0, 0, image.width, image.height);
+    for (let place = 0; place < pixels.data.length; place += 4) {
+      const inside = pixels.data[place];
+      pixels.data.set(TINT, place);
+      pixels.data[place + 3] = inside;
+    }
+    context.putImageData(pixels, 0, 0);
+    this.base = base;
+    this.strokes = [];
+    this.canvas.width = image.width;
+    this.canvas.height = image.height;
+    this.#redraw();
+  }
+
+  end() {
+    this.base = null;
+    this.strokes = [];
+    this.canvas.hidden = true;
+  }
+
+  start(erase, size) {
+    this.strokes.push({ erase, size, points: [] });
+  }
+
+  extend(points) {
+    const stroke = this.strokes.at(-1);
+    const last = stroke.points.at(-1);
+    stroke.points.push(...points);
+    this.#paint({ ...stroke, points: last ? [last, ...points] : points });
+  }
+
+  undo() {
+    this.strokes.pop();
+    this.#redraw();
+    return this.strokes.length;
+  }
+
+  #redraw() {
+    const context = this.canvas.getContext("2d");
+    context.globalCompositeOperation = "copy";
+    context.drawImage(this.base, 0, 0);
+    for (const stroke of this.strokes) this.#paint(stroke);
+    this.canvas.hidden = false;
+  }
+
+  #paint({ erase, size, points }) {
+    const context = this.canvas.getContext("2d");
+    context.globalCompositeOperation = erase ? "destination-out" : "source-over";
+    context.strokeStyle = `rgb(${TINT})`;
+    context.lineWidth = size;
+    context.lineCap = "round";
+    context.lineJoin = "round";
+    context.beginPath();
+    context.moveTo(...points[0]);
+    for (const point of points.length > 1 ? points.slice(1) : points) context.lineTo(...point);
+    context.stroke();
+  }
+
+  // White on black, as masks are.
+  async mask() {
+    const drawn = new OffscreenCanvas(this.canvas.width, this.canvas.height);
+    const context = drawn.getContext("2d");
+    context.drawImage(this.canvas, 0, 0);
+    context.globalCompositeOperation = "source-in";
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, drawn.width, drawn.height);
+    context.globalCompositeOperation = "destination-over";
+    context.fillStyle = "#000";
+    context.fillRect(0, 0, drawn.width, drawn.height);
+    return drawn.convertToBlob({ type: "image/png" });
+  }
+}

@@ -1,0 +1,76 @@
+// Files for people to keep: ZIP archives (stored, not compressed), tables, downloads.
+
+const CRC = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let value = byte;
+  for (let bit = 0; bit < 8; bit += 1) value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
+  return value;
+});
+
+function crc32(bytes) {
+  let value = 0xffffffff;
+  for (const byte of bytes) value = CRC[(value ^ byte) & 255] ^ (value >>> 8);
+  return ~value >>> 0;
+}
+
+function record(signature, fields) {
+  const view = new DataView(new ArrayBuffer(4 + fields.reduce((sum, [bytes]) => sum + bytes, 0)));
+  view.setUint32(0, signature, true);
+  let place = 4;
+  for (const [bytes, value] of fields) {
+    if (bytes === 2) view.setUint16(place, value, true);
+    else view.setUint32(place, value, true);
+    place += bytes;
+  }
+  return new Uint8Array(view.buffer);
+}
+
+const UTF8 = 0x0800;
+const FIRST_DAY = 0x21; // the first of January 1980: the same work gives the same archive
+
+// files: [[name, Blob or text]]
+export async function zip(files) {
+  const parts = [];
+  const directory = [];
+  let place = 0;
+  for (const [name, content] of files) {
+    const title = new TextEncoder().encode(name);
+    const bytes = new Uint8Array(await new Blob([content]).arrayBuffer());
+    const shared = [
+      [2, 20], [2, UTF8], [2, 0], [2, 0], [2, FIRST_DAY], [4, crc32(bytes)],
+      [4, bytes.length], [4, bytes.length], [2, title.length], [2, 0],
+    ];
+    const head = record(0x04034b50, shared);
+    const rest = [[2, 0], [2, 0], [2, 0], [4, 0], [4, place]];
+    directory.push(record(0x02014b50, [[2, 20], ...shared, ...rest]), title);
+    parts.push(head, title, bytes);
+    place += head.length + title.length + bytes.length;
+  }
+  const size = directory.reduce((sum, part) => sum + part.length, 0);
+  const count = files.length;
+  const end = [[2, 0], [2, 0], [2, count], [2, count], [4, size], [4, place], [2, 0]];
+  return new Blob([...parts, ...directory, record(0x06054b50, end)], { type: "application/zip" });
+}
+
+// As dermseg's own tables: no text is a formula to a spreadsheet.
+export function table(rows) {
+  const columns = Object.keys(rows[0]);
+  const cell = (value) => {
+    let text = String(value);
+    if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`;
+    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  const lines = rows.map((row) => columns.map((column) => cell(row[column])).join(","));
+  return `${[columns.join(","), ...lines].join("\n")}\n`;
+}
+
+export function save(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+export function stemOf(name) {
+  return name.replace(/\.[^.]*$/, "") || "photograph";
+}

@@ -1,0 +1,186 @@
+// The review of a folder: look, decide with a key, go on.
+
+import { ask } from "./api.js";
+import { Brush } from "./brush.js";
+import { Stage, pathOf } from "./stage.js";
+
+const AHEAD = 3; // photographs fetched before they are looked at
+const $ = (id) => document.getElementById(id);
+const stage = new Stage($("stage"), { stroke });
+const brush = new Brush(stage.paint);
+const loaded = new Map();
+let items = [];
+let place = 0;
+let stroking = false;
+let busy = false;
+
+function say(text, bad = false) {
+  $("status").textContent = text;
+  $("status").classList.toggle("bad", bad);
+}
+
+function load(number) {
+  if (!loaded.has(number)) {
+    const address = `/v1/review/${number}`;
+    const both = Promise.all([
+      ask(address).then((response) => response.json()),
+      ask(`${address}/photograph`).then((response) => response.blob()),
+    ]).then(([shown, blob]) => ({ ...shown, url: URL.createObjectURL(blob) }));
+    both.catch(() => loaded.delete(number));
+    loaded.set(number, both);
+  }
+  return loaded.get(number);
+}
+
+function forget(number) {
+  const before = loaded.get(number);
+  loaded.delete(number);
+  before?.then(({ url }) => URL.revokeObjectURL(url), () => {});
+}
+
+async function show(number) {
+  place = number;
+  for (const known of loaded.keys()) if (Math.abs(known - number) > AHEAD) forget(known);
+  brush.end();
+  setTool("move");
+  const item = items[number];
+  try {
+    const shown = await load(number);
+    if (place !== number) return;
+    stage.show(shown.url, shown.width, shown.height, shown.orientation);
+    stage.draw(pathOf(shown.outline));
+    stage.element.dataset.number = number;
+    say(item.decision ? `${item.decision} before` : "");
+  } catch (error) {
+    stage.draw("");
+    say(`${item.name}: ${error.message}`, true);
+  }
+  describe();
+  for (let next = number + 1; next <= number + AHEAD && next < items.length; next += 1) load(next);
+}
+
+function describe() {
+  const item = items[place];
+  const decided = items.filter((one) => one.decision).length;
+  $("name").textContent = item.name;
+  $("count").textContent = `${place + 1} of ${items.length}, ${decided} decided`;
+  $("progress").max = items.length;
+  $("progress").value = decided;
+  const facts = [
+    ["Decision", item.decision || "none yet"],
+    ["Flags", item.flags.join(", ") || "none"],
+    ["Unsure", `${(100 * item.unsure).toFixed(1)} %`],
+  ];
+  $("facts").replaceChildren(...facts.flatMap((row) => row.map((text, column) => {
+    const cell = document.createElement(column ? "dd" : "dt");
+    cell.textContent = text;
+    return cell;
+  })));
+  $("undo").disabled = $("correct").disabled = !brush.strokes.length;
+}
+
+async function decide(send) {
+  if (busy) return; // a key held down decides once
+  busy = true;
+  try {
+    const number = place;
+    items[number] = await (await send(`/v1/review/${number}`)).json();
+    if (number + 1 < items.length) await show(number + 1);
+    else {
+      describe();
+      say("That was the last mask.");
+    }
+  } catch (error) {
+    say(error.message, true);
+  } finally {
+    busy = false;
+  }
+}
+
+function put(decision) {
+  const headers = { "Content-Type": "application/json" };
+  const body = JSON.stringify({ decision });
+  return decide((address) => ask(address, { method: "PUT", headers, body }));
+}
+
+function correct() {
+  if (!brush.strokes.length) return;
+  decide(async (address) => {
+    const headers = { "Content-Type": "image/png" };
+    const answer = await ask(`${address}/mask`, { method: "PUT", headers, body: await brush.mask() });
+    forget(place);
+    return answer;
+  });
+}
+
+async function setTool(tool) {
+  stage.setTool(tool);
+  for (const button of document.querySelectorAll("[data-tool][role]")) {
+    button.setAttribute("aria-checked", String(button.dataset.tool === tool));
+  }
+  if (tool === "move" || brush.base) return;
+  try {
+    await brush.begin(await (await ask(`/v1/review/${place}/mask`)).blob());
+    stage.paint.style.opacity = 0.45;
+  } catch (error) {
+    say(error.message, true);
+  }
+}
+
+function stroke(points, ended) {
+  if (!brush.base) return;
+  if (!stroking && points.length) {
+    brush.start(stage.tool === "erase", Number($("brush").value));
+    stroking = true;
+  }
+  if (points.length) brush.extend(points);
+  if (ended) stroking = false;
+  describe();
+}
+
+function undo() {
+  if (brush.strokes.length) brush.undo();
+  describe();
+}
+
+function go(by) {
+  const next = place + by;
+  if (items[next]) show(next);
+}
+
+const KEYS = {
+  a: () => put("accepted"),
+  r: () => put("rejected"),
+  s: correct,
+  n: () => go(1),
+  p: () => go(-1),
+  v: () => setTool("move"),
+  b: () => setTool("add"),
+  e: () => setTool("erase"),
+  0: () => stage.fit(),
+  "+": () => stage.zoom(1),
+  "=": () => stage.zoom(1),
+  "-": () => stage.zoom(-1),
+};
+document.addEventListener("keydown", (event) => {
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z") {
+    event.preventDefault();
+    undo();
+  } else if (!event.ctrlKey && !event.metaKey && !event.altKey && !event.repeat) {
+    KEYS[event.key.toLowerCase()]?.();
+  }
+});
+$("accept").addEventListener("click", KEYS.a);
+$("reject").addEventListener("click", KEYS.r);
+$("correct").addEventListener("click", correct);
+$("back").addEventListener("click", KEYS.p);
+$("skip").addEventListener("click", KEYS.n);
+$("undo").addEventListener("click", undo);
+for (const button of document.querySelectorAll("[data-tool][role]")) {
+  button.addEventListener("click", () => setTool(button.dataset.tool));
+}
+
+items = (await (await ask("/v1/review")).json()).items;
+const first = items.findIndex((item) => !item.decision);
+await show(first < 0 ? 0 : first);
+document.body.dataset.ready = "";

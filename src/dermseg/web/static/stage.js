@@ -1,0 +1,171 @@
+// The photograph, what is drawn over it, and how it is moved, zoomed and turned upright.
+//
+// Everything inside lies in the photograph's stored pixels; one matrix takes them to the screen.
+
+// EXIF orientation to the matrix that shows a stored picture of w x h upright.
+const UPRIGHT = {
+  1: () => [1, 0, 0, 1, 0, 0],
+  2: (w) => [-1, 0, 0, 1, w, 0],
+  3: (w, h) => [-1, 0, 0, -1, w, h],
+  4: (w, h) => [1, 0, 0, -1, 0, h],
+  5: () => [0, 1, 1, 0, 0, 0],
+  6: (w, h) => [0, 1, -1, 0, h, 0],
+  7: (w, h) => [0, -1, -1, 0, h, w],
+  8: (w) => [0, -1, 1, 0, 0, w],
+};
+const MOST_ZOOM = 40;
+const STEP = 1.25;
+const CLICK = 4; // pixels that a pointer may move in a click
+
+export class Stage {
+  // `handlers`: click(x, y), stroke(points, ended) while a brush is chosen.
+  constructor(element, handlers = {}) {
+    this.element = element;
+    this.handlers = handlers;
+    this.tool = "move";
+    element.innerHTML = `<div class="frame"><img alt=""><canvas class="heat" hidden></canvas>
+      <canvas class="paint" hidden></canvas></div><svg aria-hidden="true"><g>
+      <path class="bands"/><path class="halo"/><path class="outline"/></g></svg>`;
+    this.frame = element.querySelector(".frame");
+    this.image = element.querySelector("img");
+    this.heat = element.querySelector(".heat");
+    this.paint = element.querySelector(".paint");
+    this.group = element.querySelector("g");
+    this.pointers = new Map();
+    this.scale = 1;
+    this.place = [0, 0];
+    this.size = [1, 1];
+    this.orientation = 1;
+    element.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
+    element.addEventListener("pointerdown", (event) => this.#down(event));
+    element.addEventListener("pointermove", (event) => this.#move(event));
+    for (const kind of ["pointerup", "pointercancel"]) {
+      element.addEventListener(kind, (event) => this.#up(event));
+    }
+    new ResizeObserver(() => this.fit()).observe(element);
+  }
+
+  show(source, width, height, orientation) {
+    this.image.src = source;
+    this.size = [width, height];
+    this.orientation = orientation in UPRIGHT ? orientation : 1;
+    this.frame.style.width = `${width}px`;
+    this.frame.style.height = `${height}px`;
+    this.fit();
+  }
+
+  draw(outline, bands = "") {
+    for (const name of ["halo", "outline"]) {
+      this.element.querySelector(`.${name}`).setAttribute("d", outline);
+    }
+    this.element.querySelector(".bands").setAttribute("d", bands);
+  }
+
+  setTool(tool) {
+    this.tool = tool;
+    this.element.dataset.tool = tool;
+  }
+
+  get upright() {
+    return this.orientation > 4 ? [this.size[1], this.size[0]] : this.size;
+  }
+
+  fit() {
+    const { clientWidth, clientHeight } = this.element;
+    const [width, height] = this.upright;
+    this.least = Math.min(clientWidth / width, clientHeight / height);
+    this.scale = this.least;
+    this.place = [(clientWidth - width * this.scale) / 2, (clientHeight - height * this.scale) / 2];
+    this.#apply();
+  }
+
+  zoom(steps, at) {
+    const { clientWidth, clientHeight } = this.element;
+    const [x, y] = at ?? [clientWidth / 2, clientHeight / 2];
+    const most = Math.max(MOST_ZOOM * this.least, 8);
+    const scale = Math.min(most, Math.max(this.least * 0.5, this.scale * STEP ** steps));
+    const factor = scale / this.scale;
+    this.place = [x - (x - this.place[0]) * factor, y - (y - this.place[1]) * factor];
+    this.scale = scale;
+    this.#apply();
+  }
+
+  pan(right, down) {
+    this.place = [this.place[0] + right, this.place[1] + down];
+    this.#apply();
+  }
+
+  #matrix() {
+    const turn = UPRIGHT[this.orientation](...this.size);
+    return new DOMMatrix([this.scale, 0, 0, this.scale, ...this.place]).multiply(new DOMMatrix(turn));
+  }
+
+  #apply() {
+    const matrix = this.#matrix();
+    this.frame.style.transform = matrix.toString();
+    const { a, b, c, d, e, f } = matrix;
+    this.group.setAttribute("transform", `matrix(${a} ${b} ${c} ${d} ${e} ${f})`);
+  }
+
+  // Stored pixels of a place on the screen.
+  locate(event) {
+    const box = this.element.getBoundingClientRect();
+    const point = new DOMPoint(
+      event.clientX - box.left - this.element.clientLeft,
+      event.clientY - box.top - this.element.clientTop,
+    );
+    const { x, y } = point.matrixTransform(this.#matrix().inverse());
+    return [x, y];
+  }
+
+  #wheel(event) {
+    event.preventDefault();
+    const box = this.element.getBoundingClientRect();
+    this.zoom(-Math.sign(event.deltaY), [event.clientX - box.left, event.clientY - box.top]);
+  }
+
+  #down(event) {
+    if (event.button !== 0) return;
+    this.element.setPointerCapture(event.pointerId);
+    this.pointers.set(event.pointerId, event);
+    this.start = event;
+    this.moved = false;
+    if (this.tool !== "move") this.handlers.stroke?.([this.locate(event)], false);
+  }
+
+  #move(event) {
+    const before = this.pointers.get(event.pointerId);
+    if (!before) return;
+    this.pointers.set(event.pointerId, event);
+    if (Math.hypot(event.clientX - this.start.clientX, event.clientY - this.start.clientY) > CLICK) {
+      this.moved = true;
+    }
+    if (this.pointers.size === 2) {
+      this.#pinch(before, event);
+    } else if (this.tool === "move") {
+      this.pan(event.clientX - before.clientX, event.clientY - before.clientY);
+    } else {
+      this.handlers.stroke?.([this.locate(event)], false);
+    }
+  }
+
+  #pinch(before, event) {
+    const other = [...this.pointers.values()].find((one) => one.pointerId !== event.pointerId);
+    const span = (one) => Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY);
+    const box = this.element.getBoundingClientRect();
+    const middle = [other.clientX - box.left, other.clientY - box.top];
+    this.zoom(Math.log(span(event) / Math.max(1, span(before))) / Math.log(STEP), middle);
+  }
+
+  #up(event) {
+    if (!this.pointers.delete(event.pointerId)) return;
+    if (this.tool !== "move") this.handlers.stroke?.([], true);
+    else if (!this.moved && event.type === "pointerup") this.handlers.click?.(...this.locate(event));
+  }
+}
+
+// The path of an outline through pixels' centres.
+export function pathOf(outline) {
+  if (!outline.length) return "";
+  return `M${outline.map(([x, y]) => `${x + 0.5} ${y + 0.5}`).join("L")}Z`;
+}

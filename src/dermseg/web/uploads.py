@@ -1,0 +1,106 @@
+"""What a client sent: a photograph, and perhaps a mask drawn by hand. In memory, never on disk."""
+
+import logging
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from dermseg.errors import ImageError
+from dermseg.images import MASK_FOREGROUND, Mask, image_size, read_photograph
+from dermseg.web.limits import bounded
+from dermseg.web.problems import ProblemError
+
+PARTS = ("photograph", "mask")
+RAW = ("", "application/octet-stream", "application/x-www-form-urlencoded")
+"""Types of a body that is the photograph, but for images' own; the last is curl's for anything."""
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # clients are told what was wrong
+
+
+@dataclass(frozen=True)
+class Upload:
+    """The files of a request, undecoded."""
+
+    photograph: bytes
+    mask: bytes | None = None
+
+
+class _InMemory(MultiPartParser):
+    """Starlette's parser writes what is larger than this to disk; `bounded` keeps it smaller."""
+
+    spool_max_size = 2**62
+
+    def close(self) -> None:
+        """Close all files, those of parts that never ended too."""
+        for file in self._files_to_close_on_error:
+            file.close()
+
+
+async def read_upload(request: Request, limit: int) -> Upload:
+    """Return what a request brings: the photograph as its body, or the parts of a form.
+
+    Raises ProblemError: 400 for a damaged form, 413 for more than `limit` bytes, 415 for another
+    type, 422 for a form without a photograph.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return await _read_form(request, limit)
+    if kind not in RAW and not kind.startswith("image/"):
+        detail = f"send image bytes, or multipart/form-data, not {kind[:80]!a}"
+        raise ProblemError(415, "unsupported-type", detail)
+    return _checked(b"".join([chunk async for chunk in bounded(request, limit)]), None)
+
+
+async def _read_form(request: Request, limit: int) -> Upload:
+    parser = _InMemory(request.headers, bounded(request, limit), max_files=len(PARTS), max_fields=0)
+    try:
+        try:
+            form = await parser.parse()
+        except MultiPartException as error:
+            raise ProblemError(400, "damaged-form", str(error.message)) from error
+        except (ValueError, KeyError, AssertionError) as error:
+            raise ProblemError(400, "damaged-form", "this is no multipart/form-data") from error
+        files: dict[str, bytes] = {}
+        for name, part in form.multi_items():
+            if name not in PARTS or name in files or not isinstance(part, UploadFile):
+                detail = f"a form has one file {PARTS[0]!r}, perhaps one file {PARTS[1]!r}"
+                raise ProblemError(422, "unexpected-part", detail)
+            files[name] = await part.read()
+        return _checked(files.get("photograph", b""), files.get("mask"))
+    finally:
+        parser.close()
+
+
+def _checked(photograph: bytes, mask: bytes | None) -> Upload:
+    if not photograph:
+        raise ProblemError(422, "no-photograph", "the request brings no photograph")
+    return Upload(photograph, mask)
+
+
+def check_pixels(photograph: bytes, most: int) -> tuple[int, int]:
+    """Return an image's (height, width), read without decoding it.
+
+    Raises ProblemError 422 if it has more than `most` pixels, ImageError if it is no image.
+    """
+    height, width = image_size(BytesIO(photograph))
+    if height * width > most:
+        detail = f"the photograph has {height * width} pixels; {most} are the most that are read"
+        raise ProblemError(422, "too-many-pixels", detail)
+    return height, width
+
+
+def read_drawn(mask: bytes, size: tuple[int, int]) -> Mask:
+    """Return a mask drawn by hand, boolean (height, width), from an image of that very size.
+
+    Browsers draw in colours: green is looked at. Raises ImageError for another size.
+    """
+    found = image_size(BytesIO(mask))
+    if found != size:
+        raise ImageError(
+            f"the mask is {found[0]} x {found[1]} pixels, its photograph {size[0]} x {size[1]}"
+        )
+    drawn: Mask = read_photograph(BytesIO(mask)).pixels[..., 1] > MASK_FOREGROUND
+    return np.ascontiguousarray(drawn)

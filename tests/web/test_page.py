@@ -1,0 +1,250 @@
+"""The page in headless Chromium; skipped where there is none."""
+
+import csv
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import EXAMPLES
+
+from dermseg.batch import find_jobs, segment_all
+from dermseg.images import read_mask
+from dermseg.segmenter import Segmenter
+from dermseg.settings import ThresholdSettings
+from dermseg.web.review import Review
+from dermseg.web.service import create_app
+
+from .conftest import listening
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt install chromium)")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PHOTOGRAPHS = EXAMPLES / "photographs"
+EXAMPLE = PHOTOGRAPHS / "ISIC_0003582.jpg"
+EXACT = "#stage[data-state=exact]"
+WAIT = 60_000
+"""Milliseconds: the machine may be busy."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(segmenter: Segmenter) -> Iterator[str]:
+    with listening(create_app(segmenter)) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    page = opened(browser, address)
+    yield page
+    assert page.problems == []
+    page.context.close()
+
+
+def opened(browser: Any, address: str, **options: Any) -> Any:
+    """Return a page that is ready, and notes whatever goes wrong in it or leaves the service."""
+    page = browser.new_context(accept_downloads=True, **options).new_page()
+    page.problems = []
+    page.set_default_timeout(WAIT)
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.on("console", lambda m: m.type == "error" and page.problems.append(m.text))
+    page.on(
+        "request",
+        lambda r: r.url.startswith((address, "blob:", "data:")) or page.problems.append(r.url),
+    )
+    page.goto(address)
+    page.wait_for_selector("body[data-ready]", state="attached")
+    return page
+
+
+def add(page: Any, *paths: Path) -> None:
+    page.set_input_files("#files", paths)
+    page.wait_for_selector(EXACT)
+
+
+def outline(page: Any) -> str:
+    return str(page.get_attribute("path.outline", "d"))
+
+
+def saved(page: Any, button: str, folder: Path) -> Path:
+    with page.expect_download() as download:
+        page.click(button)
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+def changed(page: Any, before: str) -> None:
+    page.wait_for_function(
+        "before => document.querySelector('path.outline').getAttribute('d') !== before"
+        " && document.querySelector('#stage').dataset.state === 'exact'",
+        arg=before,
+    )
+
+
+def test_dropped_photographs_get_the_librarys_outline_and_mask(
+    page: Any, segmenter: Segmenter, tmp_path: Path
+) -> None:
+    page.evaluate(
+        """async () => {
+          const response = await fetch("/static/examples/ISIC_0003582.jpg");
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([await response.blob()], "ISIC_0003582.jpg"));
+          const event = new DragEvent("drop", { dataTransfer: transfer, bubbles: true });
+          document.body.dispatchEvent(event);
+        }"""
+    )
+    page.wait_for_selector(EXACT)
+    lesion = segmenter.segment(EXAMPLE)
+    x, y = lesion.outline[0]
+    assert outline(page).startswith(f"M{x + 0.5:g} {y + 0.5:g}L")
+    assert f"{lesion.area:,} px²" in page.inner_text("#numbers")
+    segment_all(find_jobs([EXAMPLE]), segmenter, tmp_path / "cli")
+    mask = saved(page, "text=Mask", tmp_path)
+    assert mask.read_bytes() == (tmp_path / "cli" / mask.name).read_bytes()
+
+
+def test_a_slider_previews_at_once_and_the_server_settles_it(
+    page: Any, segmenter: Segmenter, tmp_path: Path
+) -> None:
+    add(page, EXAMPLE)
+    before = outline(page)
+    page.evaluate(
+        """() => {
+          const low = document.getElementById("low");
+          low.value = 0.3;
+          low.dispatchEvent(new Event("input"));
+        }"""
+    )
+    assert page.get_attribute("#stage", "data-state") == "preview"
+    assert outline(page).count("M") > 50  # pieces, drawn in the browser
+    changed(page, before)
+    page.wait_for_function("document.querySelector('path.outline').getAttribute('d').endsWith('Z')")
+    settings = ThresholdSettings(low=0.3)
+    segment_all(find_jobs([EXAMPLE]), Segmenter(thresholds=settings), tmp_path / "cli")
+    mask = saved(page, "text=Mask", tmp_path)
+    assert mask.read_bytes() == (tmp_path / "cli" / mask.name).read_bytes()
+
+
+def test_brush_undo_and_download(page: Any, tmp_path: Path) -> None:
+    add(page, EXAMPLE)
+    before = outline(page)
+    page.keyboard.press("b")
+    page.wait_for_selector("canvas.paint:not([hidden])", state="attached")
+    box = page.locator("#stage").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 180, middle[1] - 120, steps=4)
+    page.mouse.up()
+    changed(page, before)
+    assert "hand" in page.inner_text("#numbers")
+    painted = read_mask(saved(page, "text=Mask", tmp_path))
+    assert set(painted.ravel().tolist()) == {0, 255}
+    page.keyboard.press("Control+z")
+    page.wait_for_function(
+        "d => document.querySelector('path.outline').getAttribute('d') === d", arg=before
+    )
+
+
+def test_a_click_chooses_and_the_wheel_zooms(page: Any) -> None:
+    add(page, EXAMPLE)
+    box = page.locator("#stage").bounding_box()
+    with page.expect_request(lambda r: "x=" in r.url and "y=" in r.url):
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    before = page.get_attribute("#stage g", "transform")
+    page.mouse.wheel(0, -100)
+    page.wait_for_function(
+        "t => document.querySelector('#stage g').getAttribute('transform') !== t", arg=before
+    )
+
+
+def test_everything_as_zip(page: Any, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no photograph")
+    page.set_input_files("#files", [EXAMPLE, PHOTOGRAPHS / "ISIC_0014610.jpg", bad])
+    page.wait_for_selector(".strip .failed")
+    page.problems.clear()  # the browser notes the refusal
+    page.wait_for_selector(EXACT)
+    page.fill("#scale", "20")
+    assert "mm²" in page.inner_text("#numbers")
+    archive = zipfile.ZipFile(saved(page, "#zip", tmp_path))
+    assert archive.testzip() is None
+    rows = list(csv.DictReader(archive.read("report.csv").decode().splitlines()))
+    assert [bool(row["error"]) for row in rows] == [False, False, True]
+    assert rows[0]["pixels_per_mm"] == "20"
+    feature = json.loads(archive.read("ISIC_0003582_outline.geojson"))
+    assert feature["properties"]["area"] == int(rows[0]["area"])
+    assert len(archive.namelist()) == 9
+    archive.close()
+
+
+def test_a_format_that_browsers_cannot_show(page: Any, tmp_path: Path) -> None:
+    from PIL import Image
+
+    with Image.open(EXAMPLE) as image:
+        image.save(tmp_path / "a.tif")
+    add(page, tmp_path / "a.tif")
+    page.wait_for_function("document.querySelector('#stage img').naturalWidth > 0")
+
+
+def test_everything_has_a_name_for_screen_readers(page: Any) -> None:
+    add(page, EXAMPLE)
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("button, input:not([hidden])")].filter((one) =>
+          !(one.ariaLabel || one.innerText?.trim() || one.labels?.length
+            || one.querySelector?.("img[alt]:not([alt=''])"))).map((one) => one.outerHTML)"""
+    )
+    assert nameless == []
+
+
+def test_a_phones_width_needs_no_sideways_scrolling(browser: Any, address: str) -> None:
+    page = opened(browser, address, viewport={"width": 390, "height": 844})
+    for _ in range(2):
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        add(page, EXAMPLE)
+    page.context.close()
+
+
+def test_the_review_of_a_folder(browser: Any, segmenter: Segmenter, tmp_path: Path) -> None:
+    jobs, masks = find_jobs([PHOTOGRAPHS]), tmp_path / "masks"
+    segment_all(jobs, segmenter, masks)
+    review = Review.open(jobs, masks, segmenter)
+    names = [item.job.mask for item in review.items]
+    before = [(masks / name).read_bytes() for name in names]
+    with listening(create_app(segmenter, review=review)) as address:
+        page = opened(browser, address)
+        page.keyboard.press("a")
+        page.wait_for_selector("#stage[data-number='1']")
+        page.keyboard.press("b")
+        page.wait_for_selector("canvas.paint:not([hidden])", state="attached")
+        box = page.locator("#stage").bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 40)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] / 2 + 60, box["y"] + 90, steps=3)
+        page.mouse.up()
+        page.keyboard.press("s")
+        page.wait_for_selector("#stage[data-number='2']")
+        page.keyboard.press("r")
+        page.wait_for_selector("#stage[data-number='3']")
+        assert page.problems == []
+        page.context.close()
+    again = Review.open(jobs, masks, segmenter)
+    decisions = [item.decision for item in again.items]
+    assert decisions == ["accepted", "corrected", "rejected", ""]
+    assert [(masks / name).read_bytes() for name in names] == before
+    corrected = read_mask(again.corrected / names[1])
+    assert (corrected != read_mask(masks / names[1])).any()

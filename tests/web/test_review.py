@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from hostile import encoded, picture
+from PIL import Image
+
+from dermseg.batch import Job, find_jobs, segment_all
+from dermseg.errors import DataError, UsageError
+from dermseg.images import read_mask
+from dermseg.segmenter import Segmenter
+from dermseg.web.review import DECISIONS, Review, unsure_share
+from dermseg.web.service import create_app
+
+from .conftest import client_of
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> list[Job]:
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for name in ("=a.jpg", "b.png", "c.tif"):
+        (folder / name).write_bytes(
+            encoded(picture(), {"j": "JPEG", "p": "PNG"}.get(name[-3], "TIFF"))
+        )
+    return find_jobs([folder])
+
+
+@pytest.fixture
+def masks(tmp_path: Path, jobs: list[Job], segmenter: Segmenter) -> Path:
+    segment_all(jobs, segmenter, tmp_path / "masks")
+    return tmp_path / "masks"
+
+
+@pytest.fixture
+def client(jobs: list[Job], masks: Path, segmenter: Segmenter) -> TestClient:
+    return client_of(create_app(segmenter, review=Review.open(jobs, masks, segmenter)))
+
+
+def test_the_queue_and_its_pictures(client: TestClient) -> None:
+    items = client.get("/v1/review").json()["items"]
+    assert sorted(item["name"] for item in items) == ["=a.jpg", "b.png", "c.tif"]
+    for item in items:
+        address = f"/v1/review/{item['number']}"
+        shown = client.get(address).json()
+        assert (shown["height"], shown["width"]) == (60, 80)
+        assert client.get(f"{address}/photograph").content.startswith(b"\xff\xd8")
+        assert client.get(f"{address}/mask").content.startswith(b"\x89PNG")
+    assert client.get("/v1/review/3").status_code == 404
+    assert client.get("/v1/review/-1").status_code == 404
+    assert client.get("/v1/review/x").status_code == 422
+
+
+def test_decisions_are_kept_taken_back_and_gone_on_with(
+    client: TestClient, jobs: list[Job], masks: Path, segmenter: Segmenter
+) -> None:
+    for decision in ("accepted", "rejected", "", "accepted"):
+        answer = client.put("/v1/review/0", json={"decision": decision})
+        assert answer.json()["decision"] == decision
+        again = Review.open(jobs, masks, segmenter)
+        assert again.items[0].decision == decision
+    assert client.put("/v1/review/0", json={"decision": "melanoma"}).status_code == 422
+
+
+def test_a_correction_leaves_the_models_mask_alone(client: TestClient, masks: Path) -> None:
+    name = client.get("/v1/review").json()["items"][1]["name"]
+    path = masks / f"{Path(name).stem}_segmentation.png"
+    before, drawn = path.read_bytes(), np.zeros((60, 80), np.uint8)
+    drawn[5:9, 5:9] = 255
+    sent = encoded(Image.fromarray(drawn), "PNG")
+    assert client.put("/v1/review/1/mask", content=sent).json()["decision"] == "corrected"
+    assert path.read_bytes() == before
+    corrected = read_mask(masks.with_name("masks-corrected") / path.name)
+    np.testing.assert_array_equal(corrected, drawn)
+    assert client.get("/v1/review/1/mask").content != before
+    wrong = encoded(picture(9, 9), "PNG")
+    assert client.put("/v1/review/1/mask", content=wrong).status_code == 422
+
+
+def test_pages_elsewhere_decide_nothing(client: TestClient) -> None:
+    headers = {"origin": "http://evil.example"}
+    answer = client.put("/v1/review/0", json={"decision": "accepted"}, headers=headers)
+    assert answer.status_code == 403
+
+
+def test_a_photograph_without_a_mask(jobs: list[Job], masks: Path, segmenter: Segmenter) -> None:
+    (masks / jobs[1].mask).unlink()
+    with pytest.raises(UsageError, match="segment first"):
+        Review.open(jobs, masks, segmenter)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "a,b\n1,2\n",
+        "photograph,mask,flags,unsure,decision\nb.png,b,,0.5,perhaps\n",
+        "photograph,mask,flags,unsure,decision\nb.png,b,,much,\n",
+    ],
+)
+def test_a_damaged_table_of_decisions_is_not_written_over(
+    jobs: list[Job], masks: Path, segmenter: Segmenter, table: str
+) -> None:
+    (masks / DECISIONS).write_text(table)
+    with pytest.raises(DataError, match=DECISIONS):
+        Review.open(jobs, masks, segmenter)
+    assert (masks / DECISIONS).read_text() == table
+
+
+def test_how_unsure() -> None:
+    probability = np.array([[0, 0.1, 0.3, 0.9]], np.float32)
+    assert unsure_share(probability) == 0.5
+    assert unsure_share(np.zeros((2, 2), np.float32)) == 1
