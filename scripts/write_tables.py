@@ -43,8 +43,10 @@ def scores() -> list[str]:
     ledger = _rows(RESULTS / "ledger.csv")
     rows = [row for row in ledger if row["set"] in SETS and (RESULTS / row["model"]).is_dir()]
     lines += [_scored(row["model"] + SETS[row["set"]], row["model"], row) for row in rows]
-    for members in sorted(RESULTS.glob("*/members.csv")):
-        model = members.parent.name
+    for settings in sorted(RESULTS.glob("*/settings.json")):
+        model, members = settings.parent.name, settings.parent / "members.csv"
+        if not members.is_file():
+            continue
         total = next(row for row in _rows(members) if row["member"] == "out of fold")
         lines.append(_scored(f"{model}, training images out of fold", model, total))
     return lines
