@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import EXAMPLES
 
 from dermseg.batch import find_jobs, segment_all
 from dermseg.images import read_mask
@@ -23,7 +22,7 @@ from .conftest import listening
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt install chromium)")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-PHOTOGRAPHS = EXAMPLES / "photographs"
+PHOTOGRAPHS = Path(__file__).parents[2] / "examples" / "photographs"
 EXAMPLE = PHOTOGRAPHS / "ISIC_0003582.jpg"
 EXACT = "#stage[data-state=exact]"
 WAIT = 60_000

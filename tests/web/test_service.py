@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import EXAMPLES
 from fastapi.testclient import TestClient
 from hostile import bad_files, encoded, good_files, mutated, picture
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from .conftest import client_of
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")
 """Oddities in metadata, which the command line silences."""
-EXAMPLE = EXAMPLES / "photographs" / "ISIC_0003582.jpg"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "photographs" / "ISIC_0003582.jpg"
 MUTATED_FILES = 60
 """scripts/fuzz_service.py runs thousands."""
 JPEG = {"content-type": "image/jpeg"}
