@@ -1,7 +1,8 @@
 """The command line: one short function a command, each a call into a room.
 
-Only the standard library, cyclopts and the settings are imported here; a command imports what it
-needs when it runs. Exit status: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted.
+Only the standard library, cyclopts, the settings and the list of experiments are imported here; a
+command imports what it needs when it runs. Exit status: 0 all done, 1 something failed, 2 wrong
+usage, 130 interrupted.
 """
 
 import os

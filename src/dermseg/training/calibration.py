@@ -57,14 +57,12 @@ class Quality:
     failed_unflagged: float
 
 
-def calibrate(
-    folders: Sequence[Path], data: Path, thresholds: ThresholdSettings | None = None
-) -> tuple[Calibration, Quality]:
+def calibrate(folders: Sequence[Path], data: Path) -> tuple[Calibration, Quality]:
     """Return the calibration of the trainings in `folders`, and how good it is.
 
     `data` is what they were trained on. Raises DataError if fewer than 200 images were held out.
     """
-    usual = thresholds or ThresholdSettings()
+    usual = ThresholdSettings()
     masks = {pair.image_id: pair.mask for pair in find_pairs(data)}
     evidence, jaccard, fold_of = [], [], []
     for run in [run for folder in folders for run in find_members(folder)]:

@@ -55,11 +55,11 @@ def train_protocol(
         report(data, output)
 
 
-def report(data: Path, output: Path, thresholds: ThresholdSettings | None = None) -> Evaluation:
-    """Write the tables of a finished protocol; return the evaluation out of fold."""
+def report(data: Path, output: Path) -> None:
+    """Write the tables of a finished protocol."""
     maps = runs.read_held_out(output)
     masks = {pair.image_id: pair.mask for pair in find_pairs(data)}
-    evaluation = evaluate_maps(maps, masks, thresholds or ThresholdSettings(), read_groups(data))
+    evaluation = evaluate_maps(maps, masks, ThresholdSettings(), read_groups(data))
     rows = []
     for run in runs.find_members(output):
         _, facts = checkpoints.load(run / runs.WEIGHTS)
@@ -72,7 +72,6 @@ def report(data: Path, output: Path, thresholds: ThresholdSettings | None = None
     write_table(output / TABLE, list(rows[0]), rows)
     evaluation.write_csv(output / f"{SCORES}.csv")
     evaluation.write_json(output / f"{SCORES}.json")
-    return evaluation
 
 
 def _metrics(evaluation: Evaluation, images: list[str]) -> dict[str, object]:
