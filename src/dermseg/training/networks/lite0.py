@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dermseg.errors import MissingExtraError
+from dermseg.training.networks.depthwise import depthwise
 from dermseg.training.networks.layers import Dropout, convolution, initialise
 
 
@@ -62,6 +63,8 @@ class SamePadded(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, outputs, H / stride, W / stride); H and W are multiples of the stride."""
         padded = functional.pad(x, (self.before, self.after, self.before, self.after))
+        if self.groups == self.in_channels:
+            return depthwise(padded, self.weight, self.stride[0])
         return super().forward(padded)
 
 
