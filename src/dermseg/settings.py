@@ -42,6 +42,12 @@ class AugmentationSettings:
     """Share of channels whose contrast is stretched to a random percentile window."""
     window: float = 10.0
     """Widest cut at either end of a percentile window, in percent."""
+    color: float = 0.0
+    """Largest change of brightness and of saturation: 0.5 draws factors between 1/1.5 and 1.5; each
+    of red, green and blue changes by a third of that on its own. Not in the paper."""
+    sharpness: float = 0.0
+    """Largest change of sharpness: 1 draws from blurred over 3 x 3 pixels to twice as sharp. Not in
+    the paper."""
 
     def __post_init__(self) -> None:
         """Raise UsageError for a range that there cannot be."""
@@ -49,6 +55,8 @@ class AugmentationSettings:
             raise UsageError("--augmentation: scale, shift and rotation cannot be negative")
         if not 0 <= self.contrast <= 1 or not 0 <= self.window < 50:
             raise UsageError("--augmentation: contrast is 0 to 1, window 0 to 50 percent")
+        if min(self.color, self.sharpness) < 0:
+            raise UsageError("--augmentation: color and sharpness cannot be negative")
 
 
 @dataclass(frozen=True)

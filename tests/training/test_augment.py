@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dermseg.settings import AugmentationSettings
-from dermseg.training.augment import Draws, draw, stretch_contrast, warp
+from dermseg.training.augment import Draws, draw, recolor, sharpen, stretch_contrast, warp
 
 NOTHING = AugmentationSettings(flip=False, rotation=0, scale=0, shift=0, contrast=0, window=0)
 HEIGHT, WIDTH = 48, 64
@@ -332,3 +332,73 @@ class TestStretchContrastFeatures:
         # Order is kept, so that no edge is turned inside out.
         for before, after in zip(x.flatten(2)[0], stretched.flatten(2)[0], strict=True):
             assert (after[before.argsort()].diff() >= 0).all()
+
+
+class TestRecolorFeatures:
+    def test_no_color_no_map(self) -> None:
+        assert drawn(NOTHING).color is None
+        assert drawn(only(color=0.5)).color is not None
+
+    def test_what_else_happens_does_not_hang_on_it(self) -> None:
+        plain, colored = drawn(AugmentationSettings()), drawn(AugmentationSettings(color=1))
+        for name in ("affine", "low", "high"):
+            assert torch.equal(getattr(plain, name), getattr(colored, name))
+
+    def test_brightness_stays_in_its_range_and_fills_it(self) -> None:
+        color = drawn(only(color=0.5), 4000).color
+        assert color is not None
+        gains = color[:, :, :3].sum(2).log()  # what grey is multiplied with
+        reach = log(1.5)
+        assert gains.abs().max() <= reach * 4 / 3 + 1e-5
+        together = gains.mean(1)
+        assert together.min() < -0.8 * reach
+        assert together.max() > 0.8 * reach
+        own = (gains - together[:, None]).abs().max()
+        assert 0.2 * reach < own <= reach * 4 / 9 + 1e-5, "each channel's own, about their mean"
+        assert color[:, 0, 3].abs().max() <= reach / 4
+
+    def test_each_image_has_its_own(self) -> None:
+        color = drawn(only(color=0.5)).color
+        assert color is not None
+        assert len(color.flatten(1).unique(dim=0)) == 64
+
+    def test_saturation_moves_colours_along_their_grey(self) -> None:
+        color = drawn(only(color=0.5), 1).color
+        assert color is not None
+        mixing = color[0, :, :3] / color[0, :, :3].sum(1, keepdim=True)
+        saturation = 1 - 3 * mixing[0, 1]
+        expected = saturation * torch.eye(3) + (1 - saturation) / 3
+        torch.testing.assert_close(mixing, expected)
+        assert 1 / 1.5 <= saturation <= 1.5
+
+    def test_pixels_are_mapped_and_clipped(self) -> None:
+        rgb = torch.tensor([0.2, 0.4, 0.9]).reshape(1, 3, 1, 1).expand(2, 3, 4, 5)
+        swap = torch.tensor([[0.0, 1, 0, 0.1], [1, 0, 0, 0], [0, 0, 2, 0]])
+        maps = torch.stack((torch.eye(3, 4), swap))
+        found = recolor(rgb, maps)
+        torch.testing.assert_close(found[0], rgb[0])
+        torch.testing.assert_close(found[1, :, 2, 2], torch.tensor([0.5, 0.2, 1.0]))
+
+
+class TestSharpenFeatures:
+    def test_none_unless_asked_for(self) -> None:
+        assert drawn(NOTHING).sharpness is None
+        drew = drawn(only(sharpness=1), 1000).sharpness
+        assert drew is not None
+        assert -1 <= drew.min() < -0.9
+        assert 0.9 < drew.max() <= 1
+
+    def test_zero_leaves_the_image_and_plain_areas_stay(self) -> None:
+        image = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        torch.testing.assert_close(sharpen(image, torch.zeros(1)), image)
+        plain = torch.full((2, 3, 8, 8), 0.3)
+        torch.testing.assert_close(sharpen(plain, torch.tensor([-1.0, 1.0])), plain)
+
+    def test_negative_blurs_and_positive_sharpens(self) -> None:
+        edge = torch.full((2, 1, 6, 6), 0.4)
+        edge[..., 3:] = 0.6
+        found = sharpen(edge, torch.tensor([-1.0, 1.0]))
+        step = found[..., 3] - found[..., 2]
+        assert (step[0] < 0.19).all()
+        assert (step[1] > 0.21).all()
+        torch.testing.assert_close(found[0, 0, 3, 2], torch.tensor((2 * 0.4 + 0.6) / 3))

@@ -376,6 +376,20 @@ class TestResuming:
         train(toy_data, tmp_path / "run", tiny(), device="cpu")
         assert passes == [2]
 
+    def test_a_training_from_before_a_setting_existed_goes_on(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = tmp_path / "run"
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoints, "save", killing(checkpoints.save, 1, before=False))
+            with pytest.raises(Killed):
+                train(toy_data, run, tiny(), device="cpu")
+        tensors, facts = checkpoints.load(run / "checkpoint.safetensors")
+        del facts["settings"]["augmentation"]["color"]
+        checkpoints.save(run / "checkpoint.safetensors", tensors, facts)
+        train(toy_data, run, tiny(), device="cpu")
+        assert len(log(run)) == tiny().passes
+
     def test_a_finished_training_stays_as_it_is(
         self, toy_data: Path, tmp_path: Path, tiny: Maker
     ) -> None:

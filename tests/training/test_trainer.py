@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from dermseg.settings import AugmentationSettings, TrainingSettings
 from dermseg.training import augment
 from dermseg.training import trainer as trainer_module
+from dermseg.training.color import ColorChannels
 from dermseg.training.datasets import Cache
 from dermseg.training.devices import Device
-from dermseg.training.trainer import Trainer, learning_rate
+from dermseg.training.trainer import Trainer, learning_rate, prepare
 
 Maker = Callable[..., TrainingSettings]
 NO_CHANGE = AugmentationSettings(flip=False, rotation=0, scale=0, shift=0, contrast=0)
@@ -104,6 +106,23 @@ class TestTrainStep:
         trainer._train_step(torch.tensor([9, 5, 0]), draws, 0)
         expected = torch.stack((images[9], images[5].flip(-1), images[0])) / 255
         torch.testing.assert_close(seen[0], expected, atol=1e-5, rtol=0)
+
+    def test_colour_and_sharpness_change_the_image_and_not_the_mask(self) -> None:
+        images, masks = noise(2)
+        swap = torch.tensor([[0.0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0]])
+        draws = augment.Draws(
+            torch.eye(2, 3).repeat(2, 1, 1),
+            torch.zeros(2, 3),
+            torch.ones(2, 3),
+            torch.stack((torch.eye(3, 4), swap)),
+            torch.tensor([-1.0, 0.0]),
+        )
+        size = (images.shape[2], images.shape[3])
+        channels, targets = prepare(ColorChannels("rgb"), images, masks, draws, size)
+        blurred = functional.avg_pool2d(images[0] / 255, 3, 1, 1, count_include_pad=False)
+        torch.testing.assert_close(channels[0], blurred, atol=1e-5, rtol=0)
+        torch.testing.assert_close(channels[1], images[1].flip(0) / 255, atol=1e-5, rtol=0)
+        torch.testing.assert_close(targets, masks / 255, atol=1e-5, rtol=0)
 
     def test_contrast_is_stretched_in_the_image_and_not_in_the_mask(
         self, tiny: Maker, monkeypatch: pytest.MonkeyPatch

@@ -1,13 +1,16 @@
 """Random changes to the training images, for a whole batch at once on its device.
 
 The paper (section III-B) names two kinds: flips, shifts, rotations and scalings, here one affine
-map; and normalising the contrast of each channel to a random percentile window (Figure 1).
+map; and normalising the contrast of each channel to a random percentile window (Figure 1). Two more
+are ours, for what other cameras would have seen: colour, one affine map of red, green and blue, and
+sharpness.
 
 The draws of a pass are one table with a row for each image, made from (seed, pass) alone: what
 happens to an image depends neither on its batch, nor on the device, nor on what ran before.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from math import log1p, pi
 
 import torch
@@ -16,6 +19,11 @@ from torch.nn import functional
 
 from dermseg.settings import AugmentationSettings
 
+CAST = 1 / 3
+"""Range of each channel's own gain, as a share of the range of the gain that all have together."""
+VEIL = 1 / 4
+"""Range of what is added to all channels, as a share of the same."""
+
 
 @dataclass(frozen=True)
 class Draws:
@@ -23,20 +31,29 @@ class Draws:
 
     `affine` (N, 2, 3) maps output to input positions, in units of half the image's width and
     height; `low` and `high` (N, C) bound each channel's percentile window, as fractions. Channels
-    with the window (0, 1) stay as they are.
+    with the window (0, 1) stay as they are. `color` (N, 3, 4) maps red, green, blue and 1 to the
+    new red, green and blue, and `sharpness` (N,) says how far an image is taken from its blurred
+    self; None leaves all images alone.
     """
 
     affine: Tensor
     low: Tensor
     high: Tensor
+    color: Tensor | None = None
+    sharpness: Tensor | None = None
 
     def to(self, device: torch.device) -> "Draws":
         """Return the same table on `device`."""
-        return Draws(self.affine.to(device), self.low.to(device), self.high.to(device))
+        return self._each(lambda column: column.to(device))
 
     def rows(self, index: Tensor) -> "Draws":
         """Return the rows of the images `index`."""
-        return Draws(self.affine[index], self.low[index], self.high[index])
+        return self._each(lambda column: column[index])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Draws":
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        drawn = {name: column for name, column in columns.items() if column is not None}
+        return replace(self, **{name: change(column) for name, column in drawn.items()})
 
 
 def draw(
@@ -72,7 +89,17 @@ def draw(
     cut = settings.window / 100
     low = torch.where(stretched, uniform(0, cut, images, channels), 0.0)
     high = torch.where(stretched, uniform(1 - cut, 1, images, channels), 1.0)
-    return Draws(affine, low, high)
+    color = sharpness = None
+    if settings.color:
+        reach = log1p(settings.color)
+        gain = uniform(-reach, reach, images, 1) + uniform(-reach, reach, images, 3) * CAST
+        saturation = uniform(-reach, reach, images, 1, 1).exp()
+        veil = uniform(-reach, reach, images, 1, 1).expand(images, 3, 1) * VEIL
+        mixed = saturation * torch.eye(3) + (1 - saturation) / 3
+        color = torch.cat((gain.exp().unsqueeze(2) * mixed, veil), 2)
+    if settings.sharpness:
+        sharpness = uniform(-settings.sharpness, settings.sharpness, images)
+    return Draws(affine, low, high, color, sharpness)
 
 
 def warp(images: Tensor, affine: Tensor, height: int, width: int) -> Tensor:
@@ -83,6 +110,24 @@ def warp(images: Tensor, affine: Tensor, height: int, width: int) -> Tensor:
     shape = [images.shape[0], images.shape[1], height, width]
     grid = functional.affine_grid(affine, shape, align_corners=False)
     return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def recolor(rgb: Tensor, color: Tensor) -> Tensor:
+    """Return `rgb` (N, 3, H, W) in 0..1 with its colours mapped by `color` (N, 3, 4), and clipped.
+
+    Each row of a map holds the shares of red, green and blue, and what is added.
+    """
+    mixed = torch.einsum("nij,njhw->nihw", color[:, :, :3], rgb)
+    return (mixed + color[:, :, 3, None, None]).clamp(0, 1)
+
+
+def sharpen(images: Tensor, sharpness: Tensor) -> Tensor:
+    """Return `images` (N, C, H, W) in 0..1 sharpened by `sharpness` (N,), and clipped.
+
+    A negative sharpness blurs; at -1 each pixel is the mean of the 3 x 3 around it.
+    """
+    blurred = functional.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
+    return (images + (images - blurred) * sharpness[:, None, None, None]).clamp(0, 1)
 
 
 def stretch_contrast(channels: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -161,7 +161,9 @@ def _begin(run: Path, trainer: Trainer) -> tuple[Log, list[str | None]]:
     tensors, facts = checkpoints.load(run / CHECKPOINT)
     log: Log = facts.pop("log", [])
     commits: list[str | None] = facts.pop("commits", [])
-    if facts != identity:
+    # Settings that came after the run began had their default then.
+    begun = TrainingSettings.from_dict(facts["settings"])
+    if begun != trainer.settings or facts["data"] != identity["data"]:
         raise UsageError(
             f"{run} holds a training with other settings or data (see its {SETTINGS}); "
             "give them again to go on with it, or choose another folder"

@@ -62,7 +62,12 @@ def prepare(
     """
     both = torch.cat((images, masks.unsqueeze(1)), 1).float() / 255
     warped = augment.warp(both, changes.affine, *size)
-    channels = augment.stretch_contrast(color(warped[:, :3]), changes.low, changes.high)
+    rgb = warped[:, :3]
+    if changes.sharpness is not None:
+        rgb = augment.sharpen(rgb, changes.sharpness)
+    if changes.color is not None:
+        rgb = augment.recolor(rgb, changes.color)
+    channels = augment.stretch_contrast(color(rgb), changes.low, changes.high)
     return channels, warped[:, 3]
 
 
