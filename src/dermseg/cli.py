@@ -297,6 +297,7 @@ def export(
     *,
     output: Annotated[Path, Parameter(alias="-o")],
     arithmetic: Arithmetic = "float32",
+    flips: Annotated[bool, Parameter(negative=())] = False,
     shares: Annotated[Sequence[float], Parameter(consume_multiple=True, negative=())] = (),
     weigh_on: Path | None = None,
     calibrate_on: Path | None = None,
@@ -318,6 +319,9 @@ def export(
     arithmetic
         What the model computes in: float32, or int8, several times faster on a processor and half
         the size, with borders shifted a little.
+    flips
+        Average over a photograph and its three mirror images: a little better, and four times
+        slower.
     shares
         Weight of each folder in the average; equal unless given.
     weigh_on
@@ -341,7 +345,13 @@ def export(
         shares, best, equal = choose_shares(runs, weigh_on)
         _say(f"shares {shares}: Jaccard {best:.4f} out of fold, equal shares {equal:.4f}")
     difference = export(
-        runs, output, arithmetic=arithmetic, shares=shares, photographs=check_on, data=calibrate_on
+        runs,
+        output,
+        arithmetic=arithmetic,
+        flips=flips,
+        shares=shares,
+        photographs=check_on,
+        data=calibrate_on,
     )
     how = "by at most" if arithmetic == "float32" else "on average by"
     _say(f"{output}: differs from PyTorch {how} {difference:.1e} in probability")

@@ -206,6 +206,28 @@ def test_a_protocol_becomes_an_ensemble(protocol: Path, tmp_path: Path, examples
     assert segmenter.card["arithmetic"] == "float32"
 
 
+@pytest.mark.parametrize("arithmetic", get_args(Arithmetic))
+def test_flips_average_the_mirror_images(tiny_run: Path, arithmetic: Arithmetic) -> None:
+    plain, mirrored = tiny_run / "plain.onnx", tiny_run / "mirrored.onnx"
+    export([tiny_run], plain)
+    export([tiny_run], mirrored, arithmetic=arithmetic, flips=True)
+    pixels = np.random.default_rng(3).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    one, four = Segmenter(plain), Segmenter(mirrored)
+    parts = [
+        one.probability(np.ascontiguousarray(pixels[::up, ::left]))[::up, ::left]
+        for up in (1, -1)
+        for left in (1, -1)
+    ]
+    assert np.ptp(parts, 0).max() > 0.01, "or the average would prove nothing"
+    found = four.probability(pixels)
+    exact = arithmetic == "float32"
+    np.testing.assert_allclose(found, np.mean(parts, 0), atol=TOLERANCE if exact else 0.05)
+    over = four.probability(np.ascontiguousarray(pixels[::-1]))
+    np.testing.assert_allclose(over[::-1], found, atol=1e-5)
+    assert four.card["flips"]
+    assert not one.card["flips"]
+
+
 def test_shares_weigh_folders_not_networks(
     protocol: Path, tmp_path: Path, tiny: Callable[..., TrainingSettings]
 ) -> None:

@@ -39,6 +39,8 @@ TOLERANCE_INT8 = 0.02
 """Largest mean difference in probability over training images, if the file computes in 8 bits."""
 HALVED = 1024
 """Tensors with at least this many numbers are stored in half precision."""
+MIRRORS: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (1, 2))
+"""Axes along which (N, H, W) is turned over."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,26 @@ class EndToEnd(nn.Module):
             probability = part if probability is None else probability + part
         assert probability is not None  # there is at least one network
         return probability
+
+
+class Mirrored(nn.Module):
+    """The mean of what `model` sees in a photograph and in its three mirror images.
+
+    Both take uint8 RGB (N, H, W, 3) and return the probability of lesion (N, H, W).
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, photographs: Tensor) -> Tensor:
+        """Return the probability of lesion."""
+        turned = torch.cat([photographs.flip(axes) if axes else photographs for axes in MIRRORS])
+        parts = self.model(turned).unflatten(0, (len(MIRRORS), -1)).unbind()
+        back = [
+            part.flip(axes) if axes else part for part, axes in zip(parts, MIRRORS, strict=True)
+        ]
+        return torch.stack(back).mean(0)
 
 
 def load_run(run: Path) -> Member:
@@ -118,6 +140,7 @@ def export(
     file: Path,
     *,
     arithmetic: Arithmetic = "float32",
+    flips: bool = False,
     shares: Sequence[float] = (),
     photographs: Sequence[Path] = (),
     data: Path | None = None,
@@ -125,7 +148,8 @@ def export(
     """Write what was trained in `folders`, runs or protocols, as one model: the ONNX `file`.
 
     Several networks become an ensemble; `shares` weigh the folders, equally unless given, and
-    within a folder all networks weigh the same. Before it takes its name, the file is checked
+    within a folder all networks weigh the same. With `flips` each photograph is seen in its four
+    mirror images, and their mean is the probability. Before it takes its name, the file is checked
     against PyTorch on training images that the first run kept, and in float32 also on random pixels
     and on `photographs`. With int8 the training images also calibrate it. With `data`, what the
     folders were trained on, the file also says how sure its masks are, learnt out of fold.
@@ -145,12 +169,14 @@ def export(
         listed = ", ".join(f"{height} x {width}" for height, width in sorted(sizes))
         raise ModelError(f"{file}: the networks of an ensemble have one size, not {listed}")
     ((height, width),) = sizes
-    model = EndToEnd(
+    model: nn.Module = EndToEnd(
         [member.network for member in members],
         [member.settings.channels for member in members],
         each,
     ).eval()
-    card = _card(members, each, arithmetic)
+    if flips:
+        model = Mirrored(model).eval()
+    card = _card(members, each) | {"arithmetic": arithmetic, "flips": flips}
     if data is not None:
         known, quality = calibrate(folders, data)
         card |= {"calibration": known.to_dict(), "confidence": asdict(quality)}
@@ -187,18 +213,16 @@ def _normalised(shares: Sequence[float], folders: int) -> list[float]:
     return [share / total for share in shares]
 
 
-def _card(
-    members: Sequence[Member], shares: Sequence[float], arithmetic: Arithmetic
-) -> dict[str, Any]:
-    """Return what the file says of itself: the facts of its training, or of each member's."""
+def _card(members: Sequence[Member], shares: Sequence[float]) -> dict[str, Any]:
+    """Return what the file says of its training, or of each member's."""
     if len(members) == 1:
-        return {**members[0].facts, "arithmetic": arithmetic}
+        return members[0].facts
     parts = [
         {**member.facts, "share": round(share, 6)}
         for member, share in zip(members, shares, strict=True)
     ]
     hours = round(sum(part.get("hours", 0) for part in parts), 3)
-    return {"members": parts, "hours": hours, "arithmetic": arithmetic}
+    return {"members": parts, "hours": hours}
 
 
 def _to_onnx(model: nn.Module, example: Pixels) -> onnx.ModelProto:
