@@ -8,7 +8,7 @@ MASKS a folder for the masks. The 150 images report; nothing is trained on them 
 which the ledger, results/ledger.csv, lets anyone check: every scoring is a line.
 
 A second line leaves out the images that resemble a training image (near-duplicates exist across
-the two sets).
+the two sets). Two more compare the photographs of DATA/full-resolution with their thumbnails.
 """
 
 import sys
@@ -20,6 +20,8 @@ import numpy as np
 from dermseg.batch import find_jobs, segment_all
 from dermseg.evaluation import evaluate
 from dermseg.experiments.ledger import append
+from dermseg.images import MASK_FOREGROUND, MASK_SUFFIX, read_mask
+from dermseg.metrics import mean, score
 from dermseg.segmenter import Segmenter
 from dermseg.training.datasets import find_pairs, read_signatures
 from dermseg.training.folds import near_duplicates
@@ -32,7 +34,8 @@ def main(model: str, data: Path, masks: Path) -> None:
     photographs = data / "ISIC-2017_Validation_Data"
     truth = data / "ISIC-2017_Validation_Part1_GroundTruth"
     jobs = find_jobs([photographs])
-    results = segment_all(jobs, Segmenter(model), masks, size_from=truth)
+    segmenter = Segmenter(model)
+    results = segment_all(jobs, segmenter, masks, size_from=truth)
     if failed := [result.error for result in results if result.error]:
         sys.exit("\n".join(failed))
     evaluation = evaluate(truth, masks)
@@ -43,6 +46,18 @@ def main(model: str, data: Path, masks: Path) -> None:
     append(LEDGER, model, "isic2017-validation", list(evaluation.images.values()))
     append(LEDGER, model, "isic2017-validation-without-duplicates", fresh)
     print(evaluation)
+    large, small = [], []
+    for job in find_jobs([data / "full-resolution"]):
+        image_id = job.photograph.stem
+        lesion = read_mask(truth / f"{image_id}{MASK_SUFFIX}") > MASK_FOREGROUND
+        large.append(score(lesion, segmenter.segment(job.photograph).mask))
+        small.append(evaluation.images[image_id])
+    append(LEDGER, model, "isic2017-full-resolution", large)
+    append(LEDGER, model, "isic2017-full-resolution-as-thumbnails", small)
+    print(
+        f"Jaccard index of {len(large)} at full resolution: {mean(large).jaccard:.4f}, as ", end=""
+    )
+    print(f"thumbnails {mean(small).jaccard:.4f}")
 
 
 def resembling(validation: list[Path], training: list[Path]) -> set[str]:
