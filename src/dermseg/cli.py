@@ -10,7 +10,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +27,7 @@ from dermseg.settings import (
     ThresholdSettings,
     TrainingSettings,
     TuningSettings,
+    changed_options,
 )
 
 
@@ -40,11 +40,8 @@ def _apply_protocol(_: App, __: tuple[str, ...], arguments: ArgumentCollection) 
     name = chosen.tokens[0].value if chosen is not None and chosen.tokens else None
     if name not in PROTOCOLS:
         return  # none was asked for, or cyclopts is about to say which ones there are
-    usual = TrainingSettings()
-    for field in fields(usual):
-        value = getattr(PROTOCOLS[name], field.name)
-        option = f"--{field.name.replace('_', '-')}"
-        if value != getattr(usual, field.name) and not arguments[option].tokens:
+    for option, value in changed_options(PROTOCOLS[name], TrainingSettings()).items():
+        if not arguments[option].tokens:
             arguments[option].append(Token(keyword=option, value=str(value), source="protocol"))
 
 
@@ -218,8 +215,9 @@ def train(
         folder a model, and members.csv.
     protocol
         Train the paper's six models, a fold held out from each of five and nothing from the
-        sixth: with its settings (192 x 256, 600 passes) or with short ones (96 x 128, 36 passes,
-        one-cycle). Other options change the settings; --fold K trains that fold's model alone.
+        sixth: with its settings (192 x 256, 600 passes), with short ones (96 x 128, 36 passes,
+        one-cycle), or lite0 from ImageNet weights (22 passes). Other options change the settings;
+        --fold K trains that fold's model alone.
     device
         auto, cpu or cuda.
     allow_resized
@@ -264,7 +262,7 @@ def tune(
         Folder for grid.json, what is tried; trials.csv, a row a trial, best first; thresholds.csv,
         a row a pair of thresholds; and every trial's trainings.
     protocol
-        Settings that all trials share, the paper's or short ones, as in `dermseg train`. Other
+        Settings that all trials share, the paper's or others, as in `dermseg train`. Other
         options change them.
     device
         auto, cpu or cuda.
@@ -438,8 +436,8 @@ def experiment(
         Folder for NAME.csv, NAME.json and NAME.md, and for the trainings, which experiments with
         the same settings share.
     protocol
-        Settings of the trainings, as in `dermseg train`: paper or short. Other options change
-        them; what an experiment compares it sets itself.
+        Settings of the trainings, as in `dermseg train`. Other options change them; what an
+        experiment compares it sets itself.
     seeds
         Train everything this often, with seeds counted from --seed.
     folds_used

@@ -80,6 +80,7 @@ def test_the_named_protocols() -> None:
     short = PROTOCOLS["short"]
     assert (short.network, short.fold, short.folds) == ("cdnn29", None, 5)
     assert short.passes < 100
+    assert PROTOCOLS["pretrained"].network == "lite0"
 
 
 @pytest.mark.parametrize(
@@ -87,6 +88,7 @@ def test_the_named_protocols() -> None:
     [
         (["--protocol", "paper"], TrainingSettings()),
         (["--protocol", "short"], PROTOCOLS["short"]),
+        (["--protocol", "pretrained"], PROTOCOLS["pretrained"]),
         (["--protocol", "short", "--passes", "600"], {"passes": 600}),
         (["--passes", "7", "--protocol=short", "--fold", "2"], {"passes": 7, "fold": 2}),
         (["--protocol", "short", "--schedule", "constant"], {"schedule": "constant"}),

@@ -36,6 +36,7 @@ from dermseg.settings import (
     ThresholdSettings,
     TrainingSettings,
     TuningSettings,
+    changed_options,
 )
 from dermseg.tables import write_table
 from dermseg.training import checkpoints, datasets, networks, runs
@@ -460,20 +461,13 @@ def _commands(
 
 def training_options(settings: TrainingSettings, protocol: Protocol) -> list[str]:
     """Return the options of `dermseg train` that give `settings`."""
-    usual = PROTOCOLS[protocol]
     options = ["--protocol", protocol]
-    for prefix, given, default in (
-        ("", settings, usual),
-        ("augmentation.", settings.augmentation, usual.augmentation),
-    ):
-        for field in fields(given):
-            value, name = getattr(given, field.name), field.name.replace("_", "-")
-            if field.name == "augmentation" or value == getattr(default, field.name):
-                continue
-            if isinstance(value, bool):
-                options.append(f"--{prefix}{name}" if value else f"--{prefix}no-{name}")
-            else:
-                options += [f"--{prefix}{name}", str(value)]
+    for option, value in changed_options(settings, PROTOCOLS[protocol]).items():
+        if isinstance(value, bool):
+            group, dot, name = option.rpartition(".")
+            options.append(option if value else f"{group}{dot}no-{name}")
+        else:
+            options += [option, str(value)]
     return options
 
 
