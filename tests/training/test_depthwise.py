@@ -15,7 +15,7 @@ from dermseg.training.networks.depthwise import depthwise
 
 @given(
     window=st.sampled_from([3, 5]),
-    stride=st.sampled_from([1, 2]),
+    step=st.sampled_from([(1, 0), (1, 1), (1, 2), (2, 0)]),
     rows=st.integers(1, 7),
     columns=st.integers(1, 7),
     maps=st.integers(1, 20),
@@ -24,7 +24,7 @@ from dermseg.training.networks.depthwise import depthwise
 )
 @settings(max_examples=60, deadline=None)
 def test_values_and_gradients_are_pytorchs(
-    window: int, stride: int, rows: int, columns: int, maps: int, images: int, seed: int
+    window: int, step: tuple[int, int], rows: int, columns: int, maps: int, images: int, seed: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
 
@@ -32,12 +32,13 @@ def test_values_and_gradients_are_pytorchs(
         values = torch.randn(shape, generator=generator)
         return values.contiguous(memory_format=torch.channels_last)
 
+    stride, padding = step
     size = [window + stride * (side - 1) for side in (rows, columns)]
     x = normal(images, maps, *size).requires_grad_()
     weight = normal(maps, 1, window, window).requires_grad_()
-    gradient = normal(images, maps, rows, columns)
-    found = depthwise(x, weight, stride)
-    expected = functional.conv2d(x, weight, stride=stride, groups=maps)
+    found = depthwise(x, weight, stride, padding)
+    expected = functional.conv2d(x, weight, None, stride, padding, groups=maps)
+    gradient = normal(*expected.shape)
     torch.testing.assert_close(found, expected)
     ours = torch.autograd.grad(found, (x, weight), gradient)
     theirs = torch.autograd.grad(expected, (x, weight), gradient)
@@ -52,7 +53,7 @@ def test_in_bfloat16_gradients_stay_near(window: int, stride: int) -> None:
     x = torch.randn((2, 6, size, size), generator=generator).requires_grad_()
     weight = torch.randn((6, 1, window, window), generator=generator).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
-        rounded = depthwise(x.bfloat16(), weight, stride)
+        rounded = depthwise(x.bfloat16(), weight, stride, 0)
     assert rounded.dtype == torch.bfloat16
     exact = functional.conv2d(x, weight, stride=stride, groups=6)
     ours = torch.autograd.grad(rounded.float().square().sum(), (x, weight))
@@ -66,15 +67,17 @@ def test_backward_never_asks_for_a_slow_kernel(monkeypatch: pytest.MonkeyPatch) 
     asked = []
     plain = module._backward
 
-    def spy(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, mask: list[bool]) -> Any:
-        asked.append((weight.shape[-1], stride, mask))
-        return plain(gradient, x, weight, stride, mask)
+    def spy(
+        gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, wanted: list[bool]
+    ) -> Any:
+        asked.append((weight.shape[-1], stride, wanted))
+        return plain(gradient, x, weight, stride, padding, wanted)
 
     monkeypatch.setattr(module, "_backward", spy)
     x = torch.randn(1, 4, 11, 11, requires_grad=True)
     weight = torch.randn(4, 1, 5, 5, requires_grad=True)
-    depthwise(x, weight, 2).sum().backward()  # type: ignore[no-untyped-call]
-    depthwise(x, weight, 1).sum().backward()  # type: ignore[no-untyped-call]
+    depthwise(x, weight, 2, 0).sum().backward()  # type: ignore[no-untyped-call]
+    depthwise(x, weight, 1, 2).sum().backward()  # type: ignore[no-untyped-call]
     assert asked
     for window, stride, (of_input, of_weight, _) in asked:
         assert window == 3 if of_weight else True
@@ -83,5 +86,5 @@ def test_backward_never_asks_for_a_slow_kernel(monkeypatch: pytest.MonkeyPatch) 
 
 def test_without_gradients_it_is_one_plain_convolution() -> None:
     with torch.no_grad():
-        found = depthwise(torch.randn(1, 4, 7, 7), torch.randn(4, 1, 3, 3), 2)
+        found = depthwise(torch.randn(1, 4, 7, 7), torch.randn(4, 1, 3, 3), 2, 0)
     assert not found.requires_grad

@@ -24,7 +24,7 @@ from onnxruntime.quantization import (
 
 from dermseg.images import Pixels
 
-QUANTISED = ("Conv", "MaxPool", "Resize", "Pad", "Relu")
+QUANTISED = ("Clip", "Conv", "MaxPool", "Resize", "Pad", "Relu")
 """Operators that compute in 8 bits; what stands between two of them passes 8 bits on."""
 
 

@@ -18,53 +18,61 @@ class _Depthwise(torch.autograd.Function):
     """Forward as PyTorch does it; backward in pieces that have fast kernels."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.stride = stride
-        return functional.conv2d(x, weight, stride=stride, groups=len(weight))
+        ctx.stride, ctx.padding = stride, padding
+        return functional.conv2d(x, weight, None, stride, padding, groups=len(weight))
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         x, weight = ctx.saved_tensors
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
-        return (
-            _of_input(x, weight, gradient, ctx.stride),
-            _of_weight(x, weight, gradient, ctx.stride),
-            None,
-        )
+        if ctx.stride == 1:
+            of_input = _backward(gradient, x, weight, 1, ctx.padding, [True, False, False])[0]
+        else:
+            of_input = _of_strided(x, weight, gradient, ctx.stride)
+        if weight.shape[-1] == FAST:
+            wanted = [False, True, False]
+            of_weight = _backward(gradient, x, weight, ctx.stride, ctx.padding, wanted)[1]
+        else:
+            padded = functional.pad(x, [ctx.padding] * 4)
+            of_weight = _of_large(padded, weight, gradient, ctx.stride)
+        return of_input, of_weight, None, None
 
 
-def depthwise(x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """Return what `functional.conv2d` does without padding, each map by its own window.
+def depthwise(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """Return what `functional.conv2d` does, each map filtered by its own window.
 
-    `x` is (N, C, H, W), `weight` (C, 1, K, K) with K 3 or 5; `stride` is 1 or 2, and H - K
-    and W - K are multiples of it.
+    `x` is (N, C, H, W), `weight` (C, 1, K, K) with K 3 or 5. `stride` is 1; or 2 without padding
+    and with H - K and W - K even.
     """
     if x.device.type != "cpu" or not torch.is_grad_enabled():
-        return functional.conv2d(x, weight, stride=stride, groups=len(weight))
+        return functional.conv2d(x, weight, None, stride, padding, groups=len(weight))
     if torch.is_autocast_enabled("cpu"):
         weight = weight.to(x.dtype)
-    found: Tensor = _Depthwise.apply(x, weight, stride)  # type: ignore[no-untyped-call]
-    return found
-
-
-def _backward(
-    gradient: Tensor, x: Tensor, weight: Tensor, stride: int, mask: list[bool]
-) -> tuple[Tensor, Tensor, Tensor]:
-    found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
-        gradient, x, weight, None, [stride] * 2, [0, 0], [1, 1], False, [0, 0], len(weight), mask
+    found: Tensor = _Depthwise.apply(  # type: ignore[no-untyped-call]
+        x, weight, stride, padding
     )
     return found
 
 
-def _of_input(x: Tensor, weight: Tensor, gradient: Tensor, stride: int) -> Tensor:
-    """Return the gradient of `x`.
+def _backward(
+    gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, wanted: list[bool]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of input, weight and bias, as far as they are wanted."""
+    sizes = [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], len(weight)
+    found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
+        gradient, x, weight, None, *sizes, wanted
+    )
+    return found
 
-    With a stride, the rows and columns of `x` fall into as many classes, each of which the window
+
+def _of_strided(x: Tensor, weight: Tensor, gradient: Tensor, stride: int) -> Tensor:
+    """Return the gradient of `x`, which was not padded.
+
+    Its rows and columns fall into as many classes as the stride is long, each of which the window
     meets with a part of its own: a convolution with a stride of 1.
     """
-    if stride == 1:
-        return _backward(gradient, x, weight, 1, [True, False, False])[0]
     found = torch.empty_like(x)
     for top in range(stride):
         for left in range(stride):
@@ -76,18 +84,17 @@ def _of_input(x: Tensor, weight: Tensor, gradient: Tensor, stride: int) -> Tenso
     return found
 
 
-def _of_weight(x: Tensor, weight: Tensor, gradient: Tensor, stride: int) -> Tensor:
-    """Return the gradient of `weight`, from windows of 3 x 3 that cover a larger one together."""
+def _of_large(x: Tensor, weight: Tensor, gradient: Tensor, stride: int) -> Tensor:
+    """Return the gradient of `weight`, from windows of 3 x 3 that cover it; `x` is padded."""
     window = weight.shape[-1]
     height, width = (stride * (side - 1) + FAST for side in gradient.shape[2:])
+    small = weight[:, :, :FAST, :FAST]
     found = torch.empty_like(weight)
-    starts = sorted({*range(0, window - FAST, FAST), window - FAST})
-    for top in starts:
-        for left in starts:
+    for top in (0, window - FAST):
+        for left in (0, window - FAST):
             part = x[:, :, top : top + height, left : left + width]
             part = part.contiguous(memory_format=torch.channels_last)
-            small = weight[:, :, :FAST, :FAST]
             found[:, :, top : top + FAST, left : left + FAST] = _backward(
-                gradient, part, small, stride, [False, True, False]
+                gradient, part, small, stride, 0, [False, True, False]
             )[1]
     return found

@@ -62,10 +62,13 @@ class SamePadded(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, outputs, H / stride, W / stride); H and W are multiples of the stride."""
-        padded = functional.pad(x, (self.before, self.after, self.before, self.after))
+        padding = self.before
+        if self.before != self.after:
+            x = functional.pad(x, (self.before, self.after, self.before, self.after))
+            padding = 0
         if self.groups == self.in_channels:
-            return depthwise(padded, self.weight, self.stride[0])
-        return super().forward(padded)
+            return depthwise(x, self.weight, self.stride[0], padding)
+        return functional.conv2d(x, self.weight, self.bias, self.stride, padding)
 
 
 def _normed(convolution: nn.Conv2d, *, active: bool = True) -> nn.Sequential:
