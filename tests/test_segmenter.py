@@ -133,6 +133,12 @@ class TestModel:
             Segmenter(device="cuda")
 
 
+def test_eight_bit_sums_may_not_overflow() -> None:
+    """Processors without VNNI would compute other masks; this one may not be able to show it."""
+    options = Segmenter()._session.get_session_options()
+    assert options.get_session_config_entry("session.x64quantprecision") == "1"
+
+
 class TestInputs:
     def test_every_kind_of_photograph_gives_the_same(
         self, segmenter: Segmenter, examples: Examples

@@ -216,6 +216,8 @@ def _open_session(path: Path, device: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = usable_cores()
     options.log_severity_level = 3
+    # 8-bit sums that cannot overflow, also on processors without VNNI (onnxruntime issue 5849).
+    options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         session = onnxruntime.InferenceSession(path, options, providers=[PROVIDERS[device]])
     except Exception as error:  # onnxruntime's errors have no common base but this

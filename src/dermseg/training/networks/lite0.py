@@ -66,9 +66,11 @@ class SamePadded(nn.Conv2d):
         if self.before != self.after:
             x = functional.pad(x, (self.before, self.after, self.before, self.after))
             padding = 0
-        if self.groups == self.in_channels:
+        if self.groups == self.in_channels and self.bias is None:
             return depthwise(x, self.weight, self.stride[0], padding)
-        return functional.conv2d(x, self.weight, self.bias, self.stride, padding)
+        return functional.conv2d(
+            x, self.weight, self.bias, self.stride, padding, groups=self.groups
+        )
 
 
 def _normed(convolution: nn.Conv2d, *, active: bool = True) -> nn.Sequential:
