@@ -73,8 +73,8 @@ class Job:
 def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> list[Job]:
     """Return a job for each photograph in `paths`: files, or folders with their subfolders.
 
-    In folders, hidden files, masks, overlays and the official archives' superpixels are passed
-    over, and so is what lies in the folders `without` (those that will be written to).
+    In folders, hidden files, masks, overlays, contact sheets and the official archives' superpixels
+    are passed over, and so is what lies in the folders `without` (those that will be written to).
 
     Raises UsageError if a path does not exist, if a folder holds no photographs, or if two
     photographs would share one mask.
@@ -113,7 +113,7 @@ def _is_photograph(path: Path) -> bool:
     return (
         path.suffix.lower() in PHOTOGRAPH_SUFFIXES
         and not path.name.startswith(".")
-        and not path.stem.lower().endswith(("_segmentation", "_superpixels", "_overlay"))
+        and not path.stem.lower().endswith(("_segmentation", "_superpixels", "_overlay", "_sheet"))
         and path.is_file()
     )
 

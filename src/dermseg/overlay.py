@@ -26,6 +26,8 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF orientation to the turn that shows a picture upright, as in Pillow's exif_transpose."""
+TURNED = (5, 6, 7, 8)
+"""Orientations that exchange height and width."""
 
 
 def draw_overlay(
