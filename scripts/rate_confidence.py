@@ -1,29 +1,100 @@
 #!/usr/bin/env python
 """Say how well trainings know their own mistakes, out of fold.
 
-    scripts/rate_confidence.py DATA results/NAME/confidence.json RUN...
+    scripts/rate_confidence.py DATA results/NAME RUN...
 
 RUN is a folder that `dermseg train` filled with --protocol or --fold, DATA what it was trained on.
-The file holds the calibration that `dermseg export --calibrate-on` would put into a model, and its
-quality, each fold judged by a calibration on the others.
+Each fold is judged by a calibration on the others. The folder receives confidence.csv, a row an
+image; confidence.json, how good that is, with 95 % intervals, by diagnosis, age and sex, and the
+calibration that `dermseg export --calibrate-on` would put into a model; and confidence.png, risk
+against coverage.
 """
 
+import csv
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
+
 from dermseg.files import written_whole
-from dermseg.training.calibration import calibrate, describe
+from dermseg.metadata import read_groups
+from dermseg.tables import write_table
+from dermseg.training.calibration import FAILURE, HeldOut, fit, gather
+from dermseg.training.rating import Judged, Quality, by_group, intervals, judge, risks
+
+COLUMNS = ("image", "fold", *(field.name for field in fields(Judged)[2:]))
 
 
 def main(data: Path, output: Path, runs: list[Path]) -> None:
-    """Write the file, and print what it says."""
-    calibration, quality = calibrate(runs, data)
-    content = {"quality": asdict(quality), "calibration": calibration.to_dict()}
-    with written_whole(output) as temporary:
+    """Write the files, and print what they say."""
+    report(gather(runs, data), data, output)
+
+
+def report(held: HeldOut, data: Path, output: Path) -> None:
+    """Judge the images that were held out of `data`, and write the files."""
+    judged = judge(held)
+    quality = Quality.of(judged)
+    groups = by_group(judged, read_groups(data))
+    content = {
+        "quality": quality.to_dict(),
+        "intervals": intervals(judged),
+        "groups": {
+            kind: {value: part.to_dict() for value, part in parts.items()}
+            for kind, parts in groups.items()
+        },
+        "calibration": fit(held).to_dict(),
+    }
+    with written_whole(output / "confidence.json") as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n")
-    print(describe(quality))
+    write_table(output / "confidence.csv", COLUMNS, rows(judged))
+    draw(output / "confidence.csv", output / "confidence.png")
+    print(quality)
+
+
+def rows(judged: Judged) -> list[dict[str, object]]:
+    """Return a row for each image, in order of their names."""
+    ordered = judged.where(np.argsort(judged.names))
+    values = zip(*(getattr(ordered, field.name).tolist() for field in fields(Judged)), strict=True)
+    return [
+        dict(zip(COLUMNS, (round(v, 5) if isinstance(v, float) else v for v in row), strict=True))
+        for row in values
+    ]
+
+
+def draw(table: Path, figure: Path) -> None:
+    """Draw risk against coverage, for our order, a perfect one and a random one."""
+    from matplotlib.figure import Figure
+
+    with table.open(newline="") as handle:
+        images = list(csv.DictReader(handle))
+    jaccard = np.array([float(row["jaccard"]) for row in images])
+    score = np.array([float(row["score"]) for row in images])
+    unflagged = np.mean([row["flagged"] == "False" for row in images])
+    coverage = np.arange(1, len(images) + 1) / len(images)
+    failed = (jaccard < FAILURE).astype(np.float64)
+    sheet = Figure(figsize=(9, 3.8), layout="constrained")
+    for axes, values, what in zip(
+        sheet.subplots(1, 2),
+        (1 - jaccard, failed),
+        ("mean of 1 - Jaccard index", f"share with a Jaccard index below {FAILURE}"),
+        strict=True,
+    ):
+        axes.axhline(values.mean(), color="0.6", linestyle=":", label="random order")
+        axes.plot(coverage, risks(values, score), color="#0b6363", label="our order")
+        axes.plot(
+            coverage, risks(values, jaccard), color="black", linestyle="--", label="perfect order"
+        )
+        axes.axvline(unflagged, color="#a3231b", linewidth=0.8, label="without low-confidence")
+        axes.set_xlabel("coverage: share of masks kept, the surest first")
+        axes.set_ylabel(f"risk: {what}")
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, None)
+        axes.grid(color="0.9", linewidth=0.6)
+    axes.legend(frameon=False)
+    with written_whole(figure) as temporary:
+        sheet.savefig(temporary, dpi=130)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,19 @@ SETS = {
     "isic2017-validation": "",
     "isic2017-validation-without-duplicates": ", without near-duplicates of training images",
 }
+MEASURES = {
+    "roc_area": ("ROC area of finding masks below 0.65", ".3f"),
+    "gain_of_perfect": (
+        "the least sure tenth set aside: gain in JA, as a share of a perfect order's",
+        ".0%",
+    ),
+    "covered": ("90 % intervals of JA that hold it", ".1%"),
+    "unflagged": ("masks without `low-confidence`", ".1%"),
+    "failed_unflagged": ("of these, below 0.65", ".1%"),
+    "within": ("share of the true border that lies in the band", ".1%"),
+    "width": ("the band's area as a share of the mask's, median", ".2f"),
+}
+"""What a table says of confidence: name in confidence.json, words, and form of the number."""
 FEWEST = 5
 """Images below which an interval means nothing."""
 
@@ -128,7 +141,52 @@ def verdicts() -> list[str]:
     return lines
 
 
-TABLES = {"scores": scores, "groups": groups, "thresholds": thresholds, "verdicts": verdicts}
+def confidence() -> list[str]:
+    """Return how well each model's masks are judged and their borders bounded, out of fold."""
+    files = sorted(RESULTS.glob("*/confidence.json"))
+    models = {path.parent.name: json.loads(path.read_text()) for path in files}
+    lines = [f"| out of fold | {' | '.join(models)} |", f"| --- |{' --- |' * len(models)}"]
+    for name, (text, form) in MEASURES.items():
+        cells = [
+            f"{model['quality'][name]:{form}} "
+            f"({' to '.join(format(end, form) for end in model['intervals'][name])})"
+            for model in models.values()
+        ]
+        lines.append(f"| {text} | {' | '.join(cells)} |")
+    return lines
+
+
+def confidence_groups() -> list[str]:
+    """Return the same by diagnosis, age and sex, for the model whose name comes first."""
+    first = min(RESULTS.glob("*/confidence.json"))
+    lines = [
+        f"| {first.parent.name}, out of fold | images | JA | below 0.65 | flagged | "
+        "of the unflagged below 0.65 | ROC area | 90 % intervals hold | border in the band |",
+        f"| --- |{' --- |' * 8}",
+    ]
+    for kind, parts in json.loads(first.read_text())["groups"].items():
+        for value, part in parts.items():
+            name = f"{kind}: {value.replace('_', ' ')}"
+            shares = [part["failed"], 1 - part["unflagged"], part["failed_unflagged"]]
+            cells = [str(part["images"]), f"{part['jaccard']:.3f}", *map(_share, shares)]
+            cells += ["" if part["roc_area"] is None else f"{part['roc_area']:.3f}"]
+            cells += [_share(part["covered"]), _share(part["within"])]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
+TABLES = {
+    "scores": scores,
+    "groups": groups,
+    "thresholds": thresholds,
+    "verdicts": verdicts,
+    "confidence": confidence,
+    "confidence-groups": confidence_groups,
+}
 
 
 def main(*, check: bool) -> int:

@@ -1,5 +1,6 @@
 """What the tests share: photographs, hand-made probability maps, and a model that is not one."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from dermseg.segmenter import Segmenter
+from dermseg.confidence import Calibration
+from dermseg.segmenter import CARD, Segmenter
+from dermseg.settings import DEFAULT_MODEL
+from dermseg.weights import find_model
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 Map = NDArray[np.float32]
@@ -36,6 +40,45 @@ def examples() -> list[tuple[Path, Path]]:
 def segmenter() -> Segmenter:
     """Return the default model."""
     return Segmenter()
+
+
+def with_card(path: Path, changes: dict[str, object]) -> Path:
+    """Write the default model with another card to `path`."""
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(find_model(DEFAULT_MODEL))
+    (entry,) = (entry for entry in model.metadata_props if entry.key == CARD)
+    entry.value = json.dumps({**json.loads(entry.value), **changes})
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def uncalibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of a model that does not say how sure it is."""
+    return with_card(tmp_path_factory.mktemp("plain") / "plain.onnx", {"calibration": None})
+
+
+@pytest.fixture(scope="session")
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of a model that says how sure it is: by the share of sure pixels alone."""
+    calibration = Calibration(
+        weights=(0.0, 0.0, 0.0, 0.0, 0.0, 1.0),
+        scores=(0.0, 1.0),
+        jaccard=(0.2, 0.9),
+        low=(0.1, 0.8),
+        high=(0.5, 1.0),
+        flag_below=0.5,
+        failure=0.65,
+        risk=0.05,
+        certainty=0.9,
+        unflagged=0.8,
+        images=1000,
+        inner=0.9,
+        outer=0.1,
+        within=0.9,
+    )
+    path = tmp_path_factory.mktemp("sure") / "sure.onnx"
+    return with_card(path, {"calibration": calibration.to_dict()})
 
 
 def skin(height: int, width: int) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from dermseg.confidence import BORDER, FLOOR, Calibration, region, weigh
+from dermseg.confidence import BORDER, FLOOR, Calibration, contour, reach, region, weigh
 from dermseg.postprocess import choose_lesion
 from dermseg.settings import ThresholdSettings
 
@@ -28,6 +28,9 @@ LADDER = Calibration(
     certainty=0.9,
     unflagged=0.8,
     images=1000,
+    inner=0.9,
+    outer=0.1,
+    within=0.9,
 )
 
 
@@ -81,6 +84,7 @@ class TestCalibration:
         probability = np.full((10, 10), 0.6, np.float32)
         probability.flat[: round(100 * sure)] = 0.9
         found = LADDER.judge(probability, choose_lesion(probability, USUAL), USUAL.low)
+        assert found.score == pytest.approx(sure)
         return found.jaccard, found.low, found.high, found.low_confidence
 
     def test_it_goes_straight_from_knot_to_knot(self) -> None:
@@ -105,3 +109,43 @@ class TestCalibration:
         lesion = choose_lesion(probability, USUAL)
         assert not at.judge(probability, lesion, USUAL.low).low_confidence
         assert replace(at, flag_below=0.601).judge(probability, lesion, 0.5).low_confidence
+
+
+class TestBand:
+    def cone(self) -> Map:
+        """Return a map that falls by 0.05 a pixel from the middle of a 48 x 64 frame."""
+        y, x = np.mgrid[:48, :64]
+        return (1 - np.hypot(y - 24, x - 32) / 20).clip(0, 1).astype(np.float32)
+
+    def radii(self, contours: tuple[Map, ...], middle: tuple[float, float]) -> Map:
+        return np.hypot(*(np.concatenate(contours) - middle).T)
+
+    @pytest.mark.parametrize("scale", [1, 4, 60])
+    def test_its_contours_are_where_the_probability_is(self, scale: int) -> None:
+        cone = self.cone()
+        lesion = choose_lesion(cone, USUAL)
+        band = LADDER.bound(cone, lesion, USUAL.low, (48 * scale, 64 * scale))
+        middle = (32.5 * scale - 0.5, 24.5 * scale - 0.5)
+        for contours, radius in ((band.inner, 2), (band.outer, 18)):
+            assert len(contours) == 1
+            assert contours[0].dtype == np.float32
+            assert self.radii(contours, middle) == pytest.approx(radius * scale, abs=1.3 * scale)
+
+    def test_regions_that_miss_the_mask_are_left_out(self) -> None:
+        cone = self.cone()
+        cone[:5, :5] = 0.4  # as doubtful as the mask's own rim, but far from it
+        cone[22:27, 30:35] = 0.05  # a hole, which is no border
+        mask = region(choose_lesion(cone, USUAL), USUAL.low)
+        own = reach(cone, mask, 0.1)
+        assert (own[:5, :5] == 0).all()
+        assert len(contour(own, 0.1, (48, 64))) == 1
+        np.testing.assert_array_equal(own[20:22, 28:36], cone[20:22, 28:36])
+
+    def test_where_there_is_no_lesion_there_is_no_band(self) -> None:
+        nothing = np.full((48, 64), 0.3, np.float32)
+        band = LADDER.bound(nothing, choose_lesion(nothing, USUAL), USUAL.low, (48, 64))
+        assert (band.inner, band.outer) == ((), ())
+
+    def test_a_mask_that_is_nowhere_sure_has_no_inner_contour(self) -> None:
+        band = LADDER.bound(disc(0.7, 0), choose_lesion(disc(0.7, 0), USUAL), USUAL.low, (480, 640))
+        assert (len(band.inner), len(band.outer)) == (0, 1)

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from dermseg.images import Photograph
-from dermseg.overlay import RESULT_COLOR, draw_overlay
+from dermseg.overlay import BAND_COLOR, RESULT_COLOR, draw_overlay
 from dermseg.settings import OVERLAY_SIDE
 
 NOTHING = np.zeros((0, 2), np.int32)
@@ -105,3 +105,12 @@ def test_a_long_outline_is_drawn_closed() -> None:
     picture = draw_overlay(plain(200, 200), circle)
     middle = (circle[0] + circle[-1]) // 2
     assert drawn(picture)[middle[1] - 1 : middle[1] + 2, middle[0] - 1 : middle[0] + 2].any()
+
+
+def test_the_bands_contours_are_drawn_beneath_the_outline() -> None:
+    inner, outer = rectangle(60, 30, 130, 70), rectangle(20, 10, 180, 90)
+    bounds = [contour.astype(np.float32) for contour in (outer, inner)]
+    picture = draw_overlay(plain(100, 200), rectangle(40, 10, 150, 80), bounds)
+    for row, column in ((90, 100), (50, 20), (50, 180), (30, 100), (50, 130)):
+        assert picture[row, column].astype(int) == pytest.approx(BAND_COLOR, abs=30)
+    assert picture[10, 100].astype(int) == pytest.approx(RESULT_COLOR, abs=30)

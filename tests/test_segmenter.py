@@ -1,12 +1,12 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from copy import copy
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnxruntime
 import pytest
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dermseg import segmenter as module
-from dermseg.confidence import Calibration
 from dermseg.errors import DermsegError, ImageError, ModelError, UsageError
 from dermseg.images import Photograph, read_mask, read_photograph
 from dermseg.metrics import score
@@ -387,47 +386,51 @@ def test_a_portrait_file_is_decoded_large_enough(segmenter: Segmenter, tmp_path:
 
 
 class TestConfidence:
-    def calibrated(self, segmenter: Segmenter, flag_below: float) -> Segmenter:
-        """Return the default model, as if its card had a calibration."""
-        other = copy(segmenter)
-        knots = {"scores": (0.0, 1.0), "jaccard": (0.2, 0.9), "low": (0.1, 0.8), "high": (0.5, 1.0)}
-        other._calibration = Calibration(
-            weights=(0.0, 0.0, 0.0, 0.0, 0.0, 1.0),
-            flag_below=flag_below,
-            failure=0.65,
-            risk=0.05,
-            certainty=0.9,
-            unflagged=0.8,
-            images=1000,
-            **knots,
-        )
-        return other
-
     def test_a_mask_comes_with_its_predicted_index(
-        self, segmenter: Segmenter, examples: list[tuple[Path, Path]]
+        self, calibrated: Path, examples: Examples
     ) -> None:
-        found = self.calibrated(segmenter, 0.0).segment(examples[0][0])
+        known = Segmenter(calibrated)
+        found = known.segment(examples[0][0])
         assert found.confidence is not None
         assert 0.2 < found.confidence.low < found.confidence.jaccard < found.confidence.high <= 1
         assert "low-confidence" not in found.flags
-        doubtful = self.calibrated(segmenter, 2.0).segment(examples[0][0])
+        assert known._calibration is not None
+        known._calibration = replace(known._calibration, flag_below=2.0)
+        doubtful = known.segment(examples[0][0])
         assert doubtful.confidence == replace(found.confidence, low_confidence=True)
         assert "low-confidence" in doubtful.flags
         assert np.array_equal(found.mask, doubtful.mask)
 
     def test_without_a_calibration_nothing_is_said(
-        self, segmenter: Segmenter, examples: list[tuple[Path, Path]]
+        self, uncalibrated: Path, examples: Examples
     ) -> None:
-        plain = copy(segmenter)
-        plain._calibration = None
-        assert plain.segment(examples[0][0]).confidence is None
+        plain = Segmenter(uncalibrated)
+        found = plain.segment(examples[0][0])
+        assert (found.confidence, found.band, found.band_contours) == (None, None, ())
+        assert not plain.says_how_sure
 
-    def test_with_other_thresholds_or_another_choice_nothing_is_said(
-        self, segmenter: Segmenter, examples: list[tuple[Path, Path]]
+    def test_with_other_thresholds_or_another_choice_only_the_band_is_said(
+        self, calibrated: Path, examples: Examples
     ) -> None:
-        known, path = self.calibrated(segmenter, 0.0), examples[0][0]
-        assert known.segment(path, thresholds=ThresholdSettings(low=0.4)).confidence is None
-        assert known.segment(path, at=(10, 10)).confidence is None
+        known, path = Segmenter(calibrated), examples[0][0]
+        assert known.says_how_sure
+        lower = ThresholdSettings(low=0.4)
+        assert not Segmenter(calibrated, thresholds=lower).says_how_sure
+        for found in (known.segment(path, thresholds=lower), known.segment(path, at=(10, 10))):
+            assert found.confidence is None
+            assert found.band is not None
+
+    def test_the_outline_lies_between_the_bands_contours(
+        self, calibrated: Path, examples: Examples
+    ) -> None:
+        found = Segmenter(calibrated).segment(examples[0][0])
+        assert found.band is not None
+        assert len(found.band_contours) == len(found.band.outer) + len(found.band.inner) >= 2
+        outline = found.outline[:: max(1, len(found.outline) // 50)].astype(float).tolist()
+        (outer,) = found.band.outer
+        for point in outline:
+            assert cv2.pointPolygonTest(outer, point, True) > -2
+            assert all(cv2.pointPolygonTest(each, point, True) < 2 for each in found.band.inner)
 
 
 class TestFiles:

@@ -43,11 +43,13 @@ COLUMNS = (
     "predicted_jaccard",
     "jaccard_low",
     "jaccard_high",
+    "confidence_score",
     "flags",
     "error",
 )
 """The report's columns. Lengths are in pixels of the mask, areas in square pixels; the predicted
-Jaccard index, with its 90 % interval, says how sure the mask is (see `dermseg.confidence`)."""
+Jaccard index, with its 90 % interval, says how sure the mask is, and the score orders masks by it
+(see `dermseg.confidence`)."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,8 @@ class Job:
 def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> list[Job]:
     """Return a job for each photograph in `paths`: files, or folders with their subfolders.
 
-    In folders, hidden files, masks, overlays and the official archives' superpixels are passed
-    over, and so is what lies in the folders `without` (those that will be written to).
+    In folders, hidden files, masks, overlays, contact sheets and the official archives' superpixels
+    are passed over, and so is what lies in the folders `without` (those that will be written to).
 
     Raises UsageError if a path does not exist, if a folder holds no photographs, or if two
     photographs would share one mask.
@@ -111,7 +113,7 @@ def _is_photograph(path: Path) -> bool:
     return (
         path.suffix.lower() in PHOTOGRAPH_SUFFIXES
         and not path.name.startswith(".")
-        and not path.stem.lower().endswith(("_segmentation", "_superpixels", "_overlay"))
+        and not path.stem.lower().endswith(("_segmentation", "_superpixels", "_overlay", "_sheet"))
         and path.is_file()
     )
 
@@ -212,7 +214,7 @@ class _Work:
         except OSError as error:
             raise ImageError(f"{job.photograph}: cannot be read ({error.strerror})") from error
         overlay = self.overlay and str(self.overlay.resolve())
-        settings = (job.name.as_posix(), self.segmenter.fingerprint, size, overlay)
+        settings = (job.name.as_posix(), self.segmenter.fingerprint, size, overlay, COLUMNS)
         digest.update(repr(settings).encode(errors="surrogateescape"))
         return digest.hexdigest()
 
@@ -235,7 +237,8 @@ class _Work:
             height, width = segmentation.mask.shape
             picture = read_photograph(job.photograph, at_least=(OVERLAY_SIDE, OVERLAY_SIDE))
             framed = Photograph(picture.pixels, height, width, picture.orientation)
-            write_image(self.overlay / job.overlay, draw_overlay(framed, segmentation.outline))
+            drawn = draw_overlay(framed, segmentation.outline, segmentation.band_contours)
+            write_image(self.overlay / job.overlay, drawn)
         return segmentation
 
 
@@ -250,6 +253,7 @@ def report_row(job: Job, segmentation: Segmentation) -> Row:
         sure = segmentation.confidence
         row["predicted_jaccard"] = round(sure.jaccard, 3)
         row["jaccard_low"], row["jaccard_high"] = round(sure.low, 3), round(sure.high, 3)
+        row["confidence_score"] = round(sure.score, 4)
     box, centroid = segmentation.bounding_box, segmentation.centroid
     if box and centroid:
         row["box_x"], row["box_y"], row["box_width"], row["box_height"] = box

@@ -68,6 +68,7 @@ def segment(
     *,
     output: Annotated[Path, Parameter(alias="-o")],
     overlay: Path | None = None,
+    review: int | None = None,
     model: str = DEFAULT_MODEL,
     size_from: Path | None = None,
     device: str = "cpu",
@@ -84,7 +85,11 @@ def segment(
     output
         Folder for the masks, `<name>_segmentation.png`, and report.csv.
     overlay
-        Folder for pictures with the lesion's outline.
+        Folder for pictures with the lesion's outline, and where the model says, the band in which
+        the border lies.
+    review
+        List this many masks, the least sure first, in OUTPUT/review.csv, with a contact sheet,
+        OUTPUT/review_sheet.jpg; needs a model that says how sure it is.
     model
         A shipped model's name, or an .onnx file written by `dermseg export`.
     size_from
@@ -95,9 +100,14 @@ def segment(
     from dermseg.batch import find_jobs, segment_all
     from dermseg.progress import track
     from dermseg.segmenter import Segmenter
+    from dermseg.shortlist import check_can_order, write_shortlist
 
+    if review is not None and review < 1:
+        raise UsageError(f"--review {review}: must be at least 1")
     jobs = find_jobs(photographs, without=(output, overlay))
     segmenter = Segmenter(model, thresholds=thresholds, device=device)
+    if review is not None:
+        check_can_order(segmenter)
     _say(f"{segmenter.name} on {device}: {len(jobs)} photographs")
     progress = track(jobs, "Segmenting", len(jobs))
     results = segment_all(progress, segmenter, output, overlay=overlay, size_from=size_from)
@@ -109,6 +119,9 @@ def segment(
     done = len(results) - len(failed)
     reused = sum(result.reused for result in results)
     _say(f"{done} masks in {output} ({reused} from an earlier run), {len(failed)} failed")
+    if review is not None:
+        listed = write_shortlist(results, review, segmenter, output)
+        _say(f"{output}: review.csv and review_sheet.jpg have the {listed} least sure")
     return 1 if failed else 0
 
 

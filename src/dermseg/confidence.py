@@ -3,6 +3,9 @@
 A handful of numbers, the evidence, says how doubtful the probability is inside the mask, outside it
 and along its border. What they mean for one model is its calibration, learnt from images that the
 predicting network had not seen, and kept in the model's card (`dermseg.training.calibration`).
+
+The band says the same of the border: two levels of the probability between which most of the true
+border lies.
 """
 
 from collections.abc import Mapping
@@ -15,7 +18,9 @@ from numpy.typing import NDArray
 
 from dermseg.images import Mask
 from dermseg.postprocess import Lesion, Probability
+from dermseg.settings import OVERLAY_SIDE
 
+Contours = tuple[NDArray[np.float32], ...]
 Numbers = NDArray[np.float64]
 SURE = 0.8
 FLOOR = 0.01
@@ -28,13 +33,27 @@ BORDER = 10
 class Confidence:
     """A mask's predicted Jaccard index with the ends of its 90 % interval, each in 0..1.
 
+    `score` orders masks, the surest last; it has no unit.
     `low_confidence` says that the mask deserves a look: among those of which it does not, few fail.
     """
 
+    score: float
     jaccard: float
     low: float
     high: float
     low_confidence: bool
+
+
+@dataclass(frozen=True)
+class Band:
+    """Between `outer`, what may be lesion, and `inner`, what surely is, the border lies.
+
+    Each contour is float32 (n, 2), x and y in the photograph's stored pixels; there may be several
+    on either side, or none.
+    """
+
+    inner: Contours
+    outer: Contours
 
 
 @dataclass(frozen=True)
@@ -48,6 +67,9 @@ class Calibration:
     Masks that score below `flag_below` are flagged. Of the others at most the share `risk` falls
     below a Jaccard index of `failure`, with the certainty `certainty`, if new images are
     exchangeable with those `images`; the share `unflagged` of these had no flag.
+
+    Between the levels `outer` and `inner` of the probability lies, on average over images, the
+    share `within` of the true border.
     """
 
     weights: tuple[float, ...]
@@ -61,6 +83,9 @@ class Calibration:
     certainty: float
     unflagged: float
     images: int
+    inner: float
+    outer: float
+    within: float
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Calibration":
@@ -87,7 +112,17 @@ class Calibration:
             float(np.interp(score, self.scores, values))
             for values in (self.jaccard, self.low, self.high)
         )
-        return Confidence(jaccard, bottom, top, score < self.flag_below)
+        return Confidence(score, jaccard, bottom, top, score < self.flag_below)
+
+    def bound(
+        self, probability: Probability, lesion: Lesion, low: float, size: tuple[int, int]
+    ) -> Band:
+        """Return where the border of `lesion`, chosen in `probability`, lies.
+
+        In pixels of a photograph of `size`, (height, width).
+        """
+        own = reach(probability, region(lesion, low), self.outer)
+        return Band(contour(own, self.inner, size), contour(own, self.outer, size))
 
 
 def region(lesion: Lesion, low: float) -> Mask:
@@ -96,6 +131,28 @@ def region(lesion: Lesion, low: float) -> Mask:
         return np.zeros(lesion.probability.shape, np.bool_)
     mask: Mask = lesion.probability >= low
     return mask
+
+
+def reach(probability: Probability, mask: Mask, outer: float) -> Probability:
+    """Return `probability`, (h, w), without the regions at the level `outer` that miss `mask`."""
+    _, regions = cv2.connectedComponents((probability >= outer).astype(np.uint8), connectivity=4)
+    own = np.isin(regions, regions[mask & (regions > 0)])
+    return np.where(own, probability, np.float32(0))
+
+
+def contour(probability: Probability, level: float, size: tuple[int, int]) -> Contours:
+    """Return the contours, without holes, of `probability` at `level` in pixels of `size`.
+
+    Drawn at most OVERLAY_SIDE pixels wide and high: they are for the eye.
+    """
+    scale = min(1.0, OVERLAY_SIDE / max(size))
+    height, width = (max(1, round(side * scale)) for side in size)
+    drawn = cv2.resize(probability, (width, height), interpolation=cv2.INTER_LINEAR) >= level
+    contours, _ = cv2.findContours(drawn.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    factor = np.array([size[1] / width, size[0] / height])
+    return tuple(
+        ((each[:, 0] + 0.5) * factor - 0.5).astype(np.float32, copy=False) for each in contours
+    )
 
 
 def weigh(probability: Probability, mask: Mask) -> Numbers:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from dermseg.progress import track
 from dermseg.settings import ThresholdSettings
 from dermseg.tables import write_table
 
+T = TypeVar("T")
 WORST = 5
 """How many of the worst images are printed."""
 
@@ -192,7 +194,7 @@ def score_maps(
         height, width = truth.shape
         return [score(truth, way(probability, height, width)) for way in cutters.values()]
 
-    found = _compare_all(maps, masks, compare)
+    found = compare_all(maps, masks, compare)
     return {
         way: {name: row[column] for name, row in found.items()}
         for column, way in enumerate(cutters)
@@ -234,17 +236,21 @@ def score_thresholds(
             found.append(known[key])
         return found
 
-    return _compare_all(maps, masks, compare)
+    return compare_all(maps, masks, compare)
 
 
-def _compare_all(
+def compare_all(
     maps: Mapping[str, Probability],
     masks: Mapping[str, Path],
-    compare: Callable[[Probability, Mask], list[Scores]],
-) -> dict[str, list[Scores]]:
-    """Return what `compare` makes of each probability and its true mask, in order of their ids."""
+    compare: Callable[[Probability, Mask], T],
+) -> dict[str, T]:
+    """Return what `compare` makes of each probability and its true mask, in order of their ids.
 
-    def one(image_id: str) -> list[Scores]:
+    `maps` and `masks` belong together by their keys; `masks` may hold more. Raises ImageError if a
+    mask cannot be read.
+    """
+
+    def one(image_id: str) -> T:
         return compare(maps[image_id], read_mask(masks[image_id]) > MASK_FOREGROUND)
 
     names = sorted(maps)

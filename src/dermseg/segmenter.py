@@ -13,7 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from dermseg import __version__
-from dermseg.confidence import Calibration, Confidence
+from dermseg.confidence import Band, Calibration, Confidence, Contours
 from dermseg.cores import usable_cores
 from dermseg.errors import ImageError, ModelError, UsageError
 from dermseg.images import Mask, Photograph, Pixels, Source, image_size, read_photograph, resize
@@ -34,7 +34,8 @@ class Segmentation:
     `mask` is boolean (H, W), `outline` int32 (n, 2) with x and y of its border, and `probability`
     float32 (h, w) in 0..1 at the network's own size. `flags` say what deserves a look.
     `confidence` is the mask's predicted Jaccard index, None where the model does not say: an
-    uncalibrated one, or one used with other thresholds than it was calibrated with.
+    uncalibrated one, or one used with other thresholds than it was calibrated with. `band` is where
+    the border may lie, None for an uncalibrated model.
     """
 
     mask: Mask
@@ -42,6 +43,7 @@ class Segmentation:
     probability: Probability
     flags: tuple[Flag, ...]
     confidence: Confidence | None = None
+    band: Band | None = None
 
     @property
     def area(self) -> int:
@@ -63,6 +65,11 @@ class Segmentation:
             return None
         moments = cv2.moments(self.mask.view(np.uint8), binaryImage=True)
         return moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
+
+    @property
+    def band_contours(self) -> Contours:
+        """The contours of the band, none where there is no band."""
+        return self.band.outer + self.band.inner if self.band else ()
 
     @property
     def perimeter(self) -> float:
@@ -115,6 +122,11 @@ class Segmenter:
                 f"{self.path}: an ONNX file, but not one that `dermseg export` wrote"
             ) from error
 
+    @property
+    def says_how_sure(self) -> bool:
+        """Whether its masks come with a confidence: calibrated, and with the usual thresholds."""
+        return self._calibration is not None and self.thresholds == ThresholdSettings()
+
     @cached_property
     def fingerprint(self) -> str:
         """A digest of everything that decides a mask, but for the photograph."""
@@ -161,13 +173,16 @@ class Segmenter:
         lesion = choose_lesion(probability, thresholds, place)
         mask, outline = cut(lesion, height, width, thresholds)
         flags = _flags(mask, lesion.candidates)
-        confidence = None
-        # A calibration is for the masks that it was learnt on: the usual thresholds' own choice.
-        if self._calibration is not None and thresholds == ThresholdSettings() and place is None:
-            confidence = self._calibration.judge(probability, lesion, thresholds.low)
-            if confidence.low_confidence:
-                flags = (*flags, "low-confidence")
-        return Segmentation(mask, outline, probability, flags, confidence)
+        if self._calibration is None:
+            return Segmentation(mask, outline, probability, flags)
+        band = self._calibration.bound(probability, lesion, thresholds.low, (height, width))
+        # What a mask is worth was learnt on the usual thresholds' own choice.
+        if thresholds != ThresholdSettings() or place is not None:
+            return Segmentation(mask, outline, probability, flags, None, band)
+        confidence = self._calibration.judge(probability, lesion, thresholds.low)
+        if confidence.low_confidence:
+            flags = (*flags, "low-confidence")
+        return Segmentation(mask, outline, probability, flags, confidence, band)
 
     def _turns(self, height: int, width: int) -> bool:
         """Say whether a photograph is turned, so that its long side lies as the network's does.

@@ -1,50 +1,37 @@
 """Calibration on data of which the truth is known."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from scipy.stats import binom, mannwhitneyu, spearmanr
+from heldout import discs, made_up
+from scipy.stats import binom
 
 from dermseg.errors import DataError
 from dermseg.images import write_image, write_mask
 from dermseg.training.calibration import (
     FAILURE,
     NEVER,
+    POINTS,
     RISK,
     _at_most,
-    calibrate,
+    border_of,
     fit,
-    fit_and_rate,
-    roc_area,
+    gather,
+    read_along,
 )
-
-Numbers = NDArray[np.float64]
-
-
-def made_up(count: int, noise: float, seed: int = 0) -> tuple[Numbers, Numbers]:
-    """Return evidence (count, 5), and Jaccard indices that it explains but for `noise`."""
-    chance = np.random.default_rng(seed)
-    evidence = chance.normal(0, 1, (count, 5))
-    jaccard = 0.8 + evidence @ [0.05, -0.04, 0.03, 0.0, 0.06] + chance.normal(0, noise, count)
-    return evidence, jaccard.clip(0, 1)
-
-
-def area(positive: NDArray[np.bool_], scores: Numbers) -> float:
-    """Return the ROC area as SciPy's Mann-Whitney statistic gives it."""
-    above = mannwhitneyu(scores[positive], scores[~positive]).statistic
-    return float(above / (positive.sum() * (~positive).sum()))
+from dermseg.training.rating import Quality, judge
 
 
 class TestFit:
     def test_it_finds_what_explains_the_index(self) -> None:
-        known = fit(*made_up(4000, 0.001))
+        known = fit(made_up(4000, 0.001))
         assert known.weights == pytest.approx((0.8, 0.05, -0.04, 0.03, 0.0, 0.06), abs=0.01)
         np.testing.assert_allclose(known.scores, known.jaccard, atol=0.02)
 
     def test_a_surer_mask_is_never_said_to_be_worse(self) -> None:
-        known = fit(*made_up(1000, 0.2))
+        known = fit(made_up(1000, 0.2))
         for values in (known.scores, known.jaccard, known.low, known.high):
             assert (np.diff(values) >= 0).all()
         assert (np.array(known.low) <= known.jaccard).all()
@@ -54,9 +41,9 @@ class TestFit:
         """Over twenty worlds, the promise of the flag may fail in about two."""
         covered, broken = [], 0
         for seed in range(20):
-            known = fit(*made_up(1500, 0.06, seed))
-            evidence, jaccard = made_up(20_000, 0.06, 1000 + seed)
-            scores = known.score(evidence)
+            known = fit(made_up(1500, 0.06, seed))
+            new = made_up(20_000, 0.06, 1000 + seed)
+            scores, jaccard = known.score(new.evidence), new.jaccard
             low, high = (np.interp(scores, known.scores, v) for v in (known.low, known.high))
             covered.append(((low <= jaccard) & (jaccard <= high)).mean())
             kept = scores >= known.flag_below
@@ -67,52 +54,62 @@ class TestFit:
         assert broken <= 5
 
     def test_where_nothing_can_be_promised_everything_is_flagged(self) -> None:
-        evidence, jaccard = made_up(1000, 0.01)
-        known = fit(evidence, np.where(np.arange(1000) % 3, jaccard, 0.1))
+        held = made_up(1000, 0.01)
+        known = fit(replace(held, jaccard=np.where(np.arange(1000) % 3, held.jaccard, 0.1)))
         assert (known.flag_below, known.unflagged) == (NEVER, 0)
 
     def test_where_nothing_fails_nothing_is_flagged(self) -> None:
-        evidence, jaccard = made_up(1000, 0.01)
-        known = fit(evidence, jaccard.clip(0.7, 1))
+        held = made_up(1000, 0.01)
+        known = fit(replace(held, jaccard=held.jaccard.clip(0.7, 1)))
         assert known.unflagged == 1
-        assert known.flag_below <= known.score(evidence).min()
+        assert known.flag_below <= known.score(held.evidence).min()
 
 
-class TestRating:
-    def test_each_fold_is_judged_by_the_others(self) -> None:
-        """Evidence that means the opposite in one fold must look bad there."""
-        evidence, jaccard = made_up(1000, 0.02)
-        folds = np.array(["a", "b"] * 500)
-        _, quality = fit_and_rate(evidence, jaccard, folds)
-        assert quality.roc_area > 0.95
-        turned = np.where((folds == "b")[:, None], -evidence, evidence)
-        _, fooled = fit_and_rate(turned, jaccard, folds)
-        assert fooled.roc_area < 0.3
+class TestBand:
+    def test_it_leaves_a_twentieth_of_the_border_on_either_side(self) -> None:
+        maps, border = discs(600)
+        known = fit(replace(made_up(600, 0.1), maps=maps, border=border))
+        assert known.outer < 0.5 < known.inner
+        new = [
+            read_along(probability.astype(np.float32), places)
+            for probability, places in zip(*discs(2000, seed=1), strict=True)
+        ]
+        assert 0.03 < np.mean(np.array(new) < known.outer) < 0.07
+        assert 0.03 < np.mean(np.array(new) > known.inner) < 0.07
 
-    def test_the_measures_are_scipys(self) -> None:
-        evidence, jaccard = made_up(1000, 0.08)
-        known, quality = fit_and_rate(evidence, jaccard, np.array(["a"] * 1000))
-        scores = known.score(evidence)
-        assert quality.roc_area == pytest.approx(area(jaccard < FAILURE, -scores), abs=0.01)
-        assert quality.rank_correlation == pytest.approx(spearmanr(scores, jaccard)[0], abs=0.01)
-        assert 0 < quality.gain_of_perfect < 1
-        assert quality.failed == (jaccard < FAILURE).mean()
+    def test_few_images_make_it_wider(self) -> None:
+        maps, border = discs(15)
+        known = fit(replace(made_up(15, 0.1), maps=maps, border=border))
+        values = [read_along(m.astype(np.float32), b) for m, b in zip(maps, border, strict=True)]
+        assert known.outer == np.min(values), "a fifteenth more than nothing would be too much"
+        assert known.inner == np.max(values)
 
-    def test_a_perfect_order_gains_everything(self) -> None:
-        _, quality = fit_and_rate(*made_up(2000, 0.0), np.array(["a", "b"] * 1000))
-        assert quality.gain_of_perfect == pytest.approx(1, abs=0.01)
-        assert quality.roc_area > 0.999
-
-    def test_too_few_images(self) -> None:
-        with pytest.raises(DataError, match="too few"):
-            fit_and_rate(*made_up(150, 0.1), np.array(["a"] * 150))
+    def test_without_a_border_it_is_everything(self) -> None:
+        known = fit(made_up(300, 0.1))
+        assert (known.outer, known.inner) == (0, 1)
 
 
-def test_roc_area_with_ties() -> None:
-    positive = np.array([True, False, True, False, False, True])
-    scores = np.array([2.0, 2.0, 3.0, 1.0, 2.0, 1.0])
-    assert roc_area(positive, scores) == pytest.approx(area(positive, scores))
-    assert np.isnan(roc_area(np.ones(6, np.bool_), scores))
+class TestBorder:
+    def test_it_is_read_in_pixels_of_the_map(self) -> None:
+        truth = np.zeros((400, 600), np.bool_)
+        truth[100:300, 150:450] = True
+        places = border_of(truth, (40, 60))
+        assert places.shape == (POINTS, 2)
+        assert places.min(0) == pytest.approx((14.55, 9.55))
+        assert places.max(0) == pytest.approx((44.45, 29.45))
+        ramp = np.tile(np.arange(60, dtype=np.float32), (40, 1))
+        np.testing.assert_allclose(read_along(ramp, places), places[:, 0], atol=0.04)
+
+    def test_the_photographs_edge_is_not_one(self) -> None:
+        truth = np.zeros((40, 60), np.bool_)
+        truth[:, :20] = True
+        assert (border_of(truth, (40, 60))[:, 0] == 19).all()
+
+    @pytest.mark.parametrize("whole", [False, True])
+    def test_there_may_be_none(self, whole: bool) -> None:
+        places = border_of(np.full((40, 60), whole), (40, 60))
+        assert np.isnan(places).all()
+        assert np.isnan(read_along(np.ones((40, 60), np.float32), places)).all()
 
 
 @pytest.mark.parametrize(("failures", "count"), [(0, 45), (3, 200), (60, 1000), (100, 2000)])
@@ -121,6 +118,7 @@ def test_the_binomial_tail_is_scipys(failures: int, count: int) -> None:
 
 
 def test_predictions_are_taken_from_all_folds(tmp_path: Path) -> None:
+    """The blurred are misplaced, and are known by their blur."""
     chance = np.random.default_rng(0)
     y, x = np.mgrid[:16, :16]
     for fold in range(2):
@@ -143,6 +141,25 @@ def test_predictions_are_taken_from_all_folds(tmp_path: Path) -> None:
             maps.append(1 / (1 + np.exp((seen - 4) / blur)))
         held_out = np.array(maps, np.float16)
         np.savez(run / "held-out.npz", image_ids=np.array(names), probability=held_out)
-    known, quality = calibrate([tmp_path / "runs"], tmp_path / "data")
-    assert known.images == quality.images == 240
-    assert quality.rank_correlation > 0.5, "the blurred are misplaced, and are known by their blur"
+    held = gather([tmp_path / "runs"], tmp_path / "data")
+    assert sorted(held.names) == sorted(f"{fold}-{k}" for fold in range(2) for k in range(120))
+    assert set(zip(held.fold_of, (name[0] for name in held.names), strict=True)) == {
+        ("fold-0", "0"),
+        ("fold-1", "1"),
+    }
+    quality = Quality.of(judge(held))
+    assert fit(held).images == quality.images == 240
+    assert quality.rank_correlation > 0.5
+    assert quality.within == pytest.approx(0.9, abs=0.05)
+
+
+def test_too_few_images(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("settings.json", "weights.safetensors", "samples.npy"):
+        (run / name).touch()
+    write_mask(tmp_path / "data" / "masks" / "a.png", np.ones((4, 4), np.bool_))
+    (tmp_path / "data" / "images").mkdir()
+    write_image(tmp_path / "data" / "images" / "a.png", np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(DataError, match="0 held-out images are too few"):
+        gather([run], tmp_path / "data")

@@ -97,7 +97,7 @@ def test_the_command_prints_and_writes(
         assert len(list(csv.DictReader(handle))) == 8
     with Image.open(tmp_path / "out" / "doctor.png") as sheet:
         assert sheet.width == 4 * 324  # seven pictures; the unreadable one has none
-        assert sheet.height == 2 * 260
+        assert sheet.height == 2 * 261
 
 
 def test_a_healthy_set_has_no_sheet(

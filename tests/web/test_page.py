@@ -218,6 +218,31 @@ def test_a_phones_width_needs_no_sideways_scrolling(browser: Any, address: str) 
     page.context.close()
 
 
+def test_how_sure_where_the_model_says_so(
+    browser: Any, calibrated: Path, uncalibrated: Path
+) -> None:
+    for model, says in ((calibrated, True), (uncalibrated, False)):
+        with listening(create_app(Segmenter(model))) as address:
+            page = opened(browser, address)
+            add(page, EXAMPLE)
+            assert ("Predicted Jaccard" in page.inner_text("#sureness")) == says
+            assert page.is_visible("#band-label") == says
+            bands = page.get_attribute("path.bands", "d")
+            assert bool(bands) == says
+            if says:
+                page.keyboard.press("w")
+                assert page.get_attribute("path.bands", "d") == ""
+                page.keyboard.press("w")
+                box = page.locator("#stage").bounding_box()
+                page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+                page.wait_for_function(
+                    "() => document.querySelector('#sureness-words').innerText.includes('own')"
+                )
+                assert page.get_attribute("path.bands", "d") == bands
+            assert page.problems == []
+            page.context.close()
+
+
 def test_the_review_of_a_folder(browser: Any, segmenter: Segmenter, tmp_path: Path) -> None:
     jobs, masks = find_jobs([PHOTOGRAPHS]), tmp_path / "masks"
     segment_all(jobs, segmenter, masks)

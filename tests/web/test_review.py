@@ -78,6 +78,30 @@ def test_a_correction_leaves_the_models_mask_alone(client: TestClient, masks: Pa
     assert client.put("/v1/review/1/mask", content=wrong).status_code == 422
 
 
+def test_a_model_that_says_how_sure_it_is_orders_the_queue(
+    jobs: list[Job], masks: Path, calibrated: Path, uncalibrated: Path
+) -> None:
+    plain = Review.open(jobs, masks, Segmenter(uncalibrated))
+    plain.decide(1, "accepted")
+    known = Segmenter(calibrated)
+    review = Review.open(jobs, masks, known)
+    decided = [item.job.name for item in review.items if item.decision]
+    assert decided == [plain.items[1].job.name], "decisions outlast a change of models"
+    client = client_of(create_app(known, review=review))
+    items = client.get("/v1/review").json()["items"]
+    predicted = [item["confidence"]["jaccard"] for item in items]
+    assert predicted == sorted(predicted)
+    assert client.get("/v1/review/0").json()["band"].keys() == {"inner", "outer"}
+    again = Review.open(jobs, masks, known)
+    for item, before in zip(again.items, review.items, strict=True):
+        assert (item.job, item.unsure, item.decision) == (
+            before.job,
+            before.unsure,
+            before.decision,
+        )
+        assert item.predicted is not None
+
+
 def test_pages_elsewhere_decide_nothing(client: TestClient) -> None:
     headers = {"origin": "http://evil.example"}
     answer = client.put("/v1/review/0", json={"decision": "accepted"}, headers=headers)
@@ -94,8 +118,9 @@ def test_a_photograph_without_a_mask(jobs: list[Job], masks: Path, segmenter: Se
     "table",
     [
         "a,b\n1,2\n",
-        "photograph,mask,flags,unsure,decision\nb.png,b,,0.5,perhaps\n",
-        "photograph,mask,flags,unsure,decision\nb.png,b,,much,\n",
+        "photograph,mask,flags,predicted_jaccard,jaccard_low,jaccard_high,unsure,decision\nb.png,b,,,,,0.5,perhaps\n",
+        "photograph,mask,flags,predicted_jaccard,jaccard_low,jaccard_high,unsure,decision\nb.png,b,,,,,much,\n",
+        "photograph,mask,flags,predicted_jaccard,jaccard_low,jaccard_high,unsure,decision\nb.png,b,,high,,,0.5,\n",
     ],
 )
 def test_a_damaged_table_of_decisions_is_not_written_over(

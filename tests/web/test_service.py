@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dermseg.cli import main
+from dermseg.images import encode_image, read_photograph
+from dermseg.overlay import draw_overlay
 from dermseg.segmenter import Segmenter
 from dermseg.settings import ServiceSettings
 from dermseg.web.service import create_app
@@ -284,3 +286,32 @@ class TestTheRest:
             response = post(client, EXAMPLE.read_bytes(), headers=headers)
         assert response.status_code == 200
         assert response.headers["access-control-allow-origin"] == "https://app.example"
+
+
+class TestHowSure:
+    def test_a_model_that_says_so(self, calibrated: Path) -> None:
+        known = Segmenter(calibrated)
+        content, found = EXAMPLE.read_bytes(), known.segment(EXAMPLE)
+        assert found.confidence is not None
+        assert found.band is not None
+        with client_of(create_app(known)) as client:
+            said = client.post("/v1/segment", content=content).json()
+            overlay = client.post(
+                "/v1/segment", content=content, headers={"Accept": "image/jpeg"}
+            ).content
+            lower = client.post("/v1/segment?low=0.4", content=content).json()
+        assert said["confidence"] == {
+            "jaccard": found.confidence.jaccard,
+            "low": found.confidence.low,
+            "high": found.confidence.high,
+        }
+        (outer,) = said["band"]["outer"]
+        np.testing.assert_allclose(outer, found.band.outer[0], atol=0.051)
+        drawn = draw_overlay(read_photograph(EXAMPLE), found.outline, found.band_contours)
+        assert overlay == encode_image(drawn, "JPEG")
+        assert (lower["confidence"], lower["band"] is None) == (None, False)
+
+    def test_one_that_does_not(self, uncalibrated: Path) -> None:
+        with client_of(create_app(Segmenter(uncalibrated))) as client:
+            said = client.post("/v1/segment", content=EXAMPLE.read_bytes()).json()
+        assert (said["confidence"], said["band"]) == (None, None)

@@ -1,22 +1,26 @@
 """What a model's evidence of its masks' quality is worth, learnt out of fold.
 
 Each image is judged by the member that had not seen it. An ensemble and a model trained on
-everything have no such images; they take the calibration of the folds, which is on the safe side as
-far as they are better, and an assumption where they are surer.
+everything have no such images, and of one that averages mirror images no predictions are kept; they
+take the calibration of the folds, which is on the safe side as far as they are better, and an
+assumption where they are surer.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import exp, lgamma, log, log1p
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dermseg.confidence import Calibration, Numbers, region, weigh
 from dermseg.errors import DataError
-from dermseg.evaluation import evaluate_maps
-from dermseg.postprocess import Probability, choose_lesion
+from dermseg.evaluation import compare_all
+from dermseg.images import Mask
+from dermseg.metrics import score
+from dermseg.postprocess import Probability, choose_lesion, cut
 from dermseg.settings import ThresholdSettings
 from dermseg.training.datasets import find_pairs
 from dermseg.training.runs import HELD_OUT, find_members, read_held_out
@@ -26,109 +30,120 @@ FAILURE = 0.65
 RISK, CERTAINTY = 0.05, 0.9
 """At most this share of unflagged masks fails, with this certainty."""
 TAIL = 0.05
-"""Share of masks beyond either end of an interval."""
+"""Share of masks beyond either end of an interval, and of the true border beyond either level."""
 IN_BIN = 100
 """Images that a quantile is taken of; fewer say little."""
 FEWEST = 200
 """Images below which nothing is calibrated."""
+POINTS = 100
+"""Places along the true border at which the probability is read."""
 ROUNDING = 1e-9
 NEVER = 1e9
 """A threshold above all scores (JSON knows no infinity)."""
 TRIED = 50
 """Thresholds at which all images are unflagged; those from a fifth of them on are tested."""
+USUAL = ThresholdSettings()
 
 
 @dataclass(frozen=True)
-class Quality:
-    """How well held-out masks are judged, each by a calibration on the other folds.
+class HeldOut:
+    """Images that the predicting network had not seen; each array has a row for each of them.
 
-    `roc_area` is that of finding masks below FAILURE, `rank_correlation` Spearman's with the true
-    Jaccard index, `covered` the share of intervals that hold it. `gain_of_perfect` is what setting
-    aside the least sure tenth raises the mean by, as a share of what a perfect order would.
+    `fold_of` names the member that predicted; `maps` (n, h, w) is what it predicted, `evidence`
+    (n, 5) and `jaccard` (n,) are those of the mask cut from it. `border` (n, POINTS, 2) holds
+    places along the true border, x and y in pixels of the map; NaN where there is none.
     """
 
-    images: int
-    failed: float
-    roc_area: float
-    rank_correlation: float
-    gain_of_perfect: float
-    covered: float
-    unflagged: float
-    failed_unflagged: float
+    names: NDArray[np.str_]
+    fold_of: NDArray[np.str_]
+    maps: NDArray[np.float16]
+    evidence: Numbers
+    jaccard: Numbers
+    border: NDArray[np.float32]
+
+    def where(self, chosen: NDArray[np.bool_]) -> "HeldOut":
+        """Return those of the images that are `chosen`, (n,)."""
+        return HeldOut(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
-def calibrate(folders: Sequence[Path], data: Path) -> tuple[Calibration, Quality]:
-    """Return the calibration of the trainings in `folders`, and how good it is.
+def gather(folders: Sequence[Path], data: Path) -> HeldOut:
+    """Return what the trainings in `folders` held out of `data`, which they were trained on.
 
-    `data` is what they were trained on. Raises DataError if fewer than 200 images were held out.
+    Raises DataError if fewer than 200 images were held out.
     """
-    usual = ThresholdSettings()
     masks = {pair.image_id: pair.mask for pair in find_pairs(data)}
-    evidence, jaccard, fold_of = [], [], []
+    names, fold_of, maps = [], [], []
+    found: list[tuple[Numbers, float, NDArray[np.float32]]] = []
     for run in [run for folder in folders for run in find_members(folder)]:
         if not (run / HELD_OUT).is_file():
             continue
-        maps = read_held_out(run)
-        scores = evaluate_maps(maps, masks, usual).images
-        evidence += [examine(maps[name], usual) for name in scores]
-        jaccard += [each.jaccard for each in scores.values()]
-        fold_of += [run.name] * len(scores)
-    return fit_and_rate(np.array(evidence), np.array(jaccard), np.array(fold_of))
+        predicted = read_held_out(run)
+        examined = compare_all(predicted, masks, examine)
+        names += list(examined)
+        fold_of += [run.name] * len(examined)
+        maps += [predicted[name].astype(np.float16) for name in examined]
+        found += examined.values()
+    if len(names) < FEWEST:
+        raise DataError(
+            f"{len(names)} held-out images are too few to calibrate on; "
+            f"train with --fold or --protocol on a data set of which {FEWEST} are held out"
+        )
+    evidence, jaccard, border = (np.array(column) for column in zip(*found, strict=True))
+    return HeldOut(np.array(names), np.array(fold_of), np.stack(maps), evidence, jaccard, border)
 
 
-def examine(probability: Probability, thresholds: ThresholdSettings) -> Numbers:
-    """Return the evidence, (5,), of the mask that `thresholds` cut from `probability`."""
-    lesion = choose_lesion(probability, thresholds)
-    return weigh(probability, region(lesion, thresholds.low))
+def examine(probability: Probability, truth: Mask) -> tuple[Numbers, float, NDArray[np.float32]]:
+    """Return the evidence (5,) of the usual mask, its Jaccard index, and the true border."""
+    lesion = choose_lesion(probability, USUAL)
+    height, width = truth.shape
+    mask, _ = cut(lesion, height, width, USUAL)
+    evidence = weigh(probability, region(lesion, USUAL.low))
+    return evidence, score(truth, mask).jaccard, border_of(truth, probability.shape)
 
 
-def fit_and_rate(
-    evidence: Numbers, jaccard: Numbers, fold_of: NDArray[np.str_]
-) -> tuple[Calibration, Quality]:
-    """Fit to all images; rate what each fold's images get from a fit to the other folds.
+def border_of(truth: Mask, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return places along a true mask's border, (POINTS, 2), in pixels of a map of `shape`.
 
-    With a single fold its images are dealt into five parts for the rating.
+    NaN where there is no border. The photograph's edge is not one, though a mask may end there.
     """
-    if len(jaccard) < FEWEST:
-        raise DataError(f"{len(jaccard)} held-out images are too few to calibrate on")
-    if len(set(fold_of.tolist())) == 1:
-        fold_of = (np.arange(len(jaccard)) % 5).astype(np.str_)
-    scores, predicted = np.zeros(len(jaccard)), np.zeros((len(jaccard), 3))
-    flagged = np.zeros(len(jaccard), np.bool_)
-    for fold in np.unique(fold_of):
-        here = fold_of == fold
-        others = fit(evidence[~here], jaccard[~here])
-        scores[here] = others.score(evidence[here])
-        flagged[here] = scores[here] < others.flag_below
-        for column, values in enumerate((others.jaccard, others.low, others.high)):
-            predicted[here, column] = np.interp(scores[here], others.scores, values)
-    covered = (predicted[:, 1] <= jaccard) & (jaccard <= predicted[:, 2])
-    failed = jaccard < FAILURE
-    quality = Quality(
-        images=len(jaccard),
-        failed=float(failed.mean()),
-        roc_area=roc_area(failed, -scores),
-        rank_correlation=float(np.corrcoef(_ranks(scores), _ranks(jaccard))[0, 1]),
-        gain_of_perfect=_gain(jaccard, scores) / _gain(jaccard, jaccard),
-        covered=float(covered.mean()),
-        unflagged=float((~flagged).mean()),
-        failed_unflagged=float(failed[~flagged].mean()) if (~flagged).any() else 0.0,
-    )
-    return fit(evidence, jaccard), quality
+    contours, _ = cv2.findContours(truth.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    size = np.array(truth.shape[::-1])
+    found = np.concatenate([np.zeros((0, 2), np.int32), *(each[:, 0] for each in contours)])
+    found = found[((found > 0) & (found < size - 1)).all(1)]
+    if not len(found):
+        return np.full((POINTS, 2), np.nan, np.float32)
+    chosen = found[np.linspace(0, len(found) - 1, POINTS).round().astype(np.intp)]
+    places: NDArray[np.float32] = (chosen + 0.5) * (np.array(shape[::-1]) / size) - 0.5
+    return places.astype(np.float32)
 
 
-def fit(evidence: Numbers, jaccard: Numbers) -> Calibration:
-    """Return the calibration of `evidence` (n, 5) for masks with the index `jaccard` (n,)."""
-    design = np.column_stack([np.ones(len(evidence)), evidence])
+def read_along(probability: Probability, border: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return `probability`, (h, w), at the places `border`, (POINTS, 2): as its cuts see it."""
+    if np.isnan(border).any():
+        return np.full(len(border), np.nan, np.float32)
+    x, y = border.T[:, np.newaxis]
+    values = cv2.remap(probability, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(values[0], np.float32)
+
+
+def fit(held: HeldOut) -> Calibration:
+    """Return the calibration that these images give."""
+    jaccard = held.jaccard
+    design = np.column_stack([np.ones(len(jaccard)), held.evidence])
     weights, *_ = np.linalg.lstsq(design, jaccard, rcond=None)
     scores = design @ weights
     order = np.argsort(scores, kind="stable")
     bins = np.array_split(order, max(1, len(order) // IN_BIN))
     knots = [float(scores[each].mean()) for each in bins]
-    rows = [(jaccard[each].mean(), *np.quantile(jaccard[each], [TAIL, 1 - TAIL])) for each in bins]
-    # A surer mask is never said to be worse.
-    mean, low, high = np.maximum.accumulate(np.array(rows)).T
+    parts = [jaccard[each] for each in bins]
+    means = np.array([part.mean() for part in parts])
+    lows = np.array([np.quantile(part, TAIL, method="lower") for part in parts])
+    highs = np.array([np.quantile(part, 1 - TAIL, method="higher") for part in parts])
+    # A surer mask is never said to be worse, and no interval is made narrower for that.
+    mean, high = np.maximum.accumulate(means), np.maximum.accumulate(highs)
+    low = np.minimum.accumulate(lows[::-1])[::-1]
     flag_below, unflagged = _flag_below(scores, jaccard < FAILURE)
+    inner, outer = _levels(held)
     return Calibration(
         weights=tuple(weights.tolist()),
         scores=tuple(knots),
@@ -141,7 +156,32 @@ def fit(evidence: Numbers, jaccard: Numbers) -> Calibration:
         certainty=CERTAINTY,
         unflagged=unflagged,
         images=len(jaccard),
+        inner=inner,
+        outer=outer,
+        within=1 - 2 * TAIL,
     )
+
+
+def _levels(held: HeldOut) -> tuple[float, float]:
+    """Return the levels of probability that leave TAIL of the true border inside and outside.
+
+    On average over new images, if they are exchangeable with these: conformal risk control
+    (Angelopoulos et al. 2022, theorem 1), once for either level. The cut at the usual threshold
+    lies between them.
+    """
+    values = np.stack(
+        [
+            read_along(probability.astype(np.float32), border)
+            for probability, border in zip(held.maps, held.border, strict=True)
+        ]
+    )
+    values = values[~np.isnan(values[:, 0])]
+    if not len(values):
+        return 1.0, 0.0
+    tail = max(0.0, TAIL - (1 - TAIL) / len(values))
+    outer = float(np.quantile(values, tail, method="lower"))
+    inner = float(np.quantile(values, 1 - tail, method="higher"))
+    return max(inner, USUAL.low), min(outer, USUAL.low)
 
 
 def _flag_below(scores: Numbers, failed: NDArray[np.bool_]) -> tuple[float, float]:
@@ -174,42 +214,3 @@ def _at_most(failures: int, count: int, risk: float) -> float:
         for k in range(failures + 1)
     ]
     return sum(exp(each) for each in logarithms)
-
-
-def roc_area(positive: NDArray[np.bool_], scores: Numbers) -> float:
-    """Return the area under the ROC curve: how often a positive scores above a negative."""
-    ranks, count = _ranks(scores), int(positive.sum())
-    others = len(positive) - count
-    if count == 0 or others == 0:
-        return float("nan")
-    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * others))
-
-
-def _ranks(values: Numbers) -> Numbers:
-    """Return ranks from 1, equal values sharing their mean."""
-    unique, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    assert len(last) == len(unique)
-    ranks: Numbers = (last - (counts - 1) / 2)[inverse].astype(np.float64)
-    return ranks
-
-
-def _gain(jaccard: Numbers, order: Numbers) -> float:
-    """Return what the mean rises by when the tenth that is lowest in `order` is set aside."""
-    kept = np.argsort(order, kind="stable")[len(order) // 10 :]
-    return float(jaccard[kept].mean() - jaccard.mean())
-
-
-def describe(quality: Quality) -> str:
-    """Return `quality` as lines for people."""
-    return "\n".join(
-        (
-            f"{quality.images} held-out images, {quality.failed:.1%} below {FAILURE}",
-            f"finding those: ROC area {quality.roc_area:.3f}; rank correlation with the true "
-            f"Jaccard index {quality.rank_correlation:.3f}",
-            f"setting aside the least sure tenth gains {quality.gain_of_perfect:.0%} of what a "
-            "perfect order would",
-            f"90 % intervals hold {quality.covered:.1%}",
-            f"unflagged {quality.unflagged:.1%}, of which {quality.failed_unflagged:.1%} fail",
-        )
-    )

@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from dermseg.cores import usable_cores
 from dermseg.errors import ImageError
@@ -31,6 +30,7 @@ from dermseg.overlay import draw_overlay
 from dermseg.postprocess import Probability, choose_lesion, cut
 from dermseg.progress import track
 from dermseg.settings import ThresholdSettings
+from dermseg.sheet import CELL_HEIGHT, CELL_WIDTH, contact_sheet
 from dermseg.tables import write_table
 from dermseg.training.datasets import Pair, find_pairs, read_signatures
 from dermseg.training.folds import near_duplicates
@@ -39,8 +39,8 @@ SUSPICIOUS = 0.5
 """Jaccard index with an out-of-fold prediction below which a mask is listed."""
 FULL = 0.99
 """Share of the frame from which a mask is called full."""
-SHEET_COLUMNS, SHEET_ROWS = 4, 6
-CELL_HEIGHT, CELL_WIDTH, CAPTION = 240, 320, 16
+SHOWN = 24
+"""Images on the contact sheet."""
 Predictions = dict[str, Probability]
 
 
@@ -139,19 +139,17 @@ def report(
     rows = [{"image": f.image, "kind": f.kind, "detail": f.detail} for f in findings]
     write_table(output / "doctor.csv", ("image", "kind", "detail"), rows)
     shown = list(dict.fromkeys(f.image for f in findings if f.kind != "unreadable"))
-    shown = shown[: SHEET_COLUMNS * SHEET_ROWS]
+    shown = shown[:SHOWN]
     if shown:
         pairs = {pair.image_id: pair for pair in find_pairs(data)}
         kinds = {image: [f.kind for f in findings if f.image == image] for image in shown}
-        cells = [
-            _cell(pairs[image], (predictions or {}).get(image), ", ".join(kinds[image]))
-            for image in shown
-        ]
-        write_image(output / "doctor.png", _sheet(cells))
+        pictures = [_picture(pairs[image], (predictions or {}).get(image)) for image in shown]
+        captions = [f"{image}: {', '.join(kinds[image])}" for image in shown]
+        write_image(output / "doctor.png", contact_sheet(pictures, captions))
 
 
-def _cell(pair: Pair, probability: Probability | None, caption: str) -> Image.Image:
-    """Return one picture of the sheet, squeezed into the cell."""
+def _picture(pair: Pair, probability: Probability | None) -> Pixels:
+    """Return one picture of the sheet, squeezed into its cell."""
     photograph = read_photograph(pair.photograph, at_least=(CELL_HEIGHT, CELL_WIDTH))
     pixels = resize(photograph.pixels, CELL_HEIGHT, CELL_WIDTH)
     stored = resize(read_mask(pair.mask), CELL_HEIGHT, CELL_WIDTH)
@@ -162,17 +160,4 @@ def _cell(pair: Pair, probability: Probability | None, caption: str) -> Image.Im
     pixels = pixels.copy()
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     cv2.drawContours(pixels, contours, -1, (255, 0, 0), 1)
-    cell = Image.new("RGB", (CELL_WIDTH, CELL_HEIGHT + CAPTION), "white")
-    cell.paste(Image.fromarray(pixels))
-    ImageDraw.Draw(cell).text((2, CELL_HEIGHT + 2), f"{pair.image_id}: {caption}", "black")
-    return cell
-
-
-def _sheet(cells: Sequence[Image.Image]) -> Pixels:
-    columns = min(SHEET_COLUMNS, len(cells))
-    rows = -(-len(cells) // columns)
-    width, height = CELL_WIDTH + 4, CELL_HEIGHT + CAPTION + 4
-    sheet = Image.new("RGB", (columns * width, rows * height), "white")
-    for number, cell in enumerate(cells):
-        sheet.paste(cell, (number % columns * width, number // columns * height))
-    return np.asarray(sheet)
+    return pixels

@@ -10,7 +10,7 @@ import json
 import logging
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,10 @@ from dermseg.images import Pixels, read_photograph, resize
 from dermseg.segmenter import CARD
 from dermseg.settings import CHANNEL_COUNT, Arithmetic, Channels, TrainingSettings
 from dermseg.training import checkpoints, networks
-from dermseg.training.calibration import calibrate
+from dermseg.training.calibration import fit, gather
 from dermseg.training.color import ColorChannels
 from dermseg.training.quantize import quantize
+from dermseg.training.rating import Quality, judge
 from dermseg.training.runs import SAMPLES, WEIGHTS, find_members
 
 TOLERANCE = 1e-4
@@ -178,8 +179,9 @@ def export(
         model = Mirrored(model).eval()
     card = _card(members, each) | {"arithmetic": arithmetic, "flips": flips}
     if data is not None:
-        known, quality = calibrate(folders, data)
-        card |= {"calibration": known.to_dict(), "confidence": asdict(quality)}
+        held = gather(folders, data)
+        quality = Quality.of(judge(held))
+        card |= {"calibration": fit(held).to_dict(), "confidence": quality.to_dict()}
     kept: Pixels = np.load(runs[0][0] / SAMPLES)
     if arithmetic == "float32":
         halve(model)

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from dermseg.batch import Job, report_row
+from dermseg.confidence import Band, Confidence
 from dermseg.images import (
     Source,
     encode_image,
@@ -54,11 +55,45 @@ class Thresholds(BaseModel):
     low: float
 
 
+class Predicted(BaseModel):
+    """A mask's predicted Jaccard index, 0 to 1, with the ends of its 90 % interval."""
+
+    jaccard: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, confidence: Confidence | None) -> "Predicted | None":
+        """Return what a model says of its mask."""
+        if confidence is None:
+            return None
+        return cls(jaccard=confidence.jaccard, low=confidence.low, high=confidence.high)
+
+
+class Bounds(BaseModel):
+    """Contours between which the border may lie, in pixels of the photograph as it is stored."""
+
+    inner: list[list[tuple[float, float]]]
+    outer: list[list[tuple[float, float]]]
+
+    @classmethod
+    def of(cls, band: Band | None) -> "Bounds | None":
+        """Return what a model says of the border, to a tenth of a pixel."""
+        if band is None:
+            return None
+        return cls(
+            inner=[contour.round(1).tolist() for contour in band.inner],
+            outer=[contour.round(1).tolist() for contour in band.outer],
+        )
+
+
 class Answer(BaseModel):
     """Where the lesion is, in pixels of the photograph as it is stored.
 
-    `orientation` is the EXIF orientation, 1 to 8, to show the picture upright by. `report` is the
-    row of report.csv. The images are in base64, and null unless they were asked for.
+    `confidence` is null where the model does not say how sure it is of this mask, `band` where it
+    says nothing of the border. `orientation` is the EXIF orientation, 1 to 8, to show the picture
+    upright by. `report` is the row of report.csv. The images are in base64, and null unless they
+    were asked for.
     """
 
     model: str
@@ -73,7 +108,9 @@ class Answer(BaseModel):
     perimeter: float
     diameter: float
     flags: list[Flag]
+    confidence: Predicted | None
     outline: list[tuple[int, int]]
+    band: Bounds | None
     report: dict[str, str | int | float]
     mask: str | None = None
     probability: str | None = None
@@ -114,10 +151,11 @@ class Found:
         return encode_image((self.segmentation.probability * 255).round().astype(np.uint8), "PNG")
 
     def overlay(self) -> bytes:
-        """Return the upright picture with the outline: a JPEG as `--overlay` writes it."""
+        """Return the upright picture with outline and band: a JPEG as `--overlay` writes it."""
         side = (OVERLAY_SIDE, OVERLAY_SIDE)
         photograph = read_photograph(BytesIO(self.photograph), at_least=side)
-        return encode_image(draw_overlay(photograph, self.segmentation.outline), "JPEG")
+        lesion = self.segmentation
+        return encode_image(draw_overlay(photograph, lesion.outline, lesion.band_contours), "JPEG")
 
     def json(self, include: frozenset[Include] = frozenset()) -> bytes:
         """Return an `Answer`, with the images of `include` in it."""
@@ -143,7 +181,9 @@ class Found:
             perimeter=lesion.perimeter,
             diameter=lesion.diameter,
             flags=list(lesion.flags),
+            confidence=Predicted.of(lesion.confidence),
             outline=lesion.outline.tolist(),
+            band=Bounds.of(lesion.band),
             report=report,
             **{name: b64encode(images[name]()).decode() for name in include},
         )

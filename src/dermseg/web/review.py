@@ -23,16 +23,17 @@ from dermseg.images import (
     write_mask,
 )
 from dermseg.postprocess import Probability, outline_of
-from dermseg.segmenter import Segmenter
+from dermseg.segmenter import Segmentation, Segmenter
 from dermseg.settings import ServiceSettings
 from dermseg.tables import write_table
-from dermseg.web.answers import picture
+from dermseg.web.answers import Bounds, Predicted, picture
 from dermseg.web.limits import Places, bounded, time_limit, unless_hung_up
 from dermseg.web.problems import ProblemError, describe
 from dermseg.web.uploads import read_drawn
 
 DECISIONS = "decisions.csv"
-COLUMNS = ("photograph", "mask", "flags", "unsure", "decision")
+PREDICTED = ("predicted_jaccard", "jaccard_low", "jaccard_high")
+COLUMNS = ("photograph", "mask", "flags", *PREDICTED, "unsure", "decision")
 UNSURE = (0.2, 0.8)
 """Probabilities between these count as unsure."""
 PNG: dict[str, Any] = {
@@ -45,17 +46,35 @@ Decision = Literal["", "accepted", "corrected", "rejected"]
 
 @dataclass(frozen=True)
 class Item:
-    """A mask to look at. `unsure` is the unsure pixels' share of the lesion and them together."""
+    """A mask to look at.
+
+    `predicted` is its Jaccard index with the ends of the interval, where the model says how sure it
+    is; `unsure` is then one less the confidence's score, and elsewhere the unsure pixels' share of
+    the lesion and them together.
+    """
 
     job: Job
     flags: str
     unsure: float
     decision: Decision = ""
+    predicted: Predicted | None = None
+
+    @classmethod
+    def of(cls, job: Job, found: Segmentation, decision: Decision) -> "Item":
+        """Return the mask that the model finds in the job's photograph."""
+        flags, sure = " ".join(found.flags), found.confidence
+        if sure is None:
+            return cls(job, flags, round(unsure_share(found.probability), 4), decision)
+        return cls(job, flags, round(1 - sure.score, 4), decision, Predicted.of(sure))
 
     @property
     def order(self) -> tuple[int, float, str]:
-        """What comes first: the most flags, then the most unsure, then by name."""
-        return -len(self.flags.split()), -self.unsure, self.job.name.as_posix()
+        """What comes first: the most unsure, then by name.
+
+        Before that the most flags, unless the model says itself how sure it is.
+        """
+        flags = 0 if self.predicted else len(self.flags.split())
+        return -flags, -self.unsure, self.job.name.as_posix()
 
 
 def unsure_share(probability: Probability) -> float:
@@ -91,13 +110,11 @@ class Review:
                 raise UsageError(f"{masks}: holds no {job.mask.as_posix()}; segment first")
             name = job.name.as_posix()
             row = known.get(name) or known.get(f"'{name}")  # as tables defuse what begins with =
-            if row is not None:
-                items.append(_item(job, row, masks / DECISIONS))
-                continue
-            found = segmenter.segment(job.photograph)
-            items.append(
-                Item(job, " ".join(found.flags), round(unsure_share(found.probability), 4))
-            )
+            item = None if row is None else _item(job, row, masks / DECISIONS)
+            if item is None or (segmenter.says_how_sure and item.predicted is None):
+                decision: Decision = "" if item is None else item.decision
+                item = Item.of(job, segmenter.segment(job.photograph), decision)
+            items.append(item)
         review = cls(items, masks.resolve())
         review._write()
         return review
@@ -134,6 +151,7 @@ class Review:
                 "photograph": item.job.name.as_posix(),
                 "mask": item.job.mask.as_posix(),
                 "flags": item.flags,
+                **_cells(item.predicted),
                 "unsure": item.unsure,
                 "decision": item.decision,
             }
@@ -157,9 +175,21 @@ def _item(job: Job, row: dict[str, str], path: Path) -> Item:
     if decision not in get_args(Decision):
         raise DataError(f"{path}: {decision!r} is no decision")
     try:
-        return Item(job, row["flags"], float(row["unsure"]), decision)  # type: ignore[arg-type]
+        unsure = float(row["unsure"])
+        ends = [float(row[name]) for name in PREDICTED if row[name]]
     except ValueError as error:
-        raise DataError(f"{path}: {row['unsure']!r} is no number") from error
+        raise DataError(f"{path}: what should be a number is none ({error})") from error
+    predicted = None
+    if len(ends) == len(PREDICTED):
+        predicted = Predicted(jaccard=ends[0], low=ends[1], high=ends[2])
+    return Item(job, row["flags"], unsure, decision, predicted)  # type: ignore[arg-type]
+
+
+def _cells(predicted: Predicted | None) -> dict[str, object]:
+    if predicted is None:
+        return dict.fromkeys(PREDICTED, "")
+    values = (predicted.jaccard, predicted.low, predicted.high)
+    return {name: round(value, 3) for name, value in zip(PREDICTED, values, strict=True)}
 
 
 class Entry(BaseModel):
@@ -168,6 +198,7 @@ class Entry(BaseModel):
     number: int
     name: str
     flags: list[str]
+    confidence: Predicted | None
     unsure: float
     decision: Decision
 
@@ -179,12 +210,16 @@ class Queue(BaseModel):
 
 
 class Shown(BaseModel):
-    """What is drawn of a mask: its outline, in the photograph's stored pixels."""
+    """What is drawn of a mask: its outline, in the photograph's stored pixels, and the band.
+
+    The band is the model's, also of a corrected mask; null where the model says nothing of it.
+    """
 
     height: int
     width: int
     orientation: int
     outline: list[tuple[int, int]]
+    band: Bounds | None
 
 
 class Chosen(BaseModel):
@@ -193,7 +228,9 @@ class Chosen(BaseModel):
     decision: Literal["", "accepted", "rejected"]
 
 
-def review_routes(review: Review, places: Places, settings: ServiceSettings) -> APIRouter:
+def review_routes(
+    review: Review, segmenter: Segmenter, places: Places, settings: ServiceSettings
+) -> APIRouter:
     """Return the routes of a review: photographs are named by their number in the queue."""
     router = APIRouter(prefix="/v1/review", responses=describe(403, 404, 421, 422, 429, 503))
 
@@ -203,6 +240,7 @@ def review_routes(review: Review, places: Places, settings: ServiceSettings) -> 
             number=number,
             name=item.job.name.as_posix(),
             flags=item.flags.split(),
+            confidence=item.predicted,
             unsure=item.unsure,
             decision=item.decision,
         )
@@ -231,11 +269,16 @@ def review_routes(review: Review, places: Places, settings: ServiceSettings) -> 
 
         def work() -> Shown:
             mask = read_mask(review.mask_path(item)) > MASK_FOREGROUND
+            height, width = mask.shape
+            band = None
+            if segmenter.says_how_sure:
+                band = segmenter.segment(item.job.photograph, size=(height, width)).band
             return Shown(
-                height=mask.shape[0],
-                width=mask.shape[1],
+                height=height,
+                width=width,
                 orientation=read_orientation(item.job.photograph),
                 outline=outline_of(mask).tolist(),
+                band=Bounds.of(band),
             )
 
         async with working(request) as run:

@@ -206,7 +206,7 @@ def create_app(
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     if review is not None:
-        app.include_router(review_routes(review, places, settings))
+        app.include_router(review_routes(review, segmenter, places, settings))
 
     @app.get("/", include_in_schema=False)
     async def page() -> Response:

@@ -3,8 +3,8 @@
 import { ask, fromBase64, segment } from "./api.js";
 import { Brush } from "./brush.js";
 import { save, stemOf, table, zip } from "./files.js";
-import { bandPath, drawHeat, previewPath, readProbability } from "./preview.js";
-import { Stage, pathOf } from "./stage.js";
+import { drawHeat, previewPath, readProbability } from "./preview.js";
+import { Stage, bandPath, pathOf } from "./stage.js";
 
 const SETTLE = 250; // milliseconds that a slider stands still before the server is asked
 const PAN = 40;
@@ -12,6 +12,7 @@ const FLAGS = {
   empty: "No lesion was found.",
   "touches-border": "The lesion touches the photograph's edge: it may go on outside.",
   "several-candidates": "There are several candidates: click the right one.",
+  "low-confidence": "The model is not sure of this outline: look closely.",
 };
 const ENDINGS = {
   "image/png": "_segmentation.png",
@@ -138,6 +139,7 @@ function show() {
   $("undo").disabled = !brush.strokes.length;
   for (const button of document.querySelectorAll(".downloads button, #reset")) button.disabled = !answer;
   showNumbers(answer);
+  showSureness(answer);
   draw(answer ? pathOf(answer.outline) : "");
   stage.heat.hidden = !($("heat").checked && photo?.map);
   if (!stage.heat.hidden) drawHeat(stage.heat, photo.map);
@@ -145,9 +147,8 @@ function show() {
 }
 
 function draw(path) {
-  const bands = $("band").checked && current?.map && current.answer
-    ? bandPath(current.map, [current.answer.width, current.answer.height]) : "";
-  stage.draw($("show").checked ? path : "", bands);
+  const band = $("band").checked ? bandPath(current?.answer?.band) : "";
+  stage.draw($("show").checked ? path : "", band);
 }
 
 function showNumbers(answer) {
@@ -165,13 +166,32 @@ function showNumbers(answer) {
         ["Made by", answer.by_hand ? "hand" : answer.model],
       ]
     : [["Area", "–"], ["Longest diameter", "–"], ["Perimeter", "–"]];
-  $("numbers").replaceChildren(
+  list("numbers", rows);
+}
+
+function list(id, rows) {
+  $(id).replaceChildren(
     ...rows.flatMap((row) => row.map((text, place) => {
       const cell = document.createElement(place ? "dd" : "dt");
       cell.textContent = text;
       return cell;
     })),
   );
+}
+
+function showSureness(answer) {
+  const sure = answer?.confidence;
+  list("sureness", sure ? [
+    ["Predicted Jaccard", sure.jaccard.toFixed(2)],
+    ["90 % interval", `${sure.low.toFixed(2)} to ${sure.high.toFixed(2)}`],
+  ] : []);
+  let words = "";
+  if (sure) words = "1 is an expert's outline; one below 0.65 counts as failed.";
+  else if (answer?.by_hand) words = "Nothing is said of outlines drawn by hand.";
+  else if (answer?.band) words = "Said only of the model's own choice at its own thresholds.";
+  else if (answer) words = "This model does not say.";
+  $("sureness-words").textContent = words;
+  $("band-label").hidden = !answer?.band;
 }
 
 function setSlider(name, value) {
@@ -319,6 +339,7 @@ const KEYS = {
   b: () => setTool("add"),
   e: () => setTool("erase"),
   o: () => $("show").click(),
+  w: () => $("band").click(),
   h: () => $("heat").click(),
   n: () => step(1),
   p: () => step(-1),

@@ -112,10 +112,6 @@ export function previewPath(map, thresholds, at, size) {
   return isoline(lesionOf(map, thresholds, place), map, thresholds.low, size);
 }
 
-export function bandPath(map, size) {
-  return isoline(map.values, map, 0.25, size) + isoline(map.values, map, 0.75, size);
-}
-
 // Clear where there is no lesion, through blue and orange to yellow where it is sure.
 const HEAT = [[20, 40, 120, 0], [70, 40, 160, 120], [220, 80, 70, 200], [255, 225, 60, 255]];
 

@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { Brush } from "./brush.js";
-import { Stage, pathOf } from "./stage.js";
+import { Stage, bandPath, pathOf } from "./stage.js";
 
 const AHEAD = 3; // photographs fetched before they are looked at
 const $ = (id) => document.getElementById(id);
@@ -48,7 +48,7 @@ async function show(number) {
     const shown = await load(number);
     if (place !== number) return;
     stage.show(shown.url, shown.width, shown.height, shown.orientation);
-    stage.draw(pathOf(shown.outline));
+    stage.draw(pathOf(shown.outline), bandPath(shown.band));
     stage.element.dataset.number = number;
     say(item.decision ? `${item.decision} before` : "");
   } catch (error) {
@@ -69,8 +69,14 @@ function describe() {
   const facts = [
     ["Decision", item.decision || "none yet"],
     ["Flags", item.flags.join(", ") || "none"],
-    ["Unsure", `${(100 * item.unsure).toFixed(1)} %`],
   ];
+  const sure = item.confidence;
+  if (sure) {
+    facts.push(["Predicted Jaccard", sure.jaccard.toFixed(2)]);
+    facts.push(["90 % interval", `${sure.low.toFixed(2)} to ${sure.high.toFixed(2)}`]);
+  } else {
+    facts.push(["Unsure", `${(100 * item.unsure).toFixed(1)} %`]);
+  }
   $("facts").replaceChildren(...facts.flatMap((row) => row.map((text, column) => {
     const cell = document.createElement(column ? "dd" : "dt");
     cell.textContent = text;

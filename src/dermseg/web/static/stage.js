@@ -164,6 +164,11 @@ export class Stage {
   }
 }
 
+// The path of all contours of a band, "" where there is none.
+export function bandPath(band) {
+  return band ? [...band.outer, ...band.inner].map(pathOf).join("") : "";
+}
+
 // The path of an outline through pixels' centres.
 export function pathOf(outline) {
   if (!outline.length) return "";
