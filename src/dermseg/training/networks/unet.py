@@ -33,7 +33,8 @@ class UNet(nn.Module):
         self.network = BasicUNet(
             2, channels, 1, FEATURES, act=("relu", {"inplace": True}), norm="batch"
         )
-        self.network.down_4 = nn.Sequential(self.network.down_4, Dropout(dropout))
+        deepest = nn.Sequential(self.network.down_4, Dropout(dropout))
+        self.network.add_module("down_4", deepest)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of lesion, (N, H, W)."""
