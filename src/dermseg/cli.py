@@ -468,12 +468,32 @@ def experiment(
     cache
         Folder for the decoded images, to share between trainings; OUTPUT/cache unless given.
     """
-    _require("experiments", *TRAINING, "matplotlib")
+    _require("experiments", *TRAINING, "matplotlib", "scipy", "skimage")
     from dermseg.experiments.run import run_experiment
     from dermseg.experiments.study import Options
 
     options = Options(seeds, folds_used, runs, ledger, device, allow_resized, cache)
     print(run_experiment(name, data, output, settings, options).read_text(encoding="utf-8"))
+    return 0
+
+
+@app.command
+def report(folder: Path, /) -> int:
+    """Put the experiments of a folder on one page: report.html, and report.md.
+
+    The HTML page holds its figures, follows the light or dark of the reader's system, and prints.
+
+    Example: dermseg report results/
+
+    Parameters
+    ----------
+    folder
+        Folder that `dermseg experiment` filled.
+    """
+    from dermseg.experiments.page import write_page
+
+    for file in write_page(folder):
+        print(file)
     return 0
 
 

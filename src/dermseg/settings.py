@@ -11,6 +11,7 @@ from dermseg.errors import UsageError
 
 Channels = Literal["rgb-hsv-l", "rgb"]
 Schedule = Literal["constant", "one-cycle"]
+Loss = Literal["jaccard", "cross-entropy"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Rule = Literal["complete", "paper"]
 Arithmetic = Literal["float32", "int8"]
@@ -64,7 +65,8 @@ class TrainingSettings:
     """How a network is trained. The defaults are the paper's (section III)."""
 
     network: str = "cdnn29"
-    """cdnn29, its predecessor cdnn19, or lite0, which starts from ImageNet weights."""
+    """cdnn29, its predecessor cdnn19, or lite0, which starts from ImageNet weights; and to compare
+    with unet, fcrn, multistage and cdnn29-crf."""
     channels: Channels = "rgb-hsv-l"
     """What the network sees: all seven channels, or red, green and blue alone (Table IV)."""
     height: int = 192
@@ -87,6 +89,8 @@ class TrainingSettings:
     """Width of the images during the first `early_passes`."""
     early_passes: int = 0
     """Passes at the early size."""
+    loss: Loss = "jaccard"
+    """What is minimised: the paper's Jaccard distance, or the cross-entropy of each pixel."""
     dropout: float = 0.5
     """Probability of dropping a value in each of the network's dropouts."""
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
@@ -116,6 +120,8 @@ class TrainingSettings:
         for name in ("passes", "batch_size", "folds"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1")
+        if self.loss not in get_args(Loss):
+            raise UsageError(f"--loss {self.loss}: choose {' or '.join(get_args(Loss))}")
         if not 0 <= self.dropout < LARGEST_DROPOUT:
             raise UsageError(f"--dropout {self.dropout}: must be at least 0 and below 0.998")
         if not 0 < self.learning_rate < math.inf:

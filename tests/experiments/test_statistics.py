@@ -5,11 +5,13 @@ import pytest
 
 from dermseg.experiments.statistics import (
     Table,
+    correlation,
     decide,
     difference,
     estimate,
     restrict,
     student_interval,
+    wilcoxon,
 )
 from dermseg.metrics import METRICS, Scores, bootstrap_interval
 
@@ -119,3 +121,23 @@ def test_student_for_a_handful() -> None:
     assert mean - low == pytest.approx(high - mean)
     assert decide(*student_interval([0.3])[1:]) == "undecided"
     assert student_interval([0.0, 1.0] * 30)[2] < 0.7
+
+
+def test_correlation_is_pearsons_over_the_images_of_both() -> None:
+    ours, theirs = noisy(0.6, 0), noisy(0.6, 1)
+    mixed = {image: value + 0.5 * theirs[image] for image, value in ours.items()}
+    r, low, high = correlation(table({**ours, "alone": 1.0}), table(mixed))
+    expected = np.corrcoef(list(ours.values()), list(mixed.values()))[0, 1]
+    assert r == pytest.approx(expected)
+    assert low < r < high < 1
+    flat = table(dict.fromkeys(ours, 0.5))
+    assert np.isnan(correlation(table(ours), flat)).all()
+
+
+def test_wilcoxon_tells_a_shift_from_noise() -> None:
+    ours = noisy(0.6, 0)
+    shifted = {image: value + 0.01 * (n % 3) for n, (image, value) in enumerate(ours.items())}
+    noise = {image: value + 0.01 * (-1) ** n for n, (image, value) in enumerate(ours.items())}
+    assert wilcoxon(table(ours), table(shifted)) < 1e-4
+    assert wilcoxon(table(ours), table(noise)) > 0.1
+    assert wilcoxon(table(ours), table(ours)) == 1

@@ -234,7 +234,7 @@ class TestTrainFeatures:
             sizes.append(tuple(target.shape[1:]))
             return plain_distance(probability, target)
 
-        monkeypatch.setattr("dermseg.training.trainer.jaccard_distance", distance)
+        monkeypatch.setattr("dermseg.training.losses.jaccard_distance", distance)
         settings = tiny(early_passes=2, early_height=16, early_width=32)
         train(toy_data, tmp_path / "run", settings, device="cpu")
         assert sizes == [(16, 32)] * 6 + [(32, 32)] * 3

@@ -138,7 +138,7 @@ class TestTrainStep:
             targets.append(target)
             return probability.mean()
 
-        monkeypatch.setattr("dermseg.training.trainer.jaccard_distance", distance)
+        monkeypatch.setattr("dermseg.training.losses.jaccard_distance", distance)
         draws = augment.Draws(
             torch.eye(2, 3).repeat(4, 1, 1),
             torch.tensor([0.1, 0.0, 0.0]).repeat(4, 1),

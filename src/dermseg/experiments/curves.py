@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dermseg.experiments import arms
+from dermseg.experiments.drawing import save
 from dermseg.experiments.registry import RGB, RGB_HSV_L
 from dermseg.experiments.statistics import decide, student_interval
 from dermseg.experiments.study import (
@@ -18,7 +19,6 @@ from dermseg.experiments.study import (
     Verdict,
     read_log,
 )
-from dermseg.files import written_whole
 from dermseg.tables import write_table
 from dermseg.training.runs import LOG
 
@@ -122,7 +122,6 @@ def draw(points: Sequence[Point], file: Path) -> None:
 
     Thick lines are means over all runs, thin ones single runs. The format is the file's suffix.
     """
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.6), layout="constrained")
@@ -148,7 +147,4 @@ def draw(points: Sequence[Point], file: Path) -> None:
     axes.set_ylabel("training: loss; validation: 1 - Jaccard index")
     axes.grid(color="0.9", linewidth=0.6)
     axes.legend(frameon=False)
-    # Without a date, and with names that do not change, the same curves give the same file.
-    metadata = {"Date": None} if file.suffix == ".svg" else {}
-    with written_whole(file) as temporary, rc_context({"svg.hashsalt": "dermseg"}):
-        figure.savefig(temporary, dpi=160, metadata=metadata)
+    save(figure, file)

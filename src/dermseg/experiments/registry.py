@@ -52,7 +52,8 @@ class Experiment:
 
     Every image is scored by the member that had not seen it, and those of the set `held_back` by
     the arm's members together. `paper` holds the paper's own rows, on that set. The module
-    `measure` of this room turns the runs into findings.
+    `measure` of this room turns the runs into findings. Without arms and with `needs_trainings`,
+    finished trainings must be given.
     """
 
     summary: str
@@ -61,13 +62,25 @@ class Experiment:
     claims: tuple[Claim, ...] = ()
     paper: Mapping[str, Row] = field(default_factory=dict)
     measure: str = "arms"
+    needs_trainings: bool = True
 
 
-FULL = {"network": "cdnn29", "channels": "rgb-hsv-l"}
+FULL = {"network": "cdnn29", "channels": "rgb-hsv-l", "loss": "jaccard"}
 CDNN29 = Arm("cdnn29", "CDNN-29", FULL)
 CDNN19 = Arm("cdnn19", "CDNN-19 (a reconstruction)", {**FULL, "network": "cdnn19"})
 RGB = Arm("cdnn29-rgb", "RGB", {**FULL, "channels": "rgb"})
 RGB_HSV_L = replace(CDNN29, label="RGB+HSV+L")
+
+UNET = Arm("unet", "U-Net", {**FULL, "network": "unet"})
+CROSS_ENTROPY = Arm(
+    "unet-cross-entropy", "U-Net, cross-entropy", {**UNET.changes, "loss": "cross-entropy"}
+)
+FCRN = Arm("fcrn", "residual network of 50 layers", {**FULL, "network": "fcrn"})
+MULTISTAGE = Arm("multistage", "two stages of CDNN-29", {**FULL, "network": "multistage"})
+INSIDE = Arm("cdnn29-crf", "CDNN-29 with CRF inside", {**FULL, "network": "cdnn29-crf"})
+TABLE_6 = (CDNN29, UNET, CROSS_ENTROPY, FCRN, MULTISTAGE, INSIDE)
+"""The networks of Table VI's methods; another one is a row here. What is not trained comes from
+`rivals.RIVALS`."""
 
 KINDS: dict[str, Mapping[str, Any]] = {
     "flips": {"flip": False},
@@ -184,6 +197,46 @@ EXPERIMENTS: dict[str, Experiment] = {
                 for kind in KINDS
             ),
         ),
+    ),
+    "table-6": Experiment(
+        "the methods of the challenge side by side",
+        TABLE_6,
+        claims=(
+            Claim(
+                "the Jaccard loss beats cross-entropy", "section V", UNET.label, CROSS_ENTROPY.label
+            ),
+            Claim("a CRF inside the network helps", "section V", INSIDE.label, CDNN29.label),
+            *(
+                Claim(f"CDNN-29 beats: {arm.label}", "Table VI", CDNN29.label, arm.label)
+                for arm in (UNET, FCRN, MULTISTAGE)
+            ),
+        ),
+        measure="methods",
+    ),
+    "classics": Experiment(
+        "CDNN-29, or the training of --runs, beside the methods that need no training",
+        (CDNN29,),
+        measure="methods",
+    ),
+    "figure-1": Experiment(
+        "the channels of a photograph, their contrast normalised",
+        needs_trainings=False,
+        measure="channels",
+    ),
+    "figure-3": Experiment(
+        "contours of CDNN-29, or of the training of --runs, by diagnosis",
+        (CDNN29,),
+        measure="contours",
+    ),
+    "figure-4": Experiment(
+        "the worst cases of CDNN-29, or of the training of --runs",
+        (CDNN29,),
+        measure="failures",
+    ),
+    "figure-5": Experiment(
+        "the Jaccard index of CDNN-29 against that of an active contour and of U-Net",
+        (CDNN29, UNET),
+        measure="scatter",
     ),
     "runs": Experiment("the trainings in the folders of --runs, on the images all held out"),
 }

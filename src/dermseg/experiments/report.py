@@ -50,6 +50,7 @@ def write_report(
         "verdicts": [asdict(verdict) for verdict in findings.verdicts],
         "figures": [figure.name for figure in findings.figures],
         "notes": list(findings.notes),
+        "beside": [table.name for table in findings.beside],
     }
     _write(output / f"{name}.json", json.dumps(_finite(content), indent=1))
     page = output / f"{name}.md"
@@ -100,7 +101,9 @@ def describe(table: Path, facts: Path) -> str:
     content = json.loads(facts.read_text(encoding="utf-8"))
     with table.open(newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
-    lines = [f"# {content['experiment']}: {content['summary']}", "", _how(content), ""]
+    lines = [f"# {content['experiment']}: {content['summary']}", ""]
+    if content["arms"]:
+        lines += [_how(content), ""]
     held_back = content["held_back"]
     for part in dict.fromkeys(row["set"] for row in rows):
         ours = [row for row in rows if row["set"] == part]
@@ -108,15 +111,25 @@ def describe(table: Path, facts: Path) -> str:
         if part == held_back:
             lines += [_paper(name, values) for name, values in content["paper"].items()]
         lines += [*(_ours(row, baseline=row is ours[0]) for row in ours), ""]
+    for name in content["beside"]:
+        lines += [*_whole(facts.with_name(name)), ""]
     lines += [f"![{content['summary']}]({name})\n" for name in content["figures"][:1]]
     if content["verdicts"]:
         lines += ["## Verdicts", "", *map(_verdict, content["verdicts"]), ""]
     notes = list(content["notes"])
-    if all(row["seeds"] == "1" for row in rows):
+    if rows and all(row["seeds"] == "1" for row in rows):
         notes.append(ONE_SEED)
     if held_back and content["members"] == 1:
         notes.append(ONE_MEMBER)
     return "\n".join([*lines, *(f"{note}\n" for note in notes)]).rstrip()
+
+
+def _whole(table: Path) -> list[str]:
+    """Return a CSV file as a table."""
+    with table.open(newline="", encoding="utf-8") as handle:
+        head, *rows = csv.reader(handle)
+    titles = [name.replace("_", " ") for name in head]
+    return [_line(titles), _line(["---"] * len(head)), *map(_line, rows)]
 
 
 def _how(content: Mapping[str, Any]) -> str:

@@ -52,7 +52,7 @@ def run_experiment(
     else:
         arms = train_arms(experiment.arms, data, output, base, options)
     scorer = Scorer(output, masks, options.ledger or output / LEDGER)
-    study = Study(name, experiment, output, arms, scorer, held_back)
+    study = Study(name, experiment, output, arms, scorer, held_back, data, options)
     measure: Callable[[Study], Findings] = import_module(
         f"dermseg.experiments.{experiment.measure}"
     ).measure
@@ -71,7 +71,7 @@ def _check(name: str, experiment: Experiment, base: TrainingSettings, options: O
         raise UsageError("--seeds must be at least 1")
     if options.folds_used is not None and not 1 <= options.folds_used <= base.folds:
         raise UsageError(f"--folds-used {options.folds_used}: choose from 1 to {base.folds}")
-    if not experiment.arms and not options.runs:
+    if experiment.needs_trainings and not experiment.arms and not options.runs:
         raise UsageError(f"{name} compares trainings that exist: name their folders with --runs")
 
 
@@ -85,7 +85,9 @@ def _facts(study: Study, data: Path, held_back: HeldBackSet | None) -> dict[str,
         "data": digest(files, times=False),
         "held_back": held_back and held_back.name,
         "held_back_data": held_back and digest(held_back.files, times=False),
-        "members": min(len(found) for arm in study.arms for found in arm.runs.values()),
+        "members": min(
+            (len(found) for arm in study.arms for found in arm.runs.values()), default=0
+        ),
         "arms": [_describe(arm) for arm in study.arms],
     }
 

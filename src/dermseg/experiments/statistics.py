@@ -15,6 +15,8 @@ Numbers = NDArray[np.float64]
 Outcome = Literal["supported", "not supported", "undecided"]
 
 RESAMPLES = 10_000
+CORRELATED = 1000
+"""Resamples of a correlation, each of which needs all images' values."""
 TAILS = (0.025, 0.975)
 STUDENT = (
     *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
@@ -140,3 +142,48 @@ def decide(low: float, high: float) -> Outcome:
     if low > 0:
         return "supported"
     return "not supported" if high < 0 else "undecided"
+
+
+def wilcoxon(one: Table, other: Table) -> float:
+    """Return the p of Wilcoxon's signed ranks, two-sided, on the images' Jaccard indices.
+
+    Each image's is the mean over the seeds. 1 where no image differs.
+    """
+    from scipy.stats import wilcoxon as test
+
+    ours, theirs = paired_jaccard(one, other)
+    if np.array_equal(ours, theirs):
+        return 1.0
+    return float(test(ours, theirs).pvalue)
+
+
+def correlation(one: Table, other: Table) -> tuple[float, float, float]:
+    """Return Pearson's r of the images' Jaccard indices (paper, Figure 5), and its 95 % interval.
+
+    Not a number where one of them is the same for all images.
+    """
+    ours, theirs = paired_jaccard(one, other)
+    generator = np.random.default_rng(0)
+    drawn = generator.integers(0, len(ours), (CORRELATED, len(ours)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        resampled = _pearson(ours[drawn], theirs[drawn])
+        r = float(_pearson(ours, theirs))
+    known = resampled[np.isfinite(resampled)]
+    low, high = np.quantile(known, TAILS) if len(known) else (np.nan, np.nan)
+    return r, float(low), float(high)
+
+
+def paired_jaccard(one: Table, other: Table) -> tuple[Numbers, Numbers]:
+    """Return the Jaccard indices of the images that both hold, (n,) and (n,): means over seeds."""
+    pair = restrict({"one": one, "other": other})
+    column = METRICS.index("jaccard")
+    ours, theirs = (np.nanmean(_cells(pair[name])[0][..., column], 0) for name in pair)
+    return ours, theirs
+
+
+def _pearson(x: Numbers, y: Numbers) -> Numbers:
+    """Return the correlation along the last axis."""
+    x = x - x.mean(-1, keepdims=True)
+    y = y - y.mean(-1, keepdims=True)
+    found: Numbers = (x * y).sum(-1) / np.sqrt((x * x).sum(-1) * (y * y).sum(-1))
+    return found

@@ -13,6 +13,7 @@ from dermseg.experiments.scoring import HeldBackSet, Scorer
 from dermseg.experiments.statistics import Outcome, Table, decide, difference, restrict
 from dermseg.settings import ThresholdSettings, TrainingSettings
 from dermseg.training import runs
+from dermseg.training.datasets import Cache, find_pairs, open_cache
 from dermseg.training.loop import train
 
 OUT_OF_FOLD = "out-of-fold"
@@ -99,13 +100,15 @@ class Verdict:
 class Findings:
     """What an experiment found: scores by set and row, verdicts, figures, what to know of them.
 
-    The first row of a set is the one that the others are compared with.
+    The first row of a set is the one that the others are compared with. `beside` are further
+    tables, CSV files, which the report shows as they are.
     """
 
     tables: Mapping[str, Mapping[str, Table]]
     verdicts: Sequence[Verdict]
     figures: Sequence[Path] = ()
     notes: Sequence[str] = ()
+    beside: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,19 @@ class Study:
     output: Path
     arms: Sequence[Trained]
     scorer: Scorer
-    held_back: HeldBackSet | None = None
+    held_back: HeldBackSet | None
+    data: Path
+    options: Options
+
+    def open_images(self, height: int, width: int) -> Cache:
+        """Return the training images at a network's size; DataError if they are unusable."""
+        return open_cache(
+            find_pairs(self.data),
+            height,
+            width,
+            self.options.cache or self.output / runs.CACHE,
+            allow_resized=self.options.allow_resized,
+        )
 
     def out_of_fold(self, arm: Trained) -> Table:
         """Score every image by the run that had not seen it, cut as `Segmenter` does."""

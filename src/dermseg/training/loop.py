@@ -26,11 +26,11 @@ from dermseg.training.runs import (
     CACHE,
     CHECKPOINT,
     FOLDS,
-    HELD_OUT,
     LOG,
     SAMPLES,
     SETTINGS,
     WEIGHTS,
+    write_held_out,
 )
 from dermseg.training.trainer import Rows, Trainer
 
@@ -110,7 +110,8 @@ def train(
             _write_log(run / LOG, log)
             _say(_progress(log, settings.passes))
     if len(held_out):
-        _save_predictions(run / HELD_OUT, trainer, held_out)
+        held_out_ids = [images.image_ids[row] for row in held_out]
+        write_held_out(run, held_out_ids, trainer.predict(held_out))
     facts = {**_identity(trainer), **_provenance(trainer, log), "commits": commits}
     checkpoints.save(run / WEIGHTS, dict(trainer.result.state_dict()), facts)
 
@@ -202,15 +203,6 @@ def _save_samples(path: Path, images: datasets.Cache) -> None:
     rows = np.linspace(0, len(images.image_ids) - 1, count).astype(np.intp)
     with written_whole(path) as temporary:
         np.save(temporary, images.images[rows].transpose(0, 2, 3, 1))
-
-
-def _save_predictions(path: Path, trainer: Trainer, rows: Rows) -> None:
-    with written_whole(path) as temporary:
-        np.savez_compressed(
-            temporary,
-            image_ids=np.array([trainer.cache.image_ids[row] for row in rows]),
-            probability=trainer.predict(rows).astype(np.float16),
-        )
 
 
 def _progress(log: Log, passes: int) -> str:

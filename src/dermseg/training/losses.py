@@ -1,7 +1,12 @@
 """What training minimises."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+from dermseg.settings import Loss
 
 
 def jaccard_distance(probability: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
@@ -24,3 +29,23 @@ def jaccard_distance(probability: Tensor, target: Tensor, smooth: float = 1.0) -
     common = (t * p).sum((1, 2))
     union = (t * t).sum((1, 2)) + (p * p).sum((1, 2)) - common
     return (1 - (common + smooth) / (union + smooth)).mean()
+
+
+def _jaccard(logits: Tensor, target: Tensor) -> Tensor:
+    return jaccard_distance(logits.sigmoid(), target)
+
+
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the mean binary cross-entropy over all pixels, which the paper's loss is to beat.
+
+    `logits` and `target` are (N, H, W), targets in 0..1. Classes are not weighted (Ronneberger et
+    al. 2015 weigh the gaps between cells, which a single lesion has none of).
+    """
+    return functional.binary_cross_entropy_with_logits(logits.float(), target.float())
+
+
+LOSSES: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {
+    "jaccard": _jaccard,
+    "cross-entropy": cross_entropy,
+}
+"""From logits and targets, (N, H, W), to a scalar."""

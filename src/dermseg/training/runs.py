@@ -4,11 +4,14 @@ A run is one network's folder. A protocol's folder holds a run for each fold, an
 trained on everything.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dermseg.errors import DataError, ModelError
+from dermseg.files import written_whole
 from dermseg.postprocess import Probability
 
 SETTINGS = "settings.json"
@@ -68,3 +71,18 @@ def read_held_out(folder: Path) -> dict[str, Probability]:
     if not maps:
         raise DataError(f"{folder}: holds no predictions (train with --fold or --protocol)")
     return maps
+
+
+def write_held_out(
+    folder: Path, image_ids: Sequence[str], probability: NDArray[np.float32]
+) -> None:
+    """Keep a run's probabilities, (n, h, w), of the images that it held out, in half precision.
+
+    Raises OutputError if they cannot be written.
+    """
+    with written_whole(folder / HELD_OUT) as temporary:
+        np.savez_compressed(
+            temporary,
+            image_ids=np.array(image_ids),
+            probability=probability.astype(np.float16),
+        )

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from dermseg.settings import CHANNEL_COUNT, TrainingSettings
+from dermseg.settings import CHANNEL_COUNT, Loss, TrainingSettings
 from dermseg.training import augment, checkpoints, distributed, networks
 from dermseg.training.color import ColorChannels
 from dermseg.training.datasets import Cache
 from dermseg.training.devices import Device, Pixels
-from dermseg.training.losses import jaccard_distance
+from dermseg.training.losses import LOSSES
 
 WARM_UP = 0.1
 """Share of a one-cycle training during which the learning rate rises."""
@@ -78,10 +78,10 @@ def apply(network: nn.Module, device: Device, channels: Tensor) -> Tensor:
     return logits.float()
 
 
-def batch_loss(network: nn.Module, device: Device, *batch: Any) -> Tensor:
+def batch_loss(loss: Loss, network: nn.Module, device: Device, *batch: Any) -> Tensor:
     """Return the loss, a scalar, on what `prepare` makes of `batch`: all tensor work of a step."""
     channels, targets = prepare(*batch)
-    return jaccard_distance(apply(network, device, channels).sigmoid(), targets)
+    return LOSSES[loss](apply(network, device, channels), targets)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -259,7 +259,7 @@ class Trainer:
         """Put the gradients of the loss on `batch` in their place, and return the loss."""
         self.optimizer.zero_grad()  # before the loss: a CUDA graph writes over its last gradients
         network = self.network if self._together is None else self._together
-        loss = self._loss(network, self.device, *batch)
+        loss = self._loss(self.settings.loss, network, self.device, *batch)
         torch.autograd.backward(loss)
         return loss.detach()
 

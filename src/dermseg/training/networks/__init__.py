@@ -8,18 +8,26 @@ from dermseg.errors import UsageError
 from dermseg.settings import TrainingSettings
 from dermseg.training.networks.cdnn19 import CDNN19
 from dermseg.training.networks.cdnn29 import CDNN29
+from dermseg.training.networks.crf import CDNN29CRF
+from dermseg.training.networks.fcrn import FCRN
 from dermseg.training.networks.lite0 import Lite0
+from dermseg.training.networks.multistage import Multistage
+from dermseg.training.networks.unet import UNet
 
 NETWORKS: dict[str, Callable[[int, float], nn.Module]] = {
     "cdnn19": CDNN19,
     "cdnn29": CDNN29,
+    "cdnn29-crf": CDNN29CRF,
+    "fcrn": FCRN,
     "lite0": Lite0,
+    "multistage": Multistage,
+    "unet": UNet,
 }
 """Name to constructor, called with (input channels, dropout probability).
 
 A network takes (N, channels, H, W) in 0..1 and returns logits (N, H, W).
 """
-STRIDES = {"lite0": 32}
+STRIDES = {"fcrn": 32, "lite0": 32}
 """Networks that need height and width to be multiples of more than the settings ask for."""
 
 

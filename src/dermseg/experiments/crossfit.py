@@ -1,0 +1,209 @@
+"""Methods with a few parameters, chosen and applied out of fold.
+
+What a method finds lies in folders like those of trainings: each image's probability was found with
+parameters that were chosen on other folds. Whatever reads a training's predictions reads these.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermseg import __version__
+from dermseg.errors import DataError
+from dermseg.evaluation import cutter
+from dermseg.experiments.rivals.rival import Parameters, Rival
+from dermseg.experiments.study import Study, Trained
+from dermseg.files import written_whole
+from dermseg.images import Pixels
+from dermseg.metrics import score
+from dermseg.postprocess import Probability
+from dermseg.progress import track
+from dermseg.settings import ThresholdSettings
+from dermseg.training.datasets import Cache
+from dermseg.training.runs import HELD_OUT, read_held_out, write_held_out
+
+SEARCHED = 200
+"""Images that every candidate is tried on, evenly spread over the data set."""
+FOREGROUND = 128
+"""A pixel of a reduced mask is lesion from this value on: half of it is."""
+SEARCH = "search.json"
+CHOICE = "choice.json"
+Maps = Mapping[int, Mapping[str, Probability]]
+"""Probabilities by seed, then by image."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """What there is to choose from, and how an image's probability is found.
+
+    `predict` takes seed, image and parameters. `facts` say what else decides its predictions, such
+    as the digest of those that it starts from.
+    """
+
+    name: str
+    label: str
+    source: str
+    candidates: Sequence[Parameters]
+    predict: Callable[[int, str, Parameters], Probability]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Images:
+    """A data set at the network's size, by image."""
+
+    cache: Cache
+    rows: Mapping[str, int]
+
+    @classmethod
+    def of(cls, cache: Cache) -> "Images":
+        """Index `cache` by image."""
+        return cls(cache, {image: row for row, image in enumerate(cache.image_ids)})
+
+    def pixels(self, image: str) -> Pixels:
+        """Return an image as uint8 RGB (h, w, 3)."""
+        return np.ascontiguousarray(self.cache.images[self.rows[image]].transpose(1, 2, 0))
+
+    def jaccard(self, image: str, probability: Probability) -> float:
+        """Return the Jaccard index of a probability's mask, at the network's size."""
+        truth = self.cache.masks[self.rows[image]] >= FOREGROUND
+        found = cutter(ThresholdSettings())(probability, *truth.shape)
+        return score(truth, found).jaccard
+
+
+def crossfit(method: Method, reference: Trained, images: Images, output: Path) -> Trained:
+    """Choose the parameters for each fold of `reference` on the other folds, and predict with them.
+
+    Leaves `output`/chosen/NAME/seed-S with what was tried, and in it a folder a fold with the
+    choice, the seconds an image and held-out.npz. What is there already is left as it is.
+
+    Raises DataError if there is only one fold, which leaves no image to choose by.
+    """
+    found = {}
+    for seed, runs in reference.runs.items():
+        held_out = {run.name: _held_out(run) for run in runs if (run / HELD_OUT).is_file()}
+        folder = output / "chosen" / method.name / f"seed-{seed}"
+        found[seed] = [folder / name for name in held_out]
+        facts = {
+            "dermseg": __version__,
+            "method": method.name,
+            "data": images.cache.digest,
+            "candidates": [dict(each) for each in method.candidates],
+            "folds": sha256(json.dumps(held_out).encode()).hexdigest(),
+            **method.facts,
+        }
+        missing = [name for name in held_out if _read(folder / name / CHOICE, facts) is None]
+        if not missing:
+            continue
+        searched, tried = _search(method, seed, held_out, images, folder, facts)
+        for name in missing:
+            outside = [image not in held_out[name] for image in searched]
+            if not any(outside):
+                raise DataError(
+                    f"{runs[0].parent}: one fold leaves nothing to choose by; train two"
+                )
+            best = int(tried[:, outside].mean(1).argmax())
+            chosen = method.candidates[best]
+            began = time.perf_counter()
+            maps = [
+                method.predict(seed, image, chosen)
+                for image in track(held_out[name], f"{method.label}, {name}", len(held_out[name]))
+            ]
+            seconds = (time.perf_counter() - began) / len(maps)
+            write_held_out(folder / name, held_out[name], np.stack(maps))
+            choice = {"chosen": dict(chosen), "seconds": round(seconds, 5)}
+            _write(folder / name / CHOICE, {**facts, **choice})
+    return Trained(method.name, method.label, found, reference.given)
+
+
+def predictions(arm: Trained) -> Maps:
+    """Return an arm's probabilities out of fold, by seed, then by image."""
+    return {
+        seed: {
+            image: found
+            for run in runs
+            if (run / HELD_OUT).is_file()
+            for image, found in read_held_out(run).items()
+        }
+        for seed, runs in arm.runs.items()
+    }
+
+
+def open_images(study: Study, maps: Maps) -> Images:
+    """Return the images at the size of `maps`; DataError if there are none."""
+    shapes = {found.shape for each in maps.values() for found in each.values()}
+    if len(shapes) != 1:
+        raise DataError(f"{study.arms[0].label}: predictions of one size are needed")
+    ((height, width),) = shapes
+    return Images.of(study.open_images(height, width))
+
+
+def rival_method(name: str, rival: Rival, images: Images) -> Method:
+    """Return a rival as a method to choose the parameters of."""
+
+    def predict(_: int, image: str, parameters: Parameters) -> Probability:
+        return rival.segment(images.pixels(image), **parameters)
+
+    return Method(name, rival.label, rival.source, rival.candidates, predict)
+
+
+def choices(found: Trained) -> list[dict[str, Any]]:
+    """Return what was chosen for each seed and fold, with the seconds an image that it took."""
+    files = [run / CHOICE for runs in found.runs.values() for run in runs]
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+
+def _held_out(run: Path) -> list[str]:
+    with np.load(run / HELD_OUT) as stored:
+        names: list[str] = stored["image_ids"].tolist()
+    return names
+
+
+def _search(
+    method: Method,
+    seed: int,
+    held_out: Mapping[str, Sequence[str]],
+    images: Images,
+    folder: Path,
+    facts: Mapping[str, Any],
+) -> tuple[list[str], NDArray[np.float64]]:
+    """Return the images that were tried, and each candidate's Jaccard index on them."""
+    if (known := _read(folder / SEARCH, facts)) is not None:
+        return known["images"], np.array(known["jaccard"])
+    names = sorted(image for fold in held_out.values() for image in fold)
+    places = np.linspace(0, len(names) - 1, min(SEARCHED, len(names))).astype(int)
+    searched = [names[place] for place in places]
+
+    def score_all(image: str) -> list[float]:
+        return [
+            images.jaccard(image, method.predict(seed, image, parameters))
+            for parameters in method.candidates
+        ]
+
+    progress = track(searched, f"{method.label}, search", len(searched))
+    tried = np.array([score_all(image) for image in progress]).T
+    means = [round(value, 5) for value in tried.mean(1).tolist()]
+    result = {"images": searched, "mean": means, "jaccard": tried.round(5).tolist()}
+    _write(folder / SEARCH, {**facts, **result})
+    return searched, tried
+
+
+def _read(file: Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a file says, None if it is not there or of other facts."""
+    if not file.is_file():
+        return None
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    expected = json.loads(json.dumps(facts))
+    return content if all(content.get(key) == value for key, value in expected.items()) else None
+
+
+def _write(file: Path, content: Mapping[str, Any]) -> None:
+    with written_whole(file) as temporary:
+        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")

@@ -1,0 +1,247 @@
+"""All methods side by side (paper, Table VI): networks, rivals without training, CRF, ensembles.
+
+The first arm is what all are compared with. What is not trained is chosen and applied out of fold
+like it (see `crossfit`), on the same images at the same size.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dermseg.experiments import scatter
+from dermseg.experiments.crossfit import (
+    Images,
+    Maps,
+    Method,
+    choices,
+    crossfit,
+    open_images,
+    predictions,
+    rival_method,
+)
+from dermseg.experiments.registry import CROSS_ENTROPY, UNET, Claim
+from dermseg.experiments.rivals import RIVALS, dense_crf
+from dermseg.experiments.rivals.rival import Parameters
+from dermseg.experiments.statistics import Table, correlation, wilcoxon
+from dermseg.experiments.study import OUT_OF_FOLD, Findings, Study, Trained, shared
+from dermseg.files import written_whole
+from dermseg.postprocess import Probability
+from dermseg.tables import write_table
+from dermseg.training.color import ColorChannels
+from dermseg.training.export import load_run
+from dermseg.training.runs import HELD_OUT, WEIGHTS
+
+SHARES = tuple(tenths / 10 for tenths in range(11))
+"""What is tried for the second method's share in an ensemble."""
+TIMED = 5
+"""Images that a network is timed on; the median counts."""
+REFINED = (UNET.name, CROSS_ENTROPY.name)
+"""Arms, other than the first, that a CRF is put after."""
+COLUMNS = (
+    "method",
+    "source",
+    "combinations_tried",
+    "chosen",
+    "r",
+    "r_95_low",
+    "r_95_high",
+    "wilcoxon_p",
+    "seconds_an_image",
+)
+NOTES = (
+    "Networks share passes, augmentation and settings; what differs is in the JSON file. The other "
+    "methods' parameters are chosen for each fold on the images of the other folds, of 200 spread "
+    "over the data, by the Jaccard index at the networks' size.",
+    "r is the correlation of the images' Jaccard indices with the first row's, with a bootstrap "
+    "interval over images; p is Wilcoxon's, signed ranks, two-sided, against the first row. "
+    "Seconds are of one photograph at the networks' size, without reading it and without cutting "
+    "a mask, on the processor.",
+    "Human agreement is no row: the data hold one mask an image.",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method with its predictions, and what the table says of it."""
+
+    found: Trained
+    source: str
+    tried: int
+    chosen: str
+    seconds: float | None
+
+
+def measure(study: Study) -> Findings:
+    """Find, choose, score and time every method; draw the first against each of its rivals."""
+    rows = collect(study)
+    tables = shared({row.found.label: study.out_of_fold(row.found) for row in rows})
+    beside = study.output / f"{study.name}-methods.csv"
+    write_table(beside, COLUMNS, _lines(rows, tables))
+    first = rows[0].found
+    drawn = [row.found.label for row in rows[1:] if " with " not in row.found.label]
+    figures = scatter.write(study, tables, first.label, drawn)
+    experiment = replace(study.experiment, claims=tuple(_claims(study)))
+    verdicts = replace(study, experiment=experiment).judge({OUT_OF_FOLD: tables})
+    return Findings({OUT_OF_FOLD: tables}, verdicts, figures, NOTES, [beside])
+
+
+def collect(study: Study) -> list[Row]:
+    """Return a row for each network, CRF, rival and ensemble; the first arm's is the first."""
+    first = study.arms[0]
+    maps = {arm.name: predictions(arm) for arm in study.arms}
+    images = open_images(study, maps[first.name])
+    networks = [Row(arm, "trained", 0, "", _seconds(study, arm, images)) for arm in study.arms]
+    fit = partial(crossfit, reference=first, images=images, output=study.output)
+    refined = []
+    for row in networks:
+        if row.found is first or row.found.name in REFINED:
+            method = _refinement(row.found, maps[row.found.name], images)
+            refined.append(_row(fit(method), method, row.seconds))
+    untrained = []
+    for name, rival in RIVALS.items():
+        method = rival_method(name, rival, images)
+        untrained.append(_row(fit(method), method, 0.0))
+    together = []
+    for row in [*networks[1:], *untrained]:
+        other = maps.get(row.found.name) or predictions(row.found)
+        method = _pair(first, row.found, maps[first.name], other)
+        own = (
+            None
+            if networks[0].seconds is None or row.seconds is None
+            else (networks[0].seconds + row.seconds)
+        )
+        together.append(_row(fit(method), method, own))
+    return [*networks, *refined, *untrained, *together]
+
+
+def _refinement(arm: Trained, maps: Maps, images: Images) -> Method:
+    def predict(seed: int, image: str, parameters: Parameters) -> Probability:
+        return dense_crf.refine(images.pixels(image), maps[seed][image], **parameters)
+
+    return Method(
+        f"{arm.name}+crf",
+        f"{arm.label} + CRF",
+        dense_crf.SOURCE,
+        dense_crf.CANDIDATES,
+        predict,
+        {"after": _digest(arm)},
+    )
+
+
+def _pair(first: Trained, other: Trained, ours: Maps, theirs: Maps) -> Method:
+    def predict(seed: int, image: str, parameters: Parameters) -> Probability:
+        share = np.float32(parameters["share"])
+        return (1 - share) * ours[seed][image] + share * theirs[seed][image]
+
+    return Method(
+        f"{first.name}+{other.name}",
+        _together(first.label, other.label),
+        "the paper, section V",
+        [{"share": share} for share in SHARES],
+        predict,
+        {"of": [_digest(first), _digest(other)]},
+    )
+
+
+def _together(first: str, other: str) -> str:
+    return f"{first} with {other}"
+
+
+def _digest(arm: Trained) -> str:
+    found = [run / HELD_OUT for runs in arm.runs.values() for run in runs]
+    parts = [sha256(file.read_bytes()).hexdigest() for file in found if file.is_file()]
+    return sha256(" ".join(parts).encode()).hexdigest()
+
+
+def _row(found: Trained, method: Method, before: float | None) -> Row:
+    """Return a chosen method's row; `before` is what the methods take that it starts from."""
+    made = choices(found)
+    own = float(np.mean([each["seconds"] for each in made]))
+    counts: dict[str, int] = {}
+    for each in made:
+        text = ", ".join(f"{key} {value}" for key, value in each["chosen"].items())
+        counts[text] = counts.get(text, 0) + 1
+    chosen = "; ".join(f"{text} ({count} of {len(made)} folds)" for text, count in counts.items())
+    total = None if before is None else before + own
+    return Row(found, method.source, len(method.candidates), chosen, total)
+
+
+def _seconds(study: Study, arm: Trained, images: Images) -> float | None:
+    """Return a network's time for an image, measured once; None where only predictions are left."""
+    run = next(iter(arm.runs.values()))[0]
+    if not (run / WEIGHTS).is_file():
+        return None
+    key = sha256((run / WEIGHTS).read_bytes()).hexdigest()
+    file = study.output / "seconds.json"
+    known: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
+    if key not in known:
+        known[key] = round(_time(run, images), 5)
+        with written_whole(file) as temporary:
+            temporary.write_text(json.dumps(known, indent=1) + "\n")
+    return known[key]
+
+
+def _time(run: Path, images: Images) -> float:
+    member = load_run(run)
+    color = ColorChannels(member.settings.channels)
+    taken = []
+    with torch.inference_mode():
+        for pixels in images.cache.images[: TIMED + 1]:
+            rgb = torch.from_numpy(np.array(pixels[np.newaxis])).float() / 255
+            began = time.perf_counter()
+            member.network(color(rgb)).sigmoid()
+            taken.append(time.perf_counter() - began)
+    return float(np.median(taken[1:]))  # the first makes ready what the others find
+
+
+def _lines(rows: Sequence[Row], tables: Mapping[str, Table]) -> Iterator[dict[str, object]]:
+    first = tables[rows[0].found.label]
+    for row in rows:
+        table = tables[row.found.label]
+        compared: dict[str, object] = dict.fromkeys(COLUMNS[4:8], "")
+        if table is not first:
+            r, low, high = correlation(first, table)
+            compared = {
+                "r": round(r, 3),
+                "r_95_low": round(low, 3),
+                "r_95_high": round(high, 3),
+                "wilcoxon_p": f"{wilcoxon(first, table):.2g}",
+            }
+        yield {
+            "method": row.found.label,
+            "source": row.source,
+            "combinations_tried": row.tried or "",
+            "chosen": row.chosen,
+            **compared,
+            "seconds_an_image": "" if row.seconds is None else f"{row.seconds:.4f}",
+        }
+
+
+def _claims(study: Study) -> Iterator[Claim]:
+    """Yield what is claimed of the methods; those without both rows are not judged."""
+    yield from study.experiment.claims
+    first = study.arms[0].label
+    text = "a CRF after the network lowers the Jaccard index"
+    yield Claim(text, "section V", first, f"{first} + CRF")
+    contour, otsu = RIVALS["active-contour"].label, RIVALS["otsu"].label
+    yield Claim(
+        "in an ensemble a less correlated partner (active contour) helps more than U-Net",
+        "section V",
+        _together(first, contour),
+        _together(first, UNET.label),
+    )
+    for partner in (*(arm.label for arm in study.arms[1:]), contour):
+        together = _together(first, partner)
+        yield Claim(f"an ensemble with {partner} beats {first} alone", "section V", together, first)
+    for arm in study.arms:
+        yield Claim(f"{arm.label} beats Otsu's threshold", "section IV-D", arm.label, otsu)
+    for name, rival in RIVALS.items():
+        if name != "otsu":
+            yield Claim(f"{rival.label} beats Otsu's threshold", "ours", rival.label, otsu)
