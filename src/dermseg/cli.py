@@ -98,7 +98,6 @@ def segment(
         cpu, or cuda with onnxruntime-gpu installed.
     """
     from dermseg.batch import find_jobs, segment_all
-    from dermseg.progress import track
     from dermseg.segmenter import Segmenter
     from dermseg.shortlist import check_can_order, write_shortlist
 
@@ -109,8 +108,7 @@ def segment(
     if review is not None:
         check_can_order(segmenter)
     _say(f"{segmenter.name} on {device}: {len(jobs)} photographs")
-    progress = track(jobs, "Segmenting", len(jobs))
-    results = segment_all(progress, segmenter, output, overlay=overlay, size_from=size_from)
+    results = segment_all(jobs, segmenter, output, overlay=overlay, size_from=size_from)
     failed = [result for result in results if result.error]
     for result in failed:
         _say(f"failed: {result.error}")

@@ -25,7 +25,10 @@ from dermseg.files import written_whole
 Pixels: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = NDArray[np.bool_]
 Source: TypeAlias = Path | BinaryIO
-"""Where an image is read from: a file's path, or an open binary file that can be rewound."""
+"""Where an image is read from: a file's path, or an open binary file that can be rewound.
+
+Errors name the path, or the open file's `name` where it has one.
+"""
 
 PHOTOGRAPH_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
@@ -94,7 +97,7 @@ class Photograph:
 @contextmanager
 def _opened(source: Source) -> Iterator[Image.Image]:
     """Open an image file; anything that is wrong with the file is an ImageError naming it."""
-    name = source if isinstance(source, Path) else "the image"
+    name = source if isinstance(source, Path) else getattr(source, "name", "the image")
     try:
         with Image.open(source, formats=FORMATS) as image:
             yield image
@@ -227,12 +230,13 @@ def write_mask(path: Path, mask: Mask) -> None:
 def encode_mask(mask: Mask) -> bytes:
     """Return a mask as the challenge wants it: an 8-bit PNG of one channel, 0 or 255.
 
-    What is not zero is lesion.
+    What is not zero is lesion. Raises OutputError for a side of more than a million pixels.
     """
     grey = mask.astype(np.bool_, copy=False).view(np.uint8) * np.uint8(255)
     done, content = cv2.imencode(".png", grey, RUN_LENGTHS)
     if not done:
-        raise OutputError(f"OpenCV cannot write a PNG of {grey.shape[1]} x {grey.shape[0]} pixels")
+        height, width = grey.shape
+        raise OutputError(f"no PNG of {width} x {height} can be written: a side has 10**6 at most")
     return content.tobytes()
 
 
