@@ -367,6 +367,53 @@ def export(
     return 0
 
 
+@benchmark.command(name="segment")
+def benchmark_segment(
+    photographs: Annotated[list[Path] | None, Parameter(negative=())] = None,
+    /,
+    *,
+    model: str = DEFAULT_MODEL,
+    json: Path | None = None,
+    device: str = "cpu",
+) -> int:
+    """Time segmenting: one photograph, a folder, and the two ends beside them.
+
+    These are decoding and encoding alone, and, with dermseg[train], the loop that most people
+    write: Pillow, and the model's network in PyTorch.
+
+    Example: dermseg benchmark segment --json segment.json
+
+    Parameters
+    ----------
+    photographs
+        Files or folders; without them photographs of four sizes are made from an example.
+    model
+        A shipped model's name, or an .onnx file written by `dermseg export`.
+    json
+        File for the numbers.
+    device
+        cpu, or cuda with onnxruntime-gpu installed.
+    """
+    from dermseg.benchmark import benchmark
+    from dermseg.segmenter import Segmenter
+
+    segmenter = Segmenter(model, device=device)
+    plain = None
+    try:
+        _require("train", *TRAINING)
+    except MissingExtraError as error:
+        _say(f"no plain loop: {error}")
+    else:
+        from dermseg.training.plain import PlainLoop
+
+        plain = PlainLoop(segmenter.card)
+    result = benchmark(segmenter, photographs or (), plain)
+    if json is not None:
+        result.write_json(json)
+    print(result)
+    return 0
+
+
 @benchmark.command(name="train")
 def benchmark_train(
     data: Path,
