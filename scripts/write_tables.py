@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write the tables of README.md and MODEL_CARD.md from the files in results/.
+"""Write the tables of README.md, MODEL_CARD.md and ARCHITECTURE.md from the files in results/.
 
     scripts/write_tables.py [--check]
 
@@ -16,7 +16,8 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
-PAGES = ("README.md", "MODEL_CARD.md")
+BENCHMARKS = RESULTS / "benchmarks"
+PAGES = ("README.md", "MODEL_CARD.md", "ARCHITECTURE.md")
 METRICS = ("accuracy", "dice", "jaccard", "sensitivity", "specificity")
 PAPER = (0.953, 0.865, 0.783, 0.879, 0.979)
 """Table II of the paper, on the same 150 images."""
@@ -179,6 +180,39 @@ def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.1%}"
 
 
+def speed() -> list[str]:
+    """Return how fast each timed model segments, and how soon it starts."""
+    lines = [
+        "| model | photographs | one, ms | decode | network | mask | encode | folder, a second "
+        "| share of the limit | times the plain loop | MB |",
+        f"|{' --- |' * 11}",
+    ]
+    starts = []
+    for path in sorted(BENCHMARKS.glob("segment-*.json")):
+        timed = json.loads(path.read_text())
+        model, torch = timed["model"].removesuffix(".onnx"), timed["torch_start"]
+        starts.append(f"{timed['machine']}: {model} {timed['start']:.2f} s (torch {torch:.2f} s)")
+        for folder in timed["folders"]:
+            stages = ("decode", "network", "postprocess", "encode")
+            cells = [model, folder["name"], f"{folder['one']:.1f} ({folder['one_95']:.1f})"]
+            cells += [f"{folder['stages'][stage]:.1f}" for stage in stages]
+            ratios = timed["ratios"][folder["name"]]
+            cells += [f"{folder['rate']:.1f}", f"{ratios['limit']:.2f}", f"{ratios['plain']:.1f}"]
+            lines.append(f"| {' | '.join(cells)} | {folder['peak_megabytes']:.0f} |")
+    return [*lines, "", f"Start to exit with one photograph, on {'; '.join(starts)}."]
+
+
+def libraries() -> list[str]:
+    """Return what each library weighs."""
+    lines = ["| library | MB | ms to import |", "| --- | --- | --- |"]
+    for path in sorted(BENCHMARKS.glob("libraries-*.json")):
+        weighed = json.loads(path.read_text())
+        lines.append(f"| Python alone, on {weighed['machine']} | | {weighed['python']:.0f} |")
+        for name, each in weighed["libraries"].items():
+            lines.append(f"| {name} | {each['megabytes']:.1f} | {each['milliseconds']:.0f} |")
+    return lines
+
+
 TABLES = {
     "scores": scores,
     "groups": groups,
@@ -186,6 +220,8 @@ TABLES = {
     "verdicts": verdicts,
     "confidence": confidence,
     "confidence-groups": confidence_groups,
+    "speed": speed,
+    "libraries": libraries,
 }
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,21 @@ def test_the_file_appears_at_the_end_with_the_umask_s_permissions(tmp_path: Path
     assert path.read_text() == "whole"
     assert path.stat().st_mode & 0o777 == 0o640
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_threads_leave_the_umask_alone(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+
+    def write(number: int) -> int:
+        with written_whole(tmp_path / f"{number}.txt") as temporary:
+            temporary.write_text("whole")
+        return (tmp_path / f"{number}.txt").stat().st_mode & 0o777
+
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(write, range(400))) == {0o640}
+    finally:
+        assert os.umask(before) == 0o027
 
 
 def test_a_failure_keeps_the_old_file_and_leaves_nothing(tmp_path: Path) -> None:

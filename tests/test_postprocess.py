@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dermseg.postprocess import choose_lesion, cut
+from dermseg.postprocess import _scaled, choose_lesion, cut
 from dermseg.settings import ThresholdSettings
 
 Map = NDArray[np.float32]
@@ -227,6 +227,19 @@ class TestCut:
         assert mask.shape == size
         assert count_regions(mask) == int(mask.any()) == int(len(outline) > 0)
         assert not has_holes(mask)
+
+    @given(st.integers(0, 10**6), sizes, st.sampled_from([0.3, 0.5, 0.9]))
+    @settings(deadline=None, max_examples=60)
+    def test_what_is_scaled_is_the_whole_map_scaled(
+        self, seed: int, size: tuple[int, int], low: float
+    ) -> None:
+        probability = smooth(seed, 24, 32, 3)
+        whole = cv2.resize(probability, size[::-1], interpolation=cv2.INTER_LINEAR)
+        found, (left, top) = _scaled(probability, *size, low)
+        mask = np.zeros(size, np.bool_)
+        mask[top : top + found.shape[0], left : left + found.shape[1]] = found
+        doubtful = np.abs(whole - low) < 1e-6
+        np.testing.assert_array_equal(mask | doubtful, (whole >= low) | doubtful)
 
     @given(st.integers(0, 10**6), sizes)
     @settings(deadline=None, max_examples=60)

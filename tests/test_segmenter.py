@@ -446,6 +446,10 @@ class TestFiles:
     def test_what_is_wrong_with_an_open_file_is_said(self, segmenter: Segmenter) -> None:
         with pytest.raises(ImageError, match="the image: not an image"):
             segmenter.segment(BytesIO(b"nothing"))
+        named = BytesIO(b"nothing")
+        named.name = "a.jpg"
+        with pytest.raises(ImageError, match=r"^a\.jpg: not an image"):
+            segmenter.segment(named)
 
 
 class TestChoices:

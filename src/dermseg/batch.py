@@ -1,13 +1,15 @@
 """Many photographs: which files, what becomes of each, and the report."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
+from io import BytesIO
 from pathlib import Path
 from traceback import format_exc
 
+from dermseg.cores import spread
 from dermseg.errors import DermsegError, ImageError, UsageError
 from dermseg.files import remove_leftovers
 from dermseg.images import (
@@ -21,6 +23,7 @@ from dermseg.images import (
 )
 from dermseg.journal import Journal, Row
 from dermseg.overlay import draw_overlay
+from dermseg.progress import track
 from dermseg.segmenter import Segmentation, Segmenter
 from dermseg.settings import OVERLAY_SIDE
 from dermseg.tables import write_table
@@ -127,13 +130,14 @@ class Result:
     """What became of a job: its row of the report, with the error if it failed.
 
     `reused` says that the mask was there from an earlier run; `bug` is the traceback of an error
-    that is no DermsegError.
+    that is no DermsegError. `milliseconds` is what it took, from the file to the mask's.
     """
 
     job: Job
     row: Row
     reused: bool = False
     bug: str = ""
+    milliseconds: float = 0.0
 
     @property
     def error(self) -> str:
@@ -142,7 +146,7 @@ class Result:
 
 
 def segment_all(
-    jobs: Iterable[Job],
+    jobs: Sequence[Job],
     segmenter: Segmenter,
     output: Path,
     *,
@@ -154,65 +158,69 @@ def segment_all(
     `overlay` is a folder for pictures with the outline. `size_from` is a folder of masks whose
     sizes are taken instead of the photographs' (for thumbnails).
 
+    Each core works on a photograph of its own, from reading it to writing its mask, so that
+    reading, the network and writing overlap; what waits in memory is a few rows.
+
     A photograph that fails costs its own row and nothing else. What an earlier run left in `output`
     is kept if photograph, model and settings are the same; how long the others took is in
     timings.csv. Raises OutputError if journal or report cannot be written.
     """
     results: list[Result] = []
-    timings: list[Row] = []
     for folder in (output, overlay):
         if folder is not None:
             remove_leftovers(folder)
-    work = _Work(segmenter, output, overlay, size_from)
     with Journal(output / JOURNAL) as journal:
-        for job in jobs:
-            began = time.perf_counter()
-            result = work.do(job, journal)
-            results.append(result)
-            if not result.reused:
-                milliseconds = round((time.perf_counter() - began) * 1000, 1)
-                timings.append({"photograph": job.name.as_posix(), "milliseconds": milliseconds})
+        work = _Work(segmenter, output, overlay, size_from, journal)
+        results += track(spread(work.do, jobs), "Segmenting", len(jobs))
     write_table(output / REPORT, COLUMNS, [result.row for result in results])
+    timings = [
+        {"photograph": result.job.name.as_posix(), "milliseconds": result.milliseconds}
+        for result in results
+        if not result.reused
+    ]
     write_table(output / TIMINGS, ("photograph", "milliseconds"), timings)
     return results
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What is the same for every job of a run."""
+    """What is the same for every job of a run; threads share it."""
 
     segmenter: Segmenter
     output: Path
     overlay: Path | None
     size_from: Path | None
+    journal: Journal
 
-    def do(self, job: Job, journal: Journal) -> Result:
+    def do(self, job: Job) -> Result:
         """Do one job, unless the journal knows that it is done."""
+        began = time.perf_counter()
+        result = self._do(job)
+        return replace(result, milliseconds=round((time.perf_counter() - began) * 1000, 1))
+
+    def _do(self, job: Job) -> Result:
         mask = job.mask.as_posix()
         try:
             size = image_size(find_mask(self.size_from, job.name)) if self.size_from else None
-            fingerprint = self._fingerprint(job, size)
-            known = journal.find(mask, fingerprint)
+            photograph = _open(job.photograph)
+            fingerprint = self._fingerprint(job, photograph, size)
+            known = self.journal.find(mask, fingerprint)
             if known is not None and self._is_there(job):
                 return Result(job, known, reused=True)
-            journal.begin(mask)
-            row = report_row(job, self._segment(job, size))
+            self.journal.begin(mask)
+            row = report_row(job, self._segment(job, photograph, size))
         except DermsegError as error:
-            self._remove_stale(job, journal)
+            self._remove_stale(job)
             return Result(job, _failed(job, str(error)))
         except Exception as error:  # a bug, which must not cost the other photographs
-            self._remove_stale(job, journal)
+            self._remove_stale(job)
             text = f"{job.photograph}: {type(error).__name__}: {error}"
             return Result(job, _failed(job, text), bug=format_exc())
-        journal.note(mask, fingerprint, row)
+        self.journal.note(mask, fingerprint, row)
         return Result(job, row)
 
-    def _fingerprint(self, job: Job, size: tuple[int, int] | None) -> str:
-        digest = blake2b(digest_size=16)
-        try:
-            digest.update(job.photograph.read_bytes())
-        except OSError as error:
-            raise ImageError(f"{job.photograph}: cannot be read ({error.strerror})") from error
+    def _fingerprint(self, job: Job, photograph: BytesIO, size: tuple[int, int] | None) -> str:
+        digest = blake2b(photograph.getbuffer(), digest_size=16)
         overlay = self.overlay and str(self.overlay.resolve())
         settings = (job.name.as_posix(), self.segmenter.fingerprint, size, overlay, COLUMNS)
         digest.update(repr(settings).encode(errors="surrogateescape"))
@@ -222,24 +230,34 @@ class _Work:
         drawn = self.overlay is None or (self.overlay / job.overlay).is_file()
         return drawn and (self.output / job.mask).is_file()
 
-    def _remove_stale(self, job: Job, journal: Journal) -> None:
+    def _remove_stale(self, job: Job) -> None:
         """Leave no mask of an earlier run beside a row that says that there is none."""
-        if journal.knows(job.mask.as_posix()):
+        if self.journal.knows(job.mask.as_posix()):
             with suppress(OSError):  # what cannot be removed could not be written either
                 (self.output / job.mask).unlink(missing_ok=True)
                 if self.overlay is not None:
                     (self.overlay / job.overlay).unlink(missing_ok=True)
 
-    def _segment(self, job: Job, size: tuple[int, int] | None) -> Segmentation:
-        segmentation = self.segmenter.segment(job.photograph, size=size)
+    def _segment(self, job: Job, photograph: BytesIO, size: tuple[int, int] | None) -> Segmentation:
+        segmentation = self.segmenter.segment(photograph, size=size)
         write_mask(self.output / job.mask, segmentation.mask)
         if self.overlay is not None:
             height, width = segmentation.mask.shape
-            picture = read_photograph(job.photograph, at_least=(OVERLAY_SIDE, OVERLAY_SIDE))
+            picture = read_photograph(photograph, at_least=(OVERLAY_SIDE, OVERLAY_SIDE))
             framed = Photograph(picture.pixels, height, width, picture.orientation)
             drawn = draw_overlay(framed, segmentation.outline, segmentation.band_contours)
             write_image(self.overlay / job.overlay, drawn)
         return segmentation
+
+
+def _open(photograph: Path) -> BytesIO:
+    """Return a file's content, read once for the fingerprint and the pixels, under its name."""
+    try:
+        content = BytesIO(photograph.read_bytes())
+    except OSError as error:
+        raise ImageError(f"{photograph}: cannot be read ({error.strerror})") from error
+    content.name = str(photograph)
+    return content
 
 
 def report_row(job: Job, segmentation: Segmentation) -> Row:

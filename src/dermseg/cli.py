@@ -98,7 +98,6 @@ def segment(
         cpu, or cuda with onnxruntime-gpu installed.
     """
     from dermseg.batch import find_jobs, segment_all
-    from dermseg.progress import track
     from dermseg.segmenter import Segmenter
     from dermseg.shortlist import check_can_order, write_shortlist
 
@@ -109,8 +108,7 @@ def segment(
     if review is not None:
         check_can_order(segmenter)
     _say(f"{segmenter.name} on {device}: {len(jobs)} photographs")
-    progress = track(jobs, "Segmenting", len(jobs))
-    results = segment_all(progress, segmenter, output, overlay=overlay, size_from=size_from)
+    results = segment_all(jobs, segmenter, output, overlay=overlay, size_from=size_from)
     failed = [result for result in results if result.error]
     for result in failed:
         _say(f"failed: {result.error}")
@@ -366,6 +364,53 @@ def export(
     )
     how = "by at most" if arithmetic == "float32" else "on average by"
     _say(f"{output}: differs from PyTorch {how} {difference:.1e} in probability")
+    return 0
+
+
+@benchmark.command(name="segment")
+def benchmark_segment(
+    photographs: Annotated[list[Path] | None, Parameter(negative=())] = None,
+    /,
+    *,
+    model: str = DEFAULT_MODEL,
+    json: Path | None = None,
+    device: str = "cpu",
+) -> int:
+    """Time segmenting: one photograph, a folder, and the two ends beside them.
+
+    These are decoding and encoding alone, and, with dermseg[train], the loop that most people
+    write: Pillow, and the model's network in PyTorch.
+
+    Example: dermseg benchmark segment --json segment.json
+
+    Parameters
+    ----------
+    photographs
+        Files or folders; without them photographs of three sizes are made from an example.
+    model
+        A shipped model's name, or an .onnx file written by `dermseg export`.
+    json
+        File for the numbers.
+    device
+        cpu, or cuda with onnxruntime-gpu installed.
+    """
+    from dermseg.benchmark import benchmark
+    from dermseg.segmenter import Segmenter
+
+    segmenter = Segmenter(model, device=device)
+    plain = None
+    try:
+        _require("train", *TRAINING)
+    except MissingExtraError as error:
+        _say(f"no plain loop: {error}")
+    else:
+        from dermseg.training.plain import PlainLoop
+
+        plain = PlainLoop(segmenter.card)
+    result = benchmark(segmenter, photographs or (), plain)
+    if json is not None:
+        result.write_json(json)
+    print(result)
     return 0
 
 

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkstemp
+from secrets import token_hex
 
 from dermseg.errors import OutputError
 
@@ -22,11 +22,10 @@ def written_whole(path: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = mkstemp(path.suffix, aside_prefix(), path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        aside = path.with_name(f"{aside_prefix()}{token_hex(8)}{path.suffix}")
+        aside.touch(exist_ok=False)  # with the umask's permissions, and not over another's file
+        temporary = aside
         yield temporary
-        temporary.chmod(0o666 & ~umask())
         temporary.replace(path)
     except OSError as error:
         raise OutputError.about(path, error) from error
@@ -62,7 +61,7 @@ def _is_running(process: int) -> bool:
 
 
 def umask() -> int:
-    """Return the process's file mode creation mask."""
+    """Return the process's file mode creation mask; for one thread, since it sets it meanwhile."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

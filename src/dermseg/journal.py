@@ -7,6 +7,7 @@ if its photograph, the model or a setting has changed since, or if the mask is g
 import json
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,11 +19,13 @@ Row = dict[str, Any]
 class Journal:
     """The journal of one output folder; a context manager, so that its file is closed.
 
-    A last line that was cut short, by a kill or a full disk, counts as not written.
+    A last line that was cut short, by a kill or a full disk, counts as not written. Threads may
+    share it: lines stay whole.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = Lock()
         self._entries: dict[str, tuple[str | None, Row]] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,12 +66,14 @@ class Journal:
 
     def _write(self, mask: str, fingerprint: str | None, row: Row) -> None:
         entry = {"mask": mask, "fingerprint": fingerprint, "row": row}
-        try:
-            self._file.write(json.dumps(entry) + "\n")
-            self._file.flush()
-        except OSError as error:
-            raise OutputError.about(self._path, error) from error
-        self._entries[mask] = (fingerprint, row)
+        line = json.dumps(entry) + "\n"
+        with self._lock:
+            try:
+                self._file.write(line)
+                self._file.flush()
+            except OSError as error:
+                raise OutputError.about(self._path, error) from error
+            self._entries[mask] = (fingerprint, row)
 
     def __enter__(self) -> Self:
         return self

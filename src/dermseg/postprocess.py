@@ -18,6 +18,7 @@ Regions are chosen at the network's size. The border is then the low threshold o
 scaled probability, so that masks are smooth at the photograph's size.
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -28,6 +29,8 @@ from dermseg.images import Mask
 from dermseg.settings import ThresholdSettings
 
 Probability = NDArray[np.float32]
+STRIP = 32
+"""Rows that are scaled at a time: few enough for a processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -153,11 +156,15 @@ def cut(
     run straight; (0, 2) for an empty mask. The mask is what the outline encloses: one region
     and, by the rule "complete", without holes.
     """
-    scaled = cv2.resize(lesion.probability, (width, height), interpolation=cv2.INTER_LINEAR)
-    found = (scaled >= settings.low).view(np.uint8)
-    contours, _ = cv2.findContours(found, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    if lesion.core is None or not contours:
-        return np.zeros((height, width), np.bool_), np.zeros((0, 2), np.int32)
+    empty = np.zeros((height, width), np.bool_)
+    if lesion.core is None:
+        return empty, np.zeros((0, 2), np.int32)
+    found, place = _scaled(lesion.probability, height, width, settings.low)
+    contours, _ = cv2.findContours(
+        found.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=place
+    )
+    if not contours:
+        return empty, np.zeros((0, 2), np.int32)
     # A bridge of one pixel can break when it is scaled: the part with the core stays.
     x, y = (
         (place + 0.5) * after / before - 0.5
@@ -170,8 +177,42 @@ def cut(
         return min(0.0, cv2.pointPolygonTest(contour, (x, y), True)), cv2.contourArea(contour)
 
     outline = max(contours, key=nearness)
-    mask = np.zeros((height, width), np.uint8)
-    cv2.drawContours(mask, [outline], -1, 1, cv2.FILLED)
+    mask = np.zeros((height, width), np.bool_)
+    cv2.drawContours(mask.view(np.uint8), [outline], -1, 1, cv2.FILLED)
     if settings.rule == "paper":
-        mask &= found
-    return mask.view(np.bool_), outline[:, 0].astype(np.int32, copy=False)
+        left, top = place
+        mask[top : top + found.shape[0], left : left + found.shape[1]] &= found
+    return mask, outline[:, 0].astype(np.int32, copy=False)
+
+
+def _scaled(
+    probability: Probability, height: int, width: int, low: float
+) -> tuple[Mask, tuple[int, int]]:
+    """Return where the probability, scaled bilinearly to `height` x `width`, is at least `low`.
+
+    That is boolean, and covers only the part of the picture in which it can be so, whose left and
+    top edge is returned too. Row by row, since photographs may have 100 megapixels.
+    """
+    x, y, w, h = cv2.boundingRect((probability >= low).view(np.uint8))
+    rows, columns = probability.shape
+    left, right = _reach(x, w, columns, width)
+    top, bottom = _reach(y, h, rows, height)
+    wide = cv2.resize(probability, (width, rows), interpolation=cv2.INTER_LINEAR)[:, left:right]
+    # Pixel centres lie at half-integers; beyond the first and the last one nothing changes.
+    places = ((np.arange(top, bottom) + 0.5) * rows / height - 0.5).clip(0, rows - 1)
+    above = places.astype(np.intp)
+    below = np.minimum(above + 1, rows - 1)
+    weight = (places - above).astype(np.float32)[:, np.newaxis]
+    found = np.empty((bottom - top, right - left), np.bool_)
+    for start in range(0, len(found), STRIP):
+        strip = slice(start, start + STRIP)
+        upper, lower = wide[above[strip]], wide[below[strip]]
+        np.greater_equal(upper + (lower - upper) * weight[strip], low, out=found[strip])
+    return found, (left, top)
+
+
+def _reach(first: int, count: int, before: int, after: int) -> tuple[int, int]:
+    """Return where, of `after` pixels, those begin and end that `count` of `before` touch."""
+    scale = after / before
+    begin, end = (first - 0.5) * scale - 0.5, (first + count + 0.5) * scale - 0.5
+    return max(0, math.floor(begin)), min(after, math.ceil(end) + 1)

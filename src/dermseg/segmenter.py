@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from dermseg import __version__
 from dermseg.confidence import Band, Calibration, Confidence, Contours
-from dermseg.cores import usable_cores
 from dermseg.errors import ImageError, ModelError, UsageError
 from dermseg.images import Mask, Photograph, Pixels, Source, image_size, read_photograph, resize
 from dermseg.postprocess import Probability, choose_lesion, cut, outline_of
@@ -63,8 +62,15 @@ class Segmentation:
         """(x, y) of the lesion's centre of mass."""
         if not len(self.outline):
             return None
-        moments = cv2.moments(self.mask.view(np.uint8), binaryImage=True)
-        return moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
+        across, down = (
+            cv2.reduce(self.mask.view(np.uint8), axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
+            for axis in (0, 1)
+        )
+        area = int(across.sum())
+        return (
+            float(across @ np.arange(across.size) / area),
+            float(down @ np.arange(down.size) / area),
+        )
 
     @property
     def band_contours(self) -> Contours:
@@ -163,12 +169,27 @@ class Segmenter:
         pixels, says where the lesion is, and so which of several candidates. Raises ImageError if
         the photograph cannot be read.
         """
-        thresholds = thresholds or self.thresholds
-        photograph = self._read(photograph)
+        photograph = self.read(photograph)
         height, width = size or (photograph.height, photograph.width)
         if height < 1 or width < 1:
             raise UsageError(f"a mask of {height} x {width} pixels cannot be made")
-        probability = self.probability(photograph.pixels, turned=self._turns(height, width))
+        probability = self.probability(photograph.pixels, turned=self.turns(height, width))
+        return self.find(probability, (height, width), thresholds=thresholds, at=at)
+
+    def find(
+        self,
+        probability: Probability,
+        size: tuple[int, int],
+        *,
+        thresholds: ThresholdSettings | None = None,
+        at: tuple[float, float] | None = None,
+    ) -> Segmentation:
+        """Return what `probability`, as `probability` returned it, says; the rest as in `segment`.
+
+        `size` is the mask's (height, width).
+        """
+        thresholds = thresholds or self.thresholds
+        height, width = size
         place = None if at is None else _scaled(at, (height, width), probability)
         lesion = choose_lesion(probability, thresholds, place)
         mask, outline = cut(lesion, height, width, thresholds)
@@ -184,7 +205,7 @@ class Segmenter:
             flags = (*flags, "low-confidence")
         return Segmentation(mask, outline, probability, flags, confidence, band)
 
-    def _turns(self, height: int, width: int) -> bool:
+    def turns(self, height: int, width: int) -> bool:
         """Say whether a photograph is turned, so that its long side lies as the network's does.
 
         Squeezed into a shape that lies the other way it scores 0.007 less (401 held-out images,
@@ -192,13 +213,17 @@ class Segmenter:
         """
         return (height > width) != (self.height > self.width) and height != width
 
-    def _read(self, photograph: PhotographLike) -> Photograph:
+    def read(self, photograph: PhotographLike) -> Photograph:
+        """Return a photograph as the network needs it, at a reduced scale where that is quicker.
+
+        Raises ImageError if it cannot be read, or is no uint8 RGB (H, W, 3).
+        """
         if isinstance(photograph, Photograph):
             return photograph
         if not isinstance(photograph, np.ndarray):
             source: Source = Path(photograph) if isinstance(photograph, str) else photograph
             needed = self.height, self.width
-            turned = self._turns(*image_size(source))
+            turned = self.turns(*image_size(source))
             return read_photograph(source, at_least=needed[::-1] if turned else needed)
         fits = photograph.dtype == np.uint8 and photograph.ndim == 3 and photograph.shape[2] == 3
         if not fits or photograph.size == 0:
@@ -229,7 +254,9 @@ def _open_session(path: Path, device: str) -> onnxruntime.InferenceSession:
     if device not in usable_devices():
         raise absent
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = usable_cores()
+    # Photographs side by side use the cores better than threads for each would (ARCHITECTURE.md),
+    # and with three threads or more a float32 model's last bits depend on how many there are.
+    options.intra_op_num_threads = 1
     options.log_severity_level = 3
     # 8-bit sums that cannot overflow, also on processors without VNNI (onnxruntime issue 5849).
     options.add_session_config_entry("session.x64quantprecision", "1")
