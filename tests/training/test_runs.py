@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from dermseg.errors import DataError, ModelError
-from dermseg.training.runs import SAMPLES, SETTINGS, WEIGHTS, find_members, read_held_out
+from dermseg.training.runs import (
+    SAMPLES,
+    SETTINGS,
+    WEIGHTS,
+    find_held_out,
+    find_members,
+    read_held_out,
+)
 
 
 def finish(run: Path) -> Path:
@@ -58,3 +65,13 @@ def test_predictions_of_all_folds_are_one(tmp_path: Path) -> None:
     assert sorted(read_held_out(tmp_path / "fold-0")) == ["a", "c"]
     with pytest.raises(DataError, match="--protocol"):
         read_held_out(tmp_path / "all")
+
+
+def test_the_folds_speak_for_the_run_that_held_nothing_out(tmp_path: Path) -> None:
+    runs = [finish(tmp_path / name) for name in ("fold-0", "fold-1", "all")]
+    for run in runs[:2]:
+        hold_out(run, run.name)
+    assert find_held_out(runs[2]) == find_held_out(tmp_path) == runs[:2]
+    assert find_held_out(runs[1]) == [runs[1]]
+    alone = finish(tmp_path / "elsewhere" / "all")
+    assert find_held_out(alone) == []

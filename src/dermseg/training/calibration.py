@@ -23,7 +23,7 @@ from dermseg.metrics import score
 from dermseg.postprocess import Probability, choose_lesion, cut
 from dermseg.settings import ThresholdSettings
 from dermseg.training.datasets import find_pairs
-from dermseg.training.runs import HELD_OUT, find_members, read_held_out
+from dermseg.training.runs import find_held_out, read_held_out
 
 FAILURE = 0.65
 """The Jaccard index below which the challenge's organisers call a mask failed."""
@@ -69,14 +69,14 @@ class HeldOut:
 def gather(folders: Sequence[Path], data: Path) -> HeldOut:
     """Return what the trainings in `folders` held out of `data`, which they were trained on.
 
+    For a protocol's run that held nothing out its folds speak.
+
     Raises DataError if fewer than 200 images were held out.
     """
     masks = {pair.image_id: pair.mask for pair in find_pairs(data)}
     names, fold_of, maps = [], [], []
     found: list[tuple[Numbers, float, NDArray[np.float32]]] = []
-    for run in [run for folder in folders for run in find_members(folder)]:
-        if not (run / HELD_OUT).is_file():
-            continue
+    for run in [run for folder in folders for run in find_held_out(folder)]:
         predicted = read_held_out(run)
         examined = compare_all(predicted, masks, examine)
         names += list(examined)

@@ -58,6 +58,17 @@ def find_members(folder: Path) -> list[Path]:
     return found
 
 
+def find_held_out(folder: Path) -> list[Path]:
+    """Return the runs with predictions of images that they held out, which speak for `folder`.
+
+    They are its own; and for the run of a protocol that held nothing out, the protocol's folds.
+    Raises ModelError as `find_members` does.
+    """
+    alone = folder.name == EVERYTHING and is_run(folder)
+    runs = find_members(folder.parent if alone else folder)
+    return [run for run in runs if (run / HELD_OUT).is_file()]
+
+
 def read_held_out(folder: Path) -> dict[str, Probability]:
     """Return the out-of-fold probabilities, float32 (h, w) by image, in a run's folder.
 
