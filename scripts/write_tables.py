@@ -40,6 +40,8 @@ MEASURES = {
     "width": ("the band's area as a share of the mask's, median", ".2f"),
 }
 """What a table says of confidence: name in confidence.json, words, and form of the number."""
+JUDGES = "lite0-ensemble"
+"""The trainings whose folds say how sure the default model may be."""
 FEWEST = 5
 """Images below which an interval means nothing."""
 
@@ -158,14 +160,14 @@ def confidence() -> list[str]:
 
 
 def confidence_groups() -> list[str]:
-    """Return the same by diagnosis, age and sex, for the model whose name comes first."""
-    first = min(RESULTS.glob("*/confidence.json"))
+    """Return the same by diagnosis, age and sex, for the trainings that speak for the default."""
     lines = [
-        f"| {first.parent.name}, out of fold | images | JA | below 0.65 | flagged | "
+        f"| {JUDGES}, out of fold | images | JA | below 0.65 | flagged | "
         "of the unflagged below 0.65 | ROC area | 90 % intervals hold | border in the band |",
         f"| --- |{' --- |' * 8}",
     ]
-    for kind, parts in json.loads(first.read_text())["groups"].items():
+    judged = json.loads((RESULTS / JUDGES / "confidence.json").read_text())
+    for kind, parts in judged["groups"].items():
         for value, part in parts.items():
             name = f"{kind}: {value.replace('_', ' ')}"
             shares = [part["failed"], 1 - part["unflagged"], part["failed_unflagged"]]

@@ -14,6 +14,7 @@ from dermseg.errors import UsageError
 from dermseg.images import image_size, read_mask, write_mask
 from dermseg.journal import Journal
 from dermseg.overlay import RESULT_COLOR
+from dermseg.settings import DEFAULT_MODEL
 
 Make = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("darkness")
@@ -259,7 +260,7 @@ class TestSegmentCommand:
     ) -> None:
         main(["segment", str(photograph("a.jpg")), "-o", str(tmp_path / "out")])
         said = capsys.readouterr().err
-        assert "cdnn29 on cpu" in said
+        assert f"{DEFAULT_MODEL} on cpu" in said
         assert "\x1b" not in said
 
 

@@ -12,7 +12,7 @@ from dermseg.cli import main
 from dermseg.experiments.registry import EXPERIMENTS
 from dermseg.images import write_mask
 from dermseg.metrics import METRICS
-from dermseg.settings import PROTOCOLS
+from dermseg.settings import DEFAULT_MODEL, PROTOCOLS
 
 Captured = pytest.CaptureFixture[str]
 COMMANDS = ("segment", "evaluate", "train", "tune", "export", "experiment", "serve")
@@ -42,7 +42,7 @@ def test_every_option_of_segment_is_explained(capsys: Captured) -> None:
     said = capsys.readouterr().out
     for text in ("--output", "-o", "--overlay", "--model", "--size-from", "--device"):
         assert text in said
-    for text in ("--rule", "--high", "0.8", "--low", "0.5", "cdnn29"):
+    for text in ("--rule", "--high", "0.8", "--low", "0.5", DEFAULT_MODEL):
         assert text in said
 
 

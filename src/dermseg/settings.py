@@ -305,6 +305,6 @@ class ServiceSettings:
             raise UsageError("--seconds must be above 0")
 
 
-DEFAULT_MODEL = "cdnn29"
+DEFAULT_MODEL = "lite0"
 OVERLAY_SIDE = 1024
 """Longest side of an overlay picture, in pixels."""

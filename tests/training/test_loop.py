@@ -297,7 +297,7 @@ class TestResuming:
             (checkpoints, "save", 2, False),
             (checkpoints, "save", 3, False),
             (loop, "_write_log", 1, False),
-            (loop, "_save_predictions", 1, True),
+            (loop, "write_held_out", 1, True),
             (checkpoints, "save", 4, True),
         ],
         ids=[

@@ -256,7 +256,7 @@ class TestHostile:
 class TestTheRest:
     def test_models(self, client: TestClient, segmenter: Segmenter) -> None:
         (model,) = client.get("/v1/models").json()
-        assert (model["name"], model["height"]) == ("cdnn29", segmenter.height)
+        assert (model["name"], model["height"]) == (segmenter.name, segmenter.height)
         assert model["card"] == json.loads(json.dumps(segmenter.card))
 
     def test_health(self, client: TestClient) -> None:

@@ -4,7 +4,11 @@ from pathlib import Path
 
 from dermseg.errors import ModelError
 
-MODELS = {"cdnn29": "cdnn29.onnx"}
+MODELS = {
+    "lite0": "lite0.onnx",
+    "lite0-ensemble": "lite0-ensemble.onnx",
+    "cdnn29": "cdnn29.onnx",
+}
 """Name to file, in this folder."""
 
 
