@@ -132,10 +132,24 @@ class TestModel:
             Segmenter(device="cuda")
 
 
-def test_eight_bit_sums_may_not_overflow() -> None:
+@pytest.mark.parametrize("features", [{"avx512_vnni"}, {"avx2", "avx_vnni"}, {"avx2"}, set()])
+def test_eight_bit_sums_may_not_overflow(
+    features: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Processors without VNNI would compute other masks; this one may not be able to show it."""
-    options = Segmenter()._session.get_session_options()
-    assert options.get_session_config_entry("session.x64quantprecision") == "1"
+    monkeypatch.setattr("dermseg.segmenter.processor_features", lambda: frozenset(features))
+    segmenter = Segmenter()
+    options = segmenter._session.get_session_options()
+    exact = any(feature.endswith("vnni") for feature in features)
+    if exact:
+        with pytest.raises(RuntimeError):
+            options.get_session_config_entry("session.x64quantprecision")
+    else:
+        assert options.get_session_config_entry("session.x64quantprecision") == "1"
+    pixels = np.random.default_rng(0).integers(0, 256, (192, 256, 3), dtype=np.uint8)
+    monkeypatch.undo()
+    same = Segmenter().probability(pixels)
+    np.testing.assert_allclose(segmenter.probability(pixels), same, atol=1e-6)
 
 
 class TestInputs:
@@ -251,7 +265,7 @@ class TestResults:
     def test_an_empty_mask_has_no_place(self, monkeypatch: pytest.MonkeyPatch) -> None:
         stub(monkeypatch, np.full((6, 8), 0.2, np.float32))
         found = Segmenter().segment(np.zeros((30, 40, 3), np.uint8))
-        assert found.flags == ("empty",)
+        assert found.flags == ("empty", "low-confidence")
         assert (found.area, found.bounding_box, found.centroid) == (0, None, None)
         assert found.mask.shape == (30, 40)
 

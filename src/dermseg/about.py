@@ -4,11 +4,10 @@ import platform
 import sys
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from dermseg import __version__
-from dermseg.cores import usable_cores
+from dermseg.cores import processor_facts, processor_features, usable_cores
 from dermseg.segmenter import Segmenter, usable_devices
 from dermseg.weights import MODELS, find_model
 
@@ -64,13 +63,5 @@ def _version(package: str) -> str | None:
 
 def _processor() -> dict[str, Any]:
     """Return the processor's name and those of FEATURES that it has, where the system says."""
-    listing = Path("/proc/cpuinfo")
-    if not listing.is_file():
-        return {"name": platform.processor() or platform.machine(), "features": []}
-    facts: dict[str, str] = {}
-    for line in listing.read_text().splitlines():
-        key, _, value = line.partition(":")
-        facts.setdefault(key.strip(), value.strip())
-    flags = (facts.get("flags") or facts.get("Features") or "").split()
-    name = facts.get("model name") or platform.machine()
-    return {"name": name, "features": [feature for feature in FEATURES if feature in flags]}
+    name = processor_facts().get("model name") or platform.processor() or platform.machine()
+    return {"name": name, "features": [each for each in FEATURES if each in processor_features()]}

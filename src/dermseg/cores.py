@@ -1,9 +1,11 @@
-"""How many processor cores there are to work with, and work spread over them."""
+"""The processor: what it is, how many cores there are, and work spread over them."""
 
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -15,6 +17,23 @@ AHEAD = 8
 def usable_cores() -> int:
     """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def processor_facts() -> dict[str, str]:
+    """Return what Linux says of the first processor, by name; nothing on other systems."""
+    listing = Path("/proc/cpuinfo")
+    facts: dict[str, str] = {}
+    for line in listing.read_text().splitlines() if listing.is_file() else ():
+        key, _, value = line.partition(":")
+        facts.setdefault(key.strip(), value.strip())
+    return facts
+
+
+def processor_features() -> frozenset[str]:
+    """Return what the first processor can do, in Linux's words; nothing on other systems."""
+    facts = processor_facts()
+    return frozenset((facts.get("flags") or facts.get("Features") or "").split())
 
 
 def spread(work: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dermseg import __version__
 from dermseg.confidence import Band, Calibration, Confidence, Contours
+from dermseg.cores import processor_features
 from dermseg.errors import ImageError, ModelError, UsageError
 from dermseg.images import Mask, Photograph, Pixels, Source, image_size, read_photograph, resize
 from dermseg.postprocess import Probability, choose_lesion, cut, outline_of
@@ -234,6 +235,9 @@ class Segmenter:
         return Photograph(photograph, photograph.shape[0], photograph.shape[1])
 
 
+EXACT = {"avx512_vnni", "avx_vnni"}
+"""Features of processors whose 8-bit sums cannot overflow (onnxruntime issue 5849); others are
+asked for slower ones."""
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 """Device to what ONNX Runtime calls it."""
 
@@ -258,8 +262,8 @@ def _open_session(path: Path, device: str) -> onnxruntime.InferenceSession:
     # and with three threads or more a float32 model's last bits depend on how many there are.
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    # 8-bit sums that cannot overflow, also on processors without VNNI (onnxruntime issue 5849).
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if not processor_features() & EXACT:
+        options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         session = onnxruntime.InferenceSession(path, options, providers=[PROVIDERS[device]])
     except Exception as error:  # onnxruntime's errors have no common base but this
