@@ -40,6 +40,8 @@ MEASURES = {
     "width": ("the band's area as a share of the mask's, median", ".2f"),
 }
 """What a table says of confidence: name in confidence.json, words, and form of the number."""
+RATED = {"confidence.json": "out of fold", "validation-confidence.json": "validation"}
+"""Files of such numbers, and the images that they are of."""
 JUDGES = "lite0-ensemble"
 """The trainings whose folds say how sure the default model may be."""
 FEWEST = 5
@@ -145,18 +147,26 @@ def verdicts() -> list[str]:
 
 
 def confidence() -> list[str]:
-    """Return how well each model's masks are judged and their borders bounded, out of fold."""
-    files = sorted(RESULTS.glob("*/confidence.json"))
-    models = {path.parent.name: json.loads(path.read_text()) for path in files}
-    lines = [f"| out of fold | {' | '.join(models)} |", f"| --- |{' --- |' * len(models)}"]
+    """Return how well each model's masks are judged, and their borders bounded."""
+    models = {
+        f"{path.parent.name}, {where}": json.loads(path.read_text())
+        for name, where in RATED.items()
+        for path in sorted(RESULTS.glob(f"*/{name}"))
+    }
+    images = [str(model["quality"]["images"]) for model in models.values()]
+    lines = [f"| | {' | '.join(models)} |", f"| --- |{' --- |' * len(models)}"]
+    lines.append(f"| images | {' | '.join(images)} |")
     for name, (text, form) in MEASURES.items():
-        cells = [
-            f"{model['quality'][name]:{form}} "
-            f"({' to '.join(format(end, form) for end in model['intervals'][name])})"
-            for model in models.values()
-        ]
+        cells = [_with_interval(model, name, form) for model in models.values()]
         lines.append(f"| {text} | {' | '.join(cells)} |")
     return lines
+
+
+def _with_interval(model: dict[str, Any], name: str, form: str) -> str:
+    value = model["quality"][name]
+    if value is None:
+        return ""
+    return f"{value:{form}} ({' to '.join(format(end, form) for end in model['intervals'][name])})"
 
 
 def confidence_groups() -> list[str]:
