@@ -171,6 +171,22 @@ def test_a_click_chooses_and_the_wheel_zooms(page: Any) -> None:
     )
 
 
+def test_a_chosen_view_outlasts_a_change_of_the_stages_size(page: Any) -> None:
+    add(page, EXAMPLE)
+    fitted = page.get_attribute("#stage g", "transform")
+    page.set_viewport_size({"width": 1100, "height": 640})
+    moved = "t => document.querySelector('#stage g').getAttribute('transform') !== t"
+    page.wait_for_function(moved, arg=fitted)
+    page.locator("#stage").hover()
+    refitted = page.get_attribute("#stage g", "transform")
+    page.mouse.wheel(0, -100)
+    page.wait_for_function(moved, arg=refitted)
+    zoomed = page.get_attribute("#stage g", "transform")
+    page.set_viewport_size({"width": 1200, "height": 800})
+    page.wait_for_timeout(300)
+    assert page.get_attribute("#stage g", "transform") == zoomed
+
+
 def test_everything_as_zip(page: Any, tmp_path: Path) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no photograph")

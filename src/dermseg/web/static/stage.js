@@ -42,7 +42,7 @@ export class Stage {
     for (const kind of ["pointerup", "pointercancel"]) {
       element.addEventListener(kind, (event) => this.#up(event));
     }
-    new ResizeObserver(() => this.fit()).observe(element);
+    new ResizeObserver(() => this.#resize()).observe(element);
   }
 
   show(source, width, height, orientation) {
@@ -75,11 +75,18 @@ export class Stage {
     const [width, height] = this.upright;
     this.least = Math.min(clientWidth / width, clientHeight / height);
     this.scale = this.least;
+    this.fitted = true;
     this.place = [(clientWidth - width * this.scale) / 2, (clientHeight - height * this.scale) / 2];
     this.#apply();
   }
 
+  // A view that a person has chosen stays, whatever appears around it.
+  #resize() {
+    if (this.fitted) this.fit();
+  }
+
   zoom(steps, at) {
+    this.fitted = false;
     const { clientWidth, clientHeight } = this.element;
     const [x, y] = at ?? [clientWidth / 2, clientHeight / 2];
     const most = Math.max(MOST_ZOOM * this.least, 8);
@@ -91,6 +98,7 @@ export class Stage {
   }
 
   pan(right, down) {
+    this.fitted = false;
     this.place = [this.place[0] + right, this.place[1] + down];
     this.#apply();
   }
