@@ -154,6 +154,7 @@ class TestRefusals:
             ({"headers": {"host": "["}}, 421, "unknown-host"),
             ({"headers": {"origin": "http://evil.example"}}, 403, "foreign-origin"),
             ({"headers": {"origin": "null"}}, 403, "foreign-origin"),
+            ({"headers": {"origin": "//[:22[\tb]"}}, 403, "foreign-origin"),
             ({"headers": {"content-type": "multipart/form-data"}}, 400, "damaged-form"),
             ({"headers": {"content-type": "multipart/form-data; boundary=x"}}, 400, "damaged-form"),
         ],

@@ -83,9 +83,17 @@ class Guard:
             return ProblemError(421, "unknown-host", detail)
         if origin is None or method in SAFE_METHODS or origin in self._origins:
             return None
-        if urlsplit(origin).netloc.lower() != host.lower():
+        if _place(origin) != host.lower():
             return ProblemError(403, "foreign-origin", "that page may not use this service")
         return None
+
+
+def _place(origin: str) -> str:
+    """Return an Origin header's host and port, lower case; nothing for what is no origin."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _name(host: str) -> str:
