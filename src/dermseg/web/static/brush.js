@@ -6,6 +6,7 @@ export class Brush {
   constructor(canvas) {
     this.canvas = canvas;
     this.strokes = [];
+    this.stroking = false;
     this.base = null;
   }
 
@@ -35,11 +36,19 @@ export class Brush {
     this.canvas.hidden = true;
   }
 
-  start(erase, size) {
-    this.strokes.push({ erase, size, points: [] });
+  // Points of a stroke as they come, in pixels of the photograph; says whether one has ended.
+  stroke(points, ended, erase, size) {
+    if (!this.stroking && points.length) {
+      this.strokes.push({ erase, size, points: [] });
+      this.stroking = true;
+    }
+    if (points.length) this.#extend(points);
+    if (!ended || !this.stroking) return false;
+    this.stroking = false;
+    return true;
   }
 
-  extend(points) {
+  #extend(points) {
     const stroke = this.strokes.at(-1);
     const last = stroke.points.at(-1);
     stroke.points.push(...points);

@@ -251,19 +251,9 @@ async function setTool(tool) {
   stage.paint.style.opacity = $("opacity").value;
 }
 
-let stroking = false;
-
 function stroke(points, ended) {
   if (!brush.base) return;
-  if (!stroking && points.length) {
-    brush.start(stage.tool === "erase", Number($("brush").value));
-    stroking = true;
-  }
-  if (points.length) brush.extend(points);
-  if (ended && stroking) {
-    stroking = false;
-    painted();
-  }
+  if (brush.stroke(points, ended, stage.tool === "erase", Number($("brush").value))) painted();
 }
 
 async function painted() {

@@ -11,7 +11,6 @@ const brush = new Brush(stage.paint);
 const loaded = new Map();
 let items = [];
 let place = 0;
-let stroking = false;
 let busy = false;
 
 function say(text, bad = false) {
@@ -135,12 +134,7 @@ async function setTool(tool) {
 
 function stroke(points, ended) {
   if (!brush.base) return;
-  if (!stroking && points.length) {
-    brush.start(stage.tool === "erase", Number($("brush").value));
-    stroking = true;
-  }
-  if (points.length) brush.extend(points);
-  if (ended) stroking = false;
+  brush.stroke(points, ended, stage.tool === "erase", Number($("brush").value));
   describe();
 }
 
