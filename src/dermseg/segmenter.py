@@ -113,7 +113,7 @@ class Segmenter:
         self.thresholds = thresholds or ThresholdSettings()
         self.device = device
         self.name = str(model)
-        self._session = _open_session(self.path, device)
+        self._session = open_session(self.path, device)
         self.card: dict[str, Any]
         self._calibration: Calibration | None = None
         try:
@@ -248,7 +248,11 @@ def usable_devices() -> list[str]:
     return [device for device, provider in PROVIDERS.items() if provider in available]
 
 
-def _open_session(path: Path, device: str) -> onnxruntime.InferenceSession:
+def open_session(path: Path, device: str) -> onnxruntime.InferenceSession:
+    """Return a model file opened as all doors open it, so that all compute the same.
+
+    Raises ModelError if it cannot be loaded, UsageError if the device is not there.
+    """
     if device not in PROVIDERS:
         raise UsageError(f"unknown device {device!r}; choose {' or '.join(PROVIDERS)}")
     absent = UsageError(

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -25,7 +24,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from dermseg.errors import ModelError, UsageError
 from dermseg.files import written_whole
 from dermseg.images import Pixels, read_photograph, resize
-from dermseg.segmenter import CARD
+from dermseg.segmenter import CARD, open_session
 from dermseg.settings import CHANNEL_COUNT, Arithmetic, Channels, TrainingSettings
 from dermseg.training import checkpoints, networks
 from dermseg.training.calibration import fit, gather
@@ -277,7 +276,7 @@ def _halve_weights(proto: onnx.ModelProto) -> None:
 
 def _differences(model: nn.Module, file: Path, samples: Pixels) -> NDArray[np.float32]:
     """Return how far the file's probabilities are from PyTorch's, (n, H, W)."""
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    session = open_session(file, "cpu")
     differences = []
     for sample in samples:
         (found,) = session.run(None, {session.get_inputs()[0].name: sample[np.newaxis]})
