@@ -98,6 +98,9 @@ class TrainingSettings:
     """Folds of the cross-validation; near-duplicate images share one."""
     fold: int | None = None
     """The fold held out, counted from 0; None trains on everything."""
+    start_from: str = ""
+    """Folder of a finished training, or of a protocol's, whose weights the training starts from; as
+    the network begins unless given."""
     seed: int = 0
     """Decides the folds, the first weights and every random change."""
     precision: Precision = "auto"

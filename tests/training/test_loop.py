@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from dermseg.errors import DataError, UsageError
+from dermseg.errors import DataError, ModelError, UsageError
 from dermseg.settings import AugmentationSettings, TrainingSettings
 from dermseg.training import checkpoints, datasets, loop, networks
 from dermseg.training.color import ColorChannels
@@ -504,3 +504,82 @@ class TestTrainExceptions:
     def test_unusable_data_are_refused(self, tmp_path: Path, tiny: Maker) -> None:
         with pytest.raises(DataError, match="nowhere"):
             train(tmp_path / "nowhere", tmp_path / "run", tiny(), device="cpu")
+
+
+class TestStartingFromAnotherTraining:
+    @pytest.fixture
+    def first(self, toy_data: Path, tmp_path: Path, tiny: Maker) -> Path:
+        train(toy_data, tmp_path / "first" / "fold-0", tiny(passes=12, learning_rate=0.02))
+        return tmp_path / "first" / "fold-0"
+
+    def test_it_begins_where_the_other_ended(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, first: Path
+    ) -> None:
+        for name, start in (("again", first), ("afresh", "")):
+            settings = tiny(passes=1, start_from=str(start), learning_rate=1e-9)
+            train(toy_data, tmp_path / name, settings)
+        again, afresh = (float(log(tmp_path / name)[0]["loss"]) for name in ("again", "afresh"))
+        assert again < 0.8 * afresh
+        old, new = weights(first), weights(tmp_path / "again")
+        for name, tensor in old.items():
+            if "running" not in name and "tracked" not in name:
+                torch.testing.assert_close(new[name], tensor, atol=1e-6, rtol=0)
+
+    def test_what_it_began_with_stays_known_when_it_is_stopped_and_gone_on_with(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, first: Path
+    ) -> None:
+        settings = tiny(start_from=str(first))
+        train(toy_data, tmp_path / "whole", settings)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(checkpoints, "save", killing(checkpoints.save, 2, before=False))
+            with pytest.raises(Killed):
+                train(toy_data, tmp_path / "halves", settings)
+        (first / "weights.safetensors").rename(tmp_path / "away")
+        train(toy_data, tmp_path / "halves", settings)
+        assert_same_bits(weights(tmp_path / "halves"), weights(tmp_path / "whole"))
+        for run in ("whole", "halves"):
+            facts = checkpoints.load(tmp_path / run / "weights.safetensors")[1]
+            assert facts["passes"] == 3
+            assert facts["started_from"]["passes"] == 12
+            assert facts["started_from"]["settings"]["learning_rate"] == 0.02
+
+    def test_a_protocols_fold_starts_from_the_others_same_fold(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, first: Path
+    ) -> None:
+        train(toy_data, tmp_path / "run", tiny(passes=1, start_from=str(first.parent)))
+        facts = checkpoints.load(tmp_path / "run" / "weights.safetensors")[1]
+        assert facts["started_from"]["passes"] == 12
+        with pytest.raises(ModelError, match=r"fold-1: holds no finished training"):
+            train(toy_data, tmp_path / "other", tiny(fold=1, start_from=str(first.parent)))
+
+    @pytest.mark.parametrize("fold", [1, 4])
+    def test_weights_that_saw_what_is_held_out_are_refused(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, first: Path, fold: int
+    ) -> None:
+        with pytest.raises(DataError, match="trained on 3 of the 3 images"):
+            train(toy_data, tmp_path / "run", tiny(fold=fold, start_from=str(first)))
+        assert not (tmp_path / "run" / "weights.safetensors").exists()
+        train(toy_data, tmp_path / "all", tiny(fold=None, passes=1, start_from=str(first)))
+        with pytest.raises(DataError, match="trained on 3 of the 3 images"):
+            train(toy_data, tmp_path / "run2", tiny(start_from=str(tmp_path / "all")))
+
+    def test_another_networks_weights_are_refused(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, first: Path
+    ) -> None:
+        settings = tiny(network="cdnn19", passes=1, start_from=str(first))
+        with pytest.raises(UsageError, match="another network's"):
+            train(toy_data, tmp_path / "run", settings)
+
+
+def test_fewer_channels_take_over_the_first_ones() -> None:
+    seven, three = (networks.build("lite0", channels, 0.5) for channels in (7, 3))
+    given = seven.state_dict()
+    del given["output.bias"]
+    assert networks.take_over(three, given) == ["output.bias"]
+    for name, tensor in three.state_dict().items():
+        if name == "encoder.stem.0.weight":
+            assert torch.equal(tensor, given[name][:, :3])
+        elif name in given:
+            assert torch.equal(tensor, given[name]), name
+    # And the other way there is nothing that further channels could start from.
+    assert networks.take_over(seven, three.state_dict()) == ["encoder.stem.0.weight"]

@@ -4,6 +4,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Set
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 
 from dermseg import __version__
-from dermseg.errors import DataError, DivergedError, UsageError
+from dermseg.errors import DataError, DivergedError, ModelError, UsageError
 from dermseg.files import remove_leftovers, written_whole
 from dermseg.metadata import UNKNOWN, read_groups
 from dermseg.metrics import mean, score
@@ -30,6 +31,8 @@ from dermseg.training.runs import (
     SAMPLES,
     SETTINGS,
     WEIGHTS,
+    fold_name,
+    is_run,
     write_held_out,
 )
 from dermseg.training.trainer import Rows, Trainer
@@ -82,7 +85,9 @@ def train(
         raise DataError(
             f"{len(trainer.chosen)} training images do not fill a batch of {settings.batch_size}"
         )
-    log, commits = _begin(run, trainer)
+    log, history = _begin(run, trainer)
+    if settings.start_from and not log:
+        history["started_from"] = _start_from(trainer, {images.image_ids[row] for row in held_out})
     if len(log) == settings.passes and (run / WEIGHTS).is_file():
         if distributed.leads():
             _say(f"{run}: finished already")
@@ -93,8 +98,8 @@ def train(
         return
     _write_json(run / FOLDS, dict(zip(images.image_ids, fold_of, strict=True)))
     _save_samples(run / SAMPLES, images)
-    if (code := commit()) not in commits:
-        commits.append(code)
+    if (code := commit()) not in history["commits"]:
+        history["commits"].append(code)
     together = f", {distributed.size()} processes" if distributed.size() > 1 else ""
     _say(
         f"Training {settings.network} on {len(trainer.chosen)} images, {len(held_out)} held out, "
@@ -105,14 +110,14 @@ def train(
     with bar("Training", settings.passes * steps, trainer.passes_done * steps) as advance:
         while trainer.passes_done < settings.passes:
             _run_pass(trainer, held_out, log, advance)
-            facts = {"log": log, "commits": commits, **_identity(trainer)}
+            facts = {"log": log, **history, **_identity(trainer)}
             checkpoints.save(run / CHECKPOINT, trainer.tensors(), facts)
             _write_log(run / LOG, log)
             _say(_progress(log, settings.passes))
     if len(held_out):
         held_out_ids = [images.image_ids[row] for row in held_out]
         write_held_out(run, held_out_ids, trainer.predict(held_out))
-    facts = {**_identity(trainer), **_provenance(trainer, log), "commits": commits}
+    facts = {**_identity(trainer), **_provenance(trainer, log), **history}
     checkpoints.save(run / WEIGHTS, dict(trainer.result.state_dict()), facts)
 
 
@@ -149,19 +154,48 @@ def _provenance(trainer: Trainer, log: Log) -> dict[str, Any]:
     }
 
 
-def _begin(run: Path, trainer: Trainer) -> tuple[Log, list[str | None]]:
+def _start_from(trainer: Trainer, held_out: Set[str]) -> dict[str, Any]:
+    """Let `trainer` start from the weights that its settings name; return what is known of them.
+
+    Raises ModelError if there are none, DataError if they have seen an image that is `held_out`.
+    """
+    start = Path(trainer.settings.start_from)
+    if not is_run(start):
+        start /= fold_name(trainer.settings.fold)
+    if not (start / WEIGHTS).is_file():
+        raise ModelError(f"--start-from {start}: holds no finished training")
+    tensors, facts = checkpoints.load(start / WEIGHTS)
+    fold_of = json.loads((start / FOLDS).read_text())
+    apart = facts["settings"]["fold"]
+    seen = [image for image in held_out if image in fold_of and fold_of[image] != apart]
+    if seen:
+        raise DataError(
+            f"--start-from {start}: it was trained on {len(seen)} of the {len(held_out)} images "
+            f"that are held out here, such as {min(seen)}"
+        )
+    fresh = trainer.take_over(tensors)
+    if distributed.leads():
+        _say(f"Starting from {start}; afresh: {', '.join(fresh) or 'nothing'}")
+    known = ("settings", "images", "passes", "hours", "commits", "started_from")
+    return {name: facts[name] for name in known if name in facts}
+
+
+def _begin(run: Path, trainer: Trainer) -> tuple[Log, dict[str, Any]]:
     """Start `run`, or put `trainer` where it was stopped.
 
-    Returns the log so far, and the commits of the code that trained the passes in it.
+    Returns the log so far and its history: the commits of the code that trained the passes in it,
+    and what they started from, if from another training.
     """
     identity = _identity(trainer)
     if not (run / CHECKPOINT).exists():
         if distributed.leads():
             _write_json(run / SETTINGS, identity)
-        return [], []
+        return [], {"commits": []}
     tensors, facts = checkpoints.load(run / CHECKPOINT)
     log: Log = facts.pop("log", [])
-    commits: list[str | None] = facts.pop("commits", [])
+    history = {"commits": facts.get("commits", [])}
+    if "started_from" in facts:
+        history["started_from"] = facts["started_from"]
     # Settings that came after the run began had their default then.
     begun = TrainingSettings.from_dict(facts["settings"])
     if begun != trainer.settings or facts["data"] != identity["data"]:
@@ -172,7 +206,7 @@ def _begin(run: Path, trainer: Trainer) -> tuple[Log, list[str | None]]:
     trainer.restore(tensors, len(log))
     if distributed.leads():
         _write_log(run / LOG, log)  # the last run may have been killed before it could
-    return log, commits
+    return log, history
 
 
 def _run_pass(trainer: Trainer, held_out: Rows, log: Log, advance: Advance) -> None:

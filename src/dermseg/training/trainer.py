@@ -280,6 +280,10 @@ class Trainer:
                 found.append(logits.sigmoid().cpu().numpy())
         return np.concatenate(found)
 
+    def take_over(self, tensors: dict[str, Tensor]) -> list[str]:
+        """Start from another training's weights (see `networks.take_over`)."""
+        return networks.take_over(self.network, tensors)
+
     def tensors(self) -> dict[str, Tensor]:
         """Return everything that a resumed training needs, by name."""
         tensors = checkpoints.prefixed("network", self.network.state_dict())

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from dermseg.errors import UsageError
 from dermseg.settings import TrainingSettings
@@ -59,3 +60,26 @@ def begin(name: str, channels: int, dropout: float) -> nn.Module:
     if isinstance(network, Lite0):
         network.load_imagenet()
     return network
+
+
+def take_over(network: nn.Module, tensors: dict[str, Tensor]) -> list[str]:
+    """Put those of another training's `tensors` that fit into `network`.
+
+    The first convolution takes the channels that both have: red, green and blue lead. Returns
+    the names of the tensors that begin afresh. Raises UsageError if half of the network's do.
+    """
+    own = network.state_dict()
+    first = next(name for name, tensor in own.items() if tensor.ndim == 4)
+    fresh = []
+    with torch.no_grad():
+        for name, tensor in own.items():
+            given = tensors.get(name)
+            if given is not None and name == first:
+                given = given[:, : tensor.shape[1]]
+            if given is None or given.shape != tensor.shape:
+                fresh.append(name)
+            else:
+                tensor.copy_(given)
+    if 2 * len(fresh) > len(own):
+        raise UsageError("--start-from: those weights are another network's")
+    return fresh
