@@ -69,6 +69,8 @@ def _regions(mask: Mask) -> tuple[int, NDArray[np.int32]]:
 
 def _heaviest(probability: Probability, labels: NDArray[np.int32], count: int) -> int:
     """Return the label of the region with the largest mass, the sum of its probability."""
+    if count == 1:
+        return 1
     sums = np.bincount(labels.ravel(), probability.ravel().astype(np.float64), count + 1)
     return 1 + int(sums[1:].argmax())
 

@@ -1,8 +1,9 @@
 """From a photograph to its segmentation."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeAlias
@@ -34,8 +35,8 @@ class Segmentation:
     `mask` is boolean (H, W), `outline` int32 (n, 2) with x and y of its border, and `probability`
     float32 (h, w) in 0..1 at the network's own size. `flags` say what deserves a look.
     `confidence` is the mask's predicted Jaccard index, None where the model does not say: an
-    uncalibrated one, or one used with other thresholds than it was calibrated with. `band` is where
-    the border may lie, None for an uncalibrated model.
+    uncalibrated one, or one used with other thresholds than it was calibrated with. `bound` draws
+    the `band`, None for an uncalibrated model.
     """
 
     mask: Mask
@@ -43,7 +44,7 @@ class Segmentation:
     probability: Probability
     flags: tuple[Flag, ...]
     confidence: Confidence | None = None
-    band: Band | None = None
+    bound: Callable[[], Band] | None = None
 
     @property
     def area(self) -> int:
@@ -72,6 +73,14 @@ class Segmentation:
             float(across @ np.arange(across.size) / area),
             float(down @ np.arange(down.size) / area),
         )
+
+    @cached_property
+    def band(self) -> Band | None:
+        """Where the border may lie, None for an uncalibrated model.
+
+        Drawn when it is first asked for: most masks are only written.
+        """
+        return self.bound() if self.bound else None
 
     @property
     def band_contours(self) -> Contours:
@@ -197,14 +206,14 @@ class Segmenter:
         flags = _flags(mask, lesion.candidates)
         if self._calibration is None:
             return Segmentation(mask, outline, probability, flags)
-        band = self._calibration.bound(probability, lesion, thresholds.low, (height, width))
+        bound = partial(self._calibration.bound, probability, lesion, thresholds.low, size)
         # What a mask is worth was learnt on the usual thresholds' own choice.
         if thresholds != ThresholdSettings() or place is not None:
-            return Segmentation(mask, outline, probability, flags, None, band)
+            return Segmentation(mask, outline, probability, flags, None, bound)
         confidence = self._calibration.judge(probability, lesion, thresholds.low)
         if confidence.low_confidence:
             flags = (*flags, "low-confidence")
-        return Segmentation(mask, outline, probability, flags, confidence, band)
+        return Segmentation(mask, outline, probability, flags, confidence, bound)
 
     def turns(self, height: int, width: int) -> bool:
         """Say whether a photograph is turned, so that its long side lies as the network's does.
