@@ -1,5 +1,8 @@
 """Work spread over cores: in order, bounded, and ended when it should end."""
 
+import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from threading import Barrier, Event
@@ -57,3 +60,37 @@ def test_what_work_raises_is_raised_and_ends_the_rest() -> None:
     with pytest.raises(ZeroDivisionError):
         list(spread(work, range(10000)))
     assert len(begun) <= 2 * AHEAD + 1
+
+
+CHILD = """
+import sys
+import numpy as np
+from pathlib import Path
+from dermseg.cores import keep_memory
+
+def resident():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096
+
+if sys.argv[1] == "keep":
+    keep_memory()
+for _ in range(3):
+    array = np.ones(40_000_000, np.uint8)
+    del array
+print(resident() // 1_000_000)
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="glibc's own affair"
+)
+def test_freed_memory_is_kept_for_the_next_array() -> None:
+    kept, given_back = (
+        int(
+            subprocess.run(
+                [sys.executable, "-c", CHILD, word], capture_output=True, text=True, check=True
+            ).stdout
+        )
+        for word in ("keep", "not")
+    )
+    assert 35 < kept - given_back < 60, "one array's memory, and not three"

@@ -8,6 +8,7 @@ from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
 from traceback import format_exc
+from zlib import crc32
 
 from dermseg.cores import spread
 from dermseg.errors import DermsegError, ImageError, UsageError
@@ -220,11 +221,13 @@ class _Work:
         return Result(job, row)
 
     def _fingerprint(self, job: Job, photograph: BytesIO, size: tuple[int, int] | None) -> str:
-        digest = blake2b(photograph.getbuffer(), digest_size=16)
+        # It finds a photograph that was changed, not one that was forged: a sum is enough, and
+        # takes a fifth of a hash's time.
+        content = photograph.getbuffer()
         overlay = self.overlay and str(self.overlay.resolve())
         settings = (job.name.as_posix(), self.segmenter.fingerprint, size, overlay, COLUMNS)
-        digest.update(repr(settings).encode(errors="surrogateescape"))
-        return digest.hexdigest()
+        known = repr((len(content), crc32(content), *settings)).encode(errors="surrogateescape")
+        return blake2b(known, digest_size=16).hexdigest()
 
     def _is_there(self, job: Job) -> bool:
         drawn = self.overlay is None or (self.overlay / job.overlay).is_file()

@@ -1,6 +1,8 @@
 """The processor: what it is, how many cores there are, and work spread over them."""
 
+import ctypes
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +14,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 AHEAD = 8
 """Results for each core that may wait for an earlier one that takes longer."""
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""From malloc.h: the free memory at the top of the heap, and the number of large arrays, beyond
+which memory goes back to the system."""
 
 
 def usable_cores() -> int:
@@ -36,12 +41,27 @@ def processor_features() -> frozenset[str]:
     return frozenset((facts.get("flags") or facts.get("Features") or "").split())
 
 
+@cache
+def keep_memory() -> None:
+    """Let this process keep what it frees for its next arrays, where the C library is glibc.
+
+    It would give each large array back to the system, which clears every page of the next one and
+    halts all threads to do so: a tenth to a sixth of the time of a folder or of a training.
+    """
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if library is not None and hasattr(library, "gnu_get_libc_version"):
+        library.mallopt(M_MMAP_MAX, 0)
+        library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
 def spread(work: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:
     """Yield what `work` returns for each of `items`, in their order; a thread a core does it.
 
+    Freed memory is kept for the next item (see `keep_memory`).
     However many items there are, only a few are taken ahead. What `work` raises is raised here; it,
     and an iterator that is closed, end everything that has not begun.
     """
+    keep_memory()
     cores = usable_cores()
     pool = ThreadPoolExecutor(cores, thread_name_prefix="dermseg")
     waiting: deque[Future[Result]] = deque()

@@ -1,9 +1,7 @@
 """Where and in which arithmetic a network trains."""
 
-import ctypes
 import os
 import platform
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dermseg.cores import keep_memory
 from dermseg.errors import UsageError
 from dermseg.settings import Precision
 from dermseg.training import distributed
@@ -21,9 +20,6 @@ Pixels = NDArray[np.uint8] | Tensor
 """Images as bytes: memory-mapped, or on the card."""
 DATA_SHARE = 0.5
 """Share of a card's free memory that the images may fill; the network needs the rest."""
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-"""From malloc.h: the free memory at the top of the heap, and the number of large arrays, beyond
-which memory goes back to the system."""
 
 
 @dataclass(frozen=True)
@@ -83,22 +79,10 @@ def find_device(name: str, precision: Precision) -> Device:
             )
         torch.cuda.set_device(place)
     if name == "cpu":
-        _keep_memory()
+        keep_memory()  # a sixth of lite0's training time
     if precision == "auto":
         precision = "bfloat16" if _has_bfloat16(place) else "float32"
     return Device(place, precision)
-
-
-def _keep_memory() -> None:
-    """Let the C library keep freed memory for the next step, where it is glibc.
-
-    It would give large arrays back to the system, which clears every page again for the next
-    step: a sixth of lite0's training time.
-    """
-    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
-        library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_MAX, 0)
-        library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _has_bfloat16(place: torch.device) -> bool:

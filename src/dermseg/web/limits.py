@@ -11,6 +11,7 @@ from typing import TypeVar
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
+from dermseg.cores import keep_memory
 from dermseg.web.problems import ProblemError
 
 Answer = TypeVar("Answer")
@@ -35,6 +36,7 @@ class Places:
 
     def open(self) -> None:
         """Have threads, anew after `close`; they start with the first work."""
+        keep_memory()
         self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="dermseg")
 
     @property
