@@ -44,6 +44,8 @@ RATED = {"confidence.json": "out of fold", "validation-confidence.json": "valida
 """Files of such numbers, and the images that they are of."""
 JUDGES = "lite0-ensemble"
 """The trainings whose folds say how sure the default model may be."""
+FIRST = "first"
+"""Folder, in a model's results, of the training whose weights it started from."""
 FEWEST = 5
 """Images below which an interval means nothing."""
 
@@ -59,7 +61,9 @@ def scores() -> list[str]:
     ]
     # The ledger also has the arms of experiments, whose tables lie with them.
     ledger = _rows(RESULTS / "ledger.csv")
-    rows = [row for row in ledger if row["set"] in SETS and (RESULTS / row["model"]).is_dir()]
+    # Of a model that was replaced, only the last scoring is of the one that is there now.
+    last = {(row["model"], row["set"]): row for row in ledger if row["set"] in SETS}
+    rows = [row for row in last.values() if (RESULTS / row["model"]).is_dir()]
     lines += [_scored(row["model"] + SETS[row["set"]], row["model"], row) for row in rows]
     for settings in sorted(RESULTS.glob("*/settings.json")):
         model, members = settings.parent.name, settings.parent / "members.csv"
@@ -77,16 +81,19 @@ def _scored(name: str, model: str, row: dict[str, str]) -> str:
 
 
 def _computing(model: str) -> str:
-    """Return what was spent on a model: passes, size and hours."""
-    settings = json.loads((RESULTS / model / "settings.json").read_text())["settings"]
-    size = f"{settings['height']} x {settings['width']}"
-    members = RESULTS / model / "members.csv"
-    if members.is_file():
-        trained = [row for row in _rows(members) if row["passes"]]
-        hours = sum(float(row["hours"]) for row in trained)
-        return f"{len(trained)} x {settings['passes']} passes, {size}, {hours:.1f} h"
-    hours = sum(float(row["seconds"]) for row in _rows(RESULTS / model / "log.csv")) / 3600
-    return f"{settings['passes']} passes, {size}, {hours:.1f} h"
+    """Return what was spent on a model: passes, size and hours, in both rounds if there were."""
+    rounds = [folder for folder in (RESULTS / model / FIRST, RESULTS / model) if folder.is_dir()]
+    given = [json.loads((each / "settings.json").read_text())["settings"] for each in rounds]
+    passes = " + ".join(str(settings["passes"]) for settings in given)
+    size = f"{given[-1]['height']} x {given[-1]['width']}"
+    if (RESULTS / model / "members.csv").is_file():
+        tables = [_rows(each / "members.csv") for each in rounds]
+        trained = [[row for row in table if row["passes"]] for table in tables]
+        hours = sum(float(row["hours"]) for rows in trained for row in rows)
+        many = f"({passes})" if len(rounds) > 1 else passes
+        return f"{len(trained[-1])} x {many} passes, {size}, {hours:.1f} h"
+    seconds = sum(float(row["seconds"]) for each in rounds for row in _rows(each / "log.csv"))
+    return f"{passes} passes, {size}, {seconds / 3600:.1f} h"
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

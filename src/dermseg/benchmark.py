@@ -32,8 +32,8 @@ from dermseg.segmenter import Segmenter
 Plain = Callable[[Iterable[Path], Path], None]
 """Writes a mask into a folder for each photograph."""
 EXAMPLES = Path(__file__).parent / "web" / "static" / "examples"
-SIZES = ((768, 1024), (1536, 2304), (3000, 4000))
-"""Heights and widths of the photographs that are made."""
+SIZES = ((768, 1024), (1536, 2304), (3000, 4000), (4499, 6748))
+"""Heights and widths of the photographs that are made; the last is ISIC 2017's largest."""
 PIXELS = 24_000_000
 """About how many pixels of a made folder fall to each core."""
 KINDS = 2

@@ -158,6 +158,7 @@ PROTOCOLS: dict[Protocol, TrainingSettings] = {
     ),
     "pretrained": TrainingSettings(
         network="lite0",
+        channels="rgb",
         passes=22,
         early_height=128,
         early_width=160,

@@ -222,8 +222,14 @@ def _card(members: Sequence[Member], shares: Sequence[float]) -> dict[str, Any]:
         {**member.facts, "share": round(share, 6)}
         for member, share in zip(members, shares, strict=True)
     ]
-    hours = round(sum(part.get("hours", 0) for part in parts), 3)
-    return {"members": parts, "hours": hours}
+    return {"members": parts, "hours": round(sum(_hours(part) for part in parts), 3)}
+
+
+def _hours(facts: dict[str, Any]) -> float:
+    """Return the hours of a training, and of those that it started from."""
+    before = facts.get("started_from")
+    hours: float = facts.get("hours", 0) + (_hours(before) if before else 0)
+    return hours
 
 
 def _to_onnx(model: nn.Module, example: Pixels) -> onnx.ModelProto:
