@@ -1,4 +1,5 @@
 import json
+import platform
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,8 +18,8 @@ from dermseg import segmenter as module
 from dermseg.errors import DermsegError, ImageError, ModelError, UsageError
 from dermseg.images import Photograph, read_mask, read_photograph
 from dermseg.metrics import score
-from dermseg.segmenter import CARD, Segmentation, Segmenter, drawn_by_hand, segment
-from dermseg.settings import ThresholdSettings
+from dermseg.segmenter import CARD, X86, Segmentation, Segmenter, drawn_by_hand, segment
+from dermseg.settings import DEFAULT_MODEL, ThresholdSettings
 
 Map = NDArray[np.float32]
 Examples = list[tuple[Path, Path]]
@@ -132,6 +133,7 @@ class TestModel:
             Segmenter(device="cuda")
 
 
+@pytest.mark.skipif(platform.machine().lower() not in X86, reason="an x86 processor's own affair")
 @pytest.mark.parametrize("features", [{"avx512_vnni"}, {"avx2", "avx_vnni"}, {"avx2"}, set()])
 def test_eight_bit_sums_may_not_overflow(
     features: set[str], monkeypatch: pytest.MonkeyPatch
@@ -141,6 +143,8 @@ def test_eight_bit_sums_may_not_overflow(
     segmenter = Segmenter()
     options = segmenter._session.get_session_options()
     exact = any(feature.endswith("vnni") for feature in features)
+    assert segmenter.description.startswith(f"{DEFAULT_MODEL} on cpu, in 8 bits")
+    assert ("no VNNI" in segmenter.description) is not exact
     if exact:
         with pytest.raises(RuntimeError):
             options.get_session_config_entry("session.x64quantprecision")

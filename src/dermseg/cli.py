@@ -107,7 +107,7 @@ def segment(
     segmenter = Segmenter(model, thresholds=thresholds, device=device)
     if review is not None:
         check_can_order(segmenter)
-    _say(f"{segmenter.name} on {device}: {len(jobs)} photographs")
+    _say(f"{segmenter.description}: {len(jobs)} photographs")
     results = segment_all(jobs, segmenter, output, overlay=overlay, size_from=size_from)
     failed = [result for result in results if result.error]
     for result in failed:
@@ -593,7 +593,7 @@ def serve(
         queue = Review.open(track(jobs, "Ordering", len(jobs)), review, segmenter)
 
     def listening(address: str) -> None:
-        _say(f"{segmenter.name} on {device}: {address} (Ctrl+C stops it)")
+        _say(f"{segmenter.description}: {address} (Ctrl+C stops it)")
         if open:
             import webbrowser
 

@@ -1,6 +1,7 @@
 """From a photograph to its segmentation."""
 
 import json
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
@@ -143,6 +144,16 @@ class Segmenter:
         """Whether its masks come with a confidence: calibrated, and with the usual thresholds."""
         return self._calibration is not None and self.thresholds == ThresholdSettings()
 
+    @property
+    def description(self) -> str:
+        """The model, the device, and how the network computes there: for people."""
+        arithmetic = "in float32"
+        if self.card.get("arithmetic") == "int8":
+            arithmetic = "in 8 bits"
+            if self.device == "cpu" and asks_for_exact_sums():
+                arithmetic += " with slower, exact sums: no VNNI is known here"
+        return f"{self.name} on {self.device}, {arithmetic}"
+
     @cached_property
     def fingerprint(self) -> str:
         """A digest of everything that decides a mask, but for the photograph."""
@@ -244,8 +255,9 @@ class Segmenter:
         return Photograph(photograph, photograph.shape[0], photograph.shape[1])
 
 
+X86 = {"x86_64", "amd64"}
 EXACT = {"avx512_vnni", "avx_vnni"}
-"""Features of processors whose 8-bit sums cannot overflow (onnxruntime issue 5849); others are
+"""Features of x86 processors whose 8-bit sums cannot overflow (onnxruntime issue 5849); others are
 asked for slower ones."""
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 """Device to what ONNX Runtime calls it."""
@@ -255,6 +267,11 @@ def usable_devices() -> list[str]:
     """Return the devices that the installed ONNX Runtime can use."""
     available = onnxruntime.get_available_providers()
     return [device for device, provider in PROVIDERS.items() if provider in available]
+
+
+def asks_for_exact_sums() -> bool:
+    """Say whether 8-bit sums could overflow on this processor: an Intel or AMD one without VNNI."""
+    return platform.machine().lower() in X86 and not processor_features() & EXACT
 
 
 def open_session(path: Path, device: str) -> onnxruntime.InferenceSession:
@@ -275,7 +292,7 @@ def open_session(path: Path, device: str) -> onnxruntime.InferenceSession:
     # and with three threads or more a float32 model's last bits depend on how many there are.
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    if not processor_features() & EXACT:
+    if asks_for_exact_sums():
         options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         session = onnxruntime.InferenceSession(path, options, providers=[PROVIDERS[device]])
