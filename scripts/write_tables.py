@@ -206,11 +206,12 @@ def speed() -> list[str]:
         "| share of the limit | times the plain loop | MB |",
         f"|{' --- |' * 11}",
     ]
-    starts = []
+    starts: dict[str, list[str]] = {}
     for path in sorted(BENCHMARKS.glob("segment-*.json")):
         timed = json.loads(path.read_text())
         model, torch = timed["model"].removesuffix(".onnx"), timed["torch_start"]
-        starts.append(f"{timed['machine']}: {model} {timed['start']:.2f} s (torch {torch:.2f} s)")
+        said = f"{model} {timed['start']:.2f} s (importing torch {torch:.2f} s)"
+        starts.setdefault(timed["machine"], []).append(said)
         for folder in timed["folders"]:
             stages = ("decode", "network", "postprocess", "encode")
             cells = [model, folder["name"], f"{folder['one']:.1f} ({folder['one_95']:.1f})"]
@@ -218,7 +219,10 @@ def speed() -> list[str]:
             ratios = timed["ratios"][folder["name"]]
             cells += [f"{folder['rate']:.1f}", f"{ratios['limit']:.2f}", f"{ratios['plain']:.1f}"]
             lines.append(f"| {' | '.join(cells)} | {folder['peak_megabytes']:.0f} |")
-    return [*lines, "", f"Start to exit with one photograph, on {'; '.join(starts)}."]
+    lines.append("")
+    for machine, said in starts.items():
+        lines.append(f"On {machine}, from start to exit with one photograph: {', '.join(said)}.")
+    return lines
 
 
 def libraries() -> list[str]:
