@@ -220,8 +220,9 @@ def speed() -> list[str]:
             cells += [f"{folder['rate']:.1f}", f"{ratios['limit']:.2f}", f"{ratios['plain']:.1f}"]
             lines.append(f"| {' | '.join(cells)} | {folder['peak_megabytes']:.0f} |")
     lines.append("")
-    for machine, said in starts.items():
-        lines.append(f"On {machine}, from start to exit with one photograph: {', '.join(said)}.")
+    for machine, all_said in starts.items():
+        each = ", ".join(all_said)
+        lines.append(f"On {machine}, from start to exit with one photograph: {each}.")
     return lines
 
 

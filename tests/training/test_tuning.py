@@ -38,7 +38,8 @@ from dermseg.training.ranking import (
     verdict,
 )
 from dermseg.training.runs import read_held_out
-from dermseg.training.tuning import grid, training_options, tune
+from dermseg.training.search import grid
+from dermseg.training.tuning import training_options, tune
 
 Maker = Callable[..., TrainingSettings]
 Said = list[str]

@@ -6,26 +6,21 @@ so every pair is tried on each trial's probabilities, and the best pair's Jaccar
 trial's (`ranking.py` says how far that can be trusted).
 
 The trainings in the folder are what a search has done; a trial's folder is named after its values.
-Optuna's journal beside them says who does what next, and can be removed without loss.
+Optuna's journal beside them says who does what next (`study.py`), and can be removed without loss.
 """
 
-import hashlib
 import json
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from itertools import product
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-from filelock import FileLock, Timeout
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from optuna.trial import FrozenTrial, TrialState
+from filelock import FileLock
+from optuna.trial import TrialState
 
 from dermseg.errors import DataError, DivergedError, UsageError
 from dermseg.evaluation import score_thresholds
@@ -53,69 +48,13 @@ from dermseg.training.ranking import (
     trial_rows,
     verdict,
 )
+from dermseg.training.search import LOCK, Search
+from dermseg.training.study import JOURNAL, open_study, point_of, take, tell
 
 PLAN = "grid.json"
-JOURNAL = "journal.jsonl"
-TRIALS = "trials"
 TABLE = "trials.csv"
 PAIRS = "thresholds.csv"
 SCORES = "jaccard.npz"
-LOCK = "lock"
-DIGITS = 3
-"""Significant digits of the values that tpe draws: a trial's folder is named after them."""
-
-
-def grid(tuning: TuningSettings) -> list[Point]:
-    """Return every combination of what must be trained."""
-    values = product(tuning.learning_rates, tuning.dropouts, tuning.windows)
-    return [Point(*each) for each in values]
-
-
-@dataclass(frozen=True)
-class Search:
-    """A search: what it tries, on what, and where it leaves everything.
-
-    `training` holds the settings that all trials share, `digest` identifies the data, `cache` is
-    the folder of the decoded images.
-    """
-
-    data: Path
-    output: Path
-    training: TrainingSettings
-    tuning: TuningSettings
-    device: str
-    allow_resized: bool
-    cache: Path
-    digest: str
-
-    @property
-    def folds(self) -> range:
-        """The folds that each trial trains."""
-        return range(self.tuning.folds_used or self.training.folds)
-
-    @property
-    def trials(self) -> int:
-        """How many trials there will be."""
-        return self.tuning.trials or self.tuning.grid_size
-
-    @property
-    def plan(self) -> dict[str, Any]:
-        """What is searched, as JSON gives it back; how many trials tpe makes may change."""
-        tried = {k: v for k, v in asdict(self.tuning).items() if k != "trials"}
-        plan: dict[str, Any] = {"data": self.digest, "training": asdict(self.training)}
-        plan["tuning"] = tried
-        if self.tuning.sampler == "grid":
-            plan["trials"] = [asdict(point) for point in grid(self.tuning)]
-        back: dict[str, Any] = json.loads(json.dumps(plan))
-        return back
-
-    def folder(self, point: Point) -> Path:
-        """Return the folder of a trial, which is laid out like a protocol's."""
-        return self.output / TRIALS / point.name
-
-    def locked(self) -> FileLock:
-        """Return the lock without which nobody writes to the search's own files."""
-        return FileLock(self.output / LOCK)
 
 
 def tune(
@@ -153,13 +92,13 @@ def tune(
         search = Search(data, output, training, tuning, device, allow_resized, store, digest)
         remove_leftovers(output, below=False)
         _write_plan(search)
-        study = _open_study(search)
-    while (task := _take(search, study)) is not None:
+        study = open_study(search)
+    while (task := take(search, study)) is not None:
         try:
             _say(f"Trial {task.number + 1} of {search.trials}: {task.point.name}")
             result = _run(search, task.point)
             with search.locked():
-                _tell(study, task.number, result)
+                tell(study, task.number, result)
                 _report(search, study)
         finally:
             task.lock.release()
@@ -205,111 +144,6 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except ValueError as error:
         raise DataError(f"{path}: damaged ({error}); remove it") from error
-
-
-def _open_study(search: Search) -> optuna.Study:
-    """Return the journal's study of this search, with every point of a grid in its queue.
-
-    A queue and not Optuna's GridSampler, which may give one point to two processes.
-    """
-    path = str(search.output / JOURNAL)
-    plan = hashlib.sha256(json.dumps(search.plan).encode()).hexdigest()
-    # Whoever writes holds the search's lock, so that another's lock is one that was killed.
-    lock = JournalFileOpenLock(path, grace_period=3)
-    try:
-        study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(path, lock)),
-            study_name=f"{search.tuning.sampler}-{plan[:12]}",
-            direction="maximize",
-            load_if_exists=True,
-        )
-    except ValueError as error:
-        raise DataError(f"{path}: damaged; remove it, the trainings stay ({error})") from error
-    if search.tuning.sampler == "grid":
-        trials = [trial for trial in study.get_trials() if trial.state != TrialState.FAIL]
-        known = {_point(search, trial) for trial in trials}
-        for point in grid(search.tuning):
-            if point not in known:
-                study.enqueue_trial(asdict(point))
-    return study
-
-
-@dataclass(frozen=True)
-class Task:
-    """A trial that this process is to run; its lock is held, and tells others so."""
-
-    number: int
-    point: Point
-    lock: FileLock
-
-
-def _take(search: Search, study: optuna.Study) -> Task | None:
-    """Return a trial that a killed process left, or else a new one; None if there is none."""
-    with search.locked():
-        for trial in study.get_trials(states=(TrialState.RUNNING,)):
-            point = _point(search, trial)
-            if point is None:  # killed while it was drawn
-                study.tell(trial.number, state=TrialState.FAIL)
-            elif (task := _claim(search, trial.number, point)) is not None:
-                return task
-        while _has_more(search, study):
-            # All chance comes from (seed, number): a search that goes on draws what it would have.
-            seed = search.training.seed + len(study.get_trials())
-            study.sampler = optuna.samplers.TPESampler(seed=seed)
-            new = study.ask(_distributions(search.tuning))
-            point = _point(search, study.get_trials()[new.number])
-            if point is not None and (task := _claim(search, new.number, point)) is not None:
-                return task
-            study.tell(new.number, state=TrialState.FAIL)  # another process has just these values
-    return None
-
-
-def _has_more(search: Search, study: optuna.Study) -> bool:
-    if search.tuning.sampler == "grid":
-        return bool(study.get_trials(states=(TrialState.WAITING,)))
-    begun = [trial for trial in study.get_trials() if trial.state != TrialState.FAIL]
-    return len(begun) < search.trials
-
-
-def _distributions(tuning: TuningSettings) -> dict[str, BaseDistribution]:
-    """Return what values a point may have, by its fields' names."""
-    lists = (tuning.learning_rates, tuning.dropouts, tuning.windows)
-    names = [field.name for field in fields(Point)]
-    if tuning.sampler == "grid":
-        return {n: CategoricalDistribution(values) for n, values in zip(names, lists, strict=True)}
-    return {
-        name: FloatDistribution(min(values), max(values), log=name == "learning_rate")
-        for name, values in zip(names, lists, strict=True)
-    }
-
-
-def _point(search: Search, trial: FrozenTrial) -> Point | None:
-    """Return a trial's point; None if not all of its values were drawn."""
-    values: dict[str, float] = {**trial.params, **trial.system_attrs.get("fixed_params", {})}
-    if len(values) < len(fields(Point)):
-        return None
-    if search.tuning.sampler == "tpe":
-        values = {name: float(f"{value:.{DIGITS}g}") for name, value in values.items()}
-    return Point(**values)
-
-
-def _claim(search: Search, number: int, point: Point) -> Task | None:
-    """Return the trial with its folder's lock, None if another process holds it."""
-    folder = search.folder(point)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return None
-    return Task(number, point, lock)
-
-
-def _tell(study: optuna.Study, number: int, result: Result | None) -> None:
-    if result is None:
-        study.tell(number, state=TrialState.PRUNED)
-    else:
-        study.tell(number, result.jaccard.mean(0).max())
 
 
 def _run(search: Search, point: Point) -> Result | None:
@@ -382,7 +216,7 @@ def _report(search: Search, study: optuna.Study) -> tuple[list[Result], Rows]:
     found: dict[Point, Result] = {}
     diverged: dict[Point, None] = {}
     for trial in study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)):
-        point = _point(search, trial)
+        point = point_of(search, trial)
         if point is None:
             continue
         if trial.state == TrialState.PRUNED:
