@@ -190,6 +190,15 @@ class Up(nn.Module):
         return y
 
 
+def _smooth(x: Tensor) -> Tensor:
+    """Return `x`, (N, 1, H, W), blurred by 1 2 1 along both axes.
+
+    What a place's four logits disagree in would show as a jagged outline (Sugawara et al. 2018).
+    """
+    wider = functional.avg_pool2d(x, 2, 1, padding=1, count_include_pad=False)
+    return functional.avg_pool2d(wider, 2, 1)
+
+
 class Lite0(nn.Module):
     """EfficientNet-Lite0 as encoder, U-Net's decoder, and an output at half size, scaled up.
 
@@ -221,8 +230,10 @@ class Lite0(nn.Module):
         x = self.dropout(x)
         for up, skipped in zip(self.decoder, reversed(features), strict=True):
             x = up(x, skipped)
-        halved = functional.pixel_shuffle(self.output(x), 2)
         logits: Tensor = functional.interpolate(
-            halved, scale_factor=2.0, mode="bilinear", align_corners=False
+            functional.pixel_shuffle(self.output(x), 2),
+            scale_factor=2.0,
+            mode="bilinear",
+            align_corners=False,
         )
-        return logits[:, 0]
+        return _smooth(logits)[:, 0]
