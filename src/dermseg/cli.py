@@ -386,7 +386,7 @@ def benchmark_segment(
     Parameters
     ----------
     photographs
-        Files or folders; without them photographs of three sizes are made from an example.
+        Files or folders; without them photographs of four sizes are made from an example.
     model
         A shipped model's name, or an .onnx file written by `dermseg export`.
     json

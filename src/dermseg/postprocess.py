@@ -158,15 +158,15 @@ def cut(
     run straight; (0, 2) for an empty mask. The mask is what the outline encloses: one region
     and, by the rule "complete", without holes.
     """
-    empty = np.zeros((height, width), np.bool_)
+    mask = np.zeros((height, width), np.bool_)
     if lesion.core is None:
-        return empty, np.zeros((0, 2), np.int32)
+        return mask, np.zeros((0, 2), np.int32)
     found, place = _scaled(lesion.probability, height, width, settings.low)
     contours, _ = cv2.findContours(
         found.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=place
     )
     if not contours:
-        return empty, np.zeros((0, 2), np.int32)
+        return mask, np.zeros((0, 2), np.int32)
     # A bridge of one pixel can break when it is scaled: the part with the core stays.
     x, y = (
         (place + 0.5) * after / before - 0.5
@@ -179,7 +179,6 @@ def cut(
         return min(0.0, cv2.pointPolygonTest(contour, (x, y), True)), cv2.contourArea(contour)
 
     outline = max(contours, key=nearness)
-    mask = np.zeros((height, width), np.bool_)
     cv2.drawContours(mask.view(np.uint8), [outline], -1, 1, cv2.FILLED)
     if settings.rule == "paper":
         left, top = place

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from dermseg import __version__
-from dermseg.errors import DataError, DivergedError, ModelError, UsageError
+from dermseg.errors import DataError, DivergedError, UsageError
 from dermseg.files import remove_leftovers, written_whole
 from dermseg.metadata import UNKNOWN, read_groups
 from dermseg.metrics import mean, score
@@ -31,6 +31,7 @@ from dermseg.training.runs import (
     SAMPLES,
     SETTINGS,
     WEIGHTS,
+    find_members,
     fold_name,
     is_run,
     write_held_out,
@@ -162,8 +163,7 @@ def _start_from(trainer: Trainer, held_out: Set[str]) -> dict[str, Any]:
     start = Path(trainer.settings.start_from)
     if not is_run(start):
         start /= fold_name(trainer.settings.fold)
-    if not (start / WEIGHTS).is_file():
-        raise ModelError(f"--start-from {start}: holds no finished training")
+    (start,) = find_members(start)
     tensors, facts = checkpoints.load(start / WEIGHTS)
     fold_of = json.loads((start / FOLDS).read_text())
     apart = facts["settings"]["fold"]
