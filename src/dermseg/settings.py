@@ -99,8 +99,8 @@ class TrainingSettings:
     fold: int | None = None
     """The fold held out, counted from 0; None trains on everything."""
     start_from: str = ""
-    """Folder of a finished training, or of a protocol's, whose weights the training starts from; as
-    the network begins unless given."""
+    """Whose weights the training starts from: a shipped model's name, a model file, or the folder
+    of a finished training or protocol; as the network begins unless given."""
     seed: int = 0
     """Decides the folds, the first weights and every random change."""
     precision: Precision = "auto"

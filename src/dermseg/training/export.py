@@ -29,6 +29,7 @@ from dermseg.settings import CHANNEL_COUNT, Arithmetic, Channels, TrainingSettin
 from dermseg.training import checkpoints, networks
 from dermseg.training.calibration import fit, gather
 from dermseg.training.color import ColorChannels
+from dermseg.training.networks.layers import normed_convolutions
 from dermseg.training.quantize import quantize
 from dermseg.training.rating import Quality, judge
 from dermseg.training.runs import SAMPLES, WEIGHTS, find_members
@@ -120,19 +121,18 @@ def halve(network: nn.Module) -> None:
                 parameter.copy_(parameter.half().float())
 
 
-def _fold_norms(module: nn.Module) -> None:
+def _fold_norms(network: nn.Module) -> None:
     """Fold each batch norm that directly follows a convolution into it.
 
-    The exporter would do so too, but on weights that are already rounded.
+    The exporter would do so too, but on weights that are already rounded. `starting.unfold` undoes
+    it.
     """
-    previous: tuple[str, nn.Module] | None = None
-    for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d) and previous and isinstance(previous[1], nn.Conv2d):
-            setattr(module, previous[0], fuse_conv_bn_eval(previous[1], child))
-            setattr(module, name, nn.Identity())
-        else:
-            _fold_norms(child)
-        previous = name, child
+    for convolution, norm in list(normed_convolutions(network)):
+        before, after = network.get_submodule(convolution), network.get_submodule(norm)
+        assert isinstance(before, nn.Conv2d)
+        assert isinstance(after, nn.BatchNorm2d)
+        network.set_submodule(convolution, fuse_conv_bn_eval(before, after))
+        network.set_submodule(norm, nn.Identity())
 
 
 def export(

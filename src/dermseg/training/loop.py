@@ -4,7 +4,6 @@ import json
 import math
 import sys
 import time
-from collections.abc import Set
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from dermseg.metrics import mean, score
 from dermseg.progress import Advance, bar
 from dermseg.settings import TrainingSettings
 from dermseg.tables import write_table
-from dermseg.training import checkpoints, datasets, distributed, folds, networks
+from dermseg.training import checkpoints, datasets, distributed, folds, networks, starting
 from dermseg.training.devices import find_device
 from dermseg.training.provenance import commit
 from dermseg.training.runs import (
@@ -31,9 +30,6 @@ from dermseg.training.runs import (
     SAMPLES,
     SETTINGS,
     WEIGHTS,
-    find_members,
-    fold_name,
-    is_run,
     write_held_out,
 )
 from dermseg.training.trainer import Rows, Trainer
@@ -88,7 +84,10 @@ def train(
         )
     log, history = _begin(run, trainer)
     if settings.start_from and not log:
-        history["started_from"] = _start_from(trainer, {images.image_ids[row] for row in held_out})
+        known = starting.start(trainer, {images.image_ids[row] for row in held_out})
+        history["started_from"] = known
+        if distributed.leads():
+            _say_start(settings.start_from, known)
     if len(log) == settings.passes and (run / WEIGHTS).is_file():
         if distributed.leads():
             _say(f"{run}: finished already")
@@ -155,29 +154,13 @@ def _provenance(trainer: Trainer, log: Log) -> dict[str, Any]:
     }
 
 
-def _start_from(trainer: Trainer, held_out: Set[str]) -> dict[str, Any]:
-    """Let `trainer` start from the weights that its settings name; return what is known of them.
-
-    Raises ModelError if there are none, DataError if they have seen an image that is `held_out`.
-    """
-    start = Path(trainer.settings.start_from)
-    if not is_run(start):
-        start /= fold_name(trainer.settings.fold)
-    (start,) = find_members(start)
-    tensors, facts = checkpoints.load(start / WEIGHTS)
-    fold_of = json.loads((start / FOLDS).read_text())
-    apart = facts["settings"]["fold"]
-    seen = [image for image in held_out if image in fold_of and fold_of[image] != apart]
-    if seen:
-        raise DataError(
-            f"--start-from {start}: it was trained on {len(seen)} of the {len(held_out)} images "
-            f"that are held out here, such as {min(seen)}"
+def _say_start(given: str, known: dict[str, Any]) -> None:
+    _say(f"Starting from {given}; afresh: {', '.join(known['afresh']) or 'nothing'}")
+    if not known["apart"]:
+        _say(
+            f"Nobody can tell whether {given} has seen images that are held out here: "
+            "what they are scored with may be too high"
         )
-    fresh = trainer.take_over(tensors)
-    if distributed.leads():
-        _say(f"Starting from {start}; afresh: {', '.join(fresh) or 'nothing'}")
-    known = ("settings", "images", "passes", "hours", "commits", "started_from")
-    return {name: facts[name] for name in known if name in facts}
 
 
 def _begin(run: Path, trainer: Trainer) -> tuple[Log, dict[str, Any]]:

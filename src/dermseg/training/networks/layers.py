@@ -1,5 +1,6 @@
 """The pieces that the convolutional-deconvolutional networks are made of."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -63,6 +64,18 @@ def convolution(
     layers.append(nn.BatchNorm2d(features))
     layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
+
+
+def normed_convolutions(network: nn.Module) -> Iterator[tuple[str, str]]:
+    """Yield the names of each convolution and of the batch norm that directly follows it."""
+    for owner, module in network.named_modules():
+        previous: tuple[str, nn.Module] | None = None
+        for own, child in module.named_children():
+            name = f"{owner}.{own}" if owner else own
+            follows = previous is not None and isinstance(previous[1], nn.Conv2d)
+            if previous and follows and isinstance(child, nn.BatchNorm2d):
+                yield previous[0], name
+            previous = name, child
 
 
 def resampling(name: str, kernel: int) -> nn.Module:

@@ -1,0 +1,184 @@
+"""The weights that a training starts from: another training's, or a finished model's.
+
+A model file holds no batch norms that followed a convolution: export folded them in. They come
+back with the statistics of images that are shown to the network, so that it computes what the file
+does, and can be trained on.
+"""
+
+import json
+from collections.abc import Iterator, Set
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from dermseg.errors import DataError, ModelError
+from dermseg.segmenter import CARD
+from dermseg.settings import CHANNEL_COUNT, TrainingSettings
+from dermseg.training import checkpoints, networks
+from dermseg.training.color import ColorChannels
+from dermseg.training.networks.layers import normed_convolutions
+from dermseg.training.runs import FOLDS, WEIGHTS, find_members, fold_name, is_run
+from dermseg.training.trainer import Trainer
+from dermseg.weights import MODELS, find_model
+
+SHOWN = 64
+"""Images that the batch norms of a model file get their statistics from."""
+KNOWN = ("settings", "images", "passes", "hours", "commits", "started_from")
+"""What of the weights' origin the new training's facts repeat."""
+Tensors = dict[str, Tensor]
+
+
+def start(trainer: Trainer, held_out: Set[str]) -> dict[str, Any]:
+    """Let `trainer` start from the weights that its settings name; return what is known of them.
+
+    Those are a run's; or, of a protocol's folder or an ensemble's file, the member's that holds out
+    the same fold. `held_out` are the ids of the images that the training will be scored on.
+
+    Raises ModelError if there are no such weights, UsageError if they are another network's, and
+    DataError if they have seen an image that is held out. A file does not list what it has seen:
+    unless it was trained on the same data, `apart` is false, for nobody can tell.
+    """
+    given = trainer.settings.start_from
+    from_file = not Path(given).is_dir() and (given in MODELS or given.endswith(".onnx"))
+    tensors, known = (_of_model if from_file else _of_run)(trainer, held_out)
+    known["afresh"] = trainer.take_over(tensors)
+    return known
+
+
+def _of_run(trainer: Trainer, held_out: Set[str]) -> tuple[Tensors, dict[str, Any]]:
+    folder = Path(trainer.settings.start_from)
+    if not is_run(folder):
+        folder /= fold_name(trainer.settings.fold)
+    (folder,) = find_members(folder)
+    tensors, facts = checkpoints.load(folder / WEIGHTS)
+    fold_of = json.loads((folder / FOLDS).read_text())
+    apart = facts["settings"]["fold"]
+    seen = [image for image in held_out if image in fold_of and fold_of[image] != apart]
+    if seen:
+        raise DataError(
+            f"--start-from {folder}: it was trained on {len(seen)} of the {len(held_out)} images "
+            f"that are held out here, such as {min(seen)}"
+        )
+    return tensors, {"apart": True} | {name: facts[name] for name in KNOWN if name in facts}
+
+
+def _of_model(trainer: Trainer, held_out: Set[str]) -> tuple[Tensors, dict[str, Any]]:
+    file = find_model(trainer.settings.start_from)
+    proto, card = _read(file)
+    members: list[dict[str, Any]] = card.get("members", [card])
+    wanted = trainer.settings.fold
+    fitting = [i for i, m in enumerate(members) if m["settings"]["fold"] == wanted]
+    if len(members) > 1 and not fitting:
+        raise ModelError(f"--start-from {file.name}: none of its members holds out fold {wanted}")
+    index = fitting[0] if len(members) > 1 else 0
+    facts = members[index]
+    settings = TrainingSettings.from_dict(facts["settings"])
+    same_data = facts["data"] == trainer.cache.digest
+    apart = same_data and _split(settings) == _split(trainer.settings)
+    if held_out and same_data and not apart:
+        raise DataError(
+            f"--start-from {file.name}: it was trained on the {len(held_out)} images that are held "
+            "out here; hold none out, or start from an ensemble's file, whose member for the same "
+            "fold has not seen them"
+        )
+    rows = trainer.chosen[np.linspace(0, len(trainer.chosen) - 1, SHOWN).astype(np.intp)]
+    tensors = unfold(settings, _tensors(proto, index), torch.from_numpy(trainer.cache.images[rows]))
+    known = {name: facts[name] for name in KNOWN if name in facts}
+    return tensors, {"model": file.name, "apart": apart or not held_out, **known}
+
+
+def _split(settings: TrainingSettings) -> tuple[int | None, int, int]:
+    """Return what decides, on the same data, which images are held out."""
+    return settings.fold, settings.folds, settings.seed
+
+
+def _read(file: Path) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """Return a model file's graph and card; ModelError if `dermseg export` did not write it."""
+    try:
+        proto = onnx.load(file)
+        card: dict[str, Any] = json.loads(
+            next(entry.value for entry in proto.metadata_props if entry.key == CARD)
+        )
+    except Exception as error:  # protobuf's own errors are of no common kind
+        raise ModelError(f"{file}: no model that `dermseg export` wrote") from error
+    return proto, card
+
+
+def _tensors(proto: onnx.ModelProto, index: int) -> Tensors:
+    """Return the weights of a graph's network `index`, by their names in it, as float32."""
+    prefix = f"networks.{index}."
+    stored = {
+        name.removeprefix(prefix): tensor
+        for tensor in proto.graph.initializer
+        if (name := tensor.name.removeprefix("model.")).startswith(prefix)
+    }
+    return dict(_decoded({name: numpy_helper.to_array(tensor) for name, tensor in stored.items()}))
+
+
+def _decoded(stored: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    """Undo what `export` stores weights as: half precision, or 8 and 32 bits with a scale a map."""
+    for name, array in stored.items():
+        if name.endswith("_quantized"):
+            own = name.removesuffix("_quantized")
+            scaled = name if f"{name}_scale" in stored else own
+            along = (-1, *[1] * (array.ndim - 1))
+            zero = stored[f"{scaled}_zero_point"].astype(np.float64).reshape(along)
+            array = (array - zero) * stored[f"{scaled}_scale"].reshape(along)
+        elif name.endswith(("_scale", "_zero_point")):
+            continue
+        else:
+            own = name.removesuffix(".half")
+        yield own, torch.from_numpy(np.array(array, np.float32))
+
+
+def unfold(settings: TrainingSettings, tensors: Tensors, images: Tensor) -> Tensors:
+    """Return all that the network of `settings` needs, of a file's weights without batch norms.
+
+    `tensors` are a folded network's by name, and `images`, uint8 (n, 3, H, W), what the batch norms
+    get their statistics from. In evaluation the network then computes what the folded one does.
+    Raises ModelError if weights are missing.
+    """
+    network = networks.build(
+        settings.network, CHANNEL_COUNT[settings.channels], settings.dropout
+    ).eval()
+    folded = {
+        norm: tensors[f"{convolution}.bias"]
+        for convolution, norm in normed_convolutions(network)
+        if f"{norm}.weight" not in tensors and f"{convolution}.bias" in tensors
+    }
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            owner, _, own = name.rpartition(".")
+            if owner in folded or own == "num_batches_tracked":
+                continue
+            if name not in tensors or tensors[name].shape != tensor.shape:
+                raise ModelError(f"--start-from: the file holds no {name} of a {settings.network}")
+            tensor.copy_(tensors[name])
+        for norm, bias in folded.items():
+            _settle(network.get_submodule(norm), bias)
+        network(ColorChannels(settings.channels)(images.float() / 255))
+    return network.state_dict()
+
+
+def _settle(norm: nn.Module, bias: Tensor) -> None:
+    """Let a batch norm take the statistics of what it sees next, and add `bias` to it."""
+    assert isinstance(norm, nn.BatchNorm2d)
+
+    def take(_: nn.Module, given: tuple[Tensor]) -> None:
+        variance, mean = torch.var_mean(given[0], (0, 2, 3), correction=0)
+        norm.load_state_dict(
+            {
+                "weight": (variance + norm.eps).sqrt(),
+                "bias": bias + mean,
+                "running_mean": mean,
+                "running_var": variance,
+                "num_batches_tracked": torch.tensor(1),
+            }
+        )
+
+    norm.register_forward_pre_hook(take)
