@@ -126,10 +126,23 @@ def test_other_facts_are_found_anew(tmp_path: Path, reference: Trained) -> None:
     assert len(calls) == 3 * len(NAMES)
 
 
-def test_one_fold_leaves_nothing_to_choose_by(tmp_path: Path, reference: Trained) -> None:
+def test_the_halves_of_a_single_fold_choose_for_each_other(
+    tmp_path: Path, reference: Trained
+) -> None:
     images = draw_images()
     alone = Trained("net", "a network", {0: reference.runs[0][:1]})
-    with pytest.raises(DataError, match="train two"):
+    first, second = NAMES[:5:2], NAMES[1:5:2]
+    own = method(images, lambda image: "a" if image in first else "b", [])
+    found = crossfit(own, alone, images, tmp_path / "out")
+    assert [each["chosen"] for each in choices(found)] == [{"way": "b"}, {"way": "a"}]
+    assert [sorted(read_held_out(run)) for run in found.runs[0]] == [first, second]
+
+
+def test_a_single_image_leaves_nothing_to_choose_by(tmp_path: Path) -> None:
+    images = draw_images()
+    write_held_out(tmp_path / "fold-0", NAMES[:1], np.zeros((1, 32, 32), np.float32))
+    alone = Trained("net", "a network", {0: [tmp_path / "fold-0"]})
+    with pytest.raises(DataError, match="too few images"):
         crossfit(method(images, lambda _: "a", []), alone, images, tmp_path / "out")
 
 
@@ -150,7 +163,7 @@ def test_a_new_rival_is_one_file_and_one_line(
     text = page.read_text()
     assert "| darkest | 15 | 1 |" in text
     assert "| CDNN-29 with darkest | 15 | 1 |" in text
-    assert "level 100 (2 of 2 folds)" in text
+    assert "level 100 (2 of 2 parts)" in text
     content = json.loads(page.with_suffix(".json").read_text())
     claims = {verdict["claim"]: verdict["outcome"] for verdict in content["verdicts"]}
     assert claims["darkest beats Otsu's threshold"] in ("supported", "not supported", "undecided")

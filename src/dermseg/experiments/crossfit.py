@@ -81,14 +81,15 @@ class Images:
 def crossfit(method: Method, reference: Trained, images: Images, output: Path) -> Trained:
     """Choose the parameters for each fold of `reference` on the other folds, and predict with them.
 
-    Leaves `output`/chosen/NAME/seed-S with what was tried, and in it a folder a fold with the
-    choice, the seconds an image and held-out.npz. What is there already is left as it is.
+    Of a single fold each half is a part of its own. Leaves `output`/chosen/NAME/seed-S with what
+    was tried, and in it a folder a part with the choice, the seconds an image and held-out.npz.
+    What is there already is left as it is.
 
-    Raises DataError if there is only one fold, which leaves no image to choose by.
+    Raises DataError if there is only one image, which leaves none to choose by.
     """
     found = {}
     for seed, runs in reference.runs.items():
-        held_out = {run.name: _held_out(run) for run in runs if (run / HELD_OUT).is_file()}
+        held_out = _parts(runs)
         folder = output / "chosen" / method.name / f"seed-{seed}"
         found[seed] = [folder / name for name in held_out]
         facts = {
@@ -106,9 +107,7 @@ def crossfit(method: Method, reference: Trained, images: Images, output: Path) -
         for name in missing:
             outside = [image not in held_out[name] for image in searched]
             if not any(outside):
-                raise DataError(
-                    f"{runs[0].parent}: one fold leaves nothing to choose by; train two"
-                )
+                raise DataError(f"{runs[0].parent}: too few images were held out to choose by")
             best = int(tried[:, outside].mean(1).argmax())
             chosen = method.candidates[best]
             began = time.perf_counter()
@@ -158,6 +157,18 @@ def choices(found: Trained) -> list[dict[str, Any]]:
     """Return what was chosen for each seed and fold, with the seconds an image that it took."""
     files = [run / CHOICE for runs in found.runs.values() for run in runs]
     return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+
+def _parts(runs: Sequence[Path]) -> dict[str, list[str]]:
+    """Return the images that get their parameters together, by the name of their part."""
+    held_out = {run.name: _held_out(run) for run in runs if (run / HELD_OUT).is_file()}
+    if len(held_out) > 1:
+        return held_out
+    return {
+        f"{fold}-half-{half}": images[half::2]
+        for fold, images in held_out.items()
+        for half in range(2)
+    }
 
 
 def _held_out(run: Path) -> list[str]:

@@ -57,8 +57,9 @@ COLUMNS = (
 )
 NOTES = (
     "Networks share passes, augmentation and settings; what differs is in the JSON file. The other "
-    "methods' parameters are chosen for each fold on the images of the other folds, of 200 spread "
-    "over the data, by the Jaccard index at the networks' size.",
+    "methods' parameters are chosen for each part of the images on the other parts, of 200 spread "
+    "over the data, by the Jaccard index at the networks' size. Parts are the folds, or the halves "
+    "of one fold where only one was trained.",
     "r is the correlation of the images' Jaccard indices with the first row's, with a bootstrap "
     "interval over images; p is Wilcoxon's, signed ranks, two-sided, against the first row. "
     "Seconds are of one photograph at the networks' size, without reading it and without cutting "
@@ -168,7 +169,7 @@ def _row(found: Trained, method: Method, before: float | None) -> Row:
     for each in made:
         text = ", ".join(f"{key} {value}" for key, value in each["chosen"].items())
         counts[text] = counts.get(text, 0) + 1
-    chosen = "; ".join(f"{text} ({count} of {len(made)} folds)" for text, count in counts.items())
+    chosen = "; ".join(f"{text} ({count} of {len(made)} parts)" for text, count in counts.items())
     total = None if before is None else before + own
     return Row(found, method.source, len(method.candidates), chosen, total)
 
