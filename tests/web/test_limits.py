@@ -109,6 +109,18 @@ def test_what_takes_too_long_is_given_up(segmenter: Segmenter, gate: Gate) -> No
         until(lambda: app.state.places.taken == 0)
 
 
+def test_an_upload_that_takes_too_long_is_the_clients(segmenter: Segmenter) -> None:
+    app = create_app(segmenter, ServiceSettings(seconds=0.3))
+    with listening(app) as address, hang(address, b"x", announced=99) as sending:
+        answer = b""
+        while b"slow-upload" not in answer:
+            part = sending.recv(4096)
+            assert part, answer
+            answer += part
+        assert answer.startswith(b"HTTP/1.1 408")
+        until(lambda: app.state.places.taken == 0)
+
+
 @pytest.mark.parametrize("lines", [b"\x00\xff\r\n\r\n", b"GET / HTTP/1.1\r\nHost\r\n\r\n"])
 def test_what_is_not_http_gets_a_problem(segmenter: Segmenter, lines: bytes) -> None:
     with listening(create_app(segmenter)) as address:

@@ -15,6 +15,8 @@ from dermseg.cores import keep_memory
 from dermseg.web.problems import ProblemError
 
 Answer = TypeVar("Answer")
+UPLOADING = "uploading"
+"""What a request's state says while its body is read."""
 RETRY_SECONDS = 1
 """How soon a client that found no place may come back."""
 
@@ -90,12 +92,15 @@ class Place:
 
 
 @asynccontextmanager
-async def time_limit(seconds: float) -> AsyncIterator[None]:
-    """Stop what takes longer, with ProblemError 503."""
+async def time_limit(request: Request, seconds: float) -> AsyncIterator[None]:
+    """Stop what takes longer: ProblemError 408 where its upload does, else 503."""
     try:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError as error:
+        if getattr(request.state, UPLOADING, False):
+            detail = f"the upload did not arrive within {seconds:g} seconds"
+            raise ProblemError(408, "slow-upload", detail) from error
         headers = {"Retry-After": str(math.ceil(seconds))}
         detail = f"not done within {seconds:g} seconds, the upload included"
         raise ProblemError(503, "too-slow", detail, headers) from error
@@ -131,8 +136,10 @@ async def bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
     if announced.isdecimal() and int(announced[:20]) > limit:
         raise too_large
     size = 0
+    setattr(request.state, UPLOADING, True)
     async for chunk in request.stream():
         size += len(chunk)
         if size > limit:
             raise too_large
         yield chunk
+    setattr(request.state, UPLOADING, False)

@@ -232,7 +232,7 @@ def review_routes(
     review: Review, segmenter: Segmenter, places: Places, settings: ServiceSettings
 ) -> APIRouter:
     """Return the routes of a review: photographs are named by their number in the queue."""
-    router = APIRouter(prefix="/v1/review", responses=describe(403, 404, 421, 422, 429, 503))
+    router = APIRouter(prefix="/v1/review", responses=describe(403, 404, 408, 421, 422, 429, 503))
 
     def entry(number: int) -> Entry:
         item = review.items[number]
@@ -254,7 +254,7 @@ def review_routes(
     async def working(request: Request) -> AsyncIterator[Callable[[Callable[[], T]], Awaitable[T]]]:
         """Take a place, and yield what runs work there."""
         with places.take() as place:
-            async with time_limit(settings.seconds):
+            async with time_limit(request, settings.seconds):
                 yield lambda work: unless_hung_up(request, place.run(work))
 
     @router.get("")

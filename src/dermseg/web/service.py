@@ -131,7 +131,7 @@ def create_app(
                 "description": "The lesion, in the form that Accept asks for",
                 "content": {form: {"schema": BINARY} for form in list(FORMS)[1:]},
             },
-            **describe(400, 403, 406, 413, 415, 421, 422, 429, 503),
+            **describe(400, 403, 406, 408, 413, 415, 421, 422, 429, 503),
         },
         openapi_extra={"requestBody": UPLOAD},
     )
@@ -157,7 +157,7 @@ def create_app(
         if form is None:
             raise ProblemError(406, "no-such-form", f"there are {', '.join(FORMS)}")
         with places.take() as place:
-            async with time_limit(settings.seconds):
+            async with time_limit(request, settings.seconds):
                 upload = await read_upload(request, settings.megabytes * 2**20)
                 chosen = frozenset(include)
                 done = place.run(lambda: work(upload, form, thresholds, at, chosen))
