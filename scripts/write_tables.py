@@ -145,7 +145,9 @@ def verdicts() -> list[str]:
     ]
     for path in sorted((RESULTS / "experiments").glob("*.json")):
         for verdict in json.loads(path.read_text())["verdicts"]:
-            ends = f"{verdict['low']:+.4f} to {verdict['high']:+.4f}"
+            ends = "no interval from one training"
+            if verdict["low"] is not None:
+                ends = f"{verdict['low']:+.4f} to {verdict['high']:+.4f}"
             place = f"{verdict['set'].replace('-', ' ')}, {verdict['images']} images"
             cells = [verdict["claim"], verdict["source"], place, verdict["outcome"]]
             cells.append(f"{verdict['difference']:+.4f} ({ends})")

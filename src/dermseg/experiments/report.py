@@ -173,7 +173,9 @@ def _ours(row: Mapping[str, str], *, baseline: bool) -> str:
 
 
 def _verdict(verdict: Mapping[str, Any]) -> str:
-    low, high = ("endless" if verdict[e] is None else f"{verdict[e]:+.4f}" for e in ENDS)
+    ends = "no interval from one training"
+    if verdict["low"] is not None:
+        ends = f"{verdict['low']:+.4f} to {verdict['high']:+.4f}"
     computing = verdict["computing"]
     part = "Out of fold" if verdict["set"] == OUT_OF_FOLD else verdict["set"]
     cost = "computing not logged"
@@ -184,7 +186,7 @@ def _verdict(verdict: Mapping[str, Any]) -> str:
         )
     return (
         f"- **{verdict['outcome']}**: {verdict['claim']} ({verdict['source']}). {part}: "
-        f"{verdict['quantity']} {verdict['difference']:+.4f} ({low} to {high}); "
+        f"{verdict['quantity']} {verdict['difference']:+.4f} ({ends}); "
         f"{_count(verdict['images'], 'image')}, {_count(verdict['seeds'], 'seed')}, {cost}."
     )
 
