@@ -127,6 +127,17 @@ def test_the_report_has_the_papers_rows_and_verdicts(done: Path) -> None:
     assert page == describe(done.with_suffix(".csv"), done.with_suffix(".json")) + "\n"
 
 
+def test_the_papers_rows_of_other_images_stand_apart(done: Path) -> None:
+    file = done.with_suffix(".json")
+    content = {**facts(done), "held_back": None}
+    file.write_text(json.dumps(content))
+    lines = describe(done.with_suffix(".csv"), file).splitlines()
+    heads = [n for n, line in enumerate(lines) if line.startswith("| the challenge's 600 test")]
+    assert len(heads) == 1
+    assert lines[heads[0] + 2].startswith("| the paper: RGB |")
+    assert sum(line.startswith("| the paper: RGB |") for line in lines) == 1
+
+
 def test_a_second_run_does_nothing_new(
     done: Path, experiment: Run, forbidden: Callable[[], None]
 ) -> None:

@@ -64,7 +64,8 @@ NOTES = (
     "interval over images; p is Wilcoxon's, signed ranks, two-sided, against the first row. "
     "Seconds are of one photograph at the networks' size, without reading it and without cutting "
     "a mask, on the processor.",
-    "Human agreement is no row: the data hold one mask an image.",
+    "Human agreement is no row, for the data hold one mask an image: two annotators of one image "
+    "agree at a mean Jaccard index of about 0.72 (379 of the test images, IMA++ data set).",
 )
 
 

@@ -211,6 +211,18 @@ EXPERIMENTS: dict[str, Experiment] = {
                 for arm in (UNET, FCRN, MULTISTAGE)
             ),
         ),
+        paper={
+            "MtSinai (the paper's)": (0.934, 0.849, 0.765, 0.825, 0.975),
+            "NLP LOGIX (U-Net)": (0.932, 0.847, 0.762, 0.820, 0.978),
+            "USYD, Bi (multi-stage)": (0.934, 0.844, 0.760, 0.802, 0.985),
+            "USYD, Ann": (0.934, 0.842, 0.758, 0.801, 0.984),
+            "RECOD": (0.931, 0.839, 0.754, 0.817, 0.970),
+            "Jer": (0.930, 0.837, 0.752, 0.813, 0.976),
+            "NedMos (active contour)": (0.930, 0.839, 0.749, 0.810, 0.981),
+            "INESC": (0.922, 0.824, 0.735, 0.813, 0.968),
+            "Shenzhen U (Lee)": (0.922, 0.810, 0.718, 0.789, 0.975),
+            "GAMMA": (0.915, 0.797, 0.715, 0.774, 0.970),
+        },
         measure="methods",
     ),
     "classics": Experiment(

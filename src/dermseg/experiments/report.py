@@ -27,6 +27,8 @@ COLUMNS = (
 )
 """The table's columns. A gain is over the set's first row, paired by image and seed."""
 HEADS = ("images", "seeds", "AC", "DI", "JA", "SE", "SP", "JA, 95 %", "gain in JA, 95 %")
+ELSEWHERE = "the challenge's 600 test images, scored by its organisers"
+"""Heads the paper's rows where none of ours are of the same images."""
 ONE_SEED = (
     "With one seed an interval tells how images vary, not how trainings do: another seed can move "
     "every number by more than it allows for."
@@ -111,6 +113,9 @@ def describe(table: Path, facts: Path) -> str:
         if part == held_back:
             lines += [_paper(name, values) for name, values in content["paper"].items()]
         lines += [*(_ours(row, baseline=row is ours[0]) for row in ours), ""]
+    if content["paper"] and not held_back:
+        lines += [_line([ELSEWHERE, *HEADS]), _line(["---"] * (1 + len(HEADS)))]
+        lines += [*(_paper(name, values) for name, values in content["paper"].items()), ""]
     for name in content["beside"]:
         lines += [*_whole(facts.with_name(name)), ""]
     lines += [f"![{content['summary']}]({name})\n" for name in content["figures"][:1]]
@@ -141,9 +146,11 @@ def _how(content: Mapping[str, Any]) -> str:
     for arm in arms:
         settings = arm["settings"]
         size = f"{settings['height']} x {settings['width']}, " if settings else ""
-        what.append(f"{arm['label']}: {size}{arm['computing']['passes']} passes")
+        what.append(f"{arm['label']}: {size}{_count(arm['computing']['passes'], 'pass')}")
     logged = (
-        f"{count} trainings, {hours:.2f} hours of computing" if count else "no logs of training"
+        f"{_count(count, 'training')}, {hours:.2f} hours of computing"
+        if count
+        else "no logs of training"
     )
     return (
         f"{'; '.join(what)}. {logged}, {content['machine']['processor']['name']}; "
