@@ -44,8 +44,10 @@ RATED = {"confidence.json": "out of fold", "validation-confidence.json": "valida
 """Files of such numbers, and the images that they are of."""
 JUDGES = "lite0-ensemble"
 """The trainings whose folds say how sure the default model may be."""
-FIRST = "first"
-"""Folder, in a model's results, of the training whose weights it started from."""
+BEFORE = ("first", "second")
+"""Folders, in a model's results, of the trainings that the next one's weights come from."""
+UNTOLD = ("Otsu's threshold", "alone")
+"""How the many claims end that only the report of the experiments tells."""
 FEWEST = 5
 """Images below which an interval means nothing."""
 
@@ -81,8 +83,9 @@ def _scored(name: str, model: str, row: dict[str, str]) -> str:
 
 
 def _computing(model: str) -> str:
-    """Return what was spent on a model: passes, size and hours, in both rounds if there were."""
-    rounds = [folder for folder in (RESULTS / model / FIRST, RESULTS / model) if folder.is_dir()]
+    """Return what was spent on a model: passes, size and hours, in all rounds if there were."""
+    before = [RESULTS / model / name for name in BEFORE]
+    rounds = [folder for folder in (*before, RESULTS / model) if folder.is_dir()]
     given = [json.loads((each / "settings.json").read_text())["settings"] for each in rounds]
     passes = " + ".join(str(settings["passes"]) for settings in given)
     size = f"{given[-1]['height']} x {given[-1]['width']}"
@@ -145,6 +148,8 @@ def verdicts() -> list[str]:
     ]
     for path in sorted((RESULTS / "experiments").glob("*.json")):
         for verdict in json.loads(path.read_text())["verdicts"]:
+            if verdict["claim"].endswith(UNTOLD):
+                continue
             ends = "no interval from one training"
             if verdict["low"] is not None:
                 ends = f"{verdict['low']:+.4f} to {verdict['high']:+.4f}"

@@ -137,6 +137,10 @@ class TestFromAToyModel:
         assert "Nobody can tell" in capsys.readouterr().err
         facts = checkpoints.load(tmp_path / "run" / WEIGHTS)[1]
         assert facts["started_from"]["apart"] is False
+        again = tiny(passes=1, batch_size=2, start_from=str(tmp_path / "run"))
+        train(toy_data, tmp_path / "again", again)
+        facts = checkpoints.load(tmp_path / "again" / WEIGHTS)[1]
+        assert facts["started_from"]["apart"] is False, "its weights are of the same origin"
 
     def test_another_networks_model_is_refused(
         self, toy_data: Path, tmp_path: Path, tiny: Maker

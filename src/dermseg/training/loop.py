@@ -87,7 +87,7 @@ def train(
         known = starting.start(trainer, {images.image_ids[row] for row in held_out})
         history["started_from"] = known
         if distributed.leads():
-            _say_start(settings.start_from, known)
+            _say_start(settings.start_from, known, scored=len(held_out) > 0)
     if len(log) == settings.passes and (run / WEIGHTS).is_file():
         if distributed.leads():
             _say(f"{run}: finished already")
@@ -154,9 +154,9 @@ def _provenance(trainer: Trainer, log: Log) -> dict[str, Any]:
     }
 
 
-def _say_start(given: str, known: dict[str, Any]) -> None:
+def _say_start(given: str, known: dict[str, Any], *, scored: bool) -> None:
     _say(f"Starting from {given}; afresh: {', '.join(known['afresh']) or 'nothing'}")
-    if not known["apart"]:
+    if scored and not known["apart"]:
         _say(
             f"Nobody can tell whether {given} has seen images that are held out here: "
             "what they are scored with may be too high"

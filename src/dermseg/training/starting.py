@@ -41,7 +41,8 @@ def start(trainer: Trainer, held_out: Set[str]) -> dict[str, Any]:
 
     Raises ModelError if there are no such weights, UsageError if they are another network's, and
     DataError if they have seen an image that is held out. A file does not list what it has seen:
-    unless it was trained on the same data, `apart` is false, for nobody can tell.
+    unless it was trained on the same data, `apart` is false, for nobody can tell, and it stays so
+    for what starts from this training.
     """
     given = trainer.settings.start_from
     from_file = not Path(given).is_dir() and (given in MODELS or given.endswith(".onnx"))
@@ -64,7 +65,8 @@ def _of_run(trainer: Trainer, held_out: Set[str]) -> tuple[Tensors, dict[str, An
             f"--start-from {folder}: it was trained on {len(seen)} of the {len(held_out)} images "
             f"that are held out here, such as {min(seen)}"
         )
-    return tensors, {"apart": True} | {name: facts[name] for name in KNOWN if name in facts}
+    known = {name: facts[name] for name in KNOWN if name in facts}
+    return tensors, {"apart": known.get("started_from", {}).get("apart", True), **known}
 
 
 def _of_model(trainer: Trainer, held_out: Set[str]) -> tuple[Tensors, dict[str, Any]]:
@@ -89,7 +91,7 @@ def _of_model(trainer: Trainer, held_out: Set[str]) -> tuple[Tensors, dict[str, 
     rows = trainer.chosen[np.linspace(0, len(trainer.chosen) - 1, SHOWN).astype(np.intp)]
     tensors = unfold(settings, _tensors(proto, index), torch.from_numpy(trainer.cache.images[rows]))
     known = {name: facts[name] for name in KNOWN if name in facts}
-    return tensors, {"model": file.name, "apart": apart or not held_out, **known}
+    return tensors, {"model": file.name, "apart": apart, **known}
 
 
 def _split(settings: TrainingSettings) -> tuple[int | None, int, int]:
