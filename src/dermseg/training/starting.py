@@ -28,6 +28,8 @@ from dermseg.weights import MODELS, find_model
 
 SHOWN = 64
 """Images that the batch norms of a model file get their statistics from."""
+TINY = 1e-6
+"""A filter shorter than this is none, and stays as it is."""
 KNOWN = ("settings", "images", "passes", "hours", "commits", "started_from")
 """What of the weights' origin the new training's facts repeat."""
 Tensors = dict[str, Tensor]
@@ -143,13 +145,15 @@ def unfold(settings: TrainingSettings, tensors: Tensors, images: Tensor) -> Tens
 
     `tensors` are a folded network's by name, and `images`, uint8 (n, 3, H, W), what the batch norms
     get their statistics from. In evaluation the network then computes what the folded one does.
-    Raises ModelError if weights are missing.
+    Filters get the length 1, and their norms the rest: to a norm it makes no difference, but Adam's
+    steps are as long for any filter, and would undo short ones (lite0's of 1 x 1 were a seventh of
+    what they had been; its loss rose from 0.12 to 0.18). Raises ModelError if weights are missing.
     """
     network = networks.build(
         settings.network, CHANNEL_COUNT[settings.channels], settings.dropout
     ).eval()
     folded = {
-        norm: tensors[f"{convolution}.bias"]
+        norm: convolution
         for convolution, norm in normed_convolutions(network)
         if f"{norm}.weight" not in tensors and f"{convolution}.bias" in tensors
     }
@@ -161,22 +165,26 @@ def unfold(settings: TrainingSettings, tensors: Tensors, images: Tensor) -> Tens
             if name not in tensors or tensors[name].shape != tensor.shape:
                 raise ModelError(f"--start-from: the file holds no {name} of a {settings.network}")
             tensor.copy_(tensors[name])
-        for norm, bias in folded.items():
-            _settle(network.get_submodule(norm), bias)
+        for norm, convolution in folded.items():
+            filters = network.get_submodule(convolution).weight
+            assert isinstance(filters, Tensor)
+            lengths = filters.flatten(1).norm(dim=1).clamp(min=TINY)
+            filters /= lengths.view(-1, 1, 1, 1)
+            _settle(network.get_submodule(norm), lengths, tensors[f"{convolution}.bias"])
         network(ColorChannels(settings.channels)(images.float() / 255))
     return network.state_dict()
 
 
-def _settle(norm: nn.Module, bias: Tensor) -> None:
-    """Let a batch norm take the statistics of what it sees next, and add `bias` to it."""
+def _settle(norm: nn.Module, scale: Tensor, bias: Tensor) -> None:
+    """Let a batch norm take the statistics of what it sees next, times `scale` and plus `bias`."""
     assert isinstance(norm, nn.BatchNorm2d)
 
     def take(_: nn.Module, given: tuple[Tensor]) -> None:
         variance, mean = torch.var_mean(given[0], (0, 2, 3), correction=0)
         norm.load_state_dict(
             {
-                "weight": (variance + norm.eps).sqrt(),
-                "bias": bias + mean,
+                "weight": scale * (variance + norm.eps).sqrt(),
+                "bias": bias + scale * mean,
                 "running_mean": mean,
                 "running_var": variance,
                 "num_batches_tracked": torch.tensor(1),
