@@ -116,7 +116,7 @@ def describe(table: Path, facts: Path) -> str:
     if content["paper"] and not held_back:
         lines += [_line([ELSEWHERE, *HEADS]), _line(["---"] * (1 + len(HEADS)))]
         lines += [*(_paper(name, values) for name, values in content["paper"].items()), ""]
-    for name in content["beside"]:
+    for name in content.get("beside", []):  # older files have none
         lines += [*_whole(facts.with_name(name)), ""]
     lines += [f"![{content['summary']}]({name})\n" for name in content["figures"][:1]]
     if content["verdicts"]:
