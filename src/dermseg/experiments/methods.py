@@ -87,7 +87,8 @@ def measure(study: Study) -> Findings:
     beside = study.output / f"{study.name}-methods.csv"
     write_table(beside, COLUMNS, _lines(rows, tables))
     first = rows[0].found
-    drawn = [row.found.label for row in rows[1:] if " with " not in row.found.label]
+    ensembles = {_together(first.label, row.found.label) for row in rows}
+    drawn = [row.found.label for row in rows[1:] if row.found.label not in ensembles]
     figures = scatter.write(study, tables, first.label, drawn)
     experiment = replace(study.experiment, claims=tuple(_claims(study)))
     verdicts = replace(study, experiment=experiment).judge({OUT_OF_FOLD: tables})
