@@ -219,9 +219,11 @@ def speed() -> list[str]:
         model, torch = timed["model"].removesuffix(".onnx"), timed["torch_start"]
         said = f"{model} {timed['start']:.2f} s (importing torch {torch:.2f} s)"
         starts.setdefault(timed["machine"], []).append(said)
+        chip = timed["machine"].partition("(")[0].partition(",")[0]
         for folder in timed["folders"]:
             stages = ("decode", "network", "postprocess", "encode")
-            cells = [model, folder["name"], f"{folder['one']:.1f} ({folder['one_95']:.1f})"]
+            one = f"{folder['one']:.1f} ({folder['one_95']:.1f})"
+            cells = [f"{model}, {chip}", folder["name"], one]
             cells += [f"{folder['stages'][stage]:.1f}" for stage in stages]
             ratios = timed["ratios"][folder["name"]]
             cells += [f"{folder['rate']:.1f}", f"{ratios['limit']:.2f}", f"{ratios['plain']:.1f}"]
