@@ -17,6 +17,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
 BENCHMARKS = RESULTS / "benchmarks"
+WEIGHTS = ROOT / "src" / "dermseg" / "weights"
 PAGES = ("README.md", "MODEL_CARD.md", "ARCHITECTURE.md")
 METRICS = ("accuracy", "dice", "jaccard", "sensitivity", "specificity")
 PAPER = (0.953, 0.865, 0.783, 0.879, 0.979)
@@ -46,8 +47,6 @@ JUDGES = "lite0-ensemble"
 """The trainings whose folds say how sure the default model may be."""
 BEFORE = ("first", "second")
 """Folders, in a model's results, of the trainings that the next one's weights come from."""
-UNTOLD = ("Otsu's threshold", "alone")
-"""How the many claims end that only the report of the experiments tells."""
 FEWEST = 5
 """Images below which an interval means nothing."""
 
@@ -68,18 +67,47 @@ def scores() -> list[str]:
     rows = [row for row in last.values() if (RESULTS / row["model"]).is_dir()]
     lines += [_scored(row["model"] + SETS[row["set"]], row["model"], row) for row in rows]
     for settings in sorted(RESULTS.glob("*/settings.json")):
-        model, members = settings.parent.name, settings.parent / "members.csv"
-        if not members.is_file():
-            continue
-        total = next(row for row in _rows(members) if row["member"] == "out of fold")
-        lines.append(_scored(f"{model}, training images out of fold", model, total))
+        model = settings.parent.name
+        if total := _out_of_fold(model):
+            lines.append(_scored(f"{model}, training images out of fold", model, total))
     return lines
+
+
+def models() -> list[str]:
+    """Return the shipped models' scores, the paper's first, with the computing behind them."""
+    lines = [
+        "| model | computing | AC | DI | JA, 95 % | SE | SP | JA out of fold |",
+        f"|{' --- |' * 8}",
+        f"| the paper | {PAPER_COMPUTING} | {' | '.join(f'{value:.3f}' for value in PAPER)} | |",
+    ]
+    ledger = _rows(RESULTS / "ledger.csv")
+    for name in sorted(path.stem for path in WEIGHTS.glob("*.onnx")):
+        scored = [row for row in ledger if (row["model"], row["set"]) == (name, next(iter(SETS)))]
+        accuracy, dice, jaccard, *rest = (f"{float(scored[-1][metric]):.3f}" for metric in METRICS)
+        cells = [name, _computing(name), accuracy, dice, f"{jaccard} ({_interval(scored[-1])})"]
+        out_of_fold = _out_of_fold(name)
+        known = (
+            f"{float(out_of_fold['jaccard']):.3f} ({_interval(out_of_fold)})" if out_of_fold else ""
+        )
+        lines.append(f"| {' | '.join([*cells, *rest, known])} |")
+    return lines
+
+
+def _out_of_fold(model: str) -> dict[str, str] | None:
+    """Return the scores of a protocol's images by the members that had not seen them."""
+    table = RESULTS / model / "members.csv"
+    if not table.is_file():
+        return None
+    return next(row for row in _rows(table) if row["member"] == "out of fold")
+
+
+def _interval(row: dict[str, str]) -> str:
+    return f"{float(row['jaccard_95_low']):.3f} to {float(row['jaccard_95_high']):.3f}"
 
 
 def _scored(name: str, model: str, row: dict[str, str]) -> str:
     values = " | ".join(f"{float(row[metric]):.3f}" for metric in METRICS)
-    interval = f"{float(row['jaccard_95_low']):.3f} to {float(row['jaccard_95_high']):.3f}"
-    return f"| {name} | {_computing(model)} | {row['images']} | {values} | {interval} |"
+    return f"| {name} | {_computing(model)} | {row['images']} | {values} | {_interval(row)} |"
 
 
 def _computing(model: str) -> str:
@@ -137,26 +165,6 @@ def thresholds() -> list[str]:
         cells = [row["row"], row["images"], f"{float(row['jaccard']):.4f}", " to ".join(ends)]
         cells += [f"{float(row['jaccard_gain']):+.4f}", " to ".join(gain)]
         lines.append(f"| {' | '.join(cells)} |")
-    return lines
-
-
-def verdicts() -> list[str]:
-    """Return what the experiments say of the paper's claims."""
-    lines = [
-        "| claim | source | set | verdict | difference, 95 % |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for path in sorted((RESULTS / "experiments").glob("*.json")):
-        for verdict in json.loads(path.read_text())["verdicts"]:
-            if verdict["claim"].endswith(UNTOLD):
-                continue
-            ends = "no interval from one training"
-            if verdict["low"] is not None:
-                ends = f"{verdict['low']:+.4f} to {verdict['high']:+.4f}"
-            place = f"{verdict['set'].replace('-', ' ')}, {verdict['images']} images"
-            cells = [verdict["claim"], verdict["source"], place, verdict["outcome"]]
-            cells.append(f"{verdict['difference']:+.4f} ({ends})")
-            lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
@@ -247,10 +255,10 @@ def libraries() -> list[str]:
 
 
 TABLES = {
+    "models": models,
     "scores": scores,
     "groups": groups,
     "thresholds": thresholds,
-    "verdicts": verdicts,
     "confidence": confidence,
     "confidence-groups": confidence_groups,
     "speed": speed,
@@ -267,7 +275,7 @@ def main(*, check: bool) -> int:
         for name, table in TABLES.items():
             place = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", re.DOTALL)
             text = "\n".join(table()) + "\n"
-            after = place.sub(text.replace("\\", r"\\"), after)
+            after = place.sub(text.replace("\\", r"\\"), after, count=1)
         if after != before:
             stale.append(page)
             if not check:
