@@ -1,5 +1,6 @@
 """Training that starts from a finished model's file: the file's network, ready to be trained on."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -96,6 +97,7 @@ class TestFromAToyModel:
             if given:
                 origin = facts["started_from"]
                 assert origin["model"] == "first.onnx"
+                assert origin["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
                 assert origin["passes"] == 12
                 assert origin["apart"] is True  # the same data, and the same fold
                 assert origin["afresh"] == []

@@ -5,6 +5,7 @@ back with the statistics of images that are shown to the network, so that it com
 does, and can be trained on.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Set
 from pathlib import Path
@@ -67,7 +68,7 @@ def _of_run(trainer: Trainer, held_out: Set[str]) -> tuple[Tensors, dict[str, An
             f"--start-from {folder}: it was trained on {len(seen)} of the {len(held_out)} images "
             f"that are held out here, such as {min(seen)}"
         )
-    known = {name: facts[name] for name in KNOWN if name in facts}
+    known = _known(facts)
     return tensors, {"apart": known.get("started_from", {}).get("apart", True), **known}
 
 
@@ -92,8 +93,12 @@ def _of_model(trainer: Trainer, held_out: Set[str]) -> tuple[Tensors, dict[str, 
         )
     rows = trainer.chosen[np.linspace(0, len(trainer.chosen) - 1, SHOWN).astype(np.intp)]
     tensors = unfold(settings, _tensors(proto, index), torch.from_numpy(trainer.cache.images[rows]))
-    known = {name: facts[name] for name in KNOWN if name in facts}
-    return tensors, {"model": file.name, "apart": apart, **known}
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    return tensors, {"model": file.name, "sha256": sha256, "apart": apart, **_known(facts)}
+
+
+def _known(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: facts[name] for name in KNOWN if name in facts}
 
 
 def _split(settings: TrainingSettings) -> tuple[int | None, int, int]:
