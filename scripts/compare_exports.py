@@ -34,6 +34,7 @@ NAMED = 0.05
 FORMS: dict[str, dict[str, Any]] = {
     "float32": {},
     "int8": {"arithmetic": "int8"},
+    "int8, coarse": {"arithmetic": "int8", "coarse": True},
     "float32, flips": {"flips": True},
     "int8, flips": {"arithmetic": "int8", "flips": True},
 }

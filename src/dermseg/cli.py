@@ -306,6 +306,7 @@ def export(
     *,
     output: Annotated[Path, Parameter(alias="-o")],
     arithmetic: Arithmetic = "float32",
+    coarse: Annotated[bool, Parameter(negative=())] = False,
     flips: Annotated[bool, Parameter(negative=())] = False,
     shares: Annotated[Sequence[float], Parameter(consume_multiple=True, negative=())] = (),
     weigh_on: Path | None = None,
@@ -328,6 +329,9 @@ def export(
     arithmetic
         What the model computes in: float32, or int8, several times faster on a processor and half
         the size, with borders shifted a little.
+    coarse
+        Round the int8 weights of large layers, so that a compressed file, or a package, is half as
+        large as without.
     flips
         Average over a photograph and its three mirror images: a little better, and four times
         slower.
@@ -357,6 +361,7 @@ def export(
         runs,
         output,
         arithmetic=arithmetic,
+        coarse=coarse,
         flips=flips,
         shares=shares,
         photographs=check_on,

@@ -17,7 +17,7 @@ from dermseg.errors import DermsegError, ModelError, UsageError
 from dermseg.images import read_photograph, resize
 from dermseg.segmenter import CARD, Segmenter
 from dermseg.settings import CHANNEL_COUNT, Arithmetic, Channels, TrainingSettings
-from dermseg.training import checkpoints, loop, networks, provenance
+from dermseg.training import checkpoints, loop, networks, provenance, quantize
 from dermseg.training import export as module
 from dermseg.training.export import TOLERANCE, TOLERANCE_INT8, EndToEnd, export, halve, load_run
 from dermseg.training.runs import SAMPLES, WEIGHTS
@@ -321,6 +321,29 @@ class TestInt8:
         whole = [array for array in weights if array.dtype == np.int8]
         assert len(whole) == 3
         assert {int(np.abs(array.astype(int)).max()) for array in whole} == {127}
+
+    def test_coarse_weights_keep_four_bits_in_large_layers(
+        self, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sizes = []
+        for coarse in (False, True):
+            monkeypatch.setattr(quantize, "COARSE_FROM", 500)
+            file = tmp_path / f"{coarse}.onnx"
+            export([trained], file, arithmetic="int8", coarse=coarse)
+            tensors = onnx.load(file).graph.initializer
+            arrays = [onnx.numpy_helper.to_array(tensor) for tensor in tensors]
+            weights = [a.astype(int) for a in arrays if a.dtype == np.int8 and a.ndim == 4]
+            sizes.append([len(np.unique(array)) for array in weights])
+            assert Segmenter(file).card["coarse"] is coarse
+        large = [array.size >= 500 for array in weights]
+        assert True in large
+        assert False in large
+        for before, after, is_large in zip(*sizes, large, strict=True):
+            assert after <= 17 < before if is_large else after == before
+
+    def test_only_eight_bits_can_be_coarse(self, trained: Path, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="coarse"):
+            export([trained], tmp_path / "model.onnx", coarse=True)
 
     def test_a_file_that_differs_too_much_is_refused(
         self, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

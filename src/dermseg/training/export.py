@@ -140,6 +140,7 @@ def export(
     file: Path,
     *,
     arithmetic: Arithmetic = "float32",
+    coarse: bool = False,
     flips: bool = False,
     shares: Sequence[float] = (),
     photographs: Sequence[Path] = (),
@@ -151,7 +152,8 @@ def export(
     within a folder all networks weigh the same. With `flips` each photograph is seen in its four
     mirror images, and their mean is the probability. Before it takes its name, the file is checked
     against PyTorch on training images that the first run kept, and in float32 also on random pixels
-    and on `photographs`. With int8 the training images also calibrate it. With `data`, what the
+    and on `photographs`. With int8 the training images also calibrate it, and with `coarse` large
+    layers' weights are rounded so that the file compresses to half its size. With `data`, what the
     folders were trained on, the file also says how sure its masks are, learnt out of fold.
 
     Returns the largest difference in probability that was seen; with int8, which shifts every
@@ -160,6 +162,8 @@ def export(
     """
     if file.suffix != ".onnx":
         raise UsageError(f"{file}: the name of a model ends in .onnx")
+    if coarse and arithmetic != "int8":
+        raise UsageError("only the weights of int8 can be coarse")
     runs = [find_members(folder) for folder in folders]
     members = [load_run(run) for found in runs for run in found]
     parts = _normalised(shares or [1.0] * len(folders), len(folders))
@@ -176,7 +180,7 @@ def export(
     ).eval()
     if flips:
         model = Mirrored(model).eval()
-    card = _card(members, each) | {"arithmetic": arithmetic, "flips": flips}
+    card = _card(members, each) | {"arithmetic": arithmetic, "coarse": coarse, "flips": flips}
     if data is not None:
         held = gather(folders, data)
         quality = Quality.of(judge(held))
@@ -188,7 +192,7 @@ def export(
         _halve_weights(proto)
         samples, tolerance = np.concatenate([kept, _samples(photographs, height, width)]), TOLERANCE
     else:
-        proto = quantize(_to_onnx(model, kept[:2]), kept)
+        proto = quantize(_to_onnx(model, kept[:2]), kept, coarse=coarse)
         samples, tolerance = kept, TOLERANCE_INT8
     with written_whole(file) as temporary:
         entry = proto.metadata_props.add()
