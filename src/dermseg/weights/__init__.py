@@ -8,6 +8,7 @@ MODELS = {
     "lite0": "lite0.onnx",
     "lite0-ensemble": "lite0-ensemble.onnx",
     "cdnn29": "cdnn29.onnx",
+    "cdnn29-ensemble": "cdnn29-ensemble.onnx",
 }
 """Name to file, in this folder."""
 
