@@ -1,4 +1,5 @@
 import ast
+import os
 import subprocess
 import sys
 import textwrap
@@ -78,3 +79,16 @@ def test_importing_costs_nothing() -> None:
     assert "dermseg" in loaded
     heavy = {"torch", "onnxruntime", "numpy", "cv2", "PIL", "cyclopts", "rich", "dermseg.images"}
     assert not loaded & heavy
+
+
+def test_onnxruntime_is_told_to_tell_nobody(tmp_path: Path) -> None:
+    """Where it may report, it leaves an identity of the machine and a queue in the home folder."""
+    code = """
+        import dermseg, numpy, pathlib
+        dermseg.segment(numpy.zeros((8, 8, 3), numpy.uint8))
+        assert not list(pathlib.Path.home().iterdir())
+    """
+    silent = {"CI", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS"}  # nothing else stops it
+    given = {name: value for name, value in os.environ.items() if name not in silent}
+    homes = {name: str(tmp_path) for name in ("HOME", "USERPROFILE", "XDG_CACHE_HOME")}
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=given | homes, check=True)

@@ -7,10 +7,15 @@
 Names are imported when they are first used, so that `import dermseg` costs nothing.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# Since 1.29 ONNX Runtime's own builds tell Microsoft which model runs where, unless told not to
+# before it starts. Photographs of patients are near: nothing is sent unless someone wants it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from dermseg.errors import (
