@@ -181,7 +181,8 @@ def test_segmenting_needs_no_torch() -> None:
     done = python(
         "import sys\n"
         "for name in ('torch', 'onnx', 'safetensors', 'onnxscript'): sys.modules[name] = None\n"
-        "import dermseg.batch, dermseg.evaluation, dermseg.overlay, dermseg.weights, dermseg.cli"
+        "import dermseg.batch, dermseg.evaluation, dermseg.overlay, dermseg.weights, dermseg.cli\n"
+        "import dermseg.experiments.page"
     )
     assert (done.returncode, done.stderr) == (0, "")
 

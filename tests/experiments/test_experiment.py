@@ -12,7 +12,7 @@ import pytest
 from dermseg.batch import find_jobs, segment_all
 from dermseg.errors import DataError, UsageError
 from dermseg.evaluation import evaluate, evaluate_maps
-from dermseg.experiments import ledger, scoring, study
+from dermseg.experiments import findings, ledger, scoring, study
 from dermseg.experiments.registry import EXPERIMENTS, Experiment, find_experiment
 from dermseg.experiments.report import describe
 from dermseg.metrics import METRICS
@@ -355,4 +355,4 @@ def test_what_arms_change() -> None:
     for each in EXPERIMENTS.values():
         for arm in each.arms:
             assert arm.settings(base) == same[arm.name].settings(base)
-    assert study.OUT_OF_FOLD not in scoring.ARCHIVES
+    assert findings.OUT_OF_FOLD not in scoring.ARCHIVES

@@ -1,7 +1,8 @@
 """Trainings against each other: out of fold, and on the set held back if there is one."""
 
+from dermseg.experiments.findings import OUT_OF_FOLD, Findings
 from dermseg.experiments.statistics import Table
-from dermseg.experiments.study import OUT_OF_FOLD, Findings, Study, shared
+from dermseg.experiments.study import Study, shared
 
 
 def measure(study: Study) -> Findings:

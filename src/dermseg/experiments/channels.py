@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from dermseg.experiments.drawing import save
-from dermseg.experiments.study import Findings, Study
+from dermseg.experiments.findings import Findings
+from dermseg.experiments.study import Study
 from dermseg.images import Pixels, image_size, read_photograph, resize
 from dermseg.metadata import read_groups
 from dermseg.training.color import ColorChannels

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dermseg.experiments import arms
 from dermseg.experiments.crossfit import predictions
 from dermseg.experiments.drawing import Case, draw_cases, make_case
-from dermseg.experiments.study import Findings, Study
+from dermseg.experiments.findings import Findings
+from dermseg.experiments.study import Study
 from dermseg.metadata import UNKNOWN, read_groups
 from dermseg.metrics import Scores
 from dermseg.training.datasets import find_pairs

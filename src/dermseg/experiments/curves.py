@@ -9,16 +9,10 @@ import numpy as np
 
 from dermseg.experiments import arms
 from dermseg.experiments.drawing import save
+from dermseg.experiments.findings import OUT_OF_FOLD, Findings, Verdict
 from dermseg.experiments.registry import RGB, RGB_HSV_L
 from dermseg.experiments.statistics import decide, student_interval
-from dermseg.experiments.study import (
-    OUT_OF_FOLD,
-    Computing,
-    Findings,
-    Study,
-    Verdict,
-    read_log,
-)
+from dermseg.experiments.study import Study, computing, read_log
 from dermseg.tables import write_table
 from dermseg.training.runs import LOG
 
@@ -61,7 +55,7 @@ def measure(study: Study) -> Findings:
         high,
         images,
         seeds,
-        Computing.of(study.arms),
+        computing(study.arms),
     )
     return Findings(scored.tables, [*scored.verdicts, verdict], figures, [NOTE])
 

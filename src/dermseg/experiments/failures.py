@@ -3,7 +3,8 @@
 from dermseg.experiments import arms
 from dermseg.experiments.contours import cases, first_scores, ranked
 from dermseg.experiments.drawing import draw_cases
-from dermseg.experiments.study import Findings, Study
+from dermseg.experiments.findings import Findings
+from dermseg.experiments.study import Study
 
 COUNT, COLUMNS = 8, 4
 NOTE = (

@@ -6,9 +6,10 @@ to show. Only images held back from all members can tell.
 
 from collections.abc import Sequence
 
+from dermseg.experiments.findings import OUT_OF_FOLD, Findings
 from dermseg.experiments.registry import AVERAGE, ENSEMBLE
 from dermseg.experiments.statistics import Table
-from dermseg.experiments.study import OUT_OF_FOLD, Findings, Study
+from dermseg.experiments.study import Study
 from dermseg.metrics import Scores, mean
 
 

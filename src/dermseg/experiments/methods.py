@@ -26,11 +26,12 @@ from dermseg.experiments.crossfit import (
     predictions,
     rival_method,
 )
+from dermseg.experiments.findings import OUT_OF_FOLD, Findings
 from dermseg.experiments.registry import CROSS_ENTROPY, UNET, Claim
 from dermseg.experiments.rivals import RIVALS, dense_crf
 from dermseg.experiments.rivals.rival import Parameters
 from dermseg.experiments.statistics import Table, correlation, wilcoxon
-from dermseg.experiments.study import OUT_OF_FOLD, Findings, Study, Trained, shared
+from dermseg.experiments.study import Study, Trained, shared
 from dermseg.files import written_whole
 from dermseg.postprocess import Probability
 from dermseg.tables import write_table

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from dermseg.experiments.findings import OUT_OF_FOLD, Findings
 from dermseg.experiments.registry import Experiment
 from dermseg.experiments.statistics import Table, difference, estimate
-from dermseg.experiments.study import OUT_OF_FOLD, Findings
 from dermseg.files import written_whole
 from dermseg.metrics import METRICS
 from dermseg.tables import write_table

@@ -9,16 +9,16 @@ from typing import Any
 
 from dermseg.about import describe_machine
 from dermseg.errors import UsageError
+from dermseg.experiments.findings import Findings
 from dermseg.experiments.registry import Experiment, find_experiment
 from dermseg.experiments.report import write_report
 from dermseg.experiments.scoring import HeldBackSet, Scorer, find_held_back
 from dermseg.experiments.study import (
-    Computing,
-    Findings,
     Options,
     Study,
     Trained,
     adopt,
+    computing,
     read_settings,
     train_arms,
 )
@@ -102,5 +102,5 @@ def _describe(arm: Trained) -> dict[str, Any]:
         "settings": {key: v for key, v in settings.items() if key not in ("seed", "fold")},
         "seeds": None if arm.given else list(arm.runs),
         "runs": {arm.model(seed): [run.name for run in each] for seed, each in arm.runs.items()},
-        "computing": asdict(Computing.of([arm])),
+        "computing": asdict(computing([arm])),
     }

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from dermseg.experiments.crossfit import crossfit, open_images, predictions, rival_method
 from dermseg.experiments.drawing import save
+from dermseg.experiments.findings import OUT_OF_FOLD, Findings
 from dermseg.experiments.rivals import RIVALS
 from dermseg.experiments.statistics import Table, correlation, paired_jaccard, restrict
-from dermseg.experiments.study import OUT_OF_FOLD, Findings, Study, shared
+from dermseg.experiments.study import Study, shared
 from dermseg.tables import write_table
 
 PANEL = 2.9

@@ -8,16 +8,14 @@ from pathlib import Path
 
 from dermseg.errors import DataError, UsageError
 from dermseg.evaluation import cutter
+from dermseg.experiments.findings import Computing, Verdict
 from dermseg.experiments.registry import Arm, Experiment
 from dermseg.experiments.scoring import HeldBackSet, Scorer
-from dermseg.experiments.statistics import Outcome, Table, decide, difference, restrict
+from dermseg.experiments.statistics import Table, decide, difference, restrict
 from dermseg.settings import ThresholdSettings, TrainingSettings
 from dermseg.training import runs
 from dermseg.training.datasets import Cache, find_pairs, open_cache
 from dermseg.training.loop import train
-
-OUT_OF_FOLD = "out-of-fold"
-"""What the set of all images is called, each scored by the member that had not seen it."""
 
 
 @dataclass(frozen=True)
@@ -52,63 +50,17 @@ class Trained:
         return [read_log(file) for file in files if file.is_file()]
 
 
+def computing(arms: Sequence[Trained]) -> Computing:
+    """Return what the trainings of `arms` cost together."""
+    return Computing.of([log for arm in arms for log in arm.logs()])
+
+
 def read_log(file: Path) -> list[dict[str, str]]:
     """Return the rows of a run's log.csv; DataError if it is not there."""
     if not file.is_file():
         raise DataError(f"{file}: missing; it says how the training went")
     with file.open(newline="", encoding="utf-8") as handle:
         return list(csv.DictReader(handle))
-
-
-@dataclass(frozen=True)
-class Computing:
-    """What trainings cost: how many there were, passes of each (the fewest), hours of all."""
-
-    runs: int
-    passes: int
-    hours: float
-
-    @classmethod
-    def of(cls, arms: Sequence[Trained]) -> "Computing":
-        """Add up what the logs of `arms` say."""
-        logs = [log for arm in arms for log in arm.logs()]
-        seconds = sum(float(row["seconds"]) for log in logs for row in log)
-        return cls(len(logs), min((len(log) for log in logs), default=0), round(seconds / 3600, 3))
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the data say of a claim: the difference that it is about, with a 95 % interval.
-
-    `quantity` says what differs, and `images` to `computing` what stands behind the answer.
-    """
-
-    claim: str
-    source: str
-    set: str
-    outcome: Outcome
-    quantity: str
-    difference: float
-    low: float
-    high: float
-    images: int
-    seeds: int
-    computing: Computing
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What an experiment found: scores by set and row, verdicts, figures, what to know of them.
-
-    The first row of a set is the one that the others are compared with. `beside` are further
-    tables, CSV files, which the report shows as they are.
-    """
-
-    tables: Mapping[str, Mapping[str, Table]]
-    verdicts: Sequence[Verdict]
-    figures: Sequence[Path] = ()
-    notes: Sequence[str] = ()
-    beside: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -175,7 +127,7 @@ class Study:
             high,
             gain.images,
             gain.seeds,
-            Computing.of(arms or self.arms),
+            computing(arms or self.arms),
         )
 
 

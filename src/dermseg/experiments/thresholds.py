@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 
 from dermseg.evaluation import Cutter, cutter
+from dermseg.experiments.findings import OUT_OF_FOLD, Findings
 from dermseg.experiments.registry import DUAL, LITERAL, SINGLE
 from dermseg.experiments.statistics import Table
-from dermseg.experiments.study import OUT_OF_FOLD, Findings, Study
+from dermseg.experiments.study import Study
 from dermseg.images import Mask
 from dermseg.postprocess import Probability
 from dermseg.settings import ThresholdSettings
