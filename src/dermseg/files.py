@@ -14,6 +14,15 @@ ASIDE = ".dermseg-"
 
 
 @contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise OutputError, naming `path`, for what the system refuses in the block."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError.about(path, error) from error
+
+
+@contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, renamed to `path` at the end: whole or not at all.
 
@@ -21,14 +30,13 @@ def written_whole(path: Path) -> Iterator[Path]:
     """
     temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f"{aside_prefix()}{token_hex(8)}{path.suffix}")
-        aside.touch(exist_ok=False)  # with the umask's permissions, and not over another's file
-        temporary = aside
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError.about(path, error) from error
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside = path.with_name(f"{aside_prefix()}{token_hex(8)}{path.suffix}")
+            aside.touch(exist_ok=False)  # with the umask's permissions, and not over another's file
+            temporary = aside
+            yield temporary
+            temporary.replace(path)
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -116,6 +116,8 @@ class TrainingSettings:
         """Raise UsageError for a value that there cannot be."""
         sizes = [(self.height, self.width)]
         if self.early_passes:
+            if not self.early_height or not self.early_width:
+                raise UsageError("--early-passes needs --early-height and --early-width")
             sizes.append((self.early_height, self.early_width))
         for height, width in sizes:
             if height <= 0 or width <= 0 or height % STRIDE or width % STRIDE:

@@ -12,7 +12,7 @@ import pytest
 from dermseg.batch import find_jobs, segment_all
 from dermseg.errors import DataError, UsageError
 from dermseg.evaluation import evaluate, evaluate_maps
-from dermseg.experiments import findings, ledger, scoring, study
+from dermseg.experiments import findings, ledger, scoring
 from dermseg.experiments.registry import EXPERIMENTS, Experiment, find_experiment
 from dermseg.experiments.report import describe
 from dermseg.metrics import METRICS

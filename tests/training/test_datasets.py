@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from dermseg.errors import DataError
+from dermseg.errors import DataError, OutputError
 from dermseg.training import datasets
 from dermseg.training.datasets import (
     Pair,
@@ -158,17 +158,20 @@ class TestFindPairsExceptions:
             find_pairs(data)
         assert str(caught.value).count("no mask") == 30
 
-    @pytest.mark.parametrize("kind", ["missing", "empty", "a file", "no masks"])
+    @pytest.mark.parametrize("kind", ["empty", "no masks"])
     def test_a_folder_of_no_known_layout_is_refused(self, tmp_path: Path, kind: str) -> None:
         data = tmp_path / "data"
-        if kind == "a file":
-            data.write_text("")
-        elif kind != "missing":
-            data.mkdir()
+        data.mkdir()
         if kind == "no masks":
             (data / "images").mkdir()
         with pytest.raises(DataError, match="GroundTruth"):
             find_pairs(data)
+
+    def test_what_is_no_folder_is_said_to_be_none(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        for name in ("gone", "file"):
+            with pytest.raises(DataError, match=f"{name}: no such folder"):
+                find_pairs(tmp_path / name)
 
     def test_two_sets_in_one_folder_are_refused(self, make: Callable[..., Path]) -> None:
         make("ISIC-2017_Training_Data", "ISIC-2017_Training_Part1_GroundTruth")
@@ -370,6 +373,13 @@ class TestOpenCacheExceptions:
         put(data / "masks" / "ISIC_0000001_segmentation.png", picture(1, 48, 64)[0])
         with pytest.raises(DataError, match=r"ISIC_0000001_segmentation.*one 8-bit channel"):
             open_cache(find_pairs(data), 16, 32, tmp_path / "cache", allow_resized=False)
+
+    def test_a_folder_that_cannot_be_is_named(
+        self, make: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(OutputError, match=r"file.*: cannot be written"):
+            open_cache(find_pairs(make()), 24, 32, tmp_path / "file", allow_resized=False)
 
     def test_a_build_that_fails_leaves_nothing_and_can_be_repeated(
         self, make: Callable[..., Path], tmp_path: Path

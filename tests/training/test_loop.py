@@ -447,7 +447,6 @@ class TestTrainExceptions:
             {"width": 100},
             {"height": 0},
             {"width": -16},
-            {"early_passes": 1},
             {"early_passes": 1, "early_height": 24, "early_width": 32},
         ],
         ids=str,
@@ -458,6 +457,13 @@ class TestTrainExceptions:
         with pytest.raises(UsageError, match="multiples of 16"):
             train(toy_data, tmp_path / "run", tiny(**changes), device="cpu")
         assert not (tmp_path / "run").exists()
+
+    @pytest.mark.parametrize("changes", [{}, {"early_height": 16}, {"early_width": 16}])
+    def test_early_passes_without_a_size_are_refused(
+        self, tiny: Maker, changes: dict[str, Any]
+    ) -> None:
+        with pytest.raises(UsageError, match="needs --early-height and --early-width"):
+            tiny(early_passes=1, **changes)
 
     @pytest.mark.parametrize("fold", [-1, 5, 99])
     def test_a_fold_that_is_not_there_is_refused(

@@ -17,7 +17,7 @@ from filelock import FileLock
 from PIL import Image
 
 from dermseg.cli import main
-from dermseg.errors import DataError, DivergedError, UsageError
+from dermseg.errors import DataError, DivergedError, OutputError, UsageError
 from dermseg.evaluation import evaluate_maps
 from dermseg.settings import (
     PROTOCOLS,
@@ -566,6 +566,13 @@ class TestSettings:
         with pytest.raises(UsageError, match=message):
             tune(toy_data, tmp_path / "out", settings, TuningSettings(folds_used=3))
         assert not (tmp_path / "out").exists()
+
+    def test_a_folder_that_cannot_be_is_named(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker
+    ) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(OutputError, match=r"file.*: cannot be written"):
+            tune(toy_data, tmp_path / "file" / "out", tiny(fold=None), SMALL)
 
     def test_names_tell_points_apart(self) -> None:
         values = [0.1, 0.1000001, 1e-5, 10.0, 5]

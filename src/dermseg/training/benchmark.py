@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from dermseg.cores import usable_cores
-from dermseg.errors import DataError, MissingExtraError, UsageError
+from dermseg.errors import MissingExtraError, UsageError
 from dermseg.files import written_whole
 from dermseg.settings import AugmentationSettings, TrainingSettings
 from dermseg.training import augment, datasets
@@ -135,10 +135,7 @@ def benchmark(
     with TemporaryDirectory() as folder:
         store = cache or Path(folder)
         images = datasets.open_cache(pairs, height, width, store, allow_resized=allow_resized)
-        if len(pairs) < settings.batch_size:
-            raise DataError(
-                f"{len(pairs)} training images do not fill a batch of {settings.batch_size}"
-            )
+        datasets.check_fills(len(pairs), settings.batch_size)
         ours = time_dermseg(settings, where, images, steps)
         plain = time_plain(settings, where, images, steps)
     return Benchmark(

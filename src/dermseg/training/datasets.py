@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dermseg.cores import usable_cores
 from dermseg.errors import DataError, ImageError
-from dermseg.files import aside_prefix, remove_leftovers, umask, written_whole
+from dermseg.files import aside_prefix, remove_leftovers, umask, writing, written_whole
 from dermseg.images import (
     PHOTOGRAPH_SUFFIXES,
     by_name,
@@ -62,6 +62,8 @@ def find_pairs(data: Path) -> list[Pair]:
     Raises DataError, which lists every photograph and mask that stands alone, and every second
     file for one image.
     """
+    if not data.is_dir():
+        raise DataError(f"{data}: no such folder")
     images, masks = _find_ph2(data) or _find_files(data)
     (photographs, problems), (truths, doubled) = by_name(images), by_name(masks)
     problems += doubled
@@ -181,13 +183,23 @@ def digest(files: Sequence[Path], *settings: object, times: bool = True) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def check_fills(images: int, batch_size: int) -> None:
+    """Raise DataError if there are fewer images to train on than a batch has."""
+    if images < batch_size:
+        raise DataError(
+            f"{images} training images do not fill a batch of {batch_size}: "
+            "choose a smaller --batch-size"
+        )
+
+
 def _build(
     pairs: Sequence[Pair], height: int, width: int, place: Path, allow_resized: bool
 ) -> None:
     """Write a cache aside and rename it, so that a build cut short leaves nothing behind."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(place.parent)
-    aside = Path(mkdtemp(prefix=aside_prefix(), dir=place.parent))
+    with writing(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(place.parent)
+        aside = Path(mkdtemp(prefix=aside_prefix(), dir=place.parent))
     count = len(pairs)
     images = np.lib.format.open_memmap(
         aside / "images.npy", "w+", np.uint8, (count, 3, height, width)

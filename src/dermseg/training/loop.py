@@ -77,11 +77,8 @@ def train(
     held_out = np.flatnonzero(~inside)
     if settings.fold is not None and len(held_out) == 0:
         raise DataError(f"{data}: too few distinct images to fill {settings.folds} folds")
+    datasets.check_fills(int(inside.sum()), settings.batch_size)
     trainer = Trainer(settings, where, images, np.flatnonzero(inside))
-    if trainer.steps_per_pass == 0:
-        raise DataError(
-            f"{len(trainer.chosen)} training images do not fill a batch of {settings.batch_size}"
-        )
     log, history = _begin(run, trainer)
     if settings.start_from and not log:
         known = starting.start(trainer, {images.image_ids[row] for row in held_out})

@@ -24,7 +24,7 @@ from optuna.trial import TrialState
 
 from dermseg.errors import DataError, DivergedError, UsageError
 from dermseg.evaluation import score_thresholds
-from dermseg.files import remove_leftovers, written_whole
+from dermseg.files import remove_leftovers, writing, written_whole
 from dermseg.settings import (
     PROTOCOLS,
     Protocol,
@@ -83,7 +83,8 @@ def tune(
     find_device(device, training.precision)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     pairs = datasets.find_pairs(data)
-    output.mkdir(parents=True, exist_ok=True)
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
     store = cache or output / runs.CACHE
     with FileLock(output / LOCK):  # one process reads the data, the others wait for it
         digest = datasets.open_cache(
