@@ -226,9 +226,9 @@ def train(
         folder a model, and members.csv.
     protocol
         Train the paper's six models, a fold held out from each of five and nothing from the
-        sixth: with its settings (192 x 256, 600 passes), with short ones (96 x 128, 36 passes,
-        one-cycle), or lite0 from ImageNet weights (22 passes). Other options change the settings;
-        --fold K trains that fold's model alone.
+        sixth: with its settings (192 x 256, 600 passes), with short ones (RGB, 96 x 128, 46
+        passes, one-cycle), or lite0 from ImageNet weights (22 passes). Other options change the
+        settings; --fold K trains that fold's model alone.
     device
         auto, cpu or cuda.
     allow_resized
