@@ -53,7 +53,10 @@ app = App(
     suppress_keyboard_interrupt=False,
     help_epilogue="--debug with any command shows the traceback of an error.",
 )
-benchmark = App(name="benchmark", help="Time dermseg on this machine.")
+benchmark = App(
+    name="benchmark",
+    help="Time dermseg on this machine.\n\nExample: dermseg benchmark segment --json segment.json",
+)
 app.command(benchmark)
 app.register_install_completion_command()
 Flat = Parameter(name="*")

@@ -103,6 +103,9 @@ def test_the_command_prints_and_writes(
 def test_a_healthy_set_has_no_sheet(
     ailing: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert main(["doctor", str(ailing), "-o", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "doctor.png").is_file()
+    capsys.readouterr()
     for path in ailing.rglob("*.png"):
         if not path.name.startswith("a-good"):
             path.unlink()

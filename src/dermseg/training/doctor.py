@@ -140,12 +140,14 @@ def report(
     write_table(output / "doctor.csv", ("image", "kind", "detail"), rows)
     shown = list(dict.fromkeys(f.image for f in findings if f.kind != "unreadable"))
     shown = shown[:SHOWN]
+    sheet = output / "doctor.png"
+    sheet.unlink(missing_ok=True)  # an earlier examination's
     if shown:
         pairs = {pair.image_id: pair for pair in find_pairs(data)}
         kinds = {image: [f.kind for f in findings if f.image == image] for image in shown}
         pictures = [_picture(pairs[image], (predictions or {}).get(image)) for image in shown]
         captions = [f"{image}: {', '.join(kinds[image])}" for image in shown]
-        write_image(output / "doctor.png", contact_sheet(pictures, captions))
+        write_image(sheet, contact_sheet(pictures, captions))
 
 
 def _picture(pair: Pair, probability: Probability | None) -> Pixels:
