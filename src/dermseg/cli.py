@@ -285,7 +285,7 @@ def tune(
     cache
         Folder for the decoded images, to share between trainings; OUTPUT/cache unless given.
     """
-    _require("tune", *TRAINING, "optuna", "filelock")
+    _require("tune", *TRAINING, "optuna")
     from dermseg.training.tuning import tune
 
     conclusion = tune(
@@ -672,7 +672,7 @@ def _print_json(value: object) -> None:
     print(dumps(value, indent=1))
 
 
-TRAINING = ("onnx", "onnxscript", "safetensors", "torch")
+TRAINING = ("filelock", "onnx", "onnxscript", "safetensors", "torch")
 """What the extra "train" brings."""
 WEB = ("fastapi", "python_multipart", "prometheus_client", "uvicorn")
 """What the extra "web" brings."""

@@ -19,6 +19,7 @@ from dermseg.training import checkpoints, datasets, loop, networks
 from dermseg.training.color import ColorChannels
 from dermseg.training.loop import train
 from dermseg.training.losses import jaccard_distance
+from dermseg.training.runs import occupied
 from dermseg.training.trainer import Trainer
 
 Maker = Callable[..., TrainingSettings]
@@ -94,6 +95,7 @@ class TestTrainFeatures:
             "checkpoint.safetensors",
             "folds.json",
             "held-out.npz",
+            "lock",
             "log.csv",
             "samples.npy",
             "settings.json",
@@ -492,6 +494,15 @@ class TestTrainExceptions:
     ) -> None:
         with pytest.raises(UsageError):
             train(toy_data, tmp_path / "run", tiny(**changes), device="cpu")
+
+    def test_a_folder_in_which_another_process_trains_is_refused(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker
+    ) -> None:
+        with occupied(tmp_path / "run"):
+            with pytest.raises(UsageError, match="another process is training here"):
+                train(toy_data, tmp_path / "run", tiny(passes=1), device="cpu")
+            assert not (tmp_path / "run" / "settings.json").exists()
+        train(toy_data, tmp_path / "run", tiny(passes=1), device="cpu")
 
     def test_fewer_images_than_a_batch_are_refused(
         self, toy_data: Path, tmp_path: Path, tiny: Maker

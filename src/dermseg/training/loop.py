@@ -4,6 +4,7 @@ import json
 import math
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from dermseg.training.runs import (
     SAMPLES,
     SETTINGS,
     WEIGHTS,
+    occupied,
     write_held_out,
 )
 from dermseg.training.trainer import Rows, Trainer
@@ -58,8 +60,8 @@ def train(
     `cache` is the folder of the decoded images, `run`/cache unless given. Processes that torchrun
     started train one network together; how many may change from one call to the next.
 
-    Raises UsageError if `run` holds a training with other settings or of other data, DataError
-    if the data are unusable, DivergedError if the loss is no longer a number.
+    Raises UsageError if `run` holds a training with other settings or of other data, or one that
+    runs; DataError if the data are unusable, DivergedError if the loss is no longer a number.
     """
     networks.check(settings)
     distributed.check_batch(settings.batch_size)
@@ -79,6 +81,13 @@ def train(
         raise DataError(f"{data}: too few distinct images to fill {settings.folds} folds")
     datasets.check_fills(int(inside.sum()), settings.batch_size)
     trainer = Trainer(settings, where, images, np.flatnonzero(inside))
+    with occupied(run) if distributed.leads() else nullcontext():
+        _fit(run, trainer, held_out, dict(zip(images.image_ids, fold_of, strict=True)))
+
+
+def _fit(run: Path, trainer: Trainer, held_out: Rows, fold_of: dict[str, int]) -> None:
+    """Train to the end from where `run` was stopped, and leave there what `train` promises."""
+    settings, images = trainer.settings, trainer.cache
     log, history = _begin(run, trainer)
     if settings.start_from and not log:
         known = starting.start(trainer, {images.image_ids[row] for row in held_out})
@@ -93,14 +102,15 @@ def train(
         while trainer.passes_done < settings.passes:
             _run_pass(trainer, held_out[:0], log, lambda _: None)
         return
-    _write_json(run / FOLDS, dict(zip(images.image_ids, fold_of, strict=True)))
+    _write_json(run / FOLDS, fold_of)
     _save_samples(run / SAMPLES, images)
     if (code := commit()) not in history["commits"]:
         history["commits"].append(code)
     together = f", {distributed.size()} processes" if distributed.size() > 1 else ""
     _say(
         f"Training {settings.network} on {len(trainer.chosen)} images, {len(held_out)} held out, "
-        f"{settings.height} x {settings.width}, on {where.name}, in {where.precision}"
+        f"{settings.height} x {settings.width}, on {trainer.device.name}, "
+        f"in {trainer.device.precision}"
         f"{together}"
     )
     steps = trainer.steps_per_pass
