@@ -180,9 +180,10 @@ def test_help_imports_nothing_heavy() -> None:
 def test_segmenting_needs_no_torch() -> None:
     done = python(
         "import sys\n"
-        "for name in ('torch', 'onnx', 'safetensors', 'onnxscript'): sys.modules[name] = None\n"
+        "extras = ('torch', 'onnx', 'safetensors', 'onnxscript', 'filelock')\n"
+        "for name in extras: sys.modules[name] = None\n"
         "import dermseg.batch, dermseg.evaluation, dermseg.overlay, dermseg.weights, dermseg.cli\n"
-        "import dermseg.experiments.page"
+        "import dermseg.experiments.page, dermseg.training.doctor"
     )
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dermseg.errors import OutputError
-from dermseg.files import ASIDE, aside_prefix, remove_leftovers, written_whole
+from dermseg.files import ASIDE, HERE, aside_prefix, remove_leftovers, written_whole
 
 
 def dead_process() -> int:
@@ -66,19 +66,24 @@ def test_what_the_system_refuses_names_the_file(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_dead_processes_go_and_others_stay(tmp_path: Path) -> None:
-    dead = tmp_path / "sub" / f"{ASIDE}{dead_process()}-x.png"
-    folder = tmp_path / f"{ASIDE}{dead_process()}-y"
+    dead = tmp_path / "sub" / f"{ASIDE}{HERE}-{dead_process()}-x.png"
+    folder = tmp_path / f"{ASIDE}{HERE}-{dead_process()}-y"
     alive = tmp_path / f"{aside_prefix()}z.png"
-    others = [tmp_path / ".hidden", tmp_path / f"{ASIDE}notes.txt", tmp_path / "mask.png", alive]
+    elsewhere = tmp_path / f"{ASIDE}0-{dead_process()}-x.png"
+    older = tmp_path / f"{ASIDE}0-{dead_process()}-y.png"
+    names = (".hidden", f"{ASIDE}notes.txt", f"{ASIDE}{HERE}-notes.txt", "mask.png")
+    others = [*(tmp_path / name for name in names), alive, elsewhere]
     (tmp_path / "sub").mkdir()
     folder.mkdir()
-    for path in (dead, folder / "inside", *others):
+    for path in (dead, folder / "inside", older, *others):
         path.write_text("")
+    os.utime(older, (0, 0))
     remove_leftovers(tmp_path, below=False)
     assert dead.exists()
     assert not folder.exists()
     remove_leftovers(tmp_path)
     assert not dead.exists()
+    assert not older.exists()
     assert all(path.exists() for path in others)
 
 

@@ -1,16 +1,23 @@
 """Files that appear whole or not at all."""
 
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
 from secrets import token_hex
+from time import time
 
 from dermseg.errors import OutputError
 
 ASIDE = ".dermseg-"
-"""How the name of a file begins while it is being written; the writer's process number follows."""
+"""How the name of a file begins while it is being written; where and by which process follows."""
+HERE = blake2b(platform.node().encode(), digest_size=4).hexdigest()
+"""This machine, in such a name."""
+DAY = 24 * 60 * 60.0
+"""Seconds after which what cannot be asked after counts as left behind."""
 
 
 @contextmanager
@@ -45,8 +52,8 @@ def written_whole(path: Path) -> Iterator[Path]:
 def remove_leftovers(folder: Path, *, below: bool = True) -> None:
     """Remove what killed processes had half written in `folder` and, unless told not, below it."""
     for path in list(folder.rglob(f"{ASIDE}*") if below else folder.glob(f"{ASIDE}*")):
-        process = path.name.removeprefix(ASIDE).split("-")[0]
-        if process.isdecimal() and not _is_running(int(process)):
+        machine, process, *_ = [*path.name.removeprefix(ASIDE).split("-"), ""]
+        if process.isdecimal() and _is_left(path, machine, int(process)):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -55,7 +62,20 @@ def remove_leftovers(folder: Path, *, below: bool = True) -> None:
 
 def aside_prefix() -> str:
     """Return how a name begins that this process uses while it writes."""
-    return f"{ASIDE}{os.getpid()}-"
+    return f"{ASIDE}{HERE}-{os.getpid()}-"
+
+
+def _is_left(path: Path, machine: str, process: int) -> bool:
+    """Say whether the process that was writing `path` has ended.
+
+    Of another machine's nobody can tell, nor on Windows, where to ask is to interrupt: age decides.
+    """
+    if machine == HERE and os.name != "nt":
+        return not _is_running(process)
+    try:
+        return time() - path.stat().st_mtime > DAY
+    except OSError:
+        return False  # its writer has just renamed it
 
 
 def _is_running(process: int) -> bool:

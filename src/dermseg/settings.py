@@ -17,6 +17,8 @@ Rule = Literal["complete", "paper"]
 Arithmetic = Literal["float32", "int8"]
 Sampler = Literal["grid", "tpe"]
 
+CHOICES = {"channels": Channels, "schedule": Schedule, "loss": Loss, "precision": Precision}
+"""Settings of a training that are one of a few words."""
 CHANNEL_COUNT: dict[Channels, int] = {"rgb-hsv-l": 7, "rgb": 3}
 STRIDE = 16
 """Every network halves its input at least four times."""
@@ -125,8 +127,15 @@ class TrainingSettings:
         for name in ("passes", "batch_size", "folds"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1")
-        if self.loss not in get_args(Loss):
-            raise UsageError(f"--loss {self.loss}: choose {' or '.join(get_args(Loss))}")
+        if self.early_passes >= self.passes:
+            raise UsageError(
+                f"--early-passes {self.early_passes}: must be fewer than --passes {self.passes}"
+            )
+        for name, kind in CHOICES.items():
+            if getattr(self, name) not in get_args(kind):
+                raise UsageError(
+                    f"--{name} {getattr(self, name)}: choose {' or '.join(get_args(kind))}"
+                )
         if not 0 <= self.dropout < LARGEST_DROPOUT:
             raise UsageError(f"--dropout {self.dropout}: must be at least 0 and below 0.998")
         if not 0 < self.learning_rate < math.inf:

@@ -486,6 +486,10 @@ class TestTrainExceptions:
             {"dropout": -0.1},
             {"learning_rate": -1.0},
             {"network": "cdnn30"},
+            {"channels": "lab"},
+            {"schedule": "cosine"},
+            {"precision": "float16"},
+            {"passes": 2, "early_passes": 2, "early_height": 16, "early_width": 16},
         ],
         ids=str,
     )

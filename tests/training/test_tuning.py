@@ -598,11 +598,23 @@ class TestCommandLine:
         assert capsys.readouterr().out == "the best\n"
 
     @pytest.mark.parametrize("name", PROTOCOLS)
+    def test_every_protocol_can_be_searched(
+        self, name: Any, toy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        begun: list[Any] = []
+        monkeypatch.setattr(tuning, "take", lambda search, _: begun.append(search))
+        monkeypatch.setattr(tuning, "_report", lambda *_: ())
+        monkeypatch.setattr(tuning, "_conclude", lambda *_: "nothing yet")
+        words = ["tune", str(toy_data), "-o", str(tmp_path), "--protocol", name, "--height", "32"]
+        assert main([*words, "--width", "32"]) == 0
+        assert begun[0].training.learning_rate == PROTOCOLS[name].learning_rate
+
+    @pytest.mark.parametrize("name", PROTOCOLS)
     @pytest.mark.parametrize(
         "changes",
         [
             {},
-            {"passes": 7, "schedule": "constant", "learning_rate": 1e-05, "average_passes": 0.0},
+            {"passes": 13, "schedule": "constant", "learning_rate": 1e-05, "average_passes": 0.0},
             {"augmentation": AugmentationSettings(flip=False, window=2.5), "folds": 3, "seed": 4},
         ],
     )

@@ -200,11 +200,23 @@ def _build(
         place.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(place.parent)
         aside = Path(mkdtemp(prefix=aside_prefix(), dir=place.parent))
+    try:
+        _fill(pairs, height, width, aside, allow_resized)
+        aside.chmod(0o777 & ~umask())
+        _rename(aside, place)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _fill(
+    pairs: Sequence[Pair], height: int, width: int, folder: Path, allow_resized: bool
+) -> None:
+    """Write a cache's arrays into `folder`, and close them: Windows renames no folder in use."""
     count = len(pairs)
     images = np.lib.format.open_memmap(
-        aside / "images.npy", "w+", np.uint8, (count, 3, height, width)
+        folder / "images.npy", "w+", np.uint8, (count, 3, height, width)
     )
-    masks = np.lib.format.open_memmap(aside / "masks.npy", "w+", np.uint8, (count, height, width))
+    masks = np.lib.format.open_memmap(folder / "masks.npy", "w+", np.uint8, (count, height, width))
 
     def load(row: int) -> str | None:
         pair = pairs[row]
@@ -223,18 +235,13 @@ def _build(
             return str(error)
         return None
 
-    try:
-        with ThreadPoolExecutor(usable_cores()) as pool:
-            results = pool.map(load, range(count))
-            problems = [p for p in track(results, "Reading the data", count) if p is not None]
-        if problems:
-            raise DataError.listing(f"{len(problems)} of {count} pairs are unusable", problems)
-        images.flush()
-        masks.flush()
-        aside.chmod(0o777 & ~umask())
-        _rename(aside, place)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        results = pool.map(load, range(count))
+        problems = [p for p in track(results, "Reading the data", count) if p is not None]
+    if problems:
+        raise DataError.listing(f"{len(problems)} of {count} pairs are unusable", problems)
+    images.flush()
+    masks.flush()
 
 
 def _rename(aside: Path, place: Path) -> None:

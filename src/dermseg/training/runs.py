@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from dermseg.errors import DataError, ModelError, UsageError
@@ -35,6 +34,8 @@ def occupied(run: Path) -> Iterator[None]:
 
     Raises UsageError if another process, which still runs, is training there.
     """
+    from filelock import FileLock, Timeout  # not in the base install, which reads runs too
+
     with writing(run):
         run.mkdir(parents=True, exist_ok=True)
         lock = FileLock(run / LOCK)

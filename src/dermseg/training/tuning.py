@@ -79,7 +79,7 @@ def tune(
     Raises UsageError if the settings contradict each other or `output` holds another search;
     otherwise as `loop.train` does, but a trial whose loss diverges costs that trial alone.
     """
-    _check(training, tuning)
+    _check(training, tuning, PROTOCOLS[protocol or "paper"])
     find_device(device, training.precision)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     pairs = datasets.find_pairs(data)
@@ -107,10 +107,9 @@ def tune(
         return _conclude(search, protocol, *_report(search, study))
 
 
-def _check(training: TrainingSettings, tuning: TuningSettings) -> None:
-    """Raise UsageError for settings that a search cannot take over."""
+def _check(training: TrainingSettings, tuning: TuningSettings, usual: TrainingSettings) -> None:
+    """Raise UsageError for settings that a search cannot take over; `usual` are the protocol's."""
     networks.check(training)
-    usual = TrainingSettings()
     for option, given, default in (
         ("learning-rate", training.learning_rate, usual.learning_rate),
         ("dropout", training.dropout, usual.dropout),
