@@ -38,11 +38,11 @@ def draw_picture(seed: int, height: int = 32, width: int = 32) -> Picture:
     return np.where(mask[..., None] > 0, skin // 3, skin).astype(np.uint8), mask
 
 
-def write_data(data: Path) -> Path:
-    """Write a data set of 15 pairs of 32 x 32 pixels into the folder `data`."""
+def write_data(data: Path, first: int = 0) -> Path:
+    """Write 15 pairs of 32 x 32 pixels into the folder `data`, numbered from `first`."""
     for folder in ("images", "masks"):
         (data / folder).mkdir(parents=True)
-    for number in range(15):
+    for number in range(first, first + 15):
         photograph, mask = draw_picture(number)
         Image.fromarray(photograph).save(data / "images" / f"ISIC_{number:07}.png")
         Image.fromarray(mask).save(data / "masks" / f"ISIC_{number:07}_segmentation.png")

@@ -433,6 +433,25 @@ class TestTrainExceptions:
             )
         assert {path: path.read_bytes() for path in run.iterdir()} == before
 
+    def test_images_that_have_changed_their_folds_are_not_gone_on_with(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker
+    ) -> None:
+        """Else those already trained on would be scored as if they had not been seen."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(checkpoints, "save", killing(checkpoints.save, 1, before=False))
+            with pytest.raises(Killed):
+                train(toy_data, tmp_path / "run", tiny(), device="cpu")
+        before = (tmp_path / "run" / "folds.json").read_text()
+        images = sorted(path.stem for path in (toy_data / "images").iterdir())
+        rows = [f"{image},{number % 2}.0,0.0" for number, image in enumerate(images)]
+        table = toy_data / "ISIC-2017_Training_Part3_GroundTruth.csv"
+        table.write_text("\n".join(["image_id,melanoma,seborrheic_keratosis", *rows]))
+        with pytest.raises(UsageError, match="in other folds now"):
+            train(toy_data, tmp_path / "run", tiny(), device="cpu")
+        assert (tmp_path / "run" / "folds.json").read_text() == before
+        table.unlink()
+        train(toy_data, tmp_path / "run", tiny(), device="cpu")
+
     def test_a_folder_with_a_training_of_other_data_is_refused(
         self, toy_data: Path, tmp_path: Path, tiny: Maker
     ) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from toy import write_data
 
 from dermseg.errors import DataError, ModelError, UsageError
 from dermseg.images import read_photograph, resize
@@ -143,6 +144,44 @@ class TestFromAToyModel:
         train(toy_data, tmp_path / "again", again)
         facts = checkpoints.load(tmp_path / "again" / WEIGHTS)[1]
         assert facts["started_from"]["apart"] is False, "its weights are of the same origin"
+
+    def test_what_an_origin_saw_is_not_forgotten(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker
+    ) -> None:
+        """A grandparent that saw everything, a parent on other photographs, and a fold again."""
+        train(toy_data, tmp_path / "all", tiny(passes=1, fold=None))
+        other = write_data(tmp_path / "others", first=100)
+        settings = tiny(passes=1, fold=None, start_from=str(tmp_path / "all"))
+        train(other, tmp_path / "parent", settings)
+        export([tmp_path / "parent"], tmp_path / "parent.onnx")
+        for name in ("parent", "parent.onnx"):
+            settings = tiny(passes=1, start_from=str(tmp_path / name))
+            train(toy_data, tmp_path / f"of {name}", settings)
+            facts = checkpoints.load(tmp_path / f"of {name}" / WEIGHTS)[1]
+            assert facts["started_from"]["apart"] is False
+
+    def test_a_file_whose_folds_were_others_is_refused(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, file: Path
+    ) -> None:
+        """A table of diagnoses moves images between folds, and is not part of the data."""
+        images = sorted(path.stem for path in (toy_data / "images").iterdir())
+        rows = [f"{image},{number % 2}.0,0.0" for number, image in enumerate(images)]
+        table = toy_data / "ISIC-2017_Training_Part3_GroundTruth.csv"
+        table.write_text("\n".join(["image_id,melanoma,seborrheic_keratosis", *rows]))
+        settings = tiny(passes=1, start_from=str(file))
+        with pytest.raises(DataError, match="trained on the"):
+            train(toy_data, tmp_path / "run", settings)
+
+    def test_a_file_that_does_not_say_its_folds_leaves_it_open(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, first: Path
+    ) -> None:
+        tensors, facts = checkpoints.load(first / "fold-0" / WEIGHTS)
+        del facts["folds"]
+        checkpoints.save(first / "fold-0" / WEIGHTS, tensors, facts)
+        export([first / "fold-0"], tmp_path / "older.onnx")
+        train(toy_data, tmp_path / "run", tiny(passes=1, start_from=str(tmp_path / "older.onnx")))
+        facts = checkpoints.load(tmp_path / "run" / WEIGHTS)[1]
+        assert facts["started_from"]["apart"] is False
 
     def test_another_networks_model_is_refused(
         self, toy_data: Path, tmp_path: Path, tiny: Maker

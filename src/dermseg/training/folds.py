@@ -1,7 +1,9 @@
 """Which image is held out when: five-fold cross-validation (paper, section III-B)."""
 
+import hashlib
+import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 
 import numpy as np
@@ -13,6 +15,11 @@ one lesion twice, often in other colours; below, they are lesions of like shape 
 
 
 COMPARED_AT_ONCE = 1000
+
+
+def digest(fold_of: Mapping[str, int]) -> str:
+    """Return a digest of which image is in which fold."""
+    return hashlib.sha256(json.dumps(sorted(fold_of.items())).encode()).hexdigest()
 
 
 def near_duplicates(signatures: NDArray[np.uint8]) -> list[int]:

@@ -88,9 +88,9 @@ def train(
 def _fit(run: Path, trainer: Trainer, held_out: Rows, fold_of: dict[str, int]) -> None:
     """Train to the end from where `run` was stopped, and leave there what `train` promises."""
     settings, images = trainer.settings, trainer.cache
-    log, history = _begin(run, trainer)
+    log, history = _begin(run, trainer, fold_of)
     if settings.start_from and not log:
-        known = starting.start(trainer, {images.image_ids[row] for row in held_out})
+        known = starting.start(trainer, fold_of)
         history["started_from"] = known
         if distributed.leads():
             _say_start(settings.start_from, known, scored=len(held_out) > 0)
@@ -125,6 +125,7 @@ def _fit(run: Path, trainer: Trainer, held_out: Rows, fold_of: dict[str, int]) -
         held_out_ids = [images.image_ids[row] for row in held_out]
         write_held_out(run, held_out_ids, trainer.predict(held_out))
     facts = {**_identity(trainer), **_provenance(trainer, log), **history}
+    facts["folds"] = folds.digest(fold_of)
     checkpoints.save(run / WEIGHTS, dict(trainer.result.state_dict()), facts)
 
 
@@ -170,7 +171,7 @@ def _say_start(given: str, known: dict[str, Any], *, scored: bool) -> None:
         )
 
 
-def _begin(run: Path, trainer: Trainer) -> tuple[Log, dict[str, Any]]:
+def _begin(run: Path, trainer: Trainer, fold_of: dict[str, int]) -> tuple[Log, dict[str, Any]]:
     """Start `run`, or put `trainer` where it was stopped.
 
     Returns the log so far and its history: the commits of the code that trained the passes in it,
@@ -192,6 +193,11 @@ def _begin(run: Path, trainer: Trainer) -> tuple[Log, dict[str, Any]]:
         raise UsageError(
             f"{run} holds a training with other settings or data (see its {SETTINGS}); "
             "give them again to go on with it, or choose another folder"
+        )
+    if (run / FOLDS).is_file() and json.loads((run / FOLDS).read_text()) != fold_of:
+        raise UsageError(
+            f"{run}: its images are in other folds now (see its {FOLDS}), perhaps since the tables "
+            "of diagnoses have changed: put them back to go on with it, or choose another folder"
         )
     trainer.restore(tensors, len(log))
     if distributed.leads():

@@ -7,7 +7,7 @@ does, and can be trained on.
 
 import hashlib
 import json
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from dermseg.errors import DataError, ModelError
 from dermseg.segmenter import CARD
 from dermseg.settings import CHANNEL_COUNT, TrainingSettings
-from dermseg.training import checkpoints, networks
+from dermseg.training import checkpoints, folds, networks
 from dermseg.training.color import ColorChannels
 from dermseg.training.networks.layers import normed_convolutions
 from dermseg.training.runs import FOLDS, WEIGHTS, find_members, fold_name, is_run
@@ -36,43 +36,45 @@ KNOWN = ("settings", "images", "passes", "hours", "commits", "started_from")
 Tensors = dict[str, Tensor]
 
 
-def start(trainer: Trainer, held_out: Set[str]) -> dict[str, Any]:
+def start(trainer: Trainer, fold_of: Mapping[str, int]) -> dict[str, Any]:
     """Let `trainer` start from the weights that its settings name; return what is known of them.
 
     Those are a run's; or, of a protocol's folder or an ensemble's file, the member's that holds out
-    the same fold. `held_out` are the ids of the images that the training will be scored on.
+    the same fold. `fold_of` names each image's fold; the training will be scored on its own.
 
     Raises ModelError if there are no such weights, UsageError if they are another network's, and
     DataError if they have seen an image that is held out. A file does not list what it has seen:
-    unless it was trained on the same data, `apart` is false, for nobody can tell, and it stays so
-    for what starts from this training.
+    unless it was trained on the same data, in the same folds, `apart` is false, for nobody can
+    tell, and it stays so for what starts from this training.
     """
     given = trainer.settings.start_from
     from_file = not Path(given).is_dir() and (given in MODELS or given.endswith(".onnx"))
-    tensors, known = (_of_model if from_file else _of_run)(trainer, held_out)
+    tensors, known = (_of_model if from_file else _of_run)(trainer, fold_of)
     known["afresh"] = trainer.take_over(tensors)
     return known
 
 
-def _of_run(trainer: Trainer, held_out: Set[str]) -> tuple[Tensors, dict[str, Any]]:
+def _of_run(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, dict[str, Any]]:
+    held_out = _held_out(trainer, fold_of)
     folder = Path(trainer.settings.start_from)
     if not is_run(folder):
         folder /= fold_name(trainer.settings.fold)
     (folder,) = find_members(folder)
     tensors, facts = checkpoints.load(folder / WEIGHTS)
-    fold_of = json.loads((folder / FOLDS).read_text())
-    apart = facts["settings"]["fold"]
-    seen = [image for image in held_out if image in fold_of and fold_of[image] != apart]
+    theirs = json.loads((folder / FOLDS).read_text())
+    spared = facts["settings"]["fold"]
+    seen = [image for image in held_out if image in theirs and theirs[image] != spared]
     if seen:
         raise DataError(
             f"--start-from {folder}: it was trained on {len(seen)} of the {len(held_out)} images "
             f"that are held out here, such as {min(seen)}"
         )
-    known = _known(facts)
-    return tensors, {"apart": known.get("started_from", {}).get("apart", True), **known}
+    # What an origin is apart from are the images that its heir held out, of the heir's data.
+    apart = _origin_apart(facts) and ("started_from" not in facts or _same_data(trainer, facts))
+    return tensors, {"apart": apart, **_known(facts)}
 
 
-def _of_model(trainer: Trainer, held_out: Set[str]) -> tuple[Tensors, dict[str, Any]]:
+def _of_model(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, dict[str, Any]]:
     file = find_model(trainer.settings.start_from)
     proto, card = _read(file)
     members: list[dict[str, Any]] = card.get("members", [card])
@@ -83,18 +85,38 @@ def _of_model(trainer: Trainer, held_out: Set[str]) -> tuple[Tensors, dict[str, 
     index = fitting[0] if len(members) > 1 else 0
     facts = members[index]
     settings = TrainingSettings.from_dict(facts["settings"])
-    same_data = facts["data"] == trainer.cache.digest
-    apart = same_data and _split(settings) == _split(trainer.settings)
-    if held_out and same_data and not apart:
+    same_split = _split(settings) == _split(trainer.settings)
+    # Older files do not say which image was in which fold.
+    same_folds = facts.get("folds", "") in ("", folds.digest(fold_of))
+    held_out = _held_out(trainer, fold_of)
+    if held_out and _same_data(trainer, facts) and not (same_split and same_folds):
         raise DataError(
             f"--start-from {file.name}: it was trained on the {len(held_out)} images that are held "
             "out here; hold none out, or start from an ensemble's file, whose member for the same "
             "fold has not seen them"
         )
+    known_folds = same_split and same_folds and "folds" in facts
+    apart = _same_data(trainer, facts) and known_folds and _origin_apart(facts)
     rows = trainer.chosen[np.linspace(0, len(trainer.chosen) - 1, SHOWN).astype(np.intp)]
     tensors = unfold(settings, _tensors(proto, index), torch.from_numpy(trainer.cache.images[rows]))
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     return tensors, {"model": file.name, "sha256": sha256, "apart": apart, **_known(facts)}
+
+
+def _held_out(trainer: Trainer, fold_of: Mapping[str, int]) -> Set[str]:
+    """Return the ids of the images that the training will be scored on."""
+    return {image for image, fold in fold_of.items() if fold == trainer.settings.fold}
+
+
+def _same_data(trainer: Trainer, facts: dict[str, Any]) -> bool:
+    same: bool = facts["data"] == trainer.cache.digest
+    return same
+
+
+def _origin_apart(facts: dict[str, Any]) -> bool:
+    """Say whether what these weights started from is known not to have seen what they held out."""
+    known: bool = facts.get("started_from", {}).get("apart", True)
+    return known
 
 
 def _known(facts: dict[str, Any]) -> dict[str, Any]:
