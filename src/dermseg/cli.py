@@ -599,6 +599,8 @@ def serve(
 
         jobs = find_jobs(photographs or [], without=(review,))
         queue = Review.open(track(jobs, "Ordering", len(jobs)), review, segmenter)
+        if queue.reopened:
+            _say(f"{queue.reopened} decisions were about masks that have changed: look again")
 
     def listening(address: str) -> None:
         _say(f"{segmenter.description}: {address} (Ctrl+C stops it)")

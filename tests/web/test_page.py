@@ -259,6 +259,32 @@ def test_how_sure_where_the_model_says_so(
             page.context.close()
 
 
+def test_a_mask_that_comes_late_is_not_painted_over_another_photograph(
+    browser: Any, segmenter: Segmenter, tmp_path: Path
+) -> None:
+    jobs, masks = find_jobs([PHOTOGRAPHS]), tmp_path / "masks"
+    segment_all(jobs, segmenter, masks)
+    review = Review.open(jobs, masks, segmenter)
+    with listening(create_app(segmenter, review=review)) as address:
+        page = opened(browser, address)
+        waiting: list[Any] = []
+        page.route("**/v1/review/0/mask", lambda route: waiting.append(route))
+        page.keyboard.press("b")
+        page.wait_for_function("() => document.querySelector('[aria-checked=true][data-tool=add]')")
+        page.keyboard.press("n")
+        page.wait_for_selector("#stage[data-number='1']")
+        for route in waiting:
+            route.continue_()
+        assert waiting
+        page.wait_for_timeout(300)
+        assert page.locator("canvas.paint").is_hidden()
+        with page.expect_response("**/v1/review/1/mask"):  # and not what is here already
+            page.keyboard.press("b")
+        page.wait_for_selector("canvas.paint:not([hidden])", state="attached")
+        assert page.problems == []
+        page.context.close()
+
+
 def test_the_review_of_a_folder(browser: Any, segmenter: Segmenter, tmp_path: Path) -> None:
     jobs, masks = find_jobs([PHOTOGRAPHS]), tmp_path / "masks"
     segment_all(jobs, segmenter, masks)

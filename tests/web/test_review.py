@@ -78,6 +78,24 @@ def test_a_correction_leaves_the_models_mask_alone(client: TestClient, masks: Pa
     assert client.put("/v1/review/1/mask", content=wrong).status_code == 422
 
 
+def test_a_decision_about_another_mask_holds_no_longer(
+    client: TestClient, jobs: list[Job], masks: Path, segmenter: Segmenter
+) -> None:
+    names = [item["name"] for item in client.get("/v1/review").json()["items"]]
+    client.put("/v1/review/0", json={"decision": "accepted"})
+    client.put("/v1/review/1", json={"decision": "rejected"})
+    drawn = encoded(Image.fromarray(np.full((60, 80), 255, np.uint8)), "PNG")
+    client.put("/v1/review/2/mask", content=drawn)
+    for name in (names[0], names[2]):
+        path = masks / f"{Path(name).stem}_segmentation.png"
+        path.write_bytes(encoded(Image.fromarray(255 - read_mask(path)), "PNG"))
+    again = Review.open(jobs, masks, segmenter)
+    decisions = {item.job.name.as_posix(): item.decision for item in again.items}
+    assert decisions == {names[0]: "", names[1]: "rejected", names[2]: "corrected"}
+    assert again.reopened == 1
+    assert Review.open(jobs, masks, segmenter).reopened == 0, "which was said once"
+
+
 def test_a_model_that_says_how_sure_it_is_orders_the_queue(
     jobs: list[Job], masks: Path, calibrated: Path, uncalibrated: Path
 ) -> None:
@@ -118,9 +136,9 @@ def test_a_photograph_without_a_mask(jobs: list[Job], masks: Path, segmenter: Se
     "table",
     [
         "a,b\n1,2\n",
-        "photograph,mask,flags,predicted_jaccard,jaccard_low,jaccard_high,unsure,decision\nb.png,b,,,,,0.5,perhaps\n",
-        "photograph,mask,flags,predicted_jaccard,jaccard_low,jaccard_high,unsure,decision\nb.png,b,,,,,much,\n",
-        "photograph,mask,flags,predicted_jaccard,jaccard_low,jaccard_high,unsure,decision\nb.png,b,,high,,,0.5,\n",
+        "photograph,mask,digest,flags,predicted_jaccard,jaccard_low,jaccard_high,unsure,decision\nb.png,b,0,,,,,0.5,perhaps\n",
+        "photograph,mask,digest,flags,predicted_jaccard,jaccard_low,jaccard_high,unsure,decision\nb.png,b,0,,,,,much,\n",
+        "photograph,mask,digest,flags,predicted_jaccard,jaccard_low,jaccard_high,unsure,decision\nb.png,b,0,,high,,,0.5,\n",
     ],
 )
 def test_a_damaged_table_of_decisions_is_not_written_over(

@@ -4,6 +4,7 @@ import csv
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, TypeVar, get_args
@@ -33,7 +34,7 @@ from dermseg.web.uploads import read_drawn
 
 DECISIONS = "decisions.csv"
 PREDICTED = ("predicted_jaccard", "jaccard_low", "jaccard_high")
-COLUMNS = ("photograph", "mask", "flags", *PREDICTED, "unsure", "decision")
+COLUMNS = ("photograph", "mask", "digest", "flags", *PREDICTED, "unsure", "decision")
 UNSURE = (0.2, 0.8)
 """Probabilities between these count as unsure."""
 PNG: dict[str, Any] = {
@@ -46,7 +47,7 @@ Decision = Literal["", "accepted", "corrected", "rejected"]
 
 @dataclass(frozen=True)
 class Item:
-    """A mask to look at.
+    """A mask to look at, of the content `digest`.
 
     `predicted` is its Jaccard index with the ends of the interval, where the model says how sure it
     is; `unsure` is then one less the confidence's score, and elsewhere the unsure pixels' share of
@@ -54,18 +55,19 @@ class Item:
     """
 
     job: Job
+    digest: str
     flags: str
     unsure: float
     decision: Decision = ""
     predicted: Predicted | None = None
 
     @classmethod
-    def of(cls, job: Job, found: Segmentation, decision: Decision) -> "Item":
+    def of(cls, job: Job, digest: str, found: Segmentation, decision: Decision) -> "Item":
         """Return the mask that the model finds in the job's photograph."""
         flags, sure = " ".join(found.flags), found.confidence
         if sure is None:
-            return cls(job, flags, round(unsure_share(found.probability), 4), decision)
-        return cls(job, flags, round(1 - sure.score, 4), decision, Predicted.of(sure))
+            return cls(job, digest, flags, round(unsure_share(found.probability), 4), decision)
+        return cls(job, digest, flags, round(1 - sure.score, 4), decision, Predicted.of(sure))
 
     @property
     def order(self) -> tuple[int, float, str]:
@@ -88,14 +90,16 @@ class Review:
     """The queue: every mask of a folder that `dermseg segment` filled, and what became of it.
 
     Decisions stand in decisions.csv beside the masks, whole after each, so that a review stops
-    and goes on at any time. Corrected masks go to a folder of their own, named like the masks' with
+    and goes on at any time. One that was about another mask, since made anew, holds no longer;
+    `reopened` counts these. Corrected masks go to a folder of their own, named like the masks' with
     `-corrected`: the model's stay as they are, and segmenting again does not undo a person's work.
 
     Raises UsageError if a photograph has no mask.
     """
 
-    def __init__(self, items: Iterable[Item], masks: Path) -> None:
+    def __init__(self, items: Iterable[Item], masks: Path, reopened: int = 0) -> None:
         self.masks = masks
+        self.reopened = reopened
         self.corrected = masks.with_name(masks.name + "-corrected")
         self.items = sorted(items, key=lambda item: item.order)
         self._lock = Lock()
@@ -104,18 +108,20 @@ class Review:
     def open(cls, jobs: Iterable[Job], masks: Path, segmenter: Segmenter) -> "Review":
         """Return the review of `jobs`, gone on with where an earlier one stopped."""
         known = {row["photograph"]: row for row in _read_table(masks / DECISIONS)}
-        items = []
+        items, reopened = [], 0
         for job in jobs:
-            if not (masks / job.mask).is_file():
-                raise UsageError(f"{masks}: holds no {job.mask.as_posix()}; segment first")
+            digest = _digest(masks, job)
             name = job.name.as_posix()
             row = known.get(name) or known.get(f"'{name}")  # as tables defuse what begins with =
             item = None if row is None else _item(job, row, masks / DECISIONS)
-            if item is None or (segmenter.says_how_sure and item.predicted is None):
-                decision: Decision = "" if item is None else item.decision
-                item = Item.of(job, segmenter.segment(job.photograph), decision)
+            decision: Decision = "" if item is None else item.decision
+            current = item is not None and item.digest == digest
+            if not current and decision in ("accepted", "rejected"):  # a correction stays right
+                decision, reopened = "", reopened + 1
+            if item is None or not current or (segmenter.says_how_sure and not item.predicted):
+                item = Item.of(job, digest, segmenter.segment(job.photograph), decision)
             items.append(item)
-        review = cls(items, masks.resolve())
+        review = cls(items, masks.resolve(), reopened)
         review._write()
         return review
 
@@ -150,6 +156,7 @@ class Review:
             {
                 "photograph": item.job.name.as_posix(),
                 "mask": item.job.mask.as_posix(),
+                "digest": item.digest,
                 "flags": item.flags,
                 **_cells(item.predicted),
                 "unsure": item.unsure,
@@ -158,6 +165,14 @@ class Review:
             for item in self.items
         ]
         write_table(self.masks / DECISIONS, COLUMNS, rows)
+
+
+def _digest(masks: Path, job: Job) -> str:
+    """Return a digest of a job's mask as it is now."""
+    try:
+        return blake2b((masks / job.mask).read_bytes(), digest_size=8).hexdigest()
+    except FileNotFoundError:
+        raise UsageError(f"{masks}: holds no {job.mask.as_posix()}; segment first") from None
 
 
 def _read_table(path: Path) -> list[dict[str, str]]:
@@ -182,7 +197,7 @@ def _item(job: Job, row: dict[str, str], path: Path) -> Item:
     predicted = None
     if len(ends) == len(PREDICTED):
         predicted = Predicted(jaccard=ends[0], low=ends[1], high=ends[2])
-    return Item(job, row["flags"], unsure, decision, predicted)  # type: ignore[arg-type]
+    return Item(job, row["digest"], row["flags"], unsure, decision, predicted)  # type: ignore[arg-type]
 
 
 def _cells(predicted: Predicted | None) -> dict[str, object]:

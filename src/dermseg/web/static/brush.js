@@ -8,11 +8,22 @@ export class Brush {
     this.strokes = [];
     this.stroking = false;
     this.base = null;
+    this.coming = null; // the mask that is waited for
   }
 
-  // Begin from a mask, a PNG of 0 and 255.
-  async begin(mask) {
-    const image = await createImageBitmap(mask);
+  // Begin from the mask that `fetch` brings, a PNG of 0 and 255. If the brush has ended meanwhile,
+  // perhaps for another photograph, the mask comes too late and is dropped.
+  async begin(fetch) {
+    if (this.base || this.coming) return;
+    const coming = fetch().then(createImageBitmap);
+    this.coming = coming;
+    let image;
+    try {
+      image = await coming;
+    } finally {
+      if (this.coming !== coming) return;
+      this.coming = null;
+    }
     const base = new OffscreenCanvas(image.width, image.height);
     const context = base.getContext("2d");
     context.drawImage(image, 0, 0);
@@ -32,6 +43,7 @@ export class Brush {
 
   end() {
     this.base = null;
+    this.coming = null;
     this.strokes = [];
     this.canvas.hidden = true;
   }

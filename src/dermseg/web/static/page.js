@@ -245,9 +245,9 @@ async function setTool(tool) {
   for (const button of document.querySelectorAll("[data-tool][role]")) {
     button.setAttribute("aria-checked", String(button.dataset.tool === tool));
   }
-  if (tool === "move" || brush.base) return;
-  const response = await segment(current, { accept: "image/png" });
-  await brush.begin(await response.blob());
+  if (tool === "move") return;
+  const photo = current;
+  await brush.begin(async () => (await segment(photo, { accept: "image/png" })).blob());
   stage.paint.style.opacity = $("opacity").value;
 }
 

@@ -87,10 +87,11 @@ function describe() {
 async function decide(send) {
   if (busy) return; // a key held down decides once
   busy = true;
+  const number = place;
   try {
-    const number = place;
     items[number] = await (await send(`/v1/review/${number}`)).json();
-    if (number + 1 < items.length) await show(number + 1);
+    if (place !== number) describe(); // someone has gone on already
+    else if (number + 1 < items.length) await show(number + 1);
     else {
       describe();
       say("That was the last mask.");
@@ -112,8 +113,9 @@ function correct() {
   if (!brush.strokes.length) return;
   decide(async (address) => {
     const headers = { "Content-Type": "image/png" };
-    const answer = await ask(`${address}/mask`, { method: "PUT", headers, body: await brush.mask() });
-    forget(place);
+    const body = await brush.mask();
+    const answer = await ask(`${address}/mask`, { method: "PUT", headers, body });
+    forget(Number(address.split("/").at(-1)));
     return answer;
   });
 }
@@ -123,9 +125,10 @@ async function setTool(tool) {
   for (const button of document.querySelectorAll("[data-tool][role]")) {
     button.setAttribute("aria-checked", String(button.dataset.tool === tool));
   }
-  if (tool === "move" || brush.base) return;
+  if (tool === "move") return;
+  const address = `/v1/review/${place}/mask`;
   try {
-    await brush.begin(await (await ask(`/v1/review/${place}/mask`)).blob());
+    await brush.begin(async () => (await ask(address)).blob());
     stage.paint.style.opacity = 0.45;
   } catch (error) {
     say(error.message, true);
