@@ -63,12 +63,18 @@ class TestFindJobs:
     def test_one_mask_for_two_photographs_is_an_error(
         self, tmp_path: Path, photograph: Make
     ) -> None:
-        first, second = photograph("a.jpg"), photograph("a.png")
+        photograph("a.jpg")
+        second = photograph("a.png")
         with pytest.raises(UsageError, match=r"a\.jpg and .*a\.png would both write"):
             find_jobs([tmp_path / "in"])
-        with pytest.raises(UsageError, match="would both write"):
-            find_jobs([first, first])
         assert len(find_jobs([second])) == 1
+
+    def test_a_photograph_that_is_named_twice_counts_once(
+        self, tmp_path: Path, photograph: Make
+    ) -> None:
+        first, second = photograph("a.jpg"), photograph("b.jpg")
+        jobs = find_jobs([first, tmp_path / "in", first])
+        assert [job.photograph for job in jobs] == [first, second]
 
 
 class TestSegmentCommand:
@@ -265,6 +271,39 @@ class TestSegmentCommand:
         assert "\x1b" not in said
 
 
+class TestWrongFolders:
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["-o", "file"], "file: a file, where a folder is to be written"),
+            (["-o", "out", "--overlay", "file"], "file: a file, where a folder is to be written"),
+            (["-o", "out", "--size-from", "gone"], "gone: no such folder"),
+            (["-o", ""], "--output is empty"),
+        ],
+    )
+    def test_they_are_said_to_be_before_any_work(
+        self,
+        tmp_path: Path,
+        photograph: Make,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        options: list[str],
+        message: str,
+    ) -> None:
+        photograph("a.jpg")
+        (tmp_path / "file").touch()
+        monkeypatch.chdir(tmp_path)
+        assert main(["segment", "in", *options]) == 2
+        assert message in capsys.readouterr().err
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "in"]
+
+    def test_an_empty_name_is_not_the_present_folder(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["segment", "", "-o", str(tmp_path / "out")]) == 2
+        assert "is empty" in capsys.readouterr().err
+
+
 class TestSecondRun:
     """A second run does only what is missing or stale."""
 
@@ -311,6 +350,37 @@ class TestSecondRun:
         more = [*arguments, "--overlay", str(tmp_path / "pictures")]
         assert self.done(tmp_path, more) == ["a.jpg", "b.jpg"]
         assert self.done(tmp_path, more) == []
+
+    def test_dropping_the_overlays_makes_nothing_again(
+        self, tmp_path: Path, arguments: list[str]
+    ) -> None:
+        pictures = ["--overlay", str(tmp_path / "pictures")]
+        self.done(tmp_path, [*arguments, *pictures])
+        assert self.done(tmp_path, arguments) == []
+        assert self.done(tmp_path, [*arguments, *pictures]) == []
+
+    @pytest.mark.parametrize("name", ["out/b_segmentation.png", "pictures/b_overlay.jpg"])
+    @pytest.mark.parametrize("damage", [lambda c: c[:-9], lambda c: c[:-9] + bytes(9)])
+    def test_a_damaged_file_is_made_again(
+        self, tmp_path: Path, arguments: list[str], name: str, damage: Callable[[bytes], bytes]
+    ) -> None:
+        more = [*arguments, "--overlay", str(tmp_path / "pictures")]
+        self.done(tmp_path, more)
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(damage(whole))
+        assert self.done(tmp_path, more) == ["b.jpg"]
+        assert (tmp_path / name).read_bytes() == whole
+
+    def test_two_runs_do_not_write_into_one_folder(
+        self, tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.done(tmp_path, arguments)
+        before = files(tmp_path / "out")
+        with Journal(tmp_path / "out" / JOURNAL):
+            assert main([*arguments, "--low", "0.4"]) == 2
+        assert "another process is working here" in capsys.readouterr().err
+        assert files(tmp_path / "out") == before
+        assert self.done(tmp_path, [*arguments, "--low", "0.4"]) == ["a.jpg", "b.jpg"]
 
     def test_another_photograph_s_mask_under_the_same_name_is_not_taken(
         self, tmp_path: Path, photograph: Make

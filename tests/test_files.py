@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dermseg.errors import OutputError
-from dermseg.files import ASIDE, HERE, aside_prefix, remove_leftovers, written_whole
+from dermseg.errors import OutputError, UsageError
+from dermseg.files import ASIDE, HERE, aside_prefix, occupied, remove_leftovers, written_whole
 
 
 def dead_process() -> int:
@@ -85,6 +85,20 @@ def test_leftovers_of_dead_processes_go_and_others_stay(tmp_path: Path) -> None:
     assert not dead.exists()
     assert not older.exists()
     assert all(path.exists() for path in others)
+
+
+def test_a_folder_is_occupied_once_and_free_after_a_kill(tmp_path: Path) -> None:
+    code = "import sys, time; from pathlib import Path; from dermseg.files import occupied\n"
+    code += "with occupied(Path(sys.argv[1])): print('in', flush=True); time.sleep(60)"
+    folder = tmp_path / "new" / "folder"
+    with subprocess.Popen([sys.executable, "-c", code, folder], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"in\n"
+        with pytest.raises(UsageError, match="another process is working here"), occupied(folder):
+            pass
+        other.kill()
+    with occupied(folder), occupied(tmp_path):
+        pass
 
 
 def test_a_folder_that_is_not_there_has_no_leftovers(tmp_path: Path) -> None:

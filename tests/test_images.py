@@ -204,7 +204,7 @@ class TestBadFiles:
     def test_a_bomb_is_not_decoded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Image.fromarray(gradient(30, 30)).save(tmp_path / "bomb.png")
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
-        with pytest.raises(ImageError, match=r"bomb\.png.*too many pixels"):
+        with pytest.raises(ImageError, match=r"bomb\.png: more than 800 pixels are not decoded"):
             read_photograph(tmp_path / "bomb.png")
 
 

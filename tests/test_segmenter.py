@@ -488,6 +488,20 @@ class TestChoices:
         assert not chosen.mask[200, 200]
         assert chosen.flags == ("several-candidates",)
 
+    @pytest.mark.parametrize("at", [(-1, 5), (80, 5), (5, 40), (5, -0.1), (float("nan"), 5)])
+    def test_a_place_outside_the_mask_is_refused(
+        self, segmenter: Segmenter, at: tuple[float, float]
+    ) -> None:
+        with pytest.raises(UsageError, match="outside the mask of 80 x 40"):
+            segmenter.segment(np.zeros((40, 80, 3), np.uint8), at=at)
+
+    @pytest.mark.parametrize(
+        "given", [None, 3, Image.new("RGB", (8, 8))], ids=["none", "number", "pillow"]
+    )
+    def test_what_is_no_photograph_is_refused(self, segmenter: Segmenter, given: Any) -> None:
+        with pytest.raises(TypeError, match=r"a photograph is a path, .* not"):
+            segmenter.segment(given)
+
     def test_thresholds_of_one_call_stand_in_for_the_segmenters_own(
         self, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
     ) -> None:

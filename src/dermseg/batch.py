@@ -22,7 +22,7 @@ from dermseg.images import (
     write_image,
     write_mask,
 )
-from dermseg.journal import Journal, Row
+from dermseg.journal import Entry, Journal, Row, Sums
 from dermseg.overlay import draw_overlay
 from dermseg.progress import track
 from dermseg.segmenter import Segmentation, Segmenter
@@ -80,8 +80,8 @@ def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> 
     In folders, hidden files, masks, overlays, contact sheets and the official archives' superpixels
     are passed over, and so is what lies in the folders `without` (those that will be written to).
 
-    Raises UsageError if a path does not exist, if a folder holds no photographs, or if two
-    photographs would share one mask.
+    A photograph that is named twice counts once. Raises UsageError if a path does not exist, if a
+    folder holds no photographs, or if two photographs would share one mask.
     """
     jobs: list[Job] = []
     for path in paths:
@@ -105,12 +105,12 @@ def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> 
     for job in jobs:
         # Some file systems take A and a for the same name.
         other = first.setdefault(str(job.mask).casefold(), job)
-        if other is not job:
+        if other.photograph.resolve() != job.photograph.resolve():
             raise UsageError(
                 f"{other.photograph} and {job.photograph} would both write {job.mask}; "
                 "segment them into different folders"
             )
-    return jobs
+    return list(first.values())
 
 
 def _is_photograph(path: Path) -> bool:
@@ -164,11 +164,16 @@ def segment_all(
 
     A photograph that fails costs its own row and nothing else. What an earlier run left in `output`
     is kept if photograph, model and settings are the same; how long the others took is in
-    timings.csv. Raises OutputError if journal or report cannot be written.
+    timings.csv. Raises UsageError if a folder is none or another process works in `output`,
+    OutputError if journal or report cannot be written.
     """
+    if size_from is not None and not size_from.is_dir():
+        raise UsageError(f"{size_from}: no such folder, to take the masks' sizes from")
     results: list[Result] = []
     for folder in (output, overlay):
         if folder is not None:
+            if folder.exists() and not folder.is_dir():
+                raise UsageError(f"{folder}: a file, where a folder is to be written")
             remove_leftovers(folder)
     with Journal(output / JOURNAL) as journal:
         work = _Work(segmenter, output, overlay, size_from, journal)
@@ -206,8 +211,8 @@ class _Work:
             photograph = _open(job.photograph)
             fingerprint = self._fingerprint(job, photograph, size)
             known = self.journal.find(mask, fingerprint)
-            if known is not None and self._is_there(job):
-                return Result(job, known, reused=True)
+            if known is not None and self._are_whole(job, known.files):
+                return Result(job, known.row, reused=True)
             self.journal.begin(mask)
             row = report_row(job, self._segment(job, photograph, size))
         except DermsegError as error:
@@ -217,21 +222,30 @@ class _Work:
             self._remove_stale(job)
             text = f"{job.photograph}: {type(error).__name__}: {error}"
             return Result(job, _failed(job, text), bug=format_exc())
-        self.journal.note(mask, fingerprint, row)
+        files = {name: _checksum(path) for name, path in self._files(job).items()}
+        self.journal.note(mask, Entry(fingerprint, row, files))
         return Result(job, row)
 
     def _fingerprint(self, job: Job, photograph: BytesIO, size: tuple[int, int] | None) -> str:
         # It finds a photograph that was changed, not one that was forged: a sum is enough, and
         # takes a fifth of a hash's time.
         content = photograph.getbuffer()
-        overlay = self.overlay and str(self.overlay.resolve())
-        settings = (job.name.as_posix(), self.segmenter.fingerprint, size, overlay, COLUMNS)
+        settings = (job.name.as_posix(), self.segmenter.fingerprint, size, COLUMNS)
         known = repr((len(content), crc32(content), *settings)).encode(errors="surrogateescape")
         return blake2b(known, digest_size=16).hexdigest()
 
-    def _is_there(self, job: Job) -> bool:
-        drawn = self.overlay is None or (self.overlay / job.overlay).is_file()
-        return drawn and (self.output / job.mask).is_file()
+    def _files(self, job: Job) -> dict[str, Path]:
+        """Return the files that this run writes for a job, by how the journal calls them."""
+        files = {job.mask.as_posix(): self.output / job.mask}
+        if self.overlay is not None:
+            drawn = self.overlay.resolve() / job.overlay
+            files[str(drawn)] = drawn
+        return files
+
+    def _are_whole(self, job: Job, noted: Sums) -> bool:
+        """Say whether all that this run would write is there, as it was written."""
+        wanted = self._files(job)
+        return all(name in noted and noted[name] == _checksum(wanted[name]) for name in wanted)
 
     def _remove_stale(self, job: Job) -> None:
         """Leave no mask of an earlier run beside a row that says that there is none."""
@@ -251,6 +265,14 @@ class _Work:
             drawn = draw_overlay(framed, segmentation.outline, segmentation.band_contours)
             write_image(self.overlay / job.overlay, drawn)
         return segmentation
+
+
+def _checksum(path: Path) -> int | None:
+    """Return a sum that finds a file that was damaged; None where it cannot be read."""
+    try:
+        return crc32(path.read_bytes())
+    except OSError:
+        return None
 
 
 def _open(photograph: Path) -> BytesIO:

@@ -31,6 +31,19 @@ from dermseg.settings import (
 )
 
 
+def _read_early(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Do what a command can no longer do, which sees values and not what was written."""
+    _refuse_empty_paths(arguments)
+    _apply_protocol(app, commands, arguments)
+
+
+def _refuse_empty_paths(arguments: ArgumentCollection) -> None:
+    """Raise UsageError for a path without a name, which would be the present folder."""
+    for argument in arguments:
+        if "Path" in str(argument.hint) and any(not token.value for token in argument.tokens):
+            raise UsageError(f"{argument.name} is empty: name a file or a folder")
+
+
 def _apply_protocol(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """Let --protocol set what the command line does not set itself.
 
@@ -47,7 +60,7 @@ def _apply_protocol(_: App, __: tuple[str, ...], arguments: ArgumentCollection) 
 
 app = App(
     name="dermseg",
-    config=_apply_protocol,
+    config=_read_early,
     version=__version__,
     help="Find the lesion in dermoscopic photographs. For research; not a medical device.",
     suppress_keyboard_interrupt=False,
@@ -285,7 +298,7 @@ def tune(
     cache
         Folder for the decoded images, to share between trainings; OUTPUT/cache unless given.
     """
-    _require("tune", *TRAINING, "optuna")
+    _require("tune", *TRAINING, "optuna", "filelock")
     from dermseg.training.tuning import tune
 
     conclusion = tune(
@@ -674,7 +687,7 @@ def _print_json(value: object) -> None:
     print(dumps(value, indent=1))
 
 
-TRAINING = ("filelock", "onnx", "onnxscript", "safetensors", "torch")
+TRAINING = ("onnx", "onnxscript", "safetensors", "torch")
 """What the extra "train" brings."""
 WEB = ("fastapi", "python_multipart", "prometheus_client", "uvicorn")
 """What the extra "web" brings."""

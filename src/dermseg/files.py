@@ -3,17 +3,23 @@
 import os
 import platform
 import shutil
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from secrets import token_hex
 from time import time
+from typing import IO, Any
 
-from dermseg.errors import OutputError
+from dermseg.errors import OutputError, UsageError
 
 ASIDE = ".dermseg-"
 """How the name of a file begins while it is being written; where and by which process follows."""
+LOCK = ".lock"
+"""The file whose lock says that a folder is being worked in."""
+FAR = 2**30
+"""Which byte of a file is locked where all of it need not be: beyond its end."""
 HERE = blake2b(platform.node().encode(), digest_size=4).hexdigest()
 """This machine, in such a name."""
 DAY = 24 * 60 * 60.0
@@ -47,6 +53,51 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def occupied(folder: Path) -> Iterator[None]:
+    """Keep other processes out of `folder`, which is made if need be, for the length of the block.
+
+    The lock ends with its process, however that ends. Raises UsageError if another holds it,
+    OutputError if the folder cannot be written.
+    """
+    with ExitStack() as stack:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            handle = stack.enter_context((folder / LOCK).open("ab"))
+        lock(handle, folder)
+        yield
+
+
+def lock(handle: IO[Any], folder: Path) -> None:
+    """Lock an open file until it is closed; UsageError, naming `folder`, if another process has.
+
+    Where a file system has no locks, nothing happens.
+    """
+    if not _locked(handle):
+        raise UsageError(
+            f"{folder}: another process is working here; let it end, or choose another folder"
+        )
+
+
+def _locked(handle: IO[Any]) -> bool:
+    """Lock an open file, and say whether no other process had."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            handle.seek(FAR)  # others may read what is there
+            msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def remove_leftovers(folder: Path, *, below: bool = True) -> None:

@@ -104,7 +104,10 @@ def _opened(source: Source) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: not an image that can be read") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{name}: too many pixels to decode safely") from error
+        raise ImageError(
+            f"{name}: more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels are not "
+            "decoded, lest a forged file fill the memory; make it smaller"
+        ) from error
     except DAMAGE as error:
         raise ImageError(f"{name}: cannot be read ({error})") from error
 

@@ -188,7 +188,8 @@ class Segmenter:
         `size`, (height, width), gives the mask another size than the photograph's, for thumbnails
         of photographs. `thresholds` stand in for the segmenter's own. `at`, (x, y) in the mask's
         pixels, says where the lesion is, and so which of several candidates. Raises ImageError if
-        the photograph cannot be read.
+        the photograph cannot be read, UsageError for a place outside the mask, and TypeError for
+        what is no photograph.
         """
         photograph = self.read(photograph)
         height, width = size or (photograph.height, photograph.width)
@@ -211,6 +212,8 @@ class Segmenter:
         """
         thresholds = thresholds or self.thresholds
         height, width = size
+        if at is not None and not (0 <= at[0] < width and 0 <= at[1] < height):
+            raise UsageError(f"at {at[0]:g}, {at[1]:g}: outside the mask of {width} x {height}")
         place = None if at is None else _scaled(at, (height, width), probability)
         lesion = choose_lesion(probability, thresholds, place)
         mask, outline = cut(lesion, height, width, thresholds)
@@ -241,6 +244,11 @@ class Segmenter:
         """
         if isinstance(photograph, Photograph):
             return photograph
+        if not isinstance(photograph, np.ndarray | str | Path) and not hasattr(photograph, "read"):
+            raise TypeError(
+                "a photograph is a path, an open binary file, a dermseg.Photograph or an array of "
+                f"uint8 RGB, not {type(photograph).__name__}"
+            )
         if not isinstance(photograph, np.ndarray):
             source: Source = Path(photograph) if isinstance(photograph, str) else photograph
             needed = self.height, self.width

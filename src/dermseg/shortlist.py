@@ -8,6 +8,7 @@ from dermseg.errors import UsageError
 from dermseg.images import Photograph, Pixels, read_photograph, resize, write_image
 from dermseg.overlay import TURNED, draw_overlay
 from dermseg.segmenter import Segmenter
+from dermseg.settings import DEFAULT_MODEL
 from dermseg.sheet import CELL_HEIGHT, CELL_WIDTH, contact_sheet
 from dermseg.tables import write_table
 
@@ -31,12 +32,18 @@ COLUMNS = (
 
 def check_can_order(segmenter: Segmenter) -> None:
     """Raise UsageError if `segmenter` does not say how sure its masks are."""
-    if not segmenter.says_how_sure:
+    if segmenter.says_how_sure:
+        return
+    if segmenter.card.get("calibration"):
         raise UsageError(
-            f"--review: {segmenter.name} does not say how sure its masks are with these thresholds;"
-            " use the default thresholds and a model that was written by "
-            "`dermseg export RUN -o MODEL.onnx --calibrate-on DATA`"
+            f"--review: {segmenter.name} says how sure its masks are with the default thresholds "
+            "only"
         )
+    raise UsageError(
+        f"--review: {segmenter.name} does not say how sure its masks are; choose a model that "
+        f"does, such as {DEFAULT_MODEL}, or write one by `dermseg export RUN -o MODEL.onnx "
+        "--calibrate-on DATA`"
+    )
 
 
 def write_shortlist(

@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from dermseg.errors import DataError, ModelError, UsageError
+from dermseg.files import occupied
 from dermseg.settings import AugmentationSettings, TrainingSettings
 from dermseg.training import checkpoints, datasets, loop, networks
 from dermseg.training.color import ColorChannels
 from dermseg.training.loop import train
 from dermseg.training.losses import jaccard_distance
-from dermseg.training.runs import occupied
 from dermseg.training.trainer import Trainer
 
 Maker = Callable[..., TrainingSettings]
@@ -91,11 +91,11 @@ class TestTrainFeatures:
 
     def test_it_leaves_what_it_promises_and_nothing_else(self, run: Path) -> None:
         assert sorted(path.name for path in run.iterdir()) == [
+            ".lock",
             "cache",
             "checkpoint.safetensors",
             "folds.json",
             "held-out.npz",
-            "lock",
             "log.csv",
             "samples.npy",
             "settings.json",
@@ -522,7 +522,7 @@ class TestTrainExceptions:
         self, toy_data: Path, tmp_path: Path, tiny: Maker
     ) -> None:
         with occupied(tmp_path / "run"):
-            with pytest.raises(UsageError, match="another process is training here"):
+            with pytest.raises(UsageError, match="another process is working here"):
                 train(toy_data, tmp_path / "run", tiny(passes=1), device="cpu")
             assert not (tmp_path / "run" / "settings.json").exists()
         train(toy_data, tmp_path / "run", tiny(passes=1), device="cpu")

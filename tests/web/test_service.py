@@ -145,6 +145,8 @@ class TestRefusals:
             ({"params": {"low": "nan"}}, 422, "invalid-settings"),
             ({"params": {"rule": "compleat"}}, 422, "invalid-settings"),
             ({"params": {"x": 3}}, 422, "invalid-settings"),
+            ({"params": {"x": 99999, "y": 3}}, 422, "invalid-settings"),
+            ({"params": {"x": 3, "y": -1}}, 422, "invalid-settings"),
             ({"params": {"include": "all"}}, 422, "invalid-settings"),
             ({"content": b""}, 422, "no-photograph"),
             ({"content": b"text"}, 422, "unreadable-photograph"),

@@ -14,7 +14,7 @@ import torch
 
 from dermseg import __version__
 from dermseg.errors import DataError, DivergedError, UsageError
-from dermseg.files import remove_leftovers, written_whole
+from dermseg.files import occupied, remove_leftovers, written_whole
 from dermseg.metadata import UNKNOWN, read_groups
 from dermseg.metrics import mean, score
 from dermseg.progress import Advance, bar
@@ -31,7 +31,6 @@ from dermseg.training.runs import (
     SAMPLES,
     SETTINGS,
     WEIGHTS,
-    occupied,
     write_held_out,
 )
 from dermseg.training.trainer import Rows, Trainer

@@ -4,15 +4,14 @@ A run is one network's folder. A protocol's folder holds a run for each fold, an
 trained on everything.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dermseg.errors import DataError, ModelError, UsageError
-from dermseg.files import writing, written_whole
+from dermseg.errors import DataError, ModelError
+from dermseg.files import written_whole
 from dermseg.postprocess import Probability
 
 SETTINGS = "settings.json"
@@ -23,30 +22,8 @@ WEIGHTS = "weights.safetensors"
 HELD_OUT = "held-out.npz"
 SAMPLES = "samples.npy"
 CACHE = "cache"
-LOCK = "lock"
 EVERYTHING = "all"
 """The run, in a protocol's folder, that held nothing out."""
-
-
-@contextmanager
-def occupied(run: Path) -> Iterator[None]:
-    """Keep others from training in the folder `run` for the length of the block.
-
-    Raises UsageError if another process, which still runs, is training there.
-    """
-    from filelock import FileLock, Timeout  # not in the base install, which reads runs too
-
-    with writing(run):
-        run.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(run / LOCK)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            raise UsageError(f"{run}: another process is training here; let it end") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def fold_name(fold: int | None) -> str:

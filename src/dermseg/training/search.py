@@ -10,9 +10,9 @@ from filelock import FileLock
 
 from dermseg.settings import TrainingSettings, TuningSettings
 from dermseg.training.ranking import Point
-from dermseg.training.runs import LOCK
 
 TRIALS = "trials"
+LOCK = "lock"
 
 
 def grid(tuning: TuningSettings) -> list[Point]:

@@ -18,8 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from dermseg.errors import DataError
 from dermseg.settings import TuningSettings
 from dermseg.training.ranking import Point, Result
-from dermseg.training.runs import LOCK
-from dermseg.training.search import Search, grid
+from dermseg.training.search import LOCK, Search, grid
 
 JOURNAL = "journal.jsonl"
 DIGITS = 3

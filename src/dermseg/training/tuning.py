@@ -48,7 +48,7 @@ from dermseg.training.ranking import (
     trial_rows,
     verdict,
 )
-from dermseg.training.search import Search
+from dermseg.training.search import LOCK, Search
 from dermseg.training.study import JOURNAL, open_study, point_of, take, tell
 
 PLAN = "grid.json"
@@ -86,7 +86,7 @@ def tune(
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
     store = cache or output / runs.CACHE
-    with FileLock(output / runs.LOCK):  # one process reads the data, the others wait for it
+    with FileLock(output / LOCK):  # one process reads the data, the others wait for it
         digest = datasets.open_cache(
             pairs, training.height, training.width, store, allow_resized=allow_resized
         ).digest
