@@ -41,7 +41,10 @@ MEASURES = {
     "width": ("the band's area as a share of the mask's, median", ".2f"),
 }
 """What a table says of confidence: name in confidence.json, words, and form of the number."""
-RATED = {"confidence.json": "out of fold", "validation-confidence.json": "validation"}
+RATED = {
+    "confidence.json": "members of {}, out of fold",
+    "validation-confidence.json": "{}, validation",
+}
 """Files of such numbers, and the images that they are of."""
 JUDGES = "lite0-ensemble"
 """The trainings whose folds say how sure the default model may be."""
@@ -171,7 +174,7 @@ def thresholds() -> list[str]:
 def confidence() -> list[str]:
     """Return how well each model's masks are judged, and their borders bounded."""
     models = {
-        f"{path.parent.name}, {where}": json.loads(path.read_text())
+        where.format(path.parent.name): json.loads(path.read_text())
         for name, where in RATED.items()
         for path in sorted(RESULTS.glob(f"*/{name}"))
     }
@@ -194,7 +197,7 @@ def _with_interval(model: dict[str, Any], name: str, form: str) -> str:
 def confidence_groups() -> list[str]:
     """Return the same by diagnosis, age and sex, for the trainings that speak for the default."""
     lines = [
-        f"| {JUDGES}, out of fold | images | JA | below 0.65 | flagged | "
+        f"| members of {JUDGES}, out of fold | images | JA | below 0.65 | flagged | "
         "of the unflagged below 0.65 | ROC area | 90 % intervals hold | border in the band |",
         f"| --- |{' --- |' * 8}",
     ]
@@ -215,7 +218,7 @@ def _share(value: float | None) -> str:
 
 
 def speed() -> list[str]:
-    """Return how fast each timed model segments, and how soon it starts."""
+    """Return how fast each shipped model segments, and how soon it starts."""
     lines = [
         "| model | photographs | one, ms | decode | network | mask | encode | folder, a second "
         "| share of the limit | times the plain loop | MB |",
@@ -225,6 +228,8 @@ def speed() -> list[str]:
     for path in sorted(BENCHMARKS.glob("segment-*.json")):
         timed = json.loads(path.read_text())
         model, torch = timed["model"].removesuffix(".onnx"), timed["torch_start"]
+        if not (WEIGHTS / f"{model}.onnx").is_file():
+            continue
         said = f"{model} {timed['start']:.2f} s (importing torch {torch:.2f} s)"
         starts.setdefault(timed["machine"], []).append(said)
         chip = timed["machine"].partition("(")[0].partition(",")[0]

@@ -372,7 +372,10 @@ def export(
         if shares:
             raise UsageError("--shares and --weigh-on exclude each other")
         shares, best, equal = choose_shares(runs, weigh_on)
-        _say(f"shares {shares}: Jaccard {best:.4f} out of fold, equal shares {equal:.4f}")
+        _say(
+            f"shares {shares}: Jaccard {best:.4f} on the images that chose them, each by members "
+            f"that had not seen it; equal shares {equal:.4f}"
+        )
     difference = export(
         runs,
         output,

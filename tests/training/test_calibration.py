@@ -147,6 +147,8 @@ def test_predictions_are_taken_from_all_folds(tmp_path: Path) -> None:
         ("fold-0", "0"),
         ("fold-1", "1"),
     }
+    twice = gather([tmp_path / "runs", tmp_path / "runs" / "fold-1"], tmp_path / "data")
+    assert sorted(twice.names) == sorted(held.names), "an image counts once"
     quality = Quality.of(judge(held))
     assert fit(held).images == quality.images == 240
     assert quality.rank_correlation > 0.5

@@ -61,15 +61,30 @@ def write_page(folder: Path) -> tuple[Path, Path]:
 
 
 def _verdicts(contents: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield a table of every verdict."""
-    yield "| claim | source | experiment | images | verdict | difference |"
-    yield "| --- | --- | --- | --- | --- | --- |"
+    """Yield a table of every verdict, with what stands behind each."""
+    count = sum(len(content["verdicts"]) for content in contents)
+    yield (
+        f"{count} claims, each judged by an interval of 95 % of its own: of twenty differences "
+        "that are none, one is expected to be called real. Below it says how each was trained."
+    )
+    yield ""
+    yield ("| claim | source | experiment | images | seeds | passes | verdict | difference, 95 % |")
+    yield f"|{' --- |' * 8}"
     for content in contents:
         for verdict in content["verdicts"]:
             cells = [verdict["claim"], verdict["source"], content["experiment"]]
-            cells += [f"{verdict['set']}, {verdict['images']}", f"**{verdict['outcome']}**"]
-            cells.append(f"{verdict['difference']:+.4f}")
+            cells += [f"{verdict['set']}, {verdict['images']}", str(verdict["seeds"])]
+            cells += [str(verdict["computing"]["passes"]), f"**{verdict['outcome']}**"]
+            cells.append(_difference(verdict))
             yield f"| {' | '.join(cells)} |"
+
+
+def _difference(verdict: dict[str, Any]) -> str:
+    ends = [verdict["low"], verdict["high"]]
+    if None in ends:
+        return f"{verdict['difference']:+.4f}, without an interval"
+    low, high = (f"{end:+.4f}" for end in ends)
+    return f"{verdict['difference']:+.4f} ({low} to {high})"
 
 
 def to_html(text: str, folder: Path) -> str:

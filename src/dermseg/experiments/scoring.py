@@ -4,7 +4,6 @@ What was scored once is read again. A file of scores is named by a digest of eve
 them: predictions or weights, data, and the way of cutting masks.
 """
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,10 +16,10 @@ from dermseg.errors import DataError
 from dermseg.evaluation import Cutter, evaluate, score_maps
 from dermseg.experiments import ledger
 from dermseg.experiments.registry import HeldBack
-from dermseg.metrics import METRICS, Scores
+from dermseg.files import written_whole
+from dermseg.metrics import Scores
 from dermseg.segmenter import Segmenter
 from dermseg.settings import ThresholdSettings
-from dermseg.tables import write_table
 from dermseg.training.datasets import digest
 from dermseg.training.export import export
 from dermseg.training.runs import HELD_OUT, WEIGHTS, read_held_out
@@ -137,17 +136,13 @@ class Scorer:
 
     def _place(self, *facts: object) -> Path:
         text = json.dumps([__version__, *facts])
-        return self.output / "scores" / f"{sha256(text.encode()).hexdigest()[:KEY]}.csv"
+        return self.output / "scores" / f"{sha256(text.encode()).hexdigest()[:KEY]}.json"
 
 
 def _write(place: Path, scores: Mapping[str, Scores]) -> None:
-    rows = ({"image": image, **asdict(each)} for image, each in scores.items())
-    write_table(place, ("image", *METRICS), rows)
+    with written_whole(place) as temporary:
+        temporary.write_text(json.dumps({image: asdict(each) for image, each in scores.items()}))
 
 
 def _read(place: Path) -> dict[str, Scores]:
-    with place.open(newline="", encoding="utf-8") as handle:
-        return {
-            row["image"]: Scores(*(float(row[name]) for name in METRICS))
-            for row in csv.DictReader(handle)
-        }
+    return {image: Scores(**each) for image, each in json.loads(place.read_text()).items()}
