@@ -321,8 +321,10 @@ class ServiceSettings:
         for name in ("workers", "megabytes", "megapixels"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name} must be at least 1")
-        if self.queue < 0 or not 0 <= self.port < 2**16:
-            raise UsageError("--queue cannot be negative, and --port is 0 to 65535")
+        if self.queue < 0:
+            raise UsageError(f"--queue {self.queue}: cannot be negative")
+        if not 0 <= self.port < 2**16:
+            raise UsageError(f"--port {self.port}: must be 0 to 65535")
         if not 0 < self.seconds < math.inf:
             raise UsageError("--seconds must be above 0")
 

@@ -1,4 +1,5 @@
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,16 @@ def test_serving_as_a_program(tmp_path: Path) -> None:
         assert server.wait(20) == 0
         assert server.stderr.read() == ""
     assert not list(tmp_path.iterdir())
+
+
+def test_a_port_that_is_taken_has_a_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert main(["serve", "--port", str(port)]) == 2
+    said = capsys.readouterr().err
+    assert f"port {port}: cannot be listened on" in said
+    assert "another --port" in said
+    assert "Traceback" not in said
 
 
 def test_review_needs_both_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

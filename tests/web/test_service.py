@@ -138,6 +138,10 @@ class TestSegment:
 
 
 class TestRefusals:
+    def test_the_parameter_is_named(self, client: TestClient) -> None:
+        answer = post(client, b"", params={"include": "foo"}).json()
+        assert answer["detail"].startswith("include: ")
+
     @pytest.mark.parametrize(
         ("changes", "status", "kind"),
         [

@@ -1,6 +1,6 @@
 """What goes wrong, as RFC 9457 problem documents."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -67,6 +67,11 @@ def describe(*statuses: int) -> dict[int | str, dict[str, object]]:
     }
 
 
+def _named(place: Sequence[str | int]) -> str:
+    """Return the parameter in which an error lies, also where it lies in an item of a list."""
+    return next((part for part in reversed(place) if isinstance(part, str)), "request")
+
+
 def install(app: FastAPI) -> None:
     """Let every error of the app be answered with a problem document."""
 
@@ -88,7 +93,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
-        lines = [f"{found['loc'][-1]}: {found['msg']}" for found in error.errors()]
+        lines = [f"{_named(found['loc'])}: {found['msg']}" for found in error.errors()]
         return ProblemError(422, "invalid-settings", "; ".join(lines)).response()
 
     @app.exception_handler(HTTPException)

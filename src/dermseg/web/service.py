@@ -1,5 +1,6 @@
 """The HTTP service: the app, its routes, and the server that runs it."""
 
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from io import BytesIO
@@ -17,6 +18,7 @@ from pydantic import BaseModel
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dermseg import __version__
+from dermseg.errors import UsageError
 from dermseg.segmenter import Segmenter, drawn_by_hand
 from dermseg.settings import Rule, ServiceSettings, ThresholdSettings
 from dermseg.web.answers import FORMS, Answer, Found, Include, choose_form
@@ -258,7 +260,10 @@ class _Protocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """A server that says when it listens, and where."""
+    """A server that says when it listens, and where.
+
+    Raises UsageError, when it is run, if it cannot listen there.
+    """
 
     def __init__(self, app: FastAPI, settings: ServiceSettings, when_listening: Any) -> None:
         super().__init__(
@@ -277,6 +282,14 @@ class Server(uvicorn.Server):
         )
         self._when_listening = when_listening
 
+    def run(self, sockets: Any = None) -> None:
+        """Serve until stopped, on `sockets` or where the settings say."""
+        if sockets is not None:
+            super().run(sockets)
+            return
+        with _listen(self.config.host, self.config.port) as sock:
+            super().run([sock])
+
     async def startup(self, sockets: Sequence[Any] | None = None) -> None:
         """Listen, then say so."""
         await super().startup(list(sockets) if sockets else None)
@@ -284,3 +297,15 @@ class Server(uvicorn.Server):
             sock = self.servers[0].sockets[0]
             host, port = sock.getsockname()[:2]
             self._when_listening(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; uvicorn's own words for one that cannot have no remedy."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise UsageError(
+            f"{host}, port {port}: cannot be listened on ({error.strerror}); "
+            "choose another --port, 0 for any that is free, or --host"
+        ) from error
