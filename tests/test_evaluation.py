@@ -175,3 +175,12 @@ def test_many_thresholds_score_as_each_does_alone(tmp_path: Path, rule: Rule) ->
     assert len({scores[0] for scores in found.values()}) == 6
     for scores in found.values():
         assert len(set(scores)) > 2
+
+
+def test_a_portraits_map_lies_as_the_network_saw_it(tmp_path: Path) -> None:
+    truth = np.zeros((64, 48), np.bool_)
+    truth[5:30, 10:20] = True
+    write_mask(tmp_path / "a.png", truth)
+    level = np.rot90(truth).astype(np.float32)
+    found = evaluate_maps({"a": level}, {"a": tmp_path / "a.png"}, ThresholdSettings())
+    assert found.images["a"].jaccard > 0.9

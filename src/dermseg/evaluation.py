@@ -18,8 +18,10 @@ from dermseg.images import (
     by_name,
     check_mask,
     is_binary,
+    lies_across,
     mask_stem,
     read_mask,
+    turn,
 )
 from dermseg.metadata import UNKNOWN, Groups, read_groups
 from dermseg.metrics import METRICS, Scores, bootstrap_interval, mean, score
@@ -246,12 +248,15 @@ def compare_all(
 ) -> dict[str, T]:
     """Return what `compare` makes of each probability and its true mask, in order of their ids.
 
-    `maps` and `masks` belong together by their keys; `masks` may hold more. Raises ImageError if a
-    mask cannot be read.
+    `maps` and `masks` belong together by their keys; `masks` may hold more. The mask of a portrait
+    is turned as its photograph was for the network. Raises ImageError if a mask cannot be read.
     """
 
     def one(image_id: str) -> T:
-        return compare(maps[image_id], read_mask(masks[image_id]) > MASK_FOREGROUND)
+        probability, truth = maps[image_id], read_mask(masks[image_id]) > MASK_FOREGROUND
+        if lies_across(truth.shape, probability.shape):
+            truth = turn(truth)
+        return compare(probability, truth)
 
     names = sorted(maps)
     with ThreadPoolExecutor(usable_cores()) as pool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, TypeAlias, TypeVar
 
 import cv2
 import numpy as np
@@ -24,6 +24,7 @@ from dermseg.files import written_whole
 
 Pixels: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = NDArray[np.bool_]
+Picture = TypeVar("Picture", bound=NDArray[np.generic])
 Source: TypeAlias = Path | BinaryIO
 """Where an image is read from: a file's path, or an open binary file that can be rewound.
 
@@ -207,6 +208,31 @@ def resize(pixels: Pixels, height: int, width: int) -> Pixels:
         return pixels
     image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image)
+
+
+def lies_across(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Say whether a picture of `size` must be turned for its long side to lie as that of `other`.
+
+    Both are (height, width). Squeezed into a network's shape that lies the other way a photograph
+    scores 0.007 less (401 held-out images, scripts/compare_turning.py).
+    """
+    (height, width), (other_height, other_width) = size, other
+    return (height > width) != (other_height > other_width) and height != width
+
+
+def turn(picture: Picture) -> Picture:
+    """Return a picture, (h, w) or (h, w, 3), after a quarter turn, counterclockwise."""
+    return np.ascontiguousarray(np.rot90(picture))  # type: ignore[return-value]
+
+
+def as_stored(picture: Picture, size: tuple[int, int]) -> Picture:
+    """Return what lies as a network saw it as the photograph of `size`, (height, width), lies."""
+    return turn_back(picture) if lies_across(size, picture.shape[:2]) else picture
+
+
+def turn_back(picture: Picture) -> Picture:
+    """Undo `turn`."""
+    return np.ascontiguousarray(np.rot90(picture, -1))  # type: ignore[return-value]
 
 
 def is_binary(mask: Pixels) -> bool:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dermseg.errors import DataError, OutputError
+from dermseg.images import turn
+from dermseg.segmenter import Segmenter
 from dermseg.training import datasets
 from dermseg.training.datasets import (
     Pair,
@@ -223,6 +225,21 @@ class TestOpenCacheFeatures:
             assert np.array_equal(cache.images[row], photograph.transpose(2, 0, 1))
             assert np.array_equal(cache.masks[row], mask)
         assert ((cache.masks > 0) & (cache.masks < 255)).any()
+
+    def test_a_portrait_lies_as_the_model_in_use_sees_it(
+        self, tmp_path: Path, picture: Callable[..., Picture]
+    ) -> None:
+        pixels, truth = picture(3, 64, 48)
+        photograph = put(tmp_path / "data" / "images" / "a.png", pixels)
+        put(tmp_path / "data" / "masks" / "a.png", truth)
+        pairs = find_pairs(tmp_path / "data")
+        cache = open_cache(pairs, 48, 64, tmp_path / "cache", allow_resized=False)
+        assert np.array_equal(cache.masks[0], np.rot90(truth))
+        segmenter = Segmenter()
+        segmenter.height, segmenter.width = 48, 64
+        seen = segmenter.read(photograph).pixels
+        assert segmenter.turns(*seen.shape[:2])
+        assert np.array_equal(cache.images[0].transpose(1, 2, 0), turn(seen))
 
     def test_a_large_jpeg_read_at_a_reduced_scale_is_still_the_same_picture(
         self, tmp_path: Path, picture: Callable[..., Picture]

@@ -9,7 +9,15 @@ import numpy as np
 
 from dermseg.evaluation import cutter
 from dermseg.files import written_whole
-from dermseg.images import MASK_FOREGROUND, Mask, Pixels, read_mask, read_photograph, resize
+from dermseg.images import (
+    MASK_FOREGROUND,
+    Mask,
+    Pixels,
+    as_stored,
+    read_mask,
+    read_photograph,
+    resize,
+)
 from dermseg.postprocess import Probability
 from dermseg.settings import ThresholdSettings
 
@@ -55,7 +63,8 @@ def make_case(photograph: Path, mask: Path, probability: Probability, title: str
     height, width = (max(1, round(side * scale)) for side in truth.shape)
     pixels = resize(read_photograph(photograph, at_least=(height, width)).pixels, height, width)
     reduced = resize(truth, height, width) > MASK_FOREGROUND
-    found = cutter(ThresholdSettings())(probability, height, width)
+    level = as_stored(probability, truth.shape)
+    found = cutter(ThresholdSettings())(level, height, width)
     return Case(pixels, reduced, found, title)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermseg.errors import UsageError
-from dermseg.images import MASK_FOREGROUND, read_mask, resize
+from dermseg.images import MASK_FOREGROUND, Mask, lies_across, read_mask, resize, turn
 from dermseg.postprocess import Probability
 from dermseg.settings import ThresholdSettings
 from dermseg.training.datasets import find_pairs
@@ -37,9 +37,7 @@ def choose_shares(folders: Sequence[Path], data: Path) -> tuple[list[float], flo
         raise UsageError("shares can only be chosen for trainings of one size and the same folds")
     masks = {pair.image_id: pair.mask for pair in find_pairs(data)}
     height, width = shapes.pop()
-    truths = np.stack(
-        [resize(read_mask(masks[name]), height, width) > MASK_FOREGROUND for name in names]
-    )
+    truths = np.stack([_truth(masks[name], height, width) for name in names])
     stacks = np.stack([[each[name] for name in names] for each in maps])
     low = ThresholdSettings().low
     equal = [1 / len(folders)] * len(folders)
@@ -47,6 +45,15 @@ def choose_shares(folders: Sequence[Path], data: Path) -> tuple[list[float], flo
     scores = [_jaccard(stacks, shares, truths, low) for shares in grid]
     best = int(np.argmax(scores))
     return list(grid[best]), scores[best], _jaccard(stacks, equal, truths, low)
+
+
+def _truth(file: Path, height: int, width: int) -> Mask:
+    """Return a mask at the networks' size, a portrait's turned as they saw it."""
+    mask = read_mask(file)
+    if lies_across(mask.shape, (height, width)):
+        mask = turn(mask)
+    truth: Mask = resize(mask, height, width) > MASK_FOREGROUND
+    return truth
 
 
 def _simplex(parts: int) -> Iterator[tuple[float, ...]]:

@@ -25,15 +25,19 @@ from dermseg.images import (
     by_name,
     check_mask,
     image_size,
+    lies_across,
     mask_stem,
     read_mask,
     read_photograph,
     resize,
+    turn,
 )
 from dermseg.progress import track
 
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
 """Raised when what a cache holds changes, so that old ones are rebuilt."""
+DIGEST_FORMAT = 1
+"""Not to be changed: model files name their data by such digests."""
 SIGNATURE_SIDE = 16
 SIGNATURE_READ = 64
 """Height and width to which a photograph may be reduced before it is shrunk to its signature."""
@@ -122,8 +126,8 @@ class Cache:
     """A data set at one size.
 
     `images` is uint8 (N, 3, H, W); `masks` is uint8 (N, H, W), 0 to 255, between the two where a
-    border crosses the pixel. `digest` changes when a file's name or size does, and so is the same
-    for a copy of the data.
+    border crosses the pixel. Portraits lie turned, as they are for the network in use. `digest`
+    changes when a file's name or size does, and so is the same for a copy of the data.
     """
 
     image_ids: list[str]
@@ -141,7 +145,7 @@ def open_cache(
     pairs whose sizes differ unless `allow_resized` (sets of thumbnails with full-size masks).
     """
     files = [file for pair in pairs for file in (pair.photograph, pair.mask)]
-    version = digest(files, height, width, allow_resized)
+    version = digest(files, CACHE_FORMAT, height, width, allow_resized)
     place = folder / f"{height}x{width}-{version[:16]}"
     if not place.is_dir():
         _build(pairs, height, width, place, allow_resized)
@@ -179,7 +183,7 @@ def digest(files: Sequence[Path], *settings: object, times: bool = True) -> str:
     """
     stats = [(file, file.stat()) for file in files]
     facts = [(file.name, s.st_size, s.st_mtime_ns if times else 0) for file, s in stats]
-    text = json.dumps([CACHE_FORMAT, settings, facts])
+    text = json.dumps([DIGEST_FORMAT, settings, facts])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -226,10 +230,14 @@ def _fill(
                     f"{pair.photograph}: its size {_size(pair.photograph)} is not its mask's, "
                     f"{_size(pair.mask)} (--allow-resized accepts thumbnails)"
                 )
-            photograph = read_photograph(pair.photograph, at_least=(height, width))
-            images[row] = resize(photograph.pixels, height, width).transpose(2, 0, 1)
             mask = read_mask(pair.mask)
             check_mask(pair.mask, mask)
+            across = lies_across(mask.shape, (height, width))
+            needed = (width, height) if across else (height, width)
+            pixels = read_photograph(pair.photograph, at_least=needed).pixels
+            if across:
+                pixels, mask = turn(pixels), turn(mask)
+            images[row] = resize(pixels, height, width).transpose(2, 0, 1)
             masks[row] = resize(mask, height, width)
         except ImageError as error:
             return str(error)

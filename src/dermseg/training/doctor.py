@@ -18,6 +18,7 @@ from dermseg.images import (
     Mask,
     Photograph,
     Pixels,
+    as_stored,
     image_size,
     is_binary,
     read_mask,
@@ -100,7 +101,7 @@ def _examine(pair: Pair, predictions: Predictions) -> list[Finding]:
     if pieces > 1:
         found.append(finding("pieces", f"{pieces} separate regions", -pieces))
     if pair.image_id in predictions:
-        predicted, _ = _cut(predictions[pair.image_id], mask.shape[0], mask.shape[1])
+        predicted, _ = _cut(as_stored(predictions[pair.image_id], mask.shape), *mask.shape)
         jaccard = score(mask, predicted).jaccard
         if jaccard < SUSPICIOUS:
             detail = f"Jaccard {jaccard:.3f} with a network that had not seen it"
@@ -154,10 +155,10 @@ def _picture(pair: Pair, probability: Probability | None) -> Pixels:
     """Return one picture of the sheet, squeezed into its cell."""
     photograph = read_photograph(pair.photograph, at_least=(CELL_HEIGHT, CELL_WIDTH))
     pixels = resize(photograph.pixels, CELL_HEIGHT, CELL_WIDTH)
-    stored = resize(read_mask(pair.mask), CELL_HEIGHT, CELL_WIDTH)
-    mask = (stored > MASK_FOREGROUND).astype(np.uint8)
+    stored = read_mask(pair.mask)
+    mask = (resize(stored, CELL_HEIGHT, CELL_WIDTH) > MASK_FOREGROUND).astype(np.uint8)
     if probability is not None:
-        _, outline = _cut(probability, CELL_HEIGHT, CELL_WIDTH)
+        _, outline = _cut(as_stored(probability, stored.shape), CELL_HEIGHT, CELL_WIDTH)
         pixels = draw_overlay(Photograph(pixels, CELL_HEIGHT, CELL_WIDTH), outline)
     pixels = pixels.copy()
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
