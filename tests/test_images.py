@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from dermseg.errors import ImageError, OutputError
+from dermseg.errors import ImageError, OutputError, TooManyPixelsError
 from dermseg.images import (
     as_stored,
     encode_mask,
@@ -207,7 +207,9 @@ class TestBadFiles:
     def test_a_bomb_is_not_decoded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Image.fromarray(gradient(30, 30)).save(tmp_path / "bomb.png")
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
-        with pytest.raises(ImageError, match=r"bomb\.png: more than 800 pixels are not decoded"):
+        with pytest.raises(
+            TooManyPixelsError, match=r"bomb\.png: more than 800 pixels are not decoded"
+        ):
             read_photograph(tmp_path / "bomb.png")
 
 

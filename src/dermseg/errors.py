@@ -3,6 +3,7 @@
 DermsegError
 ├── UsageError        the request makes no sense (exit status 2)
 ├── ImageError        a photograph or mask cannot be read, or has the wrong size
+│   └── TooManyPixelsError  more pixels than are ever decoded
 ├── DataError         a data set is incomplete or inconsistent
 │   └── DivergedError a training's loss is no longer a number
 ├── ModelError        a model is unknown, or its file is not what dermseg writes
@@ -26,6 +27,10 @@ class UsageError(DermsegError):
 
 class ImageError(DermsegError):
     """A photograph or a mask cannot be read, or does not have the size it must have."""
+
+
+class TooManyPixelsError(ImageError):
+    """An image has more pixels than are ever decoded, lest a forged file fill the memory."""
 
 
 class DataError(DermsegError):

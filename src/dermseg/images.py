@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-from dermseg.errors import ImageError, OutputError
+from dermseg.errors import ImageError, OutputError, TooManyPixelsError
 from dermseg.files import written_whole
 
 Pixels: TypeAlias = NDArray[np.uint8]
@@ -105,7 +105,7 @@ def _opened(source: Source) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: not an image that can be read") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(
+        raise TooManyPixelsError(
             f"{name}: more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels are not "
             "decoded, lest a forged file fill the memory; make it smaller"
         ) from error

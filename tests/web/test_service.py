@@ -210,6 +210,13 @@ class TestRefusals:
             wide = encoded(Image.new("L", (1001, 1000)), "PNG")
             assert is_problem(post(client, wide), 422, "too-many-pixels")
 
+    def test_more_pixels_than_are_ever_decoded(
+        self, client: TestClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
+        wide = encoded(Image.new("L", (30, 30)), "PNG")
+        assert is_problem(post(client, wide), 422, "too-many-pixels")
+
     def test_a_bug_is_a_problem_too(
         self, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from dermseg.errors import DermsegError, ImageError, UsageError
+from dermseg.errors import DermsegError, ImageError, TooManyPixelsError, UsageError
 
 MEDIA_TYPE = "application/problem+json"
 HUNG_UP = 499
@@ -85,7 +85,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(ImageError)
     async def image(_: Request, error: ImageError) -> Response:
-        return ProblemError(422, "unreadable-photograph", str(error)).response()
+        large = isinstance(error, TooManyPixelsError)
+        kind = "too-many-pixels" if large else "unreadable-photograph"
+        return ProblemError(422, kind, str(error)).response()
 
     @app.exception_handler(UsageError)
     async def usage(_: Request, error: UsageError) -> Response:
