@@ -3,7 +3,7 @@
 DermsegError
 ├── UsageError        the request makes no sense (exit status 2)
 ├── ImageError        a photograph or mask cannot be read, or has the wrong size
-│   └── TooManyPixelsError  more pixels than are ever decoded
+│   └── TooManyPixelsError  more pixels than are decoded
 ├── DataError         a data set is incomplete or inconsistent
 │   └── DivergedError a training's loss is no longer a number
 ├── ModelError        a model is unknown, or its file is not what dermseg writes
@@ -30,7 +30,7 @@ class ImageError(DermsegError):
 
 
 class TooManyPixelsError(ImageError):
-    """An image has more pixels than are ever decoded, lest a forged file fill the memory."""
+    """An image has more pixels than are decoded, lest a forged file fill the memory."""
 
 
 class DataError(DermsegError):

@@ -85,9 +85,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(ImageError)
     async def image(_: Request, error: ImageError) -> Response:
-        large = isinstance(error, TooManyPixelsError)
-        kind = "too-many-pixels" if large else "unreadable-photograph"
-        return ProblemError(422, kind, str(error)).response()
+        return ProblemError(422, "unreadable-photograph", str(error)).response()
+
+    @app.exception_handler(TooManyPixelsError)
+    async def large(_: Request, error: TooManyPixelsError) -> Response:
+        return ProblemError(422, "too-many-pixels", str(error)).response()
 
     @app.exception_handler(UsageError)
     async def usage(_: Request, error: UsageError) -> Response:

@@ -9,7 +9,7 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from dermseg.errors import ImageError
+from dermseg.errors import ImageError, TooManyPixelsError
 from dermseg.images import MASK_FOREGROUND, Mask, image_size, read_photograph
 from dermseg.web.limits import bounded
 from dermseg.web.problems import ProblemError
@@ -83,12 +83,12 @@ def _checked(photograph: bytes, mask: bytes | None) -> Upload:
 def check_pixels(photograph: bytes, most: int) -> tuple[int, int]:
     """Return an image's (height, width), read without decoding it.
 
-    Raises ProblemError 422 if it has more than `most` pixels, ImageError if it is no image.
+    Raises TooManyPixelsError if it has more than `most` pixels, ImageError if it is no image.
     """
     height, width = image_size(BytesIO(photograph))
     if height * width > most:
         detail = f"the photograph has {height * width} pixels; {most} are the most that are read"
-        raise ProblemError(422, "too-many-pixels", detail)
+        raise TooManyPixelsError(detail)
     return height, width
 
 
