@@ -42,6 +42,8 @@ class TestFindJobs:
             photograph(name)
         (tmp_path / "in" / "notes.txt").touch()
         (tmp_path / "in" / "folder.jpg").mkdir()
+        for name in (".hidden.jpg", ".checkpoints/b.jpg"):
+            photograph(name)
         names = [job.name.as_posix() for job in find_jobs([tmp_path / "in"])]
         assert names == ["b.jpg", "sub/a.PNG", "sub/deep/c.webp"]
 
@@ -59,6 +61,46 @@ class TestFindJobs:
             find_jobs([tmp_path])
         with pytest.raises(UsageError, match="gone: no such file or folder"):
             find_jobs([tmp_path / "gone"])
+
+    def test_a_folder_that_cannot_be_read_is_an_error(
+        self, tmp_path: Path, photograph: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        photograph("a.jpg")
+        photograph("closed/b.jpg")
+        real = os.scandir
+
+        def scandir(place: Any) -> Any:
+            if "closed" in str(place):
+                raise PermissionError(13, "Permission denied", str(place))
+            return real(place)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+        with pytest.raises(UsageError, match=r"closed: cannot be read \(Permission denied\)"):
+            find_jobs([tmp_path / "in"])
+
+    @pytest.mark.skipif(os.name != "posix", reason="links and pipes are POSIX's")
+    def test_a_broken_link_is_told_of_and_a_pipe_not_waited_for(
+        self, tmp_path: Path, photograph: Make
+    ) -> None:
+        photograph("a.jpg")
+        (tmp_path / "in" / "b.jpg").symlink_to("gone")
+        os.mkfifo(tmp_path / "in" / "c.jpg")
+        assert main(["segment", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 1
+        assert [bool(row["error"]) for row in report(tmp_path / "out")] == [False, True]
+
+    def test_forms_that_are_not_read_are_told_of(
+        self, tmp_path: Path, photograph: Make, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        photograph("a.jpg")
+        for name in ("b.HEIC", "sub/c.heic", "d.gif", "e.txt"):
+            path = tmp_path / "in" / name
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+        assert main(["segment", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 0
+        said = capsys.readouterr().err
+        assert "passed over: 2 .heic" in said
+        assert "passed over: 1 .gif" in said
+        assert "txt" not in said
 
     def test_one_mask_for_two_photographs_is_an_error(
         self, tmp_path: Path, photograph: Make
@@ -415,6 +457,68 @@ class TestSecondRun:
         (tmp_path / "in" / "a.jpg").write_text("damaged")
         assert main(arguments) == 1
         assert files(tmp_path / "out") == ["b_segmentation.png", "report.csv"]
+
+    def test_what_cannot_even_be_opened_costs_no_mask(
+        self, tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.done(tmp_path, arguments)
+        before = (tmp_path / "out" / "a_segmentation.png").read_bytes()
+        (tmp_path / "empty").mkdir()
+        assert main([*arguments, "--size-from", str(tmp_path / "empty")]) == 1
+        assert "holds no a_segmentation.png" in report(tmp_path / "out")[0]["error"]
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_bytes", lambda _: (_ for _ in ()).throw(OSError(5, "away")))
+            patch.setattr("dermseg.batch.Segmenter.fingerprint", "same")
+            assert main(arguments) == 1
+        assert "cannot be read (away)" in report(tmp_path / "out")[0]["error"]
+        assert (tmp_path / "out" / "a_segmentation.png").read_bytes() == before
+        assert self.done(tmp_path, arguments) == []
+
+    @pytest.mark.parametrize("more", [[], ["--low", "0.4"]])
+    def test_a_mask_that_someone_has_edited_is_not_written_over(
+        self, tmp_path: Path, arguments: list[str], more: list[str]
+    ) -> None:
+        self.done(tmp_path, arguments)
+        path = tmp_path / "out" / "a_segmentation.png"
+        Image.fromarray(255 - read_mask(path)).save(path)
+        edited = path.read_bytes()
+        for _ in range(2):
+            assert main([*arguments, *more]) == 1
+            assert "was changed since dermseg made it" in report(tmp_path / "out")[0]["error"]
+            assert path.read_bytes() == edited
+        path.unlink()
+        assert "a.jpg" in self.done(tmp_path, [*arguments, *more])
+
+    def test_the_report_has_what_earlier_runs_left(
+        self, tmp_path: Path, photograph: Make, arguments: list[str]
+    ) -> None:
+        self.done(tmp_path, arguments)
+        before = report(tmp_path / "out")
+        extra = photograph("c.jpg", 50, 60)
+        assert main(["segment", str(extra), *arguments[2:]]) == 0
+        rows = report(tmp_path / "out")
+        assert [row["photograph"] for row in rows] == ["c.jpg", "a.jpg", "b.jpg"]
+        assert rows[1:] == before
+        (tmp_path / "out" / "a_segmentation.png").unlink()
+        assert main(["segment", str(extra), *arguments[2:]]) == 0
+        assert [row["photograph"] for row in report(tmp_path / "out")] == ["c.jpg", "b.jpg"]
+
+    @pytest.mark.parametrize("name", ["b_segmentation.png", "report.csv"])
+    def test_what_no_run_has_made_is_not_written_over(
+        self,
+        tmp_path: Path,
+        arguments: list[str],
+        capsys: pytest.CaptureFixture[str],
+        name: str,
+    ) -> None:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / name).write_text("precious")
+        assert main(arguments) == 2
+        assert f"{name}: was not made by dermseg there" in capsys.readouterr().err
+        assert (tmp_path / "out" / name).read_text() == "precious"
+        assert not (tmp_path / "out" / "a_segmentation.png").exists()
+        (tmp_path / "out" / name).unlink()
+        assert self.done(tmp_path, arguments) == ["a.jpg", "b.jpg"]
 
     def test_photographs_in_the_very_output_folder_are_found(
         self, tmp_path: Path, photograph: Make

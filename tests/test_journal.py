@@ -61,13 +61,13 @@ def test_lines_of_another_kind_are_passed_over(tmp_path: Path, line: str) -> Non
 
 def test_what_was_begun_and_not_noted_is_not_done(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.jsonl") as journal:
-        assert not journal.knows("a.png")
+        assert journal.last("a.png") is None
         journal.note("a.png", Entry("f", {"area": 3}, {}))
         journal.begin("a.png")
         assert journal.find("a.png", "f") is None
     with Journal(tmp_path / "journal.jsonl") as journal:
         assert journal.find("a.png", "f") is None
-        assert journal.knows("a.png")
+        assert journal.last("a.png") is not None
 
 
 def test_bytes_that_are_no_text_are_passed_over(tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """Many photographs: which files, what becomes of each, and the report."""
 
+import os
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
+from stat import S_ISREG
 from traceback import format_exc
 from zlib import crc32
 
@@ -16,8 +19,10 @@ from dermseg.files import remove_leftovers
 from dermseg.images import (
     MASK_SUFFIX,
     PHOTOGRAPH_SUFFIXES,
+    UNREAD_SUFFIXES,
     Photograph,
     image_size,
+    is_whole_png,
     read_photograph,
     write_image,
     write_mask,
@@ -77,11 +82,12 @@ class Job:
 def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> list[Job]:
     """Return a job for each photograph in `paths`: files, or folders with their subfolders.
 
-    In folders, hidden files, masks, overlays, contact sheets and the official archives' superpixels
-    are passed over, and so is what lies in the folders `without` (those that will be written to).
+    In folders, what is hidden, masks, overlays, contact sheets and the official archives'
+    superpixels are passed over, and so is what lies in the folders `without` (those that will be
+    written to).
 
     A photograph that is named twice counts once. Raises UsageError if a path does not exist, if a
-    folder holds no photographs, or if two photographs would share one mask.
+    folder cannot be read or holds no photographs, or if two photographs would share one mask.
     """
     jobs: list[Job] = []
     for path in paths:
@@ -91,7 +97,7 @@ def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> 
             written = {folder for folder in outputs if path.resolve() in folder.parents}
             found = [
                 Job(file, file.relative_to(path))
-                for file in sorted(path.rglob("*"))
+                for file in sorted(_files_below(path))
                 if _is_photograph(file) and written.isdisjoint(file.resolve().parents)
             ]
             if not found:
@@ -113,13 +119,38 @@ def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> 
     return list(first.values())
 
 
+def count_unread(paths: Sequence[Path]) -> dict[str, int]:
+    """Return how many images of each form that is not read lie in the folders among `paths`."""
+    below = (file for path in paths if path.is_dir() for file in _files_below(path))
+    suffixes = Counter(file.suffix.lower() for file in below)
+    return {suffix: suffixes[suffix] for suffix in sorted(UNREAD_SUFFIXES & suffixes.keys())}
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files in a folder and its subfolders, but for what is hidden."""
+
+    def refuse(error: OSError) -> None:
+        raise UsageError(f"{error.filename}: cannot be read ({error.strerror})") from error
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(place, name) for name in names if not name.startswith("."))
+
+
 def _is_photograph(path: Path) -> bool:
     return (
         path.suffix.lower() in PHOTOGRAPH_SUFFIXES
-        and not path.name.startswith(".")
         and not path.stem.lower().endswith(("_segmentation", "_superpixels", "_overlay", "_sheet"))
-        and path.is_file()
+        and _may_be_opened(path)
     )
+
+
+def _may_be_opened(path: Path) -> bool:
+    """Say whether to open a path tells what is wrong with it, rather than waiting for a pipe."""
+    try:
+        return S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True
 
 
 def _suffixes() -> str:
@@ -156,16 +187,19 @@ def segment_all(
 ) -> list[Result]:
     """Segment every job; write its mask under `output`, and report.csv at the end.
 
+    The report begins with these jobs, and goes on with the masks that earlier runs left there.
+
     `overlay` is a folder for pictures with the outline. `size_from` is a folder of masks whose
     sizes are taken instead of the photographs' (for thumbnails).
 
     Each core works on a photograph of its own, from reading it to writing its mask, so that
     reading, the network and writing overlap; what waits in memory is a few rows.
 
-    A photograph that fails costs its own row and nothing else. What an earlier run left in `output`
-    is kept if photograph, model and settings are the same; how long the others took is in
-    timings.csv. Raises UsageError if a folder is none or another process works in `output`,
-    OutputError if journal or report cannot be written.
+    A photograph that fails costs its own row and nothing else; one that cannot even be opened keeps
+    the mask of an earlier run. What such a run left in `output` is kept if photograph, model and
+    settings are the same; how long the others took is in timings.csv. Raises UsageError if a folder
+    is none, if another process works in `output` or if a file there would be written over that no
+    run has made, OutputError if journal or report cannot be written.
     """
     if size_from is not None and not size_from.is_dir():
         raise UsageError(f"{size_from}: no such folder, to take the masks' sizes from")
@@ -175,10 +209,21 @@ def segment_all(
             if folder.exists() and not folder.is_dir():
                 raise UsageError(f"{folder}: a file, where a folder is to be written")
             remove_leftovers(folder)
+    if (output / REPORT).exists() and not (output / JOURNAL).exists():
+        raise _foreign(output, REPORT)
     with Journal(output / JOURNAL) as journal:
+        for mask in (job.mask for job in jobs):
+            if journal.last(mask.as_posix()) is None and _is_there(output / mask):
+                raise _foreign(output, mask.as_posix())
         work = _Work(segmenter, output, overlay, size_from, journal)
         results += track(spread(work.do, jobs), "Segmenting", len(jobs))
-    write_table(output / REPORT, COLUMNS, [result.row for result in results])
+        present = {job.mask.as_posix() for job in jobs}
+        earlier = [
+            row
+            for mask, row in sorted(journal.rows().items())
+            if mask not in present and row.keys() == set(COLUMNS) and (output / mask).is_file()
+        ]
+    write_table(output / REPORT, COLUMNS, [*(result.row for result in results), *earlier])
     timings = [
         {"photograph": result.job.name.as_posix(), "milliseconds": result.milliseconds}
         for result in results
@@ -186,6 +231,20 @@ def segment_all(
     ]
     write_table(output / TIMINGS, ("photograph", "milliseconds"), timings)
     return results
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, which costs its photograph and not the run
+        return False
+
+
+def _foreign(output: Path, name: str) -> UsageError:
+    return UsageError(
+        f"{output / name}: was not made by dermseg there, and would be written over; "
+        "choose another folder for the masks, or move it away"
+    )
 
 
 @dataclass(frozen=True)
@@ -213,6 +272,7 @@ class _Work:
             known = self.journal.find(mask, fingerprint)
             if known is not None and self._are_whole(job, known.files):
                 return Result(job, known.row, reused=True)
+            self._check_unedited(job)
             self.journal.begin(mask)
             row = report_row(job, self._segment(job, photograph, size))
         except DermsegError as error:
@@ -247,9 +307,19 @@ class _Work:
         wanted = self._files(job)
         return all(name in noted and noted[name] == _checksum(wanted[name]) for name in wanted)
 
+    def _check_unedited(self, job: Job) -> None:
+        """Raise UsageError for a mask that someone has changed since: it is not written over."""
+        path, known = self.output / job.mask, self.journal.last(job.mask.as_posix())
+        noted = known and known.files.get(job.mask.as_posix())
+        if noted and _checksum(path) not in (noted, None) and is_whole_png(path):
+            raise UsageError(
+                f"{path}: was changed since dermseg made it; move it away, and it is made again"
+            )
+
     def _remove_stale(self, job: Job) -> None:
-        """Leave no mask of an earlier run beside a row that says that there is none."""
-        if self.journal.knows(job.mask.as_posix()):
+        """Leave no mask that was to be made again; one that was not even begun stays."""
+        known = self.journal.last(job.mask.as_posix())
+        if known is not None and known.fingerprint is None:
             with suppress(OSError):  # what cannot be removed could not be written either
                 (self.output / job.mask).unlink(missing_ok=True)
                 if self.overlay is not None:

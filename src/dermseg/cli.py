@@ -113,9 +113,9 @@ def segment(
     device
         cpu, or cuda with onnxruntime-gpu installed.
     """
-    from dermseg.batch import find_jobs, segment_all
+    from dermseg.batch import count_unread, find_jobs, segment_all
     from dermseg.segmenter import Segmenter
-    from dermseg.shortlist import check_can_order, write_shortlist
+    from dermseg.shortlist import TABLE, check_can_order, write_shortlist
 
     if review is not None and review < 1:
         raise UsageError(f"--review {review}: must be at least 1")
@@ -124,6 +124,8 @@ def segment(
     if review is not None:
         check_can_order(segmenter)
     _say(f"{segmenter.description}: {len(jobs)} photographs")
+    for suffix, count in count_unread(photographs).items():
+        _say(f"passed over: {count} {suffix}, a form that is not read; JPEG, PNG and TIFF are")
     results = segment_all(jobs, segmenter, output, overlay=overlay, size_from=size_from)
     failed = [result for result in results if result.error]
     for result in failed:
@@ -136,6 +138,8 @@ def segment(
     if review is not None:
         listed = write_shortlist(results, review, segmenter, output)
         _say(f"{output}: review.csv and review_sheet.jpg have the {listed} least sure")
+    elif reused < done and (output / TABLE).exists():
+        _say(f"{output / TABLE} is of an earlier run; --review makes it anew")
     return 1 if failed else 0
 
 

@@ -134,7 +134,7 @@ def _table(kind: str, parts: dict[str, Summary]) -> list[str]:
     return lines
 
 
-def evaluate(truth: Path, predictions: Path) -> Evaluation:
+def evaluate(truth: str | Path, predictions: str | Path) -> Evaluation:
     """Score the masks in `predictions` against those in `truth`.
 
     Masks belong together when their names, with subfolders, agree, with or without `_segmentation`.
@@ -143,6 +143,7 @@ def evaluate(truth: Path, predictions: Path) -> Evaluation:
     Raises DataError, listing every file, for missing or surplus predictions, for masks that cannot
     be read and for sizes that differ.
     """
+    truth, predictions = Path(truth), Path(predictions)
     (truths, problems), (found, doubled) = _masks(truth), _masks(predictions)
     problems += doubled
     problems += [f"no prediction for {truths[k]}" for k in sorted(truths.keys() - found.keys())]

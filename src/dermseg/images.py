@@ -25,13 +25,17 @@ from dermseg.files import written_whole
 Pixels: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = NDArray[np.bool_]
 Picture = TypeVar("Picture", bound=NDArray[np.generic])
-Source: TypeAlias = Path | BinaryIO
+Source: TypeAlias = str | Path | BinaryIO
 """Where an image is read from: a file's path, or an open binary file that can be rewound.
 
 Errors name the path, or the open file's `name` where it has one.
 """
 
-PHOTOGRAPH_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+PHOTOGRAPH_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+)
+UNREAD_SUFFIXES = frozenset({".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".dng", ".dcm"})
+"""Photographs too, in forms that are not read."""
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 """The formats that are read, whatever a file is called: Pillow knows others that run programs."""
 MASK_SUFFIX = "_segmentation.png"
@@ -46,6 +50,7 @@ RUN_LENGTHS = (
     cv2.IMWRITE_PNG_STRATEGY_RLE,
 )
 """How masks are compressed: a quarter of the time that Pillow's defaults take, and smaller."""
+PNG_END = b"IEND\xaeB`\x82"
 WHITE_16 = 65535
 OPAQUE = {"RGBA": "RGB", "LA": "L", "P": "RGB"}
 """Modes that no colour profile is made for, and those that they become."""
@@ -98,7 +103,7 @@ class Photograph:
 @contextmanager
 def _opened(source: Source) -> Iterator[Image.Image]:
     """Open an image file; anything that is wrong with the file is an ImageError naming it."""
-    name = source if isinstance(source, Path) else getattr(source, "name", "the image")
+    name = source if isinstance(source, str | Path) else getattr(source, "name", "the image")
     try:
         with Image.open(source, formats=FORMATS) as image:
             yield image
@@ -170,7 +175,7 @@ def read_photograph(source: Source, at_least: tuple[int, int] | None = None) -> 
     return Photograph(pixels, height, width, orientation)
 
 
-def read_mask(path: Path) -> Pixels:
+def read_mask(path: str | Path) -> Pixels:
     """Read a mask file as stored: one channel of 8 bits, (H, W), lesion above MASK_FOREGROUND.
 
     Raises ImageError, naming the file, if it cannot be read or has several channels.
@@ -235,6 +240,15 @@ def turn_back(picture: Picture) -> Picture:
     return np.ascontiguousarray(np.rot90(picture, -1))  # type: ignore[return-value]
 
 
+def is_whole_png(path: Path) -> bool:
+    """Say whether a file is a PNG of one channel from its first byte to its last."""
+    try:
+        read_mask(path)
+        return path.read_bytes().endswith(PNG_END)
+    except (ImageError, OSError):
+        return False
+
+
 def is_binary(mask: Pixels) -> bool:
     """Say whether a mask holds nothing but 0 and 255."""
     return bool(BINARY[mask].all())
@@ -250,9 +264,9 @@ def check_mask(path: Path, mask: Pixels) -> None:
         raise ImageError(f"{path}: a mask's lesion is 255; the highest value here is {highest}")
 
 
-def write_mask(path: Path, mask: Mask) -> None:
+def write_mask(path: str | Path, mask: Mask) -> None:
     """Write a mask as `encode_mask` encodes it; raise OutputError if it cannot be written."""
-    with written_whole(path) as temporary:
+    with written_whole(Path(path)) as temporary:
         temporary.write_bytes(encode_mask(mask))
 
 

@@ -72,12 +72,17 @@ class Journal:
 
     def find(self, mask: str, fingerprint: str) -> Entry | None:
         """Return what was noted of a mask under this very fingerprint."""
-        known = self._entries.get(mask)
+        known = self.last(mask)
         return known if known is not None and known.fingerprint == fingerprint else None
 
-    def knows(self, mask: str) -> bool:
-        """Say whether an earlier run wrote this mask, or began to."""
-        return mask in self._entries
+    def last(self, mask: str) -> Entry | None:
+        """Return what was noted of a mask last, None if no run has made it or begun to."""
+        return self._entries.get(mask)
+
+    def rows(self) -> dict[str, Row]:
+        """Return the row of each mask that was ended, by mask."""
+        entries = self._entries.items()
+        return {mask: entry.row for mask, entry in entries if entry.fingerprint is not None}
 
     def begin(self, mask: str) -> None:
         """Note that a mask is about to be written: what was noted of it holds no longer."""

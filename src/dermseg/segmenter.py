@@ -22,7 +22,6 @@ from dermseg.images import (
     Mask,
     Photograph,
     Pixels,
-    Source,
     image_size,
     lies_across,
     read_photograph,
@@ -256,10 +255,9 @@ class Segmenter:
                 f"uint8 RGB, not {type(photograph).__name__}"
             )
         if not isinstance(photograph, np.ndarray):
-            source: Source = Path(photograph) if isinstance(photograph, str) else photograph
             needed = self.height, self.width
-            turned = self.turns(*image_size(source))
-            return read_photograph(source, at_least=needed[::-1] if turned else needed)
+            turned = self.turns(*image_size(photograph))
+            return read_photograph(photograph, at_least=needed[::-1] if turned else needed)
         fits = photograph.dtype == np.uint8 and photograph.ndim == 3 and photograph.shape[2] == 3
         if not fits or photograph.size == 0:
             raise ImageError(
