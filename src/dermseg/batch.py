@@ -27,7 +27,7 @@ from dermseg.images import (
     write_image,
     write_mask,
 )
-from dermseg.journal import Entry, Journal, Row, Sums
+from dermseg.journal import Entry, Journal, Row, Sums, read_journal
 from dermseg.overlay import draw_overlay
 from dermseg.progress import track
 from dermseg.segmenter import Segmentation, Segmenter
@@ -335,6 +335,15 @@ class _Work:
             drawn = draw_overlay(framed, segmentation.outline, segmentation.band_contours)
             write_image(self.overlay / job.overlay, drawn)
         return segmentation
+
+
+def read_rows(output: Path) -> dict[str, Row]:
+    """Return the report's row of each mask in `output` that is still as a run left it, by mask."""
+    return {
+        mask: entry.row
+        for mask, entry in read_journal(output / JOURNAL).items()
+        if entry.row.keys() == set(COLUMNS) and entry.files.get(mask) == _checksum(output / mask)
+    }
 
 
 def _checksum(path: Path) -> int | None:

@@ -9,7 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -611,16 +611,6 @@ def serve(
     from dermseg.web.service import Server, create_app
 
     segmenter = Segmenter(model, thresholds=thresholds, device=device)
-    queue = None
-    if review is not None:
-        from dermseg.batch import find_jobs
-        from dermseg.progress import track
-        from dermseg.web.review import Review
-
-        jobs = find_jobs(photographs or [], without=(review,))
-        queue = Review.open(track(jobs, "Ordering", len(jobs)), review, segmenter)
-        if queue.reopened:
-            _say(f"{queue.reopened} decisions were about masks that have changed: look again")
 
     def listening(address: str) -> None:
         _say(f"{segmenter.description}: {address} (Ctrl+C stops it)")
@@ -629,8 +619,25 @@ def serve(
 
             webbrowser.open(address)
 
-    with suppress(KeyboardInterrupt):  # how it is meant to end
-        Server(create_app(segmenter, service, queue), service, listening).run()
+    with ExitStack() as stack:
+        queue = None
+        if review is not None:
+            from dermseg.batch import find_jobs
+            from dermseg.files import occupied
+            from dermseg.progress import track
+            from dermseg.web.review import Review
+
+            jobs = find_jobs(photographs or [], without=(review,))
+            if not review.is_dir():
+                raise UsageError(f"{review}: no such folder of masks")
+            stack.enter_context(occupied(review))
+            queue = Review.open(track(jobs, "Ordering", len(jobs)), review, segmenter)
+            if queue.reopened:
+                _say(f"{queue.reopened} decisions were about masks that have changed: look again")
+            if queue.without:
+                _say(f"{queue.without} photographs have no mask, and are not shown")
+        with suppress(KeyboardInterrupt):  # how it is meant to end
+            Server(create_app(segmenter, service, queue), service, listening).run()
     return 0
 
 

@@ -5,6 +5,7 @@ if its photograph, the model or a setting has changed since, or if the mask is g
 """
 
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,6 +33,23 @@ class Entry:
     files: Sums
 
 
+def read_journal(path: Path) -> dict[str, Entry]:
+    """Return what was noted last of each mask, by mask; nothing where there is no journal."""
+    try:
+        return _parsed(path.read_text(encoding="utf-8", errors="replace").splitlines())
+    except OSError:
+        return {}
+
+
+def _parsed(lines: Iterable[str]) -> dict[str, Entry]:
+    entries = {}
+    for line in lines:
+        with suppress(ValueError, KeyError, TypeError):
+            entry = json.loads(line)
+            entries[entry["mask"]] = Entry(entry["fingerprint"], entry["row"], entry["files"])
+    return entries
+
+
 class Journal:
     """The journal of one output folder; a context manager, so that its file is closed.
 
@@ -43,7 +61,6 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = Lock()
-        self._entries: dict[str, Entry] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("a+", encoding="utf-8", errors="replace", newline="\n")
@@ -55,20 +72,10 @@ class Journal:
             self._file.close()
             raise
         self._file.seek(0)
-        whole = True
-        for line in self._file:
-            whole = line.endswith("\n")
-            self._read(line)
-        if not whole:
+        lines = self._file.readlines()
+        self._entries = _parsed(lines)
+        if lines and not lines[-1].endswith("\n"):
             self._file.write("\n")
-
-    def _read(self, line: str) -> None:
-        try:
-            entry = json.loads(line)
-            known = Entry(entry["fingerprint"], entry["row"], entry["files"])
-            self._entries[entry["mask"]] = known
-        except (ValueError, KeyError, TypeError):
-            return
 
     def find(self, mask: str, fingerprint: str) -> Entry | None:
         """Return what was noted of a mask under this very fingerprint."""

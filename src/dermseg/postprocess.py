@@ -141,12 +141,13 @@ def _holes(mask: Mask) -> Mask:
     return enclosed
 
 
-def outline_of(mask: Mask) -> NDArray[np.int32]:
-    """Return the outline, (n, 2) as `cut` does, of a mask's largest region."""
+def outline_of(mask: Mask) -> tuple[NDArray[np.int32], int]:
+    """Return the outline, (n, 2) as `cut` does, of a mask's largest region; and how many it has."""
     contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     if not contours:
-        return np.zeros((0, 2), np.int32)
-    return max(contours, key=cv2.contourArea)[:, 0].astype(np.int32, copy=False)
+        return np.zeros((0, 2), np.int32), 0
+    largest = max(contours, key=cv2.contourArea)
+    return largest[:, 0].astype(np.int32, copy=False), len(contours)
 
 
 def cut(

@@ -64,7 +64,7 @@ class Segmentation:
 
     @property
     def bounding_box(self) -> tuple[int, int, int, int] | None:
-        """(x, y, width, height) of the smallest upright box around the lesion."""
+        """(x, y, width, height) of the smallest upright box around the outline."""
         if not len(self.outline):
             return None
         x, y, width, height = cv2.boundingRect(self.outline)
@@ -328,11 +328,12 @@ def _scaled(
 def drawn_by_hand(mask: Mask) -> Segmentation:
     """Return the segmentation that a person's mask, boolean (H, W), stands for.
 
-    The mask stays as it was drawn; the outline is that of its largest region, and the probability
-    is 0 or 1, at the mask's size.
+    The mask stays as it was drawn, and the probability is 0 or 1, at the mask's size. The outline,
+    and what is measured on it, is that of its largest region: the flag `several-candidates` says
+    that there are others.
     """
-    outline = outline_of(mask)
-    return Segmentation(mask, outline, mask.astype(np.float32), _flags(mask, candidates=1))
+    outline, regions = outline_of(mask)
+    return Segmentation(mask, outline, mask.astype(np.float32), _flags(mask, regions))
 
 
 def _flags(mask: Mask, candidates: int) -> tuple[Flag, ...]:

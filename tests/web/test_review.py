@@ -7,7 +7,9 @@ from hostile import encoded, picture
 from PIL import Image
 
 from dermseg.batch import Job, find_jobs, segment_all
+from dermseg.cli import main
 from dermseg.errors import DataError, UsageError
+from dermseg.files import occupied
 from dermseg.images import read_mask
 from dermseg.segmenter import Segmenter
 from dermseg.web.review import DECISIONS, Review, unsure_share
@@ -96,28 +98,108 @@ def test_a_decision_about_another_mask_holds_no_longer(
     assert Review.open(jobs, masks, segmenter).reopened == 0, "which was said once"
 
 
-def test_a_model_that_says_how_sure_it_is_orders_the_queue(
-    jobs: list[Job], masks: Path, calibrated: Path, uncalibrated: Path
+def test_how_sure_a_mask_is_comes_from_the_run_that_made_it(
+    jobs: list[Job], tmp_path: Path, calibrated: Path, uncalibrated: Path
 ) -> None:
-    plain = Review.open(jobs, masks, Segmenter(uncalibrated))
-    plain.decide(1, "accepted")
-    known = Segmenter(calibrated)
-    review = Review.open(jobs, masks, known)
-    decided = [item.job.name for item in review.items if item.decision]
-    assert decided == [plain.items[1].job.name], "decisions outlast a change of models"
-    client = client_of(create_app(known, review=review))
-    items = client.get("/v1/review").json()["items"]
-    predicted = [item["confidence"]["jaccard"] for item in items]
-    assert predicted == sorted(predicted)
-    assert client.get("/v1/review/0").json()["band"].keys() == {"inner", "outer"}
-    again = Review.open(jobs, masks, known)
-    for item, before in zip(again.items, review.items, strict=True):
-        assert (item.job, item.unsure, item.decision) == (
-            before.job,
-            before.unsure,
-            before.decision,
-        )
+    known, silent = Segmenter(calibrated), Segmenter(uncalibrated)
+    results = segment_all(jobs, known, tmp_path / "masks")
+    review = Review.open(jobs, tmp_path / "masks", silent)  # whichever model the service has
+    predicted = {result.job.name: result.row["predicted_jaccard"] for result in results}
+    for item in review.items:
         assert item.predicted is not None
+        assert item.predicted.jaccard == predicted[item.job.name]
+    worth = [item.predicted.jaccard for item in review.items if item.predicted]
+    assert worth == sorted(worth)
+    shown = client_of(create_app(known, review=review)).get("/v1/review/0").json()
+    assert shown["band"].keys() == {"inner", "outer"}
+    review.decide(0, "accepted")
+    again = Review.open(jobs, tmp_path / "masks", known)
+    assert [item for item in again.items if item.decision] == [review.items[0]]
+    assert [item.predicted for item in again.items] == [item.predicted for item in review.items]
+
+
+def test_nothing_is_said_of_how_sure_a_model_is_of_another_s_mask(
+    jobs: list[Job], tmp_path: Path, calibrated: Path, uncalibrated: Path
+) -> None:
+    masks = tmp_path / "masks"
+    segment_all(jobs, Segmenter(uncalibrated), masks)
+    path = masks / jobs[1].mask
+    corner = np.zeros_like(read_mask(path))
+    corner[:9, :9] = corner[-5:, -5:] = 255
+    Image.fromarray(corner).save(path)
+    review = Review.open(jobs, masks, Segmenter(calibrated))
+    item = next(item for item in review.items if item.job == jobs[1])
+    assert item.predicted is None
+    assert item.flags.split() == ["touches-border", "several-candidates"]
+    number = review.items.index(item)
+    client = client_of(create_app(Segmenter(calibrated), review=review))
+    assert client.get(f"/v1/review/{number}").json()["band"] is None
+    # The others are what this model makes too, and so it may say how sure it is.
+    assert all(other.predicted for other in review.items if other != item)
+
+
+def test_decisions_about_other_photographs_stay(
+    client: TestClient, jobs: list[Job], masks: Path, segmenter: Segmenter
+) -> None:
+    for number in range(3):
+        client.put(f"/v1/review/{number}", json={"decision": "accepted"})
+    for some in (jobs[:1], jobs[1:2]):
+        assert len(Review.open(some, masks, segmenter).items) == 1
+    again = Review.open(jobs, masks, segmenter)
+    assert [item.decision for item in again.items] == ["accepted"] * 3
+
+
+def test_a_correction_is_kept_by_accepting_it_and_thrown_away_by_name(
+    client: TestClient, masks: Path
+) -> None:
+    drawn = encoded(Image.fromarray(np.full((60, 80), 255, np.uint8)), "PNG")
+    model = client.get("/v1/review/0/mask").content
+    client.put("/v1/review/0/mask", content=drawn)
+    corrected = client.get("/v1/review/0/mask").content
+    assert corrected != model
+    answer = client.put("/v1/review/0", json={"decision": "accepted"})
+    assert answer.json()["decision"] == "corrected"
+    assert client.get("/v1/review/0/mask").content == corrected
+    assert (
+        client.put("/v1/review/0", json={"decision": "rejected"}).json()["decision"] == "rejected"
+    )
+    assert client.get("/v1/review/0/mask").content == model
+    assert not list(masks.with_name("masks-corrected").glob("*.png"))
+
+
+def test_a_corrected_mask_that_is_gone(
+    client: TestClient, jobs: list[Job], masks: Path, segmenter: Segmenter
+) -> None:
+    drawn = encoded(Image.fromarray(np.full((60, 80), 255, np.uint8)), "PNG")
+    client.put("/v1/review/0/mask", content=drawn)
+    for path in masks.with_name("masks-corrected").glob("*.png"):
+        path.unlink()
+    for address in ("/v1/review/0", "/v1/review/0/mask"):
+        answer = client.get(address)
+        assert answer.status_code == 404
+        assert str(masks) not in answer.text
+    again = Review.open(jobs, masks, segmenter)
+    assert (again.items[0].decision, again.reopened) == ("", 1)
+
+
+def test_a_decision_is_bounded(client: TestClient) -> None:
+    large = {"decision": "accepted", "more": "x" * 5000}
+    assert client.put("/v1/review/0", json=large).status_code == 413
+    answer = client.put("/v1/review/0", content=b"nonsense")
+    assert answer.status_code == 422
+    assert "'rejected'" in answer.json()["detail"]
+
+
+def test_one_review_of_a_folder_at_a_time(
+    jobs: list[Job], masks: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with occupied(masks):
+        assert main(["serve", "--review", str(masks), str(jobs[0].photograph.parent)]) == 2
+    assert "another process is working here" in capsys.readouterr().err
+    assert not (masks / DECISIONS).exists()
+    gone = str(masks / "gone")
+    assert main(["serve", "--review", gone, str(jobs[0].photograph.parent)]) == 2
+    assert "no such folder of masks" in capsys.readouterr().err
 
 
 def test_pages_elsewhere_decide_nothing(client: TestClient) -> None:
@@ -128,8 +210,10 @@ def test_pages_elsewhere_decide_nothing(client: TestClient) -> None:
 
 def test_a_photograph_without_a_mask(jobs: list[Job], masks: Path, segmenter: Segmenter) -> None:
     (masks / jobs[1].mask).unlink()
+    review = Review.open(jobs, masks, segmenter)
+    assert (len(review.items), review.without) == (2, 1)
     with pytest.raises(UsageError, match="segment first"):
-        Review.open(jobs, masks, segmenter)
+        Review.open([jobs[1]], masks, segmenter)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ PICTURE_SIDE = 2048
 
 
 class Box(BaseModel):
-    """The smallest upright box around the lesion."""
+    """The smallest upright box around the outline."""
 
     x: int
     y: int
@@ -90,6 +90,8 @@ class Bounds(BaseModel):
 class Answer(BaseModel):
     """Where the lesion is, in pixels of the photograph as it is stored.
 
+    Area and centroid are those of the mask; box, perimeter and diameter those of the outline, which
+    of a mask drawn by hand in several pieces (`several-candidates`) is that of the largest.
     `confidence` is null where the model does not say how sure it is of this mask, `band` where it
     says nothing of the border. `orientation` is the EXIF orientation, 1 to 8, to show the picture
     upright by. `report` is the row of report.csv. The images are in base64, and null unless they

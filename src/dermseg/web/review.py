@@ -1,7 +1,7 @@
 """A folder's masks looked at by a person, the least sure first; decisions kept beside the masks."""
 
 import csv
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -12,19 +12,21 @@ from typing import Any, Literal, TypeVar, get_args
 import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from dermseg.batch import Job
+from dermseg.batch import Job, read_rows
 from dermseg.errors import DataError, UsageError
 from dermseg.images import (
     MASK_FOREGROUND,
+    Mask,
     image_size,
     read_mask,
     read_orientation,
     write_mask,
 )
+from dermseg.journal import Row
 from dermseg.postprocess import Probability, outline_of
-from dermseg.segmenter import Segmentation, Segmenter
+from dermseg.segmenter import Segmenter, drawn_by_hand
 from dermseg.settings import ServiceSettings
 from dermseg.tables import write_table
 from dermseg.web.answers import Bounds, Predicted, picture
@@ -43,15 +45,30 @@ PNG: dict[str, Any] = {
 }
 T = TypeVar("T")
 Decision = Literal["", "accepted", "corrected", "rejected"]
+Choice = Literal["", "accepted", "rejected"]
+DECISION_BYTES = 4096
+CHOSEN: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["decision"],
+                "properties": {"decision": {"type": "string", "enum": list(get_args(Choice))}},
+            }
+        }
+    },
+}
+"""What OpenAPI says of a decision, which is read by hand to keep it bounded."""
 
 
 @dataclass(frozen=True)
 class Item:
     """A mask to look at, of the content `digest`.
 
-    `predicted` is its Jaccard index with the ends of the interval, where the model says how sure it
-    is; `unsure` is then one less the confidence's score, and elsewhere the unsure pixels' share of
-    the lesion and them together.
+    `predicted` is its Jaccard index with the ends of the interval, where the model that made it
+    says how sure it is; `unsure` is then one less the confidence's score, and elsewhere the
+    pixels of which the review's model is unsure, as a share of the lesion and them together.
     """
 
     job: Job
@@ -62,12 +79,25 @@ class Item:
     predicted: Predicted | None = None
 
     @classmethod
-    def of(cls, job: Job, digest: str, found: Segmentation, decision: Decision) -> "Item":
-        """Return the mask that the model finds in the job's photograph."""
+    def of(cls, job: Job, masks: Path, row: Row | None, segmenter: Segmenter) -> "Item":
+        """Return what there is to say of a job's mask.
+
+        `row` is what the run reported that made the mask, None if it is no longer that mask. Of a
+        mask that is another than its own the review's `segmenter` cannot say how sure it is.
+        """
+        digest = _digest(masks, job)
+        if row and row["confidence_score"] != "":
+            predicted = _predicted([float(row[name]) for name in PREDICTED])
+            return cls(job, digest, row["flags"], _unsure(row["confidence_score"]), "", predicted)
+        mask = mask_of(masks / job.mask)
+        found = segmenter.segment(job.photograph, size=mask.shape)
+        if not np.array_equal(found.mask, mask):
+            flags = row["flags"] if row else " ".join(drawn_by_hand(mask).flags)
+            return cls(job, digest, flags, round(unsure_share(found.probability), 4))
         flags, sure = " ".join(found.flags), found.confidence
         if sure is None:
-            return cls(job, digest, flags, round(unsure_share(found.probability), 4), decision)
-        return cls(job, digest, flags, round(1 - sure.score, 4), decision, Predicted.of(sure))
+            return cls(job, digest, flags, round(unsure_share(found.probability), 4))
+        return cls(job, digest, flags, _unsure(sure.score), "", Predicted.of(sure))
 
     @property
     def order(self) -> tuple[int, float, str]:
@@ -77,6 +107,10 @@ class Item:
         """
         flags = 0 if self.predicted else len(self.flags.split())
         return -flags, -self.unsure, self.job.name.as_posix()
+
+
+def _unsure(score: float) -> float:
+    return round(1 - score, 4)
 
 
 def unsure_share(probability: Probability) -> float:
@@ -90,51 +124,79 @@ class Review:
     """The queue: every mask of a folder that `dermseg segment` filled, and what became of it.
 
     Decisions stand in decisions.csv beside the masks, whole after each, so that a review stops
-    and goes on at any time. One that was about another mask, since made anew, holds no longer;
-    `reopened` counts these. Corrected masks go to a folder of their own, named like the masks' with
-    `-corrected`: the model's stay as they are, and segmenting again does not undo a person's work.
+    and goes on at any time; those about other photographs, `others`, stay as they are. One that was
+    about another mask, since made anew, holds no longer; `reopened` counts these. Corrected masks
+    go to a folder of their own, named like the masks' with `-corrected`: the model's stay as they
+    are, and segmenting again does not undo a person's work. `without` counts photographs that
+    have no mask.
 
-    Raises UsageError if a photograph has no mask.
+    Raises UsageError if no photograph has a mask.
     """
 
-    def __init__(self, items: Iterable[Item], masks: Path, reopened: int = 0) -> None:
+    def __init__(
+        self,
+        items: Iterable[Item],
+        masks: Path,
+        others: Sequence[Mapping[str, str]] = (),
+        reopened: int = 0,
+        without: int = 0,
+    ) -> None:
         self.masks = masks
         self.reopened = reopened
-        self.corrected = masks.with_name(masks.name + "-corrected")
+        self.without = without
+        self.corrected = _corrected(masks)
         self.items = sorted(items, key=lambda item: item.order)
+        self._others = others
         self._lock = Lock()
 
     @classmethod
     def open(cls, jobs: Iterable[Job], masks: Path, segmenter: Segmenter) -> "Review":
         """Return the review of `jobs`, gone on with where an earlier one stopped."""
+        masks = masks.resolve()
         known = {row["photograph"]: row for row in _read_table(masks / DECISIONS)}
-        items, reopened = [], 0
+        reported = read_rows(masks)
+        items, reopened, without = [], 0, 0
         for job in jobs:
-            digest = _digest(masks, job)
+            if not (masks / job.mask).is_file():
+                without += 1
+                continue
             name = job.name.as_posix()
-            row = known.get(name) or known.get(f"'{name}")  # as tables defuse what begins with =
+            defused = name if name in known else f"'{name}"  # as tables do to what begins with =
+            row = known.pop(defused, None)
             item = None if row is None else _item(job, row, masks / DECISIONS)
             decision: Decision = "" if item is None else item.decision
-            current = item is not None and item.digest == digest
-            if not current and decision in ("accepted", "rejected"):  # a correction stays right
+            current = item is not None and item.digest == _digest(masks, job)
+            stands = current
+            if decision == "corrected":  # which stays right when the model's mask is made anew
+                stands = (_corrected(masks) / job.mask).is_file()
+            if decision and not stands:
                 decision, reopened = "", reopened + 1
-            if item is None or not current or (segmenter.says_how_sure and not item.predicted):
-                item = Item.of(job, digest, segmenter.segment(job.photograph), decision)
-            items.append(item)
-        review = cls(items, masks.resolve(), reopened)
+            if item is None or not current:
+                item = Item.of(job, masks, reported.get(job.mask.as_posix()), segmenter)
+            items.append(replace(item, decision=decision))
+        if not items:
+            raise UsageError(f"{masks}: holds no mask of these photographs; segment first")
+        review = cls(items, masks, list(known.values()), reopened, without)
         review._write()
         return review
 
     def decide(self, number: int, decision: Decision) -> None:
-        """Write down a decision; "" takes it back. Raises OutputError if it cannot be written."""
+        """Write down a decision; "" takes it back. Raises OutputError if it cannot be written.
+
+        To accept a corrected mask is to leave it; any other decision throws the correction away.
+        """
         with self._lock:
             before = self.items[number]
+            if before.decision == "corrected" and decision == "accepted":
+                return
             self.items[number] = replace(before, decision=decision)
             try:
                 self._write()
             except BaseException:
                 self.items[number] = before
                 raise
+            if before.decision == "corrected" != decision:
+                (self.corrected / before.job.mask).unlink(missing_ok=True)
 
     def correct(self, number: int, mask: bytes) -> None:
         """Write a corrected mask, an image of the mask's size, and the decision.
@@ -164,15 +226,22 @@ class Review:
             }
             for item in self.items
         ]
-        write_table(self.masks / DECISIONS, COLUMNS, rows)
+        write_table(self.masks / DECISIONS, COLUMNS, [*rows, *self._others])
+
+
+def _corrected(masks: Path) -> Path:
+    """Return the folder of the corrected masks."""
+    return masks.with_name(masks.name + "-corrected")
 
 
 def _digest(masks: Path, job: Job) -> str:
     """Return a digest of a job's mask as it is now."""
-    try:
-        return blake2b((masks / job.mask).read_bytes(), digest_size=8).hexdigest()
-    except FileNotFoundError:
-        raise UsageError(f"{masks}: holds no {job.mask.as_posix()}; segment first") from None
+    return blake2b((masks / job.mask).read_bytes(), digest_size=8).hexdigest()
+
+
+def mask_of(path: Path) -> Mask:
+    """Return the mask in a file, boolean (H, W)."""
+    return read_mask(path) > MASK_FOREGROUND
 
 
 def _read_table(path: Path) -> list[dict[str, str]]:
@@ -196,8 +265,12 @@ def _item(job: Job, row: dict[str, str], path: Path) -> Item:
         raise DataError(f"{path}: what should be a number is none ({error})") from error
     predicted = None
     if len(ends) == len(PREDICTED):
-        predicted = Predicted(jaccard=ends[0], low=ends[1], high=ends[2])
+        predicted = _predicted(ends)
     return Item(job, row["digest"], row["flags"], unsure, decision, predicted)  # type: ignore[arg-type]
+
+
+def _predicted(ends: Sequence[float]) -> Predicted:
+    return Predicted(jaccard=ends[0], low=ends[1], high=ends[2])
 
 
 def _cells(predicted: Predicted | None) -> dict[str, object]:
@@ -227,7 +300,8 @@ class Queue(BaseModel):
 class Shown(BaseModel):
     """What is drawn of a mask: its outline, in the photograph's stored pixels, and the band.
 
-    The band is the model's, also of a corrected mask; null where the model says nothing of it.
+    The band is that of the model's mask, also where it was corrected; null where the service's
+    model says nothing of it, or is not the one that made the mask.
     """
 
     height: int
@@ -240,14 +314,16 @@ class Shown(BaseModel):
 class Chosen(BaseModel):
     """A decision; corrections are sent as masks."""
 
-    decision: Literal["", "accepted", "rejected"]
+    decision: Choice
 
 
 def review_routes(
     review: Review, segmenter: Segmenter, places: Places, settings: ServiceSettings
 ) -> APIRouter:
     """Return the routes of a review: photographs are named by their number in the queue."""
-    router = APIRouter(prefix="/v1/review", responses=describe(403, 404, 408, 421, 422, 429, 503))
+    router = APIRouter(
+        prefix="/v1/review", responses=describe(403, 404, 408, 413, 421, 422, 429, 503, 507)
+    )
 
     def entry(number: int) -> Entry:
         item = review.items[number]
@@ -264,6 +340,11 @@ def review_routes(
         if not 0 <= number < len(review.items):
             raise ProblemError(404, "not-found", f"the queue has {len(review.items)} masks, from 0")
         return review.items[number]
+
+    def present(mask: Path) -> Path:
+        if not mask.is_file():
+            raise ProblemError(404, "not-found", "the mask's file is gone; start the review anew")
+        return mask
 
     @asynccontextmanager
     async def working(request: Request) -> AsyncIterator[Callable[[Callable[[], T]], Awaitable[T]]]:
@@ -283,16 +364,18 @@ def review_routes(
         item = checked(number)
 
         def work() -> Shown:
-            mask = read_mask(review.mask_path(item)) > MASK_FOREGROUND
+            mask = mask_of(present(review.mask_path(item)))
             height, width = mask.shape
             band = None
             if segmenter.says_how_sure:
-                band = segmenter.segment(item.job.photograph, size=(height, width)).band
+                found = segmenter.segment(item.job.photograph, size=(height, width))
+                own = mask_of(review.masks / item.job.mask)
+                band = found.band if np.array_equal(found.mask, own) else None
             return Shown(
                 height=height,
                 width=width,
                 orientation=read_orientation(item.job.photograph),
-                outline=outline_of(mask).tolist(),
+                outline=outline_of(mask)[0].tolist(),
                 band=Bounds.of(band),
             )
 
@@ -312,14 +395,23 @@ def review_routes(
         """Return the mask that counts."""
         item = checked(number)
         async with working(request) as run:
-            content = await run(review.mask_path(item).read_bytes)
+            content = await run(lambda: present(review.mask_path(item)).read_bytes())
         return Response(content, media_type="image/png")
 
-    @router.put("/{number}")
-    async def decide(number: int, chosen: Chosen) -> Entry:
+    async def body(request: Request, limit: int) -> bytes:
+        return b"".join([chunk async for chunk in bounded(request, limit)])
+
+    @router.put("/{number}", openapi_extra={"requestBody": CHOSEN})
+    async def decide(number: int, request: Request) -> Entry:
         """Accept or reject a mask, or take a decision back."""
         checked(number)
-        review.decide(number, chosen.decision)
+        async with working(request) as run:
+            try:
+                chosen = Chosen.model_validate_json(await body(request, DECISION_BYTES))
+            except ValidationError as error:
+                detail = "decision: send " + " or ".join(map(repr, get_args(Choice)))
+                raise ProblemError(422, "invalid-settings", detail) from error
+            await run(lambda: review.decide(number, chosen.decision))
         return entry(number)
 
     @router.put("/{number}/mask", openapi_extra={"requestBody": PNG})
@@ -327,8 +419,7 @@ def review_routes(
         """Put a corrected mask, an image of the mask's size, in place of the model's."""
         checked(number)
         async with working(request) as run:
-            body = bounded(request, settings.megabytes * 2**20)
-            drawn = b"".join([chunk async for chunk in body])
+            drawn = await body(request, settings.megabytes * 2**20)
             await run(lambda: review.correct(number, drawn))
         return entry(number)
 

@@ -103,10 +103,23 @@ async function decide(send) {
   }
 }
 
+function painted() {
+  if (!brush.strokes.length) return false;
+  say("Save the correction (S), or undo it, first.", true);
+  return true;
+}
+
 function put(decision) {
+  if (painted()) return;
+  const corrected = items[place].decision === "corrected";
+  if (corrected && decision !== "accepted" && !confirm("Throw the corrected mask away?")) return;
   const headers = { "Content-Type": "application/json" };
   const body = JSON.stringify({ decision });
-  return decide((address) => ask(address, { method: "PUT", headers, body }));
+  decide(async (address) => {
+    const answer = await ask(address, { method: "PUT", headers, body });
+    if (corrected) forget(Number(address.split("/").at(-1)));
+    return answer;
+  });
 }
 
 function correct() {
@@ -147,6 +160,7 @@ function undo() {
 }
 
 function go(by) {
+  if (painted()) return;
   const next = place + by;
   if (items[next]) show(next);
 }
