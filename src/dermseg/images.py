@@ -50,6 +50,8 @@ RUN_LENGTHS = (
     cv2.IMWRITE_PNG_STRATEGY_RLE,
 )
 """How masks are compressed: a quarter of the time that Pillow's defaults take, and smaller."""
+LONGEST_SIDE = 10**6
+"""Pixels of a mask's side, which libpng allows."""
 PNG_END = b"IEND\xaeB`\x82"
 WHITE_16 = 65535
 OPAQUE = {"RGBA": "RGB", "LA": "L", "P": "RGB"}
@@ -279,7 +281,7 @@ def encode_mask(mask: Mask) -> bytes:
     done, content = cv2.imencode(".png", grey, RUN_LENGTHS)
     if not done:
         height, width = grey.shape
-        raise OutputError(f"no PNG of {width} x {height} can be written: a side has 10**6 at most")
+        raise OutputError(f"no PNG of {width} x {height}: a side has {LONGEST_SIDE} pixels at most")
     return content.tobytes()
 
 

@@ -190,9 +190,8 @@ class TestRefusals:
             [("mask", raw)],
         ):
             assert is_problem(client.post("/v1/segment", files=files), 422)
-        for files, data in (([("photograph", raw)] * 3, {}), ([("photograph", raw)], {"a": "b"})):
-            response = client.post("/v1/segment", files=files, data=data)
-            assert is_problem(response, 400, "damaged-form")
+        response = client.post("/v1/segment", files=[("photograph", raw)] * 3)
+        assert is_problem(response, 400, "damaged-form")
 
     def test_the_page_of_the_service_itself_may_post(self, client: TestClient) -> None:
         headers = {"origin": "http://127.0.0.1"}
@@ -226,8 +225,43 @@ class TestRefusals:
         monkeypatch.setattr(Segmenter, "probability", probability)
         with client_of(create_app(segmenter)) as client:
             response = post(client, EXAMPLE.read_bytes())
+            counts = client.get("/metrics").text
         assert is_problem(response, 500, "bug")
         assert "secret" not in response.text
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["cache-control"] == "no-store"
+        assert 'route="/v1/segment",status="500"} 1.0' in counts
+
+    def test_a_field_in_place_of_a_file_is_named(self, client: TestClient) -> None:
+        photograph = {"photograph": ("a.jpg", EXAMPLE.read_bytes())}
+        for data, files in (({"photograph": "hello"}, {}), ({"model": "lite0"}, photograph)):
+            (name,) = data
+            kind = {} if files else {"content-type": "multipart/form-data; boundary=x"}
+            form = f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\nhello\r\n--x--\r\n'
+            sent: Any = {"data": data, "files": files} if files else {"content": form.encode()}
+            response = client.post("/v1/segment", headers=kind, **sent)
+            assert is_problem(response, 422, "unexpected-part")
+            assert f"no field {name!r} (curl sends a file by -F name=@file)" in response.text
+
+    def test_a_mask_that_is_none_is_named(self, client: TestClient) -> None:
+        files = {"photograph": EXAMPLE.read_bytes(), "mask": b"text"}
+        response = client.post("/v1/segment", files=files)
+        assert is_problem(response, 422, "unreadable-photograph")
+        assert "the mask: not an image" in response.text
+
+    def test_an_outline_that_would_fill_the_memory(self, client: TestClient) -> None:
+        comb = np.zeros((700, 700), np.uint8)
+        comb[:, 0] = comb[::4, ::2] = comb[1::4, 1::2] = 255  # zigzags, a corner at each pixel
+        files = {
+            "photograph": encoded(picture(700, 700), "JPEG"),
+            "mask": encoded(Image.fromarray(comb), "PNG"),
+        }
+        response = client.post("/v1/segment", files=files)
+        assert is_problem(response, 422, "too-ragged")
+
+    def test_a_side_that_no_mask_can_have(self, client: TestClient) -> None:
+        thread = encoded(Image.new("L", (10**6 + 1, 1)), "PNG")
+        assert is_problem(post(client, thread, headers=MASK), 422, "too-many-pixels")
 
 
 class TestHostile:

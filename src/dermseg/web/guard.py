@@ -19,6 +19,7 @@ SECURITY = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+BUG = ProblemError(500, "bug", "dermseg made a mistake; its log says where")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -69,6 +70,10 @@ class Guard:
                 await problem.response()(scope, receive, send_on)
             else:
                 await self._app(scope, receive, send_on)
+        except Exception:  # a bug: the server writes it into its log
+            if not status:
+                await BUG.response()(scope, receive, send_on)
+            raise
         finally:
             # The route's own pattern, never the address: names do not reach the numbers.
             route = getattr(scope.get("route"), "path", "other")

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from dermseg.errors import DermsegError, ImageError, TooManyPixelsError, UsageError
+from dermseg.errors import DermsegError, ImageError, OutputError, TooManyPixelsError, UsageError
 
 MEDIA_TYPE = "application/problem+json"
 HUNG_UP = 499
@@ -73,7 +73,7 @@ def _named(place: Sequence[str | int]) -> str:
 
 
 def install(app: FastAPI) -> None:
-    """Let every error of the app be answered with a problem document."""
+    """Let every error of the app be answered with a problem document; `Guard` answers bugs."""
 
     @app.exception_handler(ProblemError)
     async def problem(_: Request, error: ProblemError) -> Response:
@@ -105,6 +105,6 @@ def install(app: FastAPI) -> None:
         kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
         return ProblemError(error.status_code, kind, str(error.detail), error.headers).response()
 
-    @app.exception_handler(Exception)
-    async def bug(_: Request, __: Exception) -> Response:
-        return ProblemError(500, "bug", "dermseg made a mistake; its log says where").response()
+    @app.exception_handler(OutputError)
+    async def unwritten(_: Request, error: OutputError) -> Response:
+        return ProblemError(507, "not-written", str(error)).response()

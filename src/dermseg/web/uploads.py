@@ -10,11 +10,16 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from dermseg.errors import ImageError, TooManyPixelsError
-from dermseg.images import MASK_FOREGROUND, Mask, image_size, read_photograph
+from dermseg.images import LONGEST_SIDE, MASK_FOREGROUND, Mask, image_size, read_photograph
+from dermseg.postprocess import outline_of
 from dermseg.web.limits import bounded
 from dermseg.web.problems import ProblemError
 
 PARTS = ("photograph", "mask")
+MOST_FIELDS = 8
+"""Fields of a form that are read to tell that they do not belong there."""
+MOST_CORNERS = 100_000
+"""Corners of an outline drawn by hand; a brush on the largest photographs leaves a few thousand."""
 RAW = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 """Types of a body that is the photograph, but for images' own; the last is curl's for anything."""
 logging.getLogger("python_multipart").setLevel(logging.ERROR)  # clients are told what was wrong
@@ -55,7 +60,8 @@ async def read_upload(request: Request, limit: int) -> Upload:
 
 
 async def _read_form(request: Request, limit: int) -> Upload:
-    parser = _InMemory(request.headers, bounded(request, limit), max_files=len(PARTS), max_fields=0)
+    body = bounded(request, limit)
+    parser = _InMemory(request.headers, body, max_files=len(PARTS), max_fields=MOST_FIELDS)
     try:
         try:
             form = await parser.parse()
@@ -67,6 +73,8 @@ async def _read_form(request: Request, limit: int) -> Upload:
         for name, part in form.multi_items():
             if name not in PARTS or name in files or not isinstance(part, UploadFile):
                 detail = f"a form has one file {PARTS[0]!r}, perhaps one file {PARTS[1]!r}"
+                if not isinstance(part, UploadFile):
+                    detail += f", and no field {name[:80]!a} (curl sends a file by -F name=@file)"
                 raise ProblemError(422, "unexpected-part", detail)
             files[name] = await part.read()
         return _checked(files.get("photograph", b""), files.get("mask"))
@@ -83,9 +91,13 @@ def _checked(photograph: bytes, mask: bytes | None) -> Upload:
 def check_pixels(photograph: bytes, most: int) -> tuple[int, int]:
     """Return an image's (height, width), read without decoding it.
 
-    Raises TooManyPixelsError if it has more than `most` pixels, ImageError if it is no image.
+    Raises TooManyPixelsError if it has more than `most` pixels, or a side that no mask can have,
+    ImageError if it is no image.
     """
     height, width = image_size(BytesIO(photograph))
+    if max(height, width) > LONGEST_SIDE:
+        detail = f"the photograph's longest side has {max(height, width)} pixels; masks have "
+        raise TooManyPixelsError(f"{detail}{LONGEST_SIDE} at most")
     if height * width > most:
         detail = f"the photograph has {height * width} pixels; {most} are the most that are read"
         raise TooManyPixelsError(detail)
@@ -95,12 +107,19 @@ def check_pixels(photograph: bytes, most: int) -> tuple[int, int]:
 def read_drawn(mask: bytes, size: tuple[int, int]) -> Mask:
     """Return a mask drawn by hand, boolean (height, width), from an image of that very size.
 
-    Browsers draw in colours: green is looked at. Raises ImageError for another size.
+    Browsers draw in colours: green is looked at. Raises ImageError for another size,
+    ProblemError for an outline that nobody would draw: answers with it would fill the memory.
     """
-    found = image_size(BytesIO(mask))
+    source = BytesIO(mask)
+    source.name = "the mask"
+    found = image_size(source)
     if found != size:
         raise ImageError(
             f"the mask is {found[0]} x {found[1]} pixels, its photograph {size[0]} x {size[1]}"
         )
-    drawn: Mask = read_photograph(BytesIO(mask)).pixels[..., 1] > MASK_FOREGROUND
-    return np.ascontiguousarray(drawn)
+    drawn: Mask = np.ascontiguousarray(read_photograph(source).pixels[..., 1] > MASK_FOREGROUND)
+    corners = len(outline_of(drawn)[0])
+    if corners > MOST_CORNERS:
+        detail = f"the mask's outline has {corners} corners; {MOST_CORNERS} are the most"
+        raise ProblemError(422, "too-ragged", detail)
+    return drawn
