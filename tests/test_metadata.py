@@ -50,6 +50,7 @@ def test_other_tables_and_no_tables_say_nothing(tmp_path: Path) -> None:
     table(tmp_path, "split.csv", "image_id,split\nI1,a\n")
     table(tmp_path, "hair.csv", "image_id,has_hair\nI1,1\n")
     table(tmp_path, "list.csv", "image_id\nI1\n")
+    (tmp_path / "notes.csv").write_bytes("Größe;Läsion\n3;4\n".encode("latin-1"))
     assert read_groups(tmp_path) == {"I1": {}}
 
 
@@ -57,6 +58,12 @@ def test_other_tables_and_no_tables_say_nothing(tmp_path: Path) -> None:
 def test_an_age_that_is_none_is_unknown(tmp_path: Path, age: str) -> None:
     table(tmp_path, "people.csv", f"image_id,age_approximate,sex\nI1,{age},male\n")
     assert read_groups(tmp_path)["I1"]["age"] == "unknown"
+
+
+def test_a_table_of_a_known_kind_is_not_guessed_at(tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_bytes("image_id,sex\nLäsion,male\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"people\.csv: a damaged table"):
+        read_groups(tmp_path)
 
 
 @pytest.mark.parametrize("row", ["I1,perhaps,0", "I1", "I1,1.0"])

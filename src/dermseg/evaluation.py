@@ -1,7 +1,7 @@
 """Scoring a folder of masks against the truth."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
@@ -250,8 +250,10 @@ def compare_all(
     """Return what `compare` makes of each probability and its true mask, in order of their ids.
 
     `maps` and `masks` belong together by their keys; `masks` may hold more. The mask of a portrait
-    is turned as its photograph was for the network. Raises ImageError if a mask cannot be read.
+    is turned as its photograph was for the network. Raises DataError if an image has no mask,
+    ImageError if a mask cannot be read.
     """
+    check_known(maps, masks)
 
     def one(image_id: str) -> T:
         probability, truth = maps[image_id], read_mask(masks[image_id]) > MASK_FOREGROUND
@@ -263,6 +265,15 @@ def compare_all(
     with ThreadPoolExecutor(usable_cores()) as pool:
         found = list(track(pool.map(one, names), "Scoring", len(names)))
     return dict(zip(names, found, strict=True))
+
+
+def check_known(maps: Iterable[str], masks: Container[str]) -> None:
+    """Raise DataError if one of `maps`, image ids, is none of `masks`."""
+    if unknown := sorted(image_id for image_id in maps if image_id not in masks):
+        raise DataError(
+            f"{len(unknown)} predictions are of images that the data lack, as {unknown[0]}: give "
+            "the data that were trained on"
+        )
 
 
 def _masks(folder: Path) -> tuple[dict[str, Path], list[str]]:

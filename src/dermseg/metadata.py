@@ -14,6 +14,7 @@ from dermseg.errors import DataError
 Groups = dict[str, dict[str, str]]
 """Image id to what is known of it: "diagnosis", "age" (a band of 20 years) and "sex"."""
 
+IDS = {"image_id", "isic_id"}
 UNMARKED = "nevus"
 """The diagnosis of an image that no column of a challenge's table marks."""
 CHALLENGE_DIAGNOSES = {"melanoma", "seborrheic_keratosis"}
@@ -36,12 +37,15 @@ def read_groups(folder: Path) -> Groups:
 
 def _read(table: Path) -> Iterator[tuple[str, dict[str, str]]]:
     try:
+        with table.open(newline="", encoding="utf-8-sig", errors="replace") as handle:
+            header = next(csv.reader(handle), [])
+        if not IDS & set(header):
+            return  # a table of another kind
         with table.open(newline="", encoding="utf-8-sig") as handle:
             for row in csv.DictReader(handle):
                 image_id = row.pop("image_id", None) or row.pop("isic_id", None)
-                if image_id is None:
-                    return  # a table of another kind
-                yield image_id, _facts(row)
+                if image_id is not None:
+                    yield image_id, _facts(row)
     except (OSError, ValueError, TypeError, AttributeError, csv.Error) as error:
         raise DataError(f"{table}: a damaged table ({error})") from error
 

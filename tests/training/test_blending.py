@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dermseg.cli import main
-from dermseg.errors import UsageError
+from dermseg.errors import DataError, UsageError
 from dermseg.images import write_image, write_mask
 from dermseg.training.blending import choose_shares
 
@@ -72,6 +72,15 @@ def test_trainings_with_other_folds_cannot_be_weighed(
         hold_out(tmp_path / "other", maps[: len(names)], names),
     ]
     with pytest.raises(UsageError, match="the same folds"):
+        choose_shares(folders, tmp_path / "data")
+
+
+def test_trainings_on_other_data_cannot_be_weighed(
+    tmp_path: Path, truth: NDArray[np.bool_]
+) -> None:
+    maps = truth.astype(np.float32)
+    folders = [hold_out(tmp_path / name, maps, ["a", "b", "c", "x"]) for name in ("one", "other")]
+    with pytest.raises(DataError, match="1 predictions are of images that the data lack, as x"):
         choose_shares(folders, tmp_path / "data")
 
 

@@ -152,6 +152,10 @@ def test_predictions_are_taken_from_all_folds(tmp_path: Path) -> None:
     quality = Quality.of(judge(held))
     assert fit(held).images == quality.images == 240
     assert quality.rank_correlation > 0.5
+    (tmp_path / "data" / "masks" / f"{held.names[0]}.png").unlink()
+    (tmp_path / "data" / "images" / f"{held.names[0]}.png").unlink()
+    with pytest.raises(DataError, match="1 predictions are of images that the data lack"):
+        gather([tmp_path / "runs"], tmp_path / "data")
     assert quality.within == pytest.approx(0.9, abs=0.05)
 
 

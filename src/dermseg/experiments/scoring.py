@@ -13,7 +13,7 @@ from pathlib import Path
 from dermseg import __version__
 from dermseg.batch import find_jobs, segment_all
 from dermseg.errors import DataError
-from dermseg.evaluation import Cutter, evaluate, score_maps
+from dermseg.evaluation import Cutter, check_known, evaluate, score_maps
 from dermseg.experiments import ledger
 from dermseg.experiments.registry import HeldBack
 from dermseg.files import written_whole
@@ -92,8 +92,7 @@ class Scorer:
         maps = {i: m for file in files for i, m in read_held_out(file.parent).items()}
         if not maps:
             raise DataError(f"{', '.join(map(str, runs))}: no predictions of images held out")
-        if unknown := sorted(maps.keys() - self.masks.keys()):
-            raise DataError(f"{files[0].parent}: predicts images that DATA lacks, as {unknown[0]}")
+        check_known(maps, self.masks)
         truth = digest([self.masks[image] for image in sorted(maps)], times=False)
         places = {way: self._place("out-of-fold", way, predicted, truth) for way in cutters}
         missing = {way: each for way, each in cutters.items() if not places[way].is_file()}

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermseg.errors import UsageError
+from dermseg.evaluation import check_known
 from dermseg.images import MASK_FOREGROUND, Mask, lies_across, read_mask, resize, turn
 from dermseg.postprocess import Probability
 from dermseg.settings import ThresholdSettings
@@ -28,7 +29,8 @@ def choose_shares(folders: Sequence[Path], data: Path) -> tuple[list[float], flo
     Also that Jaccard index, and the one of equal shares. They are taken at the networks' size, cut
     at the low threshold, which is what differs between shares. Of equals the evenest wins.
 
-    Raises UsageError if the folders did not hold out the same images at the same size.
+    Raises UsageError if the folders did not hold out the same images at the same size, DataError
+    if these are not of `data`.
     """
     maps = [read_held_out(folder) for folder in folders]
     names = sorted(maps[0])
@@ -36,6 +38,7 @@ def choose_shares(folders: Sequence[Path], data: Path) -> tuple[list[float], flo
     if len(shapes) > 1 or any(sorted(each) != names for each in maps):
         raise UsageError("shares can only be chosen for trainings of one size and the same folds")
     masks = {pair.image_id: pair.mask for pair in find_pairs(data)}
+    check_known(names, masks)
     height, width = shapes.pop()
     truths = np.stack([_truth(masks[name], height, width) for name in names])
     stacks = np.stack([[each[name] for name in names] for each in maps])

@@ -72,7 +72,7 @@ def gather(folders: Sequence[Path], data: Path) -> HeldOut:
     For a protocol's run that held nothing out its folds speak. Of several that held out one image,
     the first speaks for it: counted twice, it would make the calibration surer than it is.
 
-    Raises DataError if fewer than 200 images were held out.
+    Raises DataError if fewer than 200 images were held out, or if they are not of `data`.
     """
     masks = {pair.image_id: pair.mask for pair in find_pairs(data)}
     names, fold_of, maps = [], [], []
