@@ -48,6 +48,8 @@ RATED = {
 """Files of such numbers, and the images that they are of."""
 JUDGES = "lite0-ensemble"
 """The trainings whose folds say how sure the default model may be."""
+SAME = {"lite0-flips": "lite0"}
+"""Models with another's weights, and so with its training."""
 BEFORE = ("first", "second")
 """Folders, in a model's results, of the trainings that the next one's weights come from."""
 FEWEST = 5
@@ -115,6 +117,7 @@ def _scored(name: str, model: str, row: dict[str, str]) -> str:
 
 def _computing(model: str) -> str:
     """Return what was spent on a model: passes, size and hours, in all rounds if there were."""
+    model = SAME.get(model, model)
     before = [RESULTS / model / name for name in BEFORE]
     rounds = [folder for folder in (*before, RESULTS / model) if folder.is_dir()]
     given = [json.loads((each / "settings.json").read_text())["settings"] for each in rounds]
