@@ -4,10 +4,11 @@ import csv
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dermseg.batch import find_jobs, segment_all
@@ -25,6 +26,9 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-ne
 PHOTOGRAPHS = Path(__file__).parents[2] / "examples" / "photographs"
 EXAMPLE = PHOTOGRAPHS / "ISIC_0003582.jpg"
 EXACT = "#stage[data-state=exact]"
+ANY = "**/v1/segment?*"
+NEW = "**/v1/segment?*include=probability*"
+"""Questions about a photograph, and the first about each."""
 WAIT = 60_000
 """Milliseconds: the machine may be busy."""
 
@@ -74,6 +78,68 @@ def add(page: Any, *paths: Path) -> None:
     page.wait_for_selector(EXACT)
 
 
+def hold(page: Any, questions: str, after: int = 0) -> Callable[[], None]:
+    """Hold questions back, but for the first ones; return what lets them go."""
+    seen: list[Any] = []
+    held: list[Any] = []
+    free = False
+
+    def handle(route: Any) -> None:
+        seen.append(route)
+        if free or len(seen) <= after:
+            route.continue_()
+        else:
+            held.append(route)
+
+    def let_go() -> None:
+        nonlocal free
+        free = True
+        assert held
+        for route in held:
+            route.continue_()
+
+    page.route(questions, handle)
+    return let_go
+
+
+def middle(page: Any) -> tuple[float, float]:
+    box = page.locator("#stage").bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def take_brush(page: Any) -> None:
+    page.keyboard.press("b")
+    page.wait_for_selector("canvas.paint:not([hidden])", state="attached")
+
+
+def paint(page: Any, right: int = 180, down: int = -120) -> None:
+    """Paint a stroke from the middle, and wait for its outline."""
+    before = outline(page)
+    x, y = middle(page)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + right, y + down, steps=4)
+    page.mouse.up()
+    changed(page, before)
+
+
+def shown(page: Any, path: str) -> None:
+    page.wait_for_function(
+        "d => document.querySelector('path.outline').getAttribute('d') === d", arg=path
+    )
+
+
+def slide(page: Any, low: float) -> None:
+    page.evaluate(
+        """value => {
+          const low = document.getElementById("low");
+          low.value = value;
+          low.dispatchEvent(new Event("input"));
+        }""",
+        low,
+    )
+
+
 def outline(page: Any) -> str:
     return str(page.get_attribute("path.outline", "d"))
 
@@ -121,13 +187,7 @@ def test_a_slider_previews_at_once_and_the_server_settles_it(
 ) -> None:
     add(page, EXAMPLE)
     before = outline(page)
-    page.evaluate(
-        """() => {
-          const low = document.getElementById("low");
-          low.value = 0.3;
-          low.dispatchEvent(new Event("input"));
-        }"""
-    )
+    slide(page, 0.3)
     assert page.get_attribute("#stage", "data-state") == "preview"
     assert outline(page).count("M") > 50  # pieces, drawn in the browser
     changed(page, before)
@@ -141,22 +201,242 @@ def test_a_slider_previews_at_once_and_the_server_settles_it(
 def test_brush_undo_and_download(page: Any, tmp_path: Path) -> None:
     add(page, EXAMPLE)
     before = outline(page)
-    page.keyboard.press("b")
-    page.wait_for_selector("canvas.paint:not([hidden])", state="attached")
-    box = page.locator("#stage").bounding_box()
-    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(*middle)
-    page.mouse.down()
-    page.mouse.move(middle[0] + 180, middle[1] - 120, steps=4)
-    page.mouse.up()
-    changed(page, before)
+    take_brush(page)
+    paint(page)
     assert "hand" in page.inner_text("#numbers")
     painted = read_mask(saved(page, "text=Mask", tmp_path))
     assert set(painted.ravel().tolist()) == {0, 255}
     page.keyboard.press("Control+z")
-    page.wait_for_function(
-        "d => document.querySelector('path.outline').getAttribute('d') === d", arg=before
+    shown(page, before)
+
+
+def test_a_click_with_the_brush_paints_a_dot(page: Any, tmp_path: Path) -> None:
+    add(page, EXAMPLE)
+    before = read_mask(saved(page, "text=Mask", tmp_path))
+    take_brush(page)
+    x, y = middle(page)
+    page.mouse.click(x + 180, y - 120)
+    page.wait_for_function("() => document.querySelector('#numbers').innerText.includes('hand')")
+    after = read_mask(saved(page, "text=Mask", tmp_path))
+    assert np.count_nonzero(after) > np.count_nonzero(before)
+
+
+def test_two_fingers_pinch_also_with_a_brush_in_hand(page: Any) -> None:
+    add(page, EXAMPLE)
+    before = outline(page)
+    take_brush(page)
+    x, y = middle(page)
+    fingers = page.context.new_cdp_session(page)
+    scale = "() => document.querySelector('.frame').style.transform"
+    matrix = page.evaluate(scale)
+
+    def touch(kind: str, *places: tuple[float, float]) -> None:
+        points = [{"x": x + dx, "y": y + dy, "id": k} for k, (dx, dy) in enumerate(places)]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", (-20, -150))
+    touch("touchStart", (-20, -150), (20, -150))
+    for spread in (40, 80):
+        touch("touchMove", (-spread, -150), (spread, -150))
+    touch("touchEnd", (-80, -150))
+    touch("touchMove", (-120, -150))
+    touch("touchEnd")
+    page.wait_for_timeout(300)
+    assert page.evaluate(scale) != matrix
+    assert outline(page) == before
+    assert page.is_disabled("#undo")
+
+
+def test_a_click_or_a_slider_keeps_what_was_painted(page: Any) -> None:
+    add(page, EXAMPLE)
+    before = outline(page)
+    take_brush(page)
+    paint(page)
+    painted = outline(page)
+    page.keyboard.press("v")
+    asked: list[Any] = []
+    page.on("request", lambda request: asked.append(request))
+    page.mouse.click(*middle(page))
+    assert "kept" in page.inner_text("#status")
+    low = page.input_value("#low")
+    slide(page, 0.3)
+    assert page.input_value("#low") == low
+    page.keyboard.press("Control+Shift+z")  # no undo
+    page.wait_for_timeout(500)
+    assert outline(page) == painted
+    assert asked == []
+    page.keyboard.press("Control+z")
+    shown(page, before)
+    slide(page, 0.3)  # nothing painted is left
+    changed(page, before)
+    take_brush(page)
+    paint(page)
+    page.click("#reset")
+    shown(page, before)
+
+
+def test_two_painted_regions_are_no_candidates_to_click(page: Any) -> None:
+    add(page, EXAMPLE)
+    take_brush(page)
+    box = page.locator("#stage").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2 + 40, box["y"] + 40, steps=3)
+    page.mouse.up()
+    page.wait_for_function("() => document.querySelector('#numbers').innerText.includes('hand')")
+    assert "click" not in page.inner_text("#flags")
+
+
+def test_undo_comes_back_to_what_was_painted_before(page: Any) -> None:
+    add(page, EXAMPLE, PHOTOGRAPHS / "ISIC_0014610.jpg")
+    before = outline(page)
+    take_brush(page)
+    paint(page)
+    painted = outline(page)
+    page.keyboard.press("n")
+    page.keyboard.press("p")
+    shown(page, painted)
+    take_brush(page)
+    paint(page, -180, 120)
+    page.keyboard.press("Control+z")
+    shown(page, painted)
+    page.click("#reset")
+    shown(page, before)
+
+
+@pytest.mark.parametrize("key", ["v", "n"])
+def test_a_stroke_counts_that_a_key_interrupts(page: Any, key: str) -> None:
+    add(page, EXAMPLE, PHOTOGRAPHS / "ISIC_0014610.jpg")
+    before = outline(page)
+    take_brush(page)
+    x, y = middle(page)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 180, y - 120, steps=4)
+    page.keyboard.press(key)
+    page.mouse.up()
+    page.keyboard.press("p")
+    changed(page, before)
+    page.wait_for_function("() => document.querySelector('#numbers').innerText.includes('hand')")
+    page.keyboard.press("Control+z")
+    take_brush(page)
+    paint(page, -180, 120)  # a stroke of its own
+
+
+def test_an_undo_is_not_overtaken_by_its_stroke(page: Any) -> None:
+    add(page, EXAMPLE)
+    before = outline(page)
+    take_brush(page)
+    page.evaluate(
+        """() => {
+          const made = OffscreenCanvas.prototype.convertToBlob;
+          OffscreenCanvas.prototype.convertToBlob = async function slow(options) {
+            await new Promise((done) => setTimeout(done, 500));
+            const blob = await made.call(this, options);
+            document.body.dataset.made = "";
+            return blob;
+          };
+        }"""
     )
+    x, y = middle(page)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 180, y - 120, steps=4)
+    page.mouse.up()
+    page.keyboard.press("Control+z")
+    page.wait_for_selector("body[data-made]", state="attached")
+    page.wait_for_timeout(500)
+    page.wait_for_function("() => !document.querySelector('#status').innerText")
+    assert outline(page) == before
+    assert "hand" not in page.inner_text("#numbers")
+
+
+def test_a_brush_without_its_mask_is_put_away(page: Any) -> None:
+    add(page, EXAMPLE)
+    page.route(ANY, lambda route: route.abort())
+    page.keyboard.press("b")
+    page.wait_for_selector("#status.bad")
+    page.problems.clear()  # the browser notes the failure
+    assert page.get_attribute("[data-tool=move][role]", "aria-checked") == "true"
+
+
+def test_a_file_is_named_after_the_photograph_it_was_asked_of(page: Any) -> None:
+    add(page, EXAMPLE)
+    add(page, PHOTOGRAPHS / "ISIC_0014610.jpg")
+    page.keyboard.press("p")
+    let_go = hold(page, ANY)
+    with page.expect_download() as download:
+        with page.expect_request(ANY):
+            page.click("text=Mask")
+        page.keyboard.press("n")
+        let_go()
+    assert download.value.suggested_filename == "ISIC_0003582_segmentation.png"
+
+
+def test_leaving_asks_while_a_painting_is_not_downloaded(page: Any, tmp_path: Path) -> None:
+    add(page, EXAMPLE)
+    take_brush(page)
+    paint(page)
+    asked: list[str] = []
+
+    def leave(dialog: Any) -> None:
+        asked.append(dialog.type)
+        dialog.accept()
+
+    page.on("dialog", leave)
+    page.reload()
+    assert asked == ["beforeunload"]
+    page.wait_for_selector("body[data-ready]", state="attached")
+    add(page, EXAMPLE)
+    take_brush(page)
+    paint(page)
+    saved(page, "text=Mask", tmp_path)
+    page.reload()
+    assert asked == ["beforeunload"]
+
+
+def test_a_slider_settles_although_another_photographs_moves(page: Any) -> None:
+    add(page, EXAMPLE)
+    before = outline(page)
+    add(page, PHOTOGRAPHS / "ISIC_0014610.jpg")
+    page.keyboard.press("p")
+    slide(page, 0.3)
+    page.keyboard.press("n")
+    slide(page, 0.3)
+    page.keyboard.press("p")
+    changed(page, before)
+
+
+def test_a_batch_selects_its_first_at_once_and_nothing_later(page: Any) -> None:
+    let_go = hold(page, NEW, after=3)
+    page.set_input_files("#files", sorted(PHOTOGRAPHS.glob("*.jpg")))
+    assert page.get_attribute("#strip li:nth-child(1) button", "aria-current") == "true"
+    assert page.locator("#strip li").count() == 4
+    page.click("#strip li:nth-child(3) button")
+    page.wait_for_selector(EXACT)
+    take_brush(page)
+    paint(page)
+    painted = outline(page)
+    with page.expect_response(NEW):
+        let_go()
+    page.wait_for_timeout(500)
+    assert page.get_attribute("#strip li:nth-child(3) button", "aria-current") == "true"
+    assert page.get_attribute("[data-tool=add][role]", "aria-checked") == "true"
+    assert outline(page) == painted
+    page.keyboard.press("Control+z")
+    changed(page, painted)
+
+
+def test_a_photograph_that_failed_is_tried_again(page: Any) -> None:
+    page.route(ANY, lambda route: route.abort())
+    page.set_input_files("#files", EXAMPLE)
+    page.wait_for_selector(".strip .failed")
+    page.problems.clear()  # the browser notes the failure
+    assert page.input_value("#files") == ""  # the same file can be chosen again
+    page.unroute(ANY)
+    page.click("#strip button")
+    page.wait_for_selector(EXACT)
+    assert page.locator(".strip .failed").count() == 0
 
 
 def test_a_click_chooses_and_the_wheel_zooms(page: Any) -> None:
@@ -205,6 +485,27 @@ def test_everything_as_zip(page: Any, tmp_path: Path) -> None:
     assert feature["properties"]["area"] == int(rows[0]["area"])
     assert len(archive.namelist()) == 9
     archive.close()
+
+
+def test_a_zip_waits_for_photographs_in_work(page: Any, tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("1/a.jpg", "2/A.jpg", "3/b.jpg")]
+    for path in paths:
+        path.parent.mkdir()
+        shutil.copy(EXAMPLE, path)
+    let_go = hold(page, NEW, after=1)
+    page.set_input_files("#files", paths)
+    page.wait_for_selector(EXACT)
+    with page.expect_download() as download:
+        page.click("#zip")
+        page.wait_for_timeout(1000)
+        assert "waits" in page.inner_text("#status")
+        let_go()
+    path = tmp_path / "all.zip"
+    download.value.save_as(path)
+    with zipfile.ZipFile(path) as archive:
+        rows = list(csv.DictReader(archive.read("report.csv").decode().splitlines()))
+        assert [row["error"] for row in rows] == ["", "", ""]
+        assert len({name.lower() for name in archive.namelist()}) == 13
 
 
 def test_a_format_that_browsers_cannot_show(page: Any, tmp_path: Path) -> None:
@@ -302,7 +603,14 @@ def test_the_review_of_a_folder(browser: Any, segmenter: Segmenter, tmp_path: Pa
         page.mouse.down()
         page.mouse.move(box["x"] + box["width"] / 2 + 60, box["y"] + 90, steps=3)
         page.mouse.up()
+        for key in ("a", "r", "n", "p"):  # no stroke is lost to them
+            page.keyboard.press(key)
+            assert "Save the correction" in page.inner_text("#status")
         page.keyboard.press("s")
+        page.wait_for_selector("#stage[data-number='2']")
+        page.keyboard.press("p")
+        page.wait_for_selector("#stage[data-number='1']")
+        page.keyboard.press("a")  # which keeps the correction
         page.wait_for_selector("#stage[data-number='2']")
         page.keyboard.press("r")
         page.wait_for_selector("#stage[data-number='3']")

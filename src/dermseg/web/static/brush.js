@@ -45,6 +45,7 @@ export class Brush {
     this.base = null;
     this.coming = null;
     this.strokes = [];
+    this.stroking = false;
     this.canvas.hidden = true;
   }
 
@@ -67,10 +68,17 @@ export class Brush {
     this.#paint({ ...stroke, points: last ? [last, ...points] : points });
   }
 
+  // The last stroke away, also one that is being made.
   undo() {
     this.strokes.pop();
+    this.stroking = false;
     this.#redraw();
     return this.strokes.length;
+  }
+
+  // What was taken for a stroke was none.
+  drop() {
+    if (this.stroking) this.undo();
   }
 
   #redraw() {
@@ -88,9 +96,11 @@ export class Brush {
     context.lineWidth = size;
     context.lineCap = "round";
     context.lineJoin = "round";
+    const [[x, y], ...others] = points;
     context.beginPath();
-    context.moveTo(...points[0]);
-    for (const point of points.length > 1 ? points.slice(1) : points) context.lineTo(...point);
+    context.moveTo(x, y);
+    context.lineTo(x + 0.01, y); // a line without length would draw no dot
+    for (const point of others) context.lineTo(...point);
     context.stroke();
   }
 

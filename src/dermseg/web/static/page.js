@@ -23,11 +23,12 @@ const ENDINGS = {
 
 const $ = (id) => document.getElementById(id);
 const photos = [];
+const saved = new WeakSet(); // painted masks that have been downloaded
 let current = null;
+let staged = null; // the photograph that the stage holds
 let defaults = null;
-let settling = 0;
 
-const stage = new Stage($("stage"), { click: choose, stroke });
+const stage = new Stage($("stage"), { click: choose, stroke, drop: () => brush.drop() });
 const brush = new Brush(stage.paint);
 
 function say(text, bad = false) {
@@ -35,26 +36,32 @@ function say(text, bad = false) {
   $("status").classList.toggle("bad", bad);
 }
 
+function pause(milliseconds) {
+  return new Promise((done) => setTimeout(done, milliseconds));
+}
+
 // ---- photographs in
 
+// All are listed before the first is asked about, so that what is listed is all there is.
 async function addFiles(files) {
-  for (const file of files) {
-    const photo = {
-      name: file.name || "pasted.png",
-      blob: file,
-      url: URL.createObjectURL(file),
-      thresholds: { ...defaults.thresholds },
-      at: null,
-      mask: null,
-      answer: null,
-    };
-    photos.push(photo);
-    listPhoto(photo);
-    document.body.removeAttribute("data-empty");
-    await work(photo);
-    if (!current || photos.length === 1) select(photo);
-  }
-  if (files.length > 1) select(photos.at(-files.length));
+  const added = files.map((file) => ({
+    name: file.name || "pasted.png",
+    blob: file,
+    url: URL.createObjectURL(file),
+    thresholds: { ...defaults.thresholds },
+    at: null,
+    mask: null, // what a person painted: a promise, since a PNG takes its time
+    before: null, // the mask that undoing all strokes comes back to
+    answer: null,
+    error: "",
+    asking: null,
+  }));
+  if (!added.length) return;
+  photos.push(...added);
+  added.forEach(listPhoto);
+  document.body.removeAttribute("data-empty");
+  select(added[0]);
+  for (const photo of added) await work(photo);
 }
 
 function listPhoto(photo) {
@@ -73,32 +80,42 @@ function listPhoto(photo) {
   photo.button = button;
 }
 
-// Ask the server anew; a later question about the same photograph takes the place of an earlier one.
-async function work(photo) {
+// Always the server makes what is shown and downloaded.
+async function made(photo, options) {
+  return segment({ ...photo, mask: await photo.mask }, options);
+}
+
+// Ask the server anew, after `wait` milliseconds; a later question about the same photograph takes
+// the place of an earlier one.
+async function work(photo, wait = 0) {
   photo.asking?.abort();
   const asking = new AbortController();
   photo.asking = asking;
-  say(`Looking at ${photo.name} …`);
+  photo.error = "";
+  const looking = `Looking at ${photo.name} …`;
   try {
+    if (wait) await pause(wait);
+    asking.signal.throwIfAborted();
+    if (photo === current) say(looking);
     const include = photo.map ? [] : ["probability"];
     if (!photo.map && !(await shows(photo.url))) include.push("picture");
-    const response = await segment(photo, { include, signal: asking.signal });
+    const response = await made(photo, { include, signal: asking.signal });
     const answer = await response.json();
-    if (answer.probability) {
-      photo.map = await readProbability(fromBase64(answer.probability, "image/png"));
-    }
+    const map = photo.map ?? await readProbability(fromBase64(answer.probability, "image/png"));
+    asking.signal.throwIfAborted();
     if (answer.picture) {
       photo.url = URL.createObjectURL(fromBase64(answer.picture, "image/jpeg"));
       photo.button.querySelector("img").src = photo.url;
     }
+    photo.map = map;
     photo.answer = answer;
-    photo.error = "";
-    say("");
+    if ($("status").textContent === looking) say(""); // and nothing else that was said meanwhile
   } catch (error) {
-    if (error.name === "AbortError") return;
-    photo.error = error.message;
-    say(`${photo.name}: ${error.message}`, true);
+    if (asking.signal.aborted) return;
+    photo.error = error.message || "The service does not say what is wrong.";
+    say(`${photo.name}: ${photo.error}`, true);
   }
+  photo.asking = null;
   photo.button.classList.toggle("failed", Boolean(photo.error));
   if (photo === current) show();
 }
@@ -113,19 +130,14 @@ function shows(url) {
 }
 
 function select(photo) {
-  brush.end();
-  setTool("move");
+  if (current) leaveBrush();
   current = photo;
+  staged = null;
+  stage.image.removeAttribute("src");
   for (const one of photos) one.button.setAttribute("aria-current", String(one === photo));
-  if (photo.answer) {
-    const { width, height, orientation } = photo.answer;
-    stage.show(photo.url, width, height, orientation);
-  } else {
-    stage.image.removeAttribute("src");
-  }
-  if (photo.error) say(`${photo.name}: ${photo.error}`, true);
-  else say(photo.name);
+  say(photo.answer ? photo.name : `Looking at ${photo.name} …`);
   show();
+  if (photo.error) work(photo); // what was wrong may be so no more
 }
 
 // ---- what is shown
@@ -133,11 +145,16 @@ function select(photo) {
 function show() {
   const photo = current;
   const answer = photo?.answer;
-  for (const name of ["high", "low"]) setSlider(name, (photo ?? defaults).thresholds[name]);
-  const flags = (answer?.flags ?? []).filter((flag) => flag !== "several-candidates" || !photo.at);
+  if (answer && staged !== photo) {
+    stage.show(photo.url, answer.width, answer.height, answer.orientation);
+    staged = photo;
+  }
+  setSliders();
+  const chosen = photo?.at || photo?.mask;
+  const flags = (answer?.flags ?? []).filter((flag) => flag !== "several-candidates" || !chosen);
   $("flags").textContent = flags.map((flag) => FLAGS[flag]).join(" ");
   $("undo").disabled = !brush.strokes.length;
-  for (const button of document.querySelectorAll(".downloads button, #reset")) button.disabled = !answer;
+  for (const button of document.querySelectorAll("[data-form], #reset")) button.disabled = !answer;
   showNumbers(answer);
   showSureness(answer);
   draw(answer ? pathOf(answer.outline) : "");
@@ -194,60 +211,79 @@ function showSureness(answer) {
   $("band-label").hidden = !answer?.band;
 }
 
-function setSlider(name, value) {
-  $(name).value = value;
-  $(`${name}-value`).textContent = Number(value).toFixed(2);
+function setSliders() {
+  const { thresholds } = current ?? defaults;
+  for (const name of ["high", "low"]) {
+    $(name).value = thresholds[name];
+    $(`${name}-value`).textContent = Number(thresholds[name]).toFixed(2);
+  }
 }
 
 // ---- what a person changes
 
 function slide(name) {
-  if (!current?.map) return;
   const value = Number($(name).value);
-  const thresholds = current.thresholds;
-  thresholds[name] = value;
-  if (name === "high") thresholds.low = Math.min(thresholds.low, value);
-  else thresholds.high = Math.max(thresholds.high, value);
-  for (const one of ["high", "low"]) setSlider(one, thresholds[one]);
-  leaveBrush();
-  const { width, height } = current.answer;
-  draw(previewPath(current.map, thresholds, current.at, [width, height]));
-  stage.element.dataset.state = "preview";
-  clearTimeout(settling);
-  settling = setTimeout(work, SETTLE, current);
+  if (current?.map && !painting()) {
+    leaveBrush();
+    const { high, low } = current.thresholds;
+    current.thresholds = name === "high"
+      ? { ...current.thresholds, high: value, low: Math.min(low, value) }
+      : { ...current.thresholds, high: Math.max(high, value), low: value };
+    const { width, height } = current.answer;
+    draw(previewPath(current.map, current.thresholds, current.at, [width, height]));
+    stage.element.dataset.state = "preview";
+    work(current, SETTLE);
+  }
+  setSliders();
 }
 
 function choose(x, y) {
   if (!current?.answer) return;
   const { width, height } = current.answer;
-  if (x < 0 || y < 0 || x >= width || y >= height) return;
-  current.at = [x, y];
+  if (x < 0 || y < 0 || x >= width || y >= height || painting()) return;
   leaveBrush();
+  current.at = [x, y];
   work(current);
 }
 
+// Whether a person's work would be lost by asking the model again; if so, what to do is said.
+function painting() {
+  lift();
+  if (!current.mask) return false;
+  say("What you painted is kept. First undo it, or press “Back to the model's”.", true);
+  return true;
+}
+
 function leaveBrush() {
+  setTool("move");
   brush.end();
-  current.mask = null;
+  current.before = current.mask;
 }
 
 function reset() {
+  leaveBrush();
   current.thresholds = { ...defaults.thresholds };
   current.at = null;
-  leaveBrush();
-  setTool("move");
+  current.mask = null;
+  current.before = null;
   work(current);
 }
 
 async function setTool(tool) {
   if (tool !== "move" && !current?.answer) return;
+  lift();
   stage.setTool(tool);
   for (const button of document.querySelectorAll("[data-tool][role]")) {
     button.setAttribute("aria-checked", String(button.dataset.tool === tool));
   }
   if (tool === "move") return;
   const photo = current;
-  await brush.begin(async () => (await segment(photo, { accept: "image/png" })).blob());
+  try {
+    await brush.begin(async () => (await made(photo, { accept: "image/png" })).blob());
+  } catch (error) {
+    setTool("move"); // a brush that has no mask would paint nothing
+    throw error;
+  }
   stage.paint.style.opacity = $("opacity").value;
 }
 
@@ -256,13 +292,18 @@ function stroke(points, ended) {
   if (brush.stroke(points, ended, stage.tool === "erase", Number($("brush").value))) painted();
 }
 
-async function painted() {
-  const photo = current;
-  photo.mask = brush.strokes.length ? await brush.mask() : null;
-  await work(photo);
+// A stroke that is being made counts, whatever comes between.
+function lift() {
+  stroke([], true);
+}
+
+function painted() {
+  current.mask = brush.strokes.length ? brush.mask() : current.before;
+  work(current);
 }
 
 function undo() {
+  lift();
   if (!brush.strokes.length) return;
   brush.undo();
   painted();
@@ -276,26 +317,38 @@ function step(by) {
 // ---- files out
 
 async function download(form) {
-  const response = await segment(current, { accept: form });
-  save(await response.blob(), stemOf(current.name) + ENDINGS[form]);
+  const { name, mask } = current; // another may be current when the file comes
+  const response = await made(current, { accept: form });
+  save(await response.blob(), stemOf(name) + ENDINGS[form]);
+  if (mask && form === "image/png") saved.add(mask);
 }
 
 async function downloadAll() {
+  const open = () => photos.filter((one) => one.asking || !(one.answer || one.error)).length;
+  while (open()) {
+    say(`The ZIP waits for photographs in work: ${open()} …`);
+    await pause(SETTLE);
+  }
+  say("Making the ZIP …");
+  const all = photos.map((photo) => ({ ...photo })); // as they are, whatever is painted meanwhile
+  const columns = Object.keys(all.find((one) => one.answer)?.answer.report ?? {});
+  const empty = Object.fromEntries(columns.map((column) => [column, ""]));
   const files = [];
   const rows = [];
   const names = new Set();
   const perMm = Number($("scale").value);
-  for (const photo of photos) {
+  for (const photo of all) {
     let stem = stemOf(photo.name);
-    for (let number = 2; names.has(stem); number += 1) stem = `${stemOf(photo.name)}-${number}`;
-    names.add(stem);
-    if (!photo.answer) {
-      const columns = Object.keys(photos.find((one) => one.answer).answer.report);
-      const row = Object.fromEntries(columns.map((column) => [column, ""]));
-      rows.push({ ...row, photograph: photo.name, error: photo.error });
+    // Where files are unpacked, A and a may be one name.
+    for (let number = 2; names.has(stem.toLowerCase()); number += 1) {
+      stem = `${stemOf(photo.name)}-${number}`;
+    }
+    names.add(stem.toLowerCase());
+    if (photo.error) {
+      rows.push({ ...empty, photograph: photo.name, error: photo.error });
     } else {
       for (const [form, ending] of Object.entries(ENDINGS)) {
-        files.push([stem + ending, await (await segment(photo, { accept: form })).blob()]);
+        files.push([stem + ending, await (await made(photo, { accept: form })).blob()]);
       }
       const mask = stem + ENDINGS["image/png"];
       rows.push({ ...photo.answer.report, photograph: photo.name, mask });
@@ -304,6 +357,10 @@ async function downloadAll() {
   }
   files.push(["report.csv", table(rows)]);
   save(await zip(files), "dermseg.zip");
+  const done = all.filter((photo) => !photo.error);
+  for (const { mask } of done) if (mask) saved.add(mask);
+  const failed = all.length - done.length;
+  say(failed ? `Photographs that failed: ${failed}. The ZIP's report.csv says why.` : "", failed);
 }
 
 async function told(doing) {
@@ -344,7 +401,7 @@ const ARROWS = { ArrowLeft: [PAN, 0], ArrowRight: [-PAN, 0], ArrowUp: [0, PAN], 
 
 document.addEventListener("keydown", (event) => {
   if (typing(event)) return;
-  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z") {
+  if ((event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z") {
     event.preventDefault();
     undo();
   }
@@ -356,7 +413,7 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     stage.pan(...ARROWS[event.key]);
   } else {
-    KEYS[event.key.toLowerCase()]?.();
+    told(async () => KEYS[event.key.toLowerCase()]?.());
   }
 });
 document.addEventListener("keyup", (event) => { if (event.key === " ") alone(false); });
@@ -384,9 +441,17 @@ for (const button of document.querySelectorAll("[data-tool][role]")) {
 for (const button of document.querySelectorAll("[data-form]")) {
   button.addEventListener("click", () => told(() => download(button.dataset.form)));
 }
-$("zip").addEventListener("click", () => told(downloadAll));
+$("zip").addEventListener("click", async () => {
+  $("zip").disabled = true; // one at a time
+  await told(downloadAll);
+  $("zip").disabled = false;
+});
 for (const id of ["add", "pick"]) $(id).addEventListener("click", () => $("files").click());
-$("files").addEventListener("change", () => addFiles([...$("files").files]));
+$("files").addEventListener("change", () => {
+  const files = [...$("files").files];
+  $("files").value = ""; // so that the same file can be chosen again
+  addFiles(files);
+});
 for (const button of document.querySelectorAll("[data-example]")) {
   button.addEventListener("click", () => told(async () => {
     const name = button.dataset.example;
@@ -406,6 +471,11 @@ document.addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("dragging");
   addFiles([...event.dataTransfer.files]);
+});
+
+// The service keeps nothing: what was painted and not downloaded would be gone.
+window.addEventListener("beforeunload", (event) => {
+  if (photos.some(({ mask }) => mask && !saved.has(mask))) event.preventDefault();
 });
 
 defaults = await (await ask("/v1/settings")).json();

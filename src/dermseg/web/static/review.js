@@ -6,7 +6,7 @@ import { Stage, bandPath, pathOf } from "./stage.js";
 
 const AHEAD = 3; // photographs fetched before they are looked at
 const $ = (id) => document.getElementById(id);
-const stage = new Stage($("stage"), { stroke });
+const stage = new Stage($("stage"), { stroke, drop: () => brush.drop() });
 const brush = new Brush(stage.paint);
 const loaded = new Map();
 let items = [];

@@ -18,7 +18,8 @@ const STEP = 1.25;
 const CLICK = 4; // pixels that a pointer may move in a click
 
 export class Stage {
-  // `handlers`: click(x, y), stroke(points, ended) while a brush is chosen.
+  // `handlers`: click(x, y); while a brush is chosen stroke(points, ended), and drop() if a second
+  // finger makes a pinch of it.
   constructor(element, handlers = {}) {
     this.element = element;
     this.handlers = handlers;
@@ -32,6 +33,7 @@ export class Stage {
     this.paint = element.querySelector(".paint");
     this.group = element.querySelector("g");
     this.pointers = new Map();
+    this.pinching = false; // until all fingers are up
     this.scale = 1;
     this.place = [0, 0];
     this.size = [1, 1];
@@ -136,6 +138,11 @@ export class Stage {
     if (event.button !== 0) return;
     this.element.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, event);
+    if (this.pointers.size > 1) {
+      this.pinching = true;
+      this.handlers.drop?.();
+      return;
+    }
     this.start = event;
     this.moved = false;
     if (this.tool !== "move") this.handlers.stroke?.([this.locate(event)], false);
@@ -152,7 +159,7 @@ export class Stage {
       this.#pinch(before, event);
     } else if (this.tool === "move") {
       this.pan(event.clientX - before.clientX, event.clientY - before.clientY);
-    } else {
+    } else if (!this.pinching) {
       this.handlers.stroke?.([this.locate(event)], false);
     }
   }
@@ -167,7 +174,8 @@ export class Stage {
 
   #up(event) {
     if (!this.pointers.delete(event.pointerId)) return;
-    if (this.tool !== "move") this.handlers.stroke?.([], true);
+    if (this.pinching) this.pinching = this.pointers.size > 0;
+    else if (this.tool !== "move") this.handlers.stroke?.([], true);
     else if (!this.moved && event.type === "pointerup") this.handlers.click?.(...this.locate(event));
   }
 }
