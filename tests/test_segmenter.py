@@ -403,6 +403,18 @@ def test_a_portrait_file_is_decoded_large_enough(segmenter: Segmenter, tmp_path:
     assert found.probability.shape == (segmenter.width, segmenter.height)
 
 
+def test_lite0_flips_is_the_mean_of_what_lite0_sees_in_mirrors(examples: Examples) -> None:
+    once, often = Segmenter("lite0"), Segmenter("lite0-flips")
+    pixels = read_photograph(examples[0][0]).pixels
+    expected = np.zeros((once.height, once.width))
+    for axes in ((), (0,), (1,), (0, 1)):
+        expected += np.flip(once.probability(np.flip(pixels, axes).copy()), axes) / 4
+    found = often.probability(pixels)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert np.abs(found - once.probability(pixels)).max() > 0.01
+    assert once.card["calibration"] == often.card["calibration"]
+
+
 class TestConfidence:
     def test_a_mask_comes_with_its_predicted_index(
         self, calibrated: Path, examples: Examples
