@@ -99,7 +99,7 @@ def test_a_fold_is_predicted_by_what_was_best_on_the_others(
     calls: list[str] = []
     own = method(images, lambda image: "a" if image in NAMES[:5] else "b", calls)
     found = crossfit(own, reference, images, tmp_path / "out")
-    assert [each["chosen"] for each in choices(found)] == [{"way": "b"}, {"way": "a"}]
+    assert choices(found) == [{"way": "b"}, {"way": "a"}]
     assert [sorted(read_held_out(run)) for run in found.runs[0]] == [NAMES[:5], NAMES[5:]]
     for run in found.runs[0]:
         for image, probability in read_held_out(run).items():
@@ -134,8 +134,23 @@ def test_the_halves_of_a_single_fold_choose_for_each_other(
     first, second = NAMES[:5:2], NAMES[1:5:2]
     own = method(images, lambda image: "a" if image in first else "b", [])
     found = crossfit(own, alone, images, tmp_path / "out")
-    assert [each["chosen"] for each in choices(found)] == [{"way": "b"}, {"way": "a"}]
+    assert choices(found) == [{"way": "b"}, {"way": "a"}]
     assert [sorted(read_held_out(run)) for run in found.runs[0]] == [first, second]
+
+
+@pytest.mark.parametrize("searched", [4, 3])
+def test_each_part_is_searched_on_as_many_images_of_the_others(
+    tmp_path: Path, reference: Trained, monkeypatch: pytest.MonkeyPatch, searched: int
+) -> None:
+    monkeypatch.setattr(module, "SEARCHED", searched)
+    images = draw_images()
+    own = method(images, lambda _: "a", [])
+    for given in (reference, Trained("half", "a network", {0: reference.runs[0][:1]})):
+        output = tmp_path / given.name
+        found = crossfit(own, given, images, output)
+        tried = json.loads((output / "chosen/m/seed-0/search.json").read_text())["images"]
+        parts = [set(read_held_out(run)) for run in found.runs[0]]
+        assert [len(part.intersection(tried)) for part in parts] == [searched // 2] * 2
 
 
 def test_a_single_image_leaves_nothing_to_choose_by(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ parameters that were chosen on other folds. Whatever reads a training's predicti
 """
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -30,7 +29,7 @@ from dermseg.training.datasets import Cache
 from dermseg.training.runs import HELD_OUT, read_held_out, write_held_out
 
 SEARCHED = 200
-"""Images that every candidate is tried on, evenly spread over the data set."""
+"""Images that every candidate is tried on: as many of each part, evenly spread over it."""
 FOREGROUND = 128
 """A pixel of a reduced mask is lesion from this value on: half of it is."""
 SEARCH = "search.json"
@@ -82,14 +81,15 @@ def crossfit(method: Method, reference: Trained, images: Images, output: Path) -
     """Choose the parameters for each fold of `reference` on the other folds, and predict with them.
 
     Of a single fold each half is a part of its own. Leaves `output`/chosen/NAME/seed-S with what
-    was tried, and in it a folder a part with the choice, the seconds an image and held-out.npz.
-    What is there already is left as it is.
+    was tried, and in it a folder a part with the choice and held-out.npz. What is there already is
+    left as it is.
 
     Raises DataError if there is only one image, which leaves none to choose by.
     """
     found = {}
     for seed, runs in reference.runs.items():
         held_out = _parts(runs)
+        searched = [name for part in held_out.values() for name in _spread(part, len(held_out))]
         folder = output / "chosen" / method.name / f"seed-{seed}"
         found[seed] = [folder / name for name in held_out]
         facts = {
@@ -98,27 +98,25 @@ def crossfit(method: Method, reference: Trained, images: Images, output: Path) -
             "data": images.cache.digest,
             "candidates": [dict(each) for each in method.candidates],
             "folds": sha256(json.dumps(held_out).encode()).hexdigest(),
+            "searched": sha256(json.dumps(searched).encode()).hexdigest(),
             **method.facts,
         }
         missing = [name for name in held_out if _read(folder / name / CHOICE, facts) is None]
         if not missing:
             continue
-        searched, tried = _search(method, seed, held_out, images, folder, facts)
+        tried = _search(method, seed, searched, images, folder, facts)
         for name in missing:
             outside = [image not in held_out[name] for image in searched]
             if not any(outside):
                 raise DataError(f"{runs[0].parent}: too few images were held out to choose by")
             best = int(tried[:, outside].mean(1).argmax())
             chosen = method.candidates[best]
-            began = time.perf_counter()
             maps = [
                 method.predict(seed, image, chosen)
                 for image in track(held_out[name], f"{method.label}, {name}", len(held_out[name]))
             ]
-            seconds = (time.perf_counter() - began) / len(maps)
             write_held_out(folder / name, held_out[name], np.stack(maps))
-            choice = {"chosen": dict(chosen), "seconds": round(seconds, 5)}
-            _write(folder / name / CHOICE, {**facts, **choice})
+            _write(folder / name / CHOICE, {**facts, "chosen": dict(chosen)})
     return Trained(method.name, method.label, found, reference.given)
 
 
@@ -153,10 +151,10 @@ def rival_method(name: str, rival: Rival, images: Images) -> Method:
     return Method(name, rival.label, rival.source, rival.candidates, predict)
 
 
-def choices(found: Trained) -> list[dict[str, Any]]:
-    """Return what was chosen for each seed and fold, with the seconds an image that it took."""
+def choices(found: Trained) -> list[Parameters]:
+    """Return what was chosen for each seed and fold."""
     files = [run / CHOICE for runs in found.runs.values() for run in runs]
-    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    return [json.loads(file.read_text(encoding="utf-8"))["chosen"] for file in files]
 
 
 def _parts(runs: Sequence[Path]) -> dict[str, list[str]]:
@@ -177,20 +175,24 @@ def _held_out(run: Path) -> list[str]:
     return names
 
 
+def _spread(part: Sequence[str], parts: int) -> list[str]:
+    """Return the images of a part that candidates are tried on, evenly spread over it."""
+    names = sorted(part)
+    count = min(max(1, SEARCHED // parts), len(names))
+    return [names[place] for place in np.linspace(0, len(names) - 1, count).astype(int)]
+
+
 def _search(
     method: Method,
     seed: int,
-    held_out: Mapping[str, Sequence[str]],
+    searched: Sequence[str],
     images: Images,
     folder: Path,
     facts: Mapping[str, Any],
-) -> tuple[list[str], NDArray[np.float64]]:
-    """Return the images that were tried, and each candidate's Jaccard index on them."""
+) -> NDArray[np.float64]:
+    """Return each candidate's Jaccard index on each of the images `searched`."""
     if (known := _read(folder / SEARCH, facts)) is not None:
-        return known["images"], np.array(known["jaccard"])
-    names = sorted(image for fold in held_out.values() for image in fold)
-    places = np.linspace(0, len(names) - 1, min(SEARCHED, len(names))).astype(int)
-    searched = [names[place] for place in places]
+        return np.array(known["jaccard"])
 
     def score_all(image: str) -> list[float]:
         return [
@@ -201,9 +203,9 @@ def _search(
     progress = track(searched, f"{method.label}, search", len(searched))
     tried = np.array([score_all(image) for image in progress]).T
     means = [round(value, 5) for value in tried.mean(1).tolist()]
-    result = {"images": searched, "mean": means, "jaccard": tried.round(5).tolist()}
+    result = {"images": list(searched), "mean": means, "jaccard": tried.round(5).tolist()}
     _write(folder / SEARCH, {**facts, **result})
-    return searched, tried
+    return tried
 
 
 def _read(file: Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:

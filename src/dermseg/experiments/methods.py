@@ -6,11 +6,11 @@ like it (see `crossfit`), on the same images at the same size.
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ from dermseg.training.runs import HELD_OUT, WEIGHTS
 SHARES = tuple(tenths / 10 for tenths in range(11))
 """What is tried for the second method's share in an ensemble."""
 TIMED = 5
-"""Images that a network is timed on; the median counts."""
+"""Images that the methods are timed on, in turns; the median counts."""
 REFINED = (UNET.name, CROSS_ENTROPY.name)
 """Arms, other than the first, that a CRF is put after."""
 COLUMNS = (
@@ -55,30 +55,39 @@ COLUMNS = (
     "r_95_high",
     "wilcoxon_p",
     "seconds_an_image",
+    "times_the_first",
 )
 NOTES = (
     "Networks share passes, augmentation and settings; what differs is in the JSON file. The other "
-    "methods' parameters are chosen for each part of the images on the other parts, of 200 spread "
-    "over the data, by the Jaccard index at the networks' size. Parts are the folds, or the halves "
-    "of one fold where only one was trained.",
+    "methods' parameters are chosen for each part of the images on the other parts, by the Jaccard "
+    "index at the networks' size on 200 images, as many of each part. Parts are the folds, or the "
+    "halves of one fold where only one was trained.",
     "r is the correlation of the images' Jaccard indices with the first row's, with a bootstrap "
     "interval over images; p is Wilcoxon's, signed ranks, two-sided, against the first row. "
     "Seconds are of one photograph at the networks' size, without reading it and without cutting "
-    "a mask, on the processor.",
+    "a mask, on the processor: the median of 5 on which all methods took turns, in one process.",
     "Human agreement is no row, for the data hold one mask an image: two annotators of one image "
     "agree at a mean Jaccard index of about 0.72 (379 of the test images, IMA++ data set).",
 )
 
 
+Work = Callable[[str], object]
+"""What a method does to find an image's probability."""
+
+
 @dataclass(frozen=True)
 class Row:
-    """A method with its predictions, and what the table says of it."""
+    """A method with its predictions, and what the table says of it.
+
+    `steps` are what it does, one after the other, by names that say all that decides their time;
+    without any it left nothing but predictions.
+    """
 
     found: Trained
     source: str
     tried: int
     chosen: str
-    seconds: float | None
+    steps: Mapping[str, Work]
 
 
 def measure(study: Study) -> Findings:
@@ -86,7 +95,7 @@ def measure(study: Study) -> Findings:
     rows = collect(study)
     tables = shared({row.found.label: study.out_of_fold(row.found) for row in rows})
     beside = study.output / f"{study.name}-methods.csv"
-    write_table(beside, COLUMNS, _lines(rows, tables))
+    write_table(beside, COLUMNS, _lines(rows, tables, _seconds(study, rows)))
     first = rows[0].found
     ensembles = {_together(first.label, row.found.label) for row in rows}
     drawn = [row.found.label for row in rows[1:] if row.found.label not in ensembles]
@@ -101,27 +110,22 @@ def collect(study: Study) -> list[Row]:
     first = study.arms[0]
     maps = {arm.name: predictions(arm) for arm in study.arms}
     images = open_images(study, maps[first.name])
-    networks = [Row(arm, "trained", 0, "", _seconds(study, arm, images)) for arm in study.arms]
+    networks = [Row(arm, "trained", 0, "", _network(arm, images)) for arm in study.arms]
     fit = partial(crossfit, reference=first, images=images, output=study.output)
     refined = []
     for row in networks:
         if row.found is first or row.found.name in REFINED:
             method = _refinement(row.found, maps[row.found.name], images)
-            refined.append(_row(fit(method), method, row.seconds))
+            refined.append(_row(fit(method), method, row))
     untrained = []
     for name, rival in RIVALS.items():
         method = rival_method(name, rival, images)
-        untrained.append(_row(fit(method), method, 0.0))
+        untrained.append(_row(fit(method), method))
     together = []
     for row in [*networks[1:], *untrained]:
         other = maps.get(row.found.name) or predictions(row.found)
         method = _pair(first, row.found, maps[first.name], other)
-        own = (
-            None
-            if networks[0].seconds is None or row.seconds is None
-            else (networks[0].seconds + row.seconds)
-        )
-        together.append(_row(fit(method), method, own))
+        together.append(_row(fit(method), method, networks[0], row))
     return [*networks, *refined, *untrained, *together]
 
 
@@ -164,50 +168,70 @@ def _digest(arm: Trained) -> str:
     return sha256(" ".join(parts).encode()).hexdigest()
 
 
-def _row(found: Trained, method: Method, before: float | None) -> Row:
-    """Return a chosen method's row; `before` is what the methods take that it starts from."""
+def _row(found: Trained, method: Method, *before: Row) -> Row:
+    """Return a chosen method's row; `before` are those whose predictions it starts from."""
     made = choices(found)
-    own = float(np.mean([each["seconds"] for each in made]))
-    counts: dict[str, int] = {}
-    for each in made:
-        text = ", ".join(f"{key} {value}" for key, value in each["chosen"].items())
-        counts[text] = counts.get(text, 0) + 1
-    chosen = "; ".join(f"{text} ({count} of {len(made)} parts)" for text, count in counts.items())
-    total = None if before is None else before + own
-    return Row(found, method.source, len(method.candidates), chosen, total)
+    texts = [", ".join(f"{key} {value}" for key, value in each.items()) for each in made]
+    chosen = "; ".join(
+        f"{text} ({count} of {len(made)} parts)" for text, count in Counter(texts).items()
+    )
+    steps: dict[str, Work] = {}
+    if all(row.steps for row in before):
+        seed = next(iter(found.runs))
+        own = partial(_predict, method, seed, made[0])
+        steps = {name: work for row in before for name, work in row.steps.items()}
+        steps[f"{method.name}: {texts[0]}"] = own
+    return Row(found, method.source, len(method.candidates), chosen, steps)
 
 
-def _seconds(study: Study, arm: Trained, images: Images) -> float | None:
-    """Return a network's time for an image, measured once; None where only predictions are left."""
+def _predict(method: Method, seed: int, parameters: Parameters, image: str) -> Probability:
+    return method.predict(seed, image, parameters)
+
+
+def _network(arm: Trained, images: Images) -> dict[str, Work]:
+    """Return a network's step; none where only predictions are left."""
     run = next(iter(arm.runs.values()))[0]
     if not (run / WEIGHTS).is_file():
-        return None
-    key = sha256((run / WEIGHTS).read_bytes()).hexdigest()
-    file = study.output / "seconds.json"
-    known: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
-    if key not in known:
-        known[key] = round(_time(run, images), 5)
-        with written_whole(file) as temporary:
-            temporary.write_text(json.dumps(known, indent=1) + "\n")
-    return known[key]
-
-
-def _time(run: Path, images: Images) -> float:
+        return {}
     member = load_run(run)
     color = ColorChannels(member.settings.channels)
-    taken = []
-    with torch.inference_mode():
-        for pixels in images.cache.images[: TIMED + 1]:
-            rgb = torch.from_numpy(np.array(pixels[np.newaxis])).float() / 255
-            began = time.perf_counter()
+
+    def work(image: str) -> None:
+        rgb = torch.from_numpy(images.pixels(image)).permute(2, 0, 1).unsqueeze(0).float() / 255
+        with torch.inference_mode():
             member.network(color(rgb)).sigmoid()
-            taken.append(time.perf_counter() - began)
-    return float(np.median(taken[1:]))  # the first makes ready what the others find
+
+    return {sha256((run / WEIGHTS).read_bytes()).hexdigest(): work}
 
 
-def _lines(rows: Sequence[Row], tables: Mapping[str, Table]) -> Iterator[dict[str, object]]:
+def _seconds(study: Study, rows: Sequence[Row]) -> dict[str, float]:
+    """Return what each step of `rows` takes for an image, measured once, all in turns."""
+    steps = {name: work for row in rows for name, work in row.steps.items()}
+    file = study.output / f"{study.name}-seconds.json"
+    known: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
+    if known.keys() == steps.keys():
+        return known
+    taken: dict[str, list[float]] = {name: [] for name in steps}
+    images = [image for found in predictions(rows[0].found).values() for image in found]
+    for image in images[: TIMED + 1]:
+        for name, work in steps.items():
+            began = time.perf_counter()
+            work(image)
+            taken[name].append(time.perf_counter() - began)
+    # The first image makes ready what the others find.
+    found = {name: round(float(np.median(each[1:] or each)), 5) for name, each in taken.items()}
+    with written_whole(file) as temporary:
+        temporary.write_text(json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def _lines(
+    rows: Sequence[Row], tables: Mapping[str, Table], seconds: Mapping[str, float]
+) -> Iterator[dict[str, object]]:
     first = tables[rows[0].found.label]
+    own = sum(seconds[step] for step in rows[0].steps)
     for row in rows:
+        took = sum(seconds[step] for step in row.steps)
         table = tables[row.found.label]
         compared: dict[str, object] = dict.fromkeys(COLUMNS[4:8], "")
         if table is not first:
@@ -224,7 +248,8 @@ def _lines(rows: Sequence[Row], tables: Mapping[str, Table]) -> Iterator[dict[st
             "combinations_tried": row.tried or "",
             "chosen": row.chosen,
             **compared,
-            "seconds_an_image": "" if row.seconds is None else f"{row.seconds:.4f}",
+            "seconds_an_image": f"{took:.4f}" if row.steps else "",
+            "times_the_first": f"{took / own:.3g}" if row.steps and own else "",
         }
 
 
