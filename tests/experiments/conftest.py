@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,8 @@ def experiment(tiny: Callable[..., TrainingSettings], tmp_path: Path) -> Callabl
     """Return a runner of experiments on the data in "data", into the folder "out": of 2 folds."""
 
     def run(name: str, **options: Any) -> Path:
-        settings = {k: options.pop(k) for k in ("passes", "fold", "seed") if k in options}
+        known = {field.name for field in fields(TrainingSettings)}
+        settings = {k: options.pop(k) for k in known & options.keys()}
         base = tiny(**{**BASE, **settings})
         return run_experiment(name, tmp_path / "data", tmp_path / "out", base, Options(**options))
 

@@ -56,6 +56,16 @@ def test_how_much_it_narrows_is_paired_by_fold(points: list[Point]) -> None:
     assert low > 0
 
 
+def test_of_several_seeds_each_counts_once(points: list[Point]) -> None:
+    other = [{**point, "seed": "1"} for point in points]
+    for point in other:
+        if point["input"] == "RGB":
+            point["held_out_error"] = str(float(point["held_out_error"]) + 0.02)
+    mean, low, high = narrowing(points + other)  # by 0.05 and by 0.07
+    assert mean == pytest.approx(0.06)
+    assert high - mean == mean - low == pytest.approx(12.706 * 0.01, rel=1e-3)
+
+
 @pytest.mark.parametrize("passes", [1, 20])
 def test_the_picture_is_not_blank(points: list[Point], tmp_path: Path, passes: int) -> None:
     chosen = [point for point in points if int(point["pass"]) <= passes]

@@ -5,7 +5,9 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,12 +15,13 @@ from dermseg.batch import find_jobs, segment_all
 from dermseg.errors import DataError, UsageError
 from dermseg.evaluation import evaluate, evaluate_maps
 from dermseg.experiments import findings, ledger, scoring
-from dermseg.experiments.registry import EXPERIMENTS, Experiment, find_experiment
+from dermseg.experiments.registry import EXPERIMENTS, NO_KIND, Experiment, find_experiment
 from dermseg.experiments.report import describe
 from dermseg.metrics import METRICS
 from dermseg.segmenter import Segmenter
-from dermseg.settings import ThresholdSettings, TrainingSettings
+from dermseg.settings import AugmentationSettings, ThresholdSettings, TrainingSettings
 from dermseg.training import checkpoints, loop
+from dermseg.training.datasets import find_pairs
 from dermseg.training.protocol import train_protocol
 from dermseg.training.runs import read_held_out
 
@@ -306,6 +309,18 @@ def test_thresholds_and_runs_on_what_is_trained_already(
     assert len(rows) == 9
     assert {row["images"] for row in rows.values()} == {str(len(read_held_out(one)))}
     assert len(facts(page)["verdicts"]) == 3  # type: ignore[arg-type]
+    # Each row is what its name says; the paper's, of maps at the paper's size.
+    maps = read_held_out(one)
+    for name, row in rows.items():
+        rule, levels = name.split()
+        if rule == "single":
+            continue
+        settings = ThresholdSettings(rule, *map(float, levels.split("/")))  # type: ignore[arg-type]
+        if rule == "paper":
+            maps = {k: cv2.resize(v, (256, 192), interpolation=1) for k, v in maps.items()}
+        masks = {pair.image_id: pair.mask for pair in find_pairs(toy_data)}
+        found = evaluate_maps(maps if rule == "paper" else read_held_out(one), masks, settings)
+        assert float(row["jaccard"]) == pytest.approx(found.mean.jaccard, abs=2e-5), name
     page = experiment("runs", runs=[one, other])
     shared = read_held_out(one).keys() & read_held_out(other).keys()
     assert [(row["row"], row["images"]) for row in table(page)] == [
@@ -317,6 +332,25 @@ def test_thresholds_and_runs_on_what_is_trained_already(
         experiment("runs", runs=[tmp_path])
     with pytest.raises(UsageError, match="one is no training of RGB"):
         experiment("figure-2", runs=[one, other])
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        (
+            "augmentation",
+            {"augmentation": AugmentationSettings(contrast=0)},
+            "'without contrast' and 'every kind' are the same training",
+        ),
+        ("table-6", {"height": 32, "width": 48}, "fcrn"),
+    ],
+)
+def test_arms_that_cannot_be_compared_are_refused_before_any_is_trained(
+    experiment: Run, forbidden: Callable[[], None], name: str, changes: dict[str, Any], said: str
+) -> None:
+    forbidden()
+    with pytest.raises(UsageError, match=said):
+        experiment(name, **changes)
 
 
 def test_predictions_alone_are_enough_for_thresholds(done: Path, experiment: Run) -> None:
@@ -351,6 +385,9 @@ def test_what_arms_change() -> None:
     nothing = arms["cdnn29-no-augmentation"].augmentation
     assert (nothing.flip, nothing.rotation, nothing.scale) == (False, 0, 0)
     assert (nothing.shift, nothing.contrast) == (0, 0)
+    colourful = replace(base, augmentation=replace(base.augmentation, color=0.3, sharpness=0.5))
+    nothing = NO_KIND.settings(colourful).augmentation
+    assert (nothing.color, nothing.sharpness) == (0, 0)
     same = {arm.name: arm for each in EXPERIMENTS.values() for arm in each.arms}
     for each in EXPERIMENTS.values():
         for arm in each.arms:

@@ -81,6 +81,10 @@ def test_figures_on_one_training(
     by_diagnosis, worst = drawn
     assert [name for name, _ in by_diagnosis] == ["nevus", "melanoma"]
     assert all(len(titles) == 4 for _, titles in by_diagnosis)
+    for _, titles in by_diagnosis:  # four places from poor to good, not one image four times
+        values = [float(title.split()[-1]) for title in titles]
+        assert len(set(titles)) == 4
+        assert values == sorted(values)
     names = [title.split(",")[0] for title in by_diagnosis[1][1]]
     assert set(names) <= {f"ISIC_{number:07}" for number in range(5)}
     found = [float(title.split()[-1]) for _, titles in worst for title in titles]

@@ -5,6 +5,7 @@ import pytest
 
 from dermseg.experiments.statistics import (
     Table,
+    _two_way,
     correlation,
     decide,
     difference,
@@ -95,6 +96,16 @@ def test_seeds_that_disagree_widen_the_interval() -> None:
     assert mean == pytest.approx(0.7)
     assert (low, high) == pytest.approx(student_interval([0.6, 0.7, 0.8])[1:])
     assert low < 0.6 < 0.8 < high
+
+
+def test_both_images_and_seeds_are_drawn() -> None:
+    """Of 20 trainings that differ and images that agree the interval is the trainings' own."""
+    means = np.random.default_rng(2).normal(0.7, 0.05, 20)
+    cells = np.repeat(means, 30).reshape(20, 30, 1)
+    low, high = (float(end[0]) for end in _two_way(cells))
+    assert high - low == pytest.approx(2 * 1.96 * means.std() / 20**0.5, rel=0.1)
+    low, high = (float(end[0]) for end in _two_way(cells.swapaxes(0, 1)))
+    assert high - low == pytest.approx(2 * 1.96 * means.std() / 20**0.5, rel=0.1)
 
 
 @pytest.mark.parametrize("seeds", [2, 3])

@@ -54,6 +54,15 @@ def test_the_shares_are_those_that_find_the_lesion(
     assert (best, equal) == (1, 0.5)
 
 
+def test_of_three_that_are_equal_each_has_about_a_third(
+    tmp_path: Path, truth: NDArray[np.bool_]
+) -> None:
+    folders = [hold_out(tmp_path / name, truth * np.float32(0.9)) for name in ("a", "b", "c")]
+    shares, best, equal = choose_shares(folders, tmp_path / "data")
+    assert sorted(shares) == [0.3, 0.3, 0.4]
+    assert best == equal == 1
+
+
 def test_a_useless_model_gets_nothing(tmp_path: Path, truth: NDArray[np.bool_]) -> None:
     good, bad = truth * np.float32(0.51), (~truth).astype(np.float32)
     folders = [hold_out(tmp_path / "bad", bad), hold_out(tmp_path / "good", good)]

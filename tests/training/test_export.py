@@ -247,14 +247,15 @@ def test_shares_weigh_folders_not_networks(
 ) -> None:
     alone = make_run(tmp_path / "alone", seed=9, network="tiny")
     file = tmp_path / "model.onnx"
-    export([protocol, alone], file, shares=[3, 1])
+    export([protocol, alone], file, shares=[1, 1])
     pixels = np.random.default_rng(2).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     with torch.inference_mode():
         given = torch.from_numpy(pixels[np.newaxis].copy())
         group = model_of(*(protocol / name for name in ("fold-0", "fold-1", "all")))(given)
-        expected = 0.75 * group + 0.25 * model_of(alone)(given)
+        expected = 0.5 * group + 0.5 * model_of(alone)(given)
     np.testing.assert_allclose(Segmenter(file).probability(pixels), expected[0], atol=1e-4)
-    assert [m["share"] for m in Segmenter(file).card["members"]] == [0.25, 0.25, 0.25, 0.25]
+    shares = [member["share"] for member in Segmenter(file).card["members"]]
+    assert shares == pytest.approx([1 / 6, 1 / 6, 1 / 6, 1 / 2], abs=1e-6)
 
 
 @pytest.mark.parametrize("shares", [[1.0, 2.0], [-1.0], [0.0], [float("nan")], [float("inf")]])

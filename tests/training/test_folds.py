@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from dermseg.training import folds
 from dermseg.training.folds import assign, near_duplicates
 
 Signature = NDArray[np.float64]
@@ -47,7 +48,9 @@ class TestNearDuplicates:
         assert groups[0] == groups[2]
         assert len(set(groups)) == 3
 
-    def test_groups_join_transitively(self) -> None:
+    @pytest.mark.parametrize("at_once", [1, 2, 1000])
+    def test_groups_join_transitively(self, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+        monkeypatch.setattr(folds, "COMPARED_AT_ONCE", at_once)
         one, two = (scene(seed) - scene(seed).mean() for seed in (0, 1))
         two = two - one * (one * two).sum() / (one * one).sum()
         two *= np.linalg.norm(one) / np.linalg.norm(two)
@@ -57,7 +60,11 @@ class TestNearDuplicates:
         for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
             assert len(set(near_duplicates(chain[order]))) == 1
 
-    def test_chains_that_meet_late_become_one_group(self) -> None:
+    @pytest.mark.parametrize("at_once", [1, 2, 1000])
+    def test_chains_that_meet_late_become_one_group(
+        self, monkeypatch: pytest.MonkeyPatch, at_once: int
+    ) -> None:
+        monkeypatch.setattr(folds, "COMPARED_AT_ONCE", at_once)
         # 0 joins 1 and 2 joins 3 before 1 meets 3.
         one, two = (scene(seed) - scene(seed).mean() for seed in (0, 1))
         two = two - one * (one * two).sum() / (one * one).sum()

@@ -25,7 +25,7 @@ NOTE = (
     "The training loss is measured on augmented images under dropout, by soft masks; the held-out "
     "error is one less the Jaccard index of masks cut at one half, at the network's size. The gap "
     "between the two is therefore comparable between inputs, not in itself; its interval is "
-    "Student's, over the folds of all seeds."
+    "Student's, over folds, or over seeds where there are several, each the mean of its folds."
 )
 Point = dict[str, str]
 Key = tuple[str, str]

@@ -22,7 +22,7 @@ class Arm:
     """A named training: what it changes in the settings that all arms share.
 
     Arms of one name are the same training wherever they appear, and are trained once. What an arm
-    is about it sets outright, so that no option can turn one arm into another.
+    is about it sets outright; options that make one training of two arms are refused.
     """
 
     name: str
@@ -90,7 +90,11 @@ KINDS: dict[str, Mapping[str, Any]] = {
     "contrast": {"contrast": 0.0},
 }
 """Each kind of augmentation (paper, section III-B), and what leaves it out."""
-NOTHING = {name: value for changes in KINDS.values() for name, value in changes.items()}
+NOTHING = {
+    **{name: value for changes in KINDS.values() for name, value in changes.items()},
+    "color": 0.0,
+    "sharpness": 0.0,
+}
 ALL_KINDS = replace(CDNN29, label="every kind")
 NO_KIND = Arm("cdnn29-no-augmentation", "none", FULL, NOTHING)
 WITHOUT = tuple(

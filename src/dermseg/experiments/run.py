@@ -24,6 +24,7 @@ from dermseg.experiments.study import (
 )
 from dermseg.files import remove_leftovers
 from dermseg.settings import TrainingSettings
+from dermseg.training import networks
 from dermseg.training.datasets import digest, find_pairs
 from dermseg.training.provenance import commit
 
@@ -73,6 +74,22 @@ def _check(name: str, experiment: Experiment, base: TrainingSettings, options: O
         raise UsageError(f"--folds-used {options.folds_used}: choose from 1 to {base.folds}")
     if experiment.needs_trainings and not experiment.arms and not options.runs:
         raise UsageError(f"{name} compares trainings that exist: name their folders with --runs")
+    if not options.runs:
+        _check_arms(experiment, base)
+
+
+def _check_arms(experiment: Experiment, base: TrainingSettings) -> None:
+    """Refuse settings that an arm cannot be trained with, before the first one is."""
+    known: dict[TrainingSettings, str] = {}
+    for arm in experiment.arms:
+        settings = arm.settings(base)
+        networks.check(settings)
+        other = known.setdefault(settings, arm.label)
+        if other != arm.label:
+            raise UsageError(
+                f"with these options {other!r} and {arm.label!r} are the same training, and there "
+                "is nothing to compare"
+            )
 
 
 def _facts(study: Study, data: Path, held_back: HeldBackSet | None) -> dict[str, Any]:

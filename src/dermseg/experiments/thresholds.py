@@ -16,7 +16,6 @@ from dermseg.postprocess import Probability
 from dermseg.settings import ThresholdSettings
 
 VARIANTS = {
-    LITERAL: ThresholdSettings("paper", 0.8, 0.5),
     DUAL: ThresholdSettings("complete", 0.8, 0.5),
     "complete 0.5/0.5": ThresholdSettings("complete", 0.5, 0.5),  # the region of the largest mass
     "complete 0.7/0.5": ThresholdSettings("complete", 0.7, 0.5),
@@ -28,22 +27,37 @@ VARIANTS = {
 """Ways to cut by two thresholds, high and low."""
 NOTE = (
     f'"{SINGLE}" takes every pixel whose probability is at least 0.5, in however many regions and '
-    'with their holes; "complete 0.5/0.5" keeps the region of the largest mass, with holes filled.'
+    'with their holes; "complete 0.5/0.5" keeps the region of the largest mass, with holes filled. '
+    "The paper's rule is applied at the paper's size, for it dilates by a pixel, and at half the "
+    "size that is twice as much of the lesion."
 )
+PAPER = ThresholdSettings("paper", 0.8, 0.5)
+PAPER_SIZE = (192, 256)
+"""Height and width of the paper's maps (section II)."""
 
 
 def measure(study: Study) -> Findings:
     """Score every way on the same predictions."""
     (arm,) = study.arms
-    cutters: dict[str, Cutter] = {SINGLE: cut_once}
+    literally = f"{PAPER!r} at {PAPER_SIZE}"
+    cutters: dict[str, Cutter] = {SINGLE: cut_once, literally: cut_literally}
     cutters |= {repr(settings): cutter(settings) for settings in VARIANTS.values()}
-    names = {SINGLE: SINGLE} | {name: repr(settings) for name, settings in VARIANTS.items()}
+    names = {SINGLE: SINGLE, LITERAL: literally}
+    names |= {name: repr(settings) for name, settings in VARIANTS.items()}
     scores = {seed: study.scorer.out_of_fold(found, cutters) for seed, found in arm.runs.items()}
     rows: dict[str, Table] = {
         name: {seed: found[way] for seed, found in scores.items()} for name, way in names.items()
     }
     tables = {OUT_OF_FOLD: rows}
     return Findings(tables, study.judge(tables), notes=[NOTE])
+
+
+def cut_literally(probability: Probability, height: int, width: int) -> Mask:
+    """Return the mask by the paper's rule, of the probability at least at the paper's size."""
+    if probability.shape < PAPER_SIZE:
+        large = cv2.resize(probability, PAPER_SIZE[::-1], interpolation=cv2.INTER_LINEAR)
+        probability = np.asarray(large, np.float32)
+    return cutter(PAPER)(probability, height, width)
 
 
 def cut_once(probability: Probability, height: int, width: int) -> Mask:
