@@ -68,6 +68,8 @@ class Experiment:
 FULL = {"network": "cdnn29", "channels": "rgb-hsv-l", "loss": "jaccard"}
 CDNN29 = Arm("cdnn29", "CDNN-29", FULL)
 CDNN19 = Arm("cdnn19", "CDNN-19 (a reconstruction)", {**FULL, "network": "cdnn19"})
+"""With all seven channels, like CDNN-29, so that depth is what differs; the paper's may have seen
+fewer."""
 RGB = Arm("cdnn29-rgb", "RGB", {**FULL, "channels": "rgb"})
 RGB_HSV_L = replace(CDNN29, label="RGB+HSV+L")
 
