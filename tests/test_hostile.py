@@ -90,14 +90,16 @@ def test_a_formula_in_a_name_is_defused_in_the_report(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "=1+1_segmentation.png").is_file()
 
 
-def test_links_that_lead_nowhere_or_in_circles_do_no_harm(tmp_path: Path) -> None:
+def test_links_that_lead_nowhere_or_in_circles_cost_their_own_rows(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     write_all({"good.jpg": encoded(picture(), "JPEG")}, folder)
     (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
     (folder / "nowhere.jpg").symlink_to(folder / "missing.jpg")
     (folder / "around").symlink_to(folder, target_is_directory=True)
-    assert main(["segment", str(folder), "-o", str(tmp_path / "out")]) == 0
-    assert list(rows(tmp_path / "out" / "report.csv")) == ["good.jpg"]
+    assert main(["segment", str(folder), "-o", str(tmp_path / "out")]) == 1
+    report = rows(tmp_path / "out" / "report.csv")
+    assert list(report) == ["good.jpg", "loop.jpg", "nowhere.jpg"]
+    assert [bool(row["error"]) for row in report.values()] == [False, True, True]
     assert main(["segment", str(folder / "loop.jpg"), "-o", str(tmp_path / "out")]) == 2
 
 

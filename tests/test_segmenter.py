@@ -546,4 +546,4 @@ class TestGeometry:
         lesion = drawn_by_hand(mask)
         np.testing.assert_array_equal(lesion.mask, mask)
         assert lesion.outline.max() == 39
-        assert lesion.flags == ("touches-border",)
+        assert lesion.flags == ("touches-border", "several-candidates")

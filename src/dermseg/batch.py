@@ -98,7 +98,7 @@ def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> 
             found = [
                 Job(file, file.relative_to(path))
                 for file in sorted(_files_below(path))
-                if _is_photograph(file) and written.isdisjoint(file.resolve().parents)
+                if _is_photograph(file) and written.isdisjoint(_real(file).parents)
             ]
             if not found:
                 raise UsageError(f"{path}: holds no photographs ({_suffixes()})")
@@ -111,7 +111,7 @@ def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> 
     for job in jobs:
         # Some file systems take A and a for the same name.
         other = first.setdefault(str(job.mask).casefold(), job)
-        if other.photograph.resolve() != job.photograph.resolve():
+        if _real(other.photograph) != _real(job.photograph):
             raise UsageError(
                 f"{other.photograph} and {job.photograph} would both write {job.mask}; "
                 "segment them into different folders"
@@ -143,6 +143,11 @@ def _is_photograph(path: Path) -> bool:
         and not path.stem.lower().endswith(("_segmentation", "_superpixels", "_overlay", "_sheet"))
         and _may_be_opened(path)
     )
+
+
+def _real(path: Path) -> Path:
+    """Return where a path leads, however far that is known: links may lead in circles."""
+    return Path(os.path.realpath(path))
 
 
 def _may_be_opened(path: Path) -> bool:
