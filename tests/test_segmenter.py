@@ -547,3 +547,6 @@ class TestGeometry:
         np.testing.assert_array_equal(lesion.mask, mask)
         assert lesion.outline.max() == 39
         assert lesion.flags == ("touches-border", "several-candidates")
+        assert (lesion.area, lesion.bounding_box) == (825, (10, 10, 50, 40))
+        rows, columns = np.nonzero(mask)
+        assert lesion.centroid == pytest.approx((columns.mean(), rows.mean()))

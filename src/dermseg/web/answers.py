@@ -32,7 +32,7 @@ PICTURE_SIDE = 2048
 
 
 class Box(BaseModel):
-    """The smallest upright box around the outline."""
+    """The smallest upright box around the mask."""
 
     x: int
     y: int
@@ -90,7 +90,7 @@ class Bounds(BaseModel):
 class Answer(BaseModel):
     """Where the lesion is, in pixels of the photograph as it is stored.
 
-    Area and centroid are those of the mask; box, perimeter and diameter those of the outline, which
+    Area, box and centroid are those of the mask; perimeter and diameter those of the outline, which
     of a mask drawn by hand in several pieces (`several-candidates`) is that of the largest.
     `confidence` is null where the model does not say how sure it is of this mask, `band` where it
     says nothing of the border. `orientation` is the EXIF orientation, 1 to 8, to show the picture
