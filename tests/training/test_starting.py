@@ -43,7 +43,8 @@ def test_a_shipped_model_becomes_a_network_that_computes_the_same(
     for index in (0, len(members) - 1):
         settings = TrainingSettings.from_dict(members[index]["settings"])
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-        state = starting.unfold(settings, starting._tensors(proto, index), images)
+        shown = ColorChannels(settings.channels)(images.float() / 255)
+        state = starting.unfold(settings, starting._tensors(proto, index), shown)
         network = networks.build(settings.network, CHANNEL_COUNT[settings.channels], 0.5).eval()
         network.load_state_dict(state)
         with torch.inference_mode():
@@ -74,7 +75,8 @@ class TestFromAToyModel:
     def test_unfolding_undoes_export(self, first: Path, file: Path, tiny: Maker) -> None:
         proto, _ = starting._read(file)
         kept = torch.from_numpy(np.load(first / "fold-0" / SAMPLES)).permute(0, 3, 1, 2)
-        state = starting.unfold(tiny(), starting._tensors(proto, 0), kept[:5])
+        shown = ColorChannels("rgb-hsv-l")(kept[:5].float() / 255)
+        state = starting.unfold(tiny(), starting._tensors(proto, 0), shown)
         trained, _ = checkpoints.load(first / "fold-0" / WEIGHTS)
         assert state.keys() == trained.keys()
         found = []

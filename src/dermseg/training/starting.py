@@ -1,8 +1,8 @@
 """The weights that a training starts from: another training's, or a finished model's.
 
 A model file holds no batch norms that followed a convolution: export folded them in. They come
-back with the statistics of images that are shown to the network, so that it computes what the file
-does, and can be trained on.
+back with the statistics of images that are shown to the network, changed as in training, so that it
+computes what the file does, and can be trained on.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from dermseg.errors import DataError, ModelError
 from dermseg.segmenter import CARD
-from dermseg.settings import CHANNEL_COUNT, TrainingSettings
-from dermseg.training import checkpoints, folds, networks
+from dermseg.settings import CHANNEL_COUNT, Channels, TrainingSettings
+from dermseg.training import augment, checkpoints, folds, networks
 from dermseg.training.color import ColorChannels
 from dermseg.training.networks.layers import normed_convolutions
 from dermseg.training.runs import FOLDS, WEIGHTS, find_members, fold_name, is_run
-from dermseg.training.trainer import Trainer
+from dermseg.training.trainer import Trainer, prepare
 from dermseg.weights import MODELS, find_model
 
 SHOWN = 64
@@ -97,8 +97,7 @@ def _of_model(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, di
         )
     known_folds = same_split and same_folds and "folds" in facts
     apart = _same_data(trainer, facts) and known_folds and _origin_apart(facts)
-    rows = trainer.chosen[np.linspace(0, len(trainer.chosen) - 1, SHOWN).astype(np.intp)]
-    tensors = unfold(settings, _tensors(proto, index), torch.from_numpy(trainer.cache.images[rows]))
+    tensors = unfold(settings, _tensors(proto, index), _show(trainer, settings.channels))
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     return tensors, {"model": file.name, "sha256": sha256, "apart": apart, **_known(facts)}
 
@@ -167,14 +166,36 @@ def _decoded(stored: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
         yield own, torch.from_numpy(np.array(array, np.float32))
 
 
-def unfold(settings: TrainingSettings, tensors: Tensors, images: Tensor) -> Tensors:
+def _show(trainer: Trainer, channels: Channels) -> Tensor:
+    """Return some of the training images as `trainer` will show them, (n, C, H, W).
+
+    With the statistics of images that nobody has changed the network would put out something else
+    in the first step of training already: lite0's loss rose from 0.119 to 0.127.
+    """
+    rows = trainer.chosen[np.linspace(0, len(trainer.chosen) - 1, SHOWN).astype(np.intp)]
+    images, masks = (
+        torch.from_numpy(pixels[rows]) for pixels in (trainer.cache.images, trainer.cache.masks)
+    )
+    height, width = trainer.size
+    changes = augment.draw(
+        trainer.settings.augmentation,
+        len(rows),
+        CHANNEL_COUNT[channels],
+        width / height,
+        torch.Generator().manual_seed(trainer.settings.seed),
+    )
+    shown, _ = prepare(ColorChannels(channels), images, masks, changes, (height, width))
+    return shown
+
+
+def unfold(settings: TrainingSettings, tensors: Tensors, shown: Tensor) -> Tensors:
     """Return all that the network of `settings` needs, of a file's weights without batch norms.
 
-    `tensors` are a folded network's by name, and `images`, uint8 (n, 3, H, W), what the batch norms
-    get their statistics from. In evaluation the network then computes what the folded one does.
-    Filters get the length 1, and their norms the rest: to a norm it makes no difference, but Adam's
-    steps are as long for any filter, and would undo short ones (lite0's of 1 x 1 were a seventh of
-    what they had been; its loss rose from 0.12 to 0.18). Raises ModelError if weights are missing.
+    `tensors` are a folded network's by name, and `shown`, the network's channels (n, C, H, W), what
+    the batch norms get their statistics from. In evaluation the network then computes what the
+    folded one does. Filters get the length 1, and their norms the rest: to a norm it makes no
+    difference, but Adam's steps are as long for any filter, and would undo short ones (lite0's of
+    1 x 1 were a seventh of what they had been; its loss rose from 0.12 to 0.18). Raises ModelError if weights are missing.
     """
     network = networks.build(
         settings.network, CHANNEL_COUNT[settings.channels], settings.dropout
@@ -198,7 +219,7 @@ def unfold(settings: TrainingSettings, tensors: Tensors, images: Tensor) -> Tens
             lengths = filters.flatten(1).norm(dim=1).clamp(min=TINY)
             filters /= lengths.view(-1, 1, 1, 1)
             _settle(network.get_submodule(norm), lengths, tensors[f"{convolution}.bias"])
-        network(ColorChannels(settings.channels)(images.float() / 255))
+        network(shown)
     return network.state_dict()
 
 
