@@ -195,7 +195,9 @@ def unfold(settings: TrainingSettings, tensors: Tensors, shown: Tensor) -> Tenso
     the batch norms get their statistics from. In evaluation the network then computes what the
     folded one does. Filters get the length 1, and their norms the rest: to a norm it makes no
     difference, but Adam's steps are as long for any filter, and would undo short ones (lite0's of
-    1 x 1 were a seventh of what they had been; its loss rose from 0.12 to 0.18). Raises ModelError if weights are missing.
+    1 x 1 were a seventh of what they had been; its loss rose from 0.12 to 0.18).
+
+    Raises ModelError if weights are missing.
     """
     network = networks.build(
         settings.network, CHANNEL_COUNT[settings.channels], settings.dropout
