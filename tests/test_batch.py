@@ -1,6 +1,7 @@
 import csv
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dermseg import batch
 from dermseg.batch import COLUMNS, JOURNAL, TIMINGS, Job, find_jobs, find_mask, segment_all
 from dermseg.cli import main
 from dermseg.errors import UsageError
 from dermseg.images import image_size, read_mask, write_mask
-from dermseg.journal import Journal
+from dermseg.journal import Entry, Journal
 from dermseg.overlay import RESULT_COLOR
 from dermseg.settings import DEFAULT_MODEL
 
@@ -62,8 +64,12 @@ class TestFindJobs:
         with pytest.raises(UsageError, match="gone: no such file or folder"):
             find_jobs([tmp_path / "gone"])
 
-    def test_a_folder_that_cannot_be_read_is_an_error(
-        self, tmp_path: Path, photograph: Make, monkeypatch: pytest.MonkeyPatch
+    def test_a_folder_that_cannot_be_read_is_told_of(
+        self,
+        tmp_path: Path,
+        photograph: Make,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
         photograph("a.jpg")
         photograph("closed/b.jpg")
@@ -75,8 +81,11 @@ class TestFindJobs:
             return real(place)
 
         monkeypatch.setattr(os, "scandir", scandir)
+        assert main(["segment", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 0
+        closed = tmp_path / "in" / "closed"
+        assert f"passed over: {closed}, a folder (Permission denied)" in capsys.readouterr().err
         with pytest.raises(UsageError, match=r"closed: cannot be read \(Permission denied\)"):
-            find_jobs([tmp_path / "in"])
+            find_jobs([closed])
 
     @pytest.mark.skipif(os.name != "posix", reason="links and pipes are POSIX's")
     def test_a_broken_link_is_told_of_and_a_pipe_not_waited_for(
@@ -438,7 +447,14 @@ class TestSecondRun:
     ) -> None:
         self.done(tmp_path, arguments)
         with monkeypatch.context() as patch:
-            patch.setattr(Journal, "note", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            real = Journal.note
+
+            def note(journal: Journal, mask: str, entry: Entry) -> None:
+                if entry.fingerprint is not None:
+                    raise KeyboardInterrupt
+                real(journal, mask, entry)
+
+            patch.setattr(Journal, "note", note)
             assert main([*arguments, "--low", "0.1"]) == 130
         assert "a.jpg" in self.done(tmp_path, arguments)
 
@@ -474,13 +490,14 @@ class TestSecondRun:
         assert (tmp_path / "out" / "a_segmentation.png").read_bytes() == before
         assert self.done(tmp_path, arguments) == []
 
+    @pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "RGB", "RGBA", "I;16"])
     @pytest.mark.parametrize("more", [[], ["--low", "0.4"]])
     def test_a_mask_that_someone_has_edited_is_not_written_over(
-        self, tmp_path: Path, arguments: list[str], more: list[str]
+        self, tmp_path: Path, arguments: list[str], more: list[str], mode: str
     ) -> None:
         self.done(tmp_path, arguments)
         path = tmp_path / "out" / "a_segmentation.png"
-        Image.fromarray(255 - read_mask(path)).save(path)
+        Image.fromarray(255 - read_mask(path)).convert(mode).save(path)
         edited = path.read_bytes()
         for _ in range(2):
             assert main([*arguments, *more]) == 1
@@ -488,6 +505,53 @@ class TestSecondRun:
             assert path.read_bytes() == edited
         path.unlink()
         assert "a.jpg" in self.done(tmp_path, [*arguments, *more])
+
+    def test_a_mask_drawn_for_a_photograph_that_failed_stays(
+        self, tmp_path: Path, arguments: list[str], photograph: Make
+    ) -> None:
+        whole = photograph("c.jpg").read_bytes()
+        (tmp_path / "in" / "c.jpg").write_bytes(whole[: len(whole) // 2])
+        assert main(arguments) == 1
+        path = tmp_path / "out" / "c_segmentation.png"
+        write_mask(path, np.ones((48, 64), np.bool_))
+        drawn = path.read_bytes()
+        assert main(arguments) == 1
+        (tmp_path / "in" / "c.jpg").write_bytes(whole)
+        assert main(arguments) == 1
+        assert path.read_bytes() == drawn
+        assert "is another's" in report(tmp_path / "out")[2]["error"]
+
+    @pytest.mark.parametrize("killed_at", ["before", "after"])
+    def test_a_kill_beside_the_writing_of_a_mask_leaves_it_dermsegs_own(
+        self,
+        tmp_path: Path,
+        arguments: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+        killed_at: str,
+    ) -> None:
+        self.done(tmp_path, arguments)
+        real = batch.written_whole
+
+        @contextmanager
+        def killed(path: Path) -> Iterator[Path]:
+            if killed_at == "after":
+                with real(path) as temporary:
+                    yield temporary
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(batch, "written_whole", killed)
+            assert main([*arguments, "--low", "0.1"]) == 130
+        assert "a.jpg" in self.done(tmp_path, [*arguments, "--low", "0.2"])
+
+    def test_the_report_says_nothing_of_a_mask_that_was_edited_since(
+        self, tmp_path: Path, photograph: Make, arguments: list[str]
+    ) -> None:
+        self.done(tmp_path, arguments)
+        path = tmp_path / "out" / "a_segmentation.png"
+        Image.fromarray(255 - read_mask(path)).save(path)
+        assert main(["segment", str(photograph("c.jpg")), *arguments[2:]]) == 0
+        assert [row["photograph"] for row in report(tmp_path / "out")] == ["c.jpg", "b.jpg"]
 
     def test_the_report_has_what_earlier_runs_left(
         self, tmp_path: Path, photograph: Make, arguments: list[str]
@@ -515,6 +579,11 @@ class TestSecondRun:
         (tmp_path / "out" / name).write_text("precious")
         assert main(arguments) == 2
         assert f"{name}: was not made by dermseg there" in capsys.readouterr().err
+        if name != "report.csv":
+            (tmp_path / "out" / "a_segmentation.png").write_text("precious")
+            assert main(arguments) == 2
+            assert "(and 1 more): was not made" in capsys.readouterr().err
+            (tmp_path / "out" / "a_segmentation.png").unlink()
         assert (tmp_path / "out" / name).read_text() == "precious"
         assert not (tmp_path / "out" / "a_segmentation.png").exists()
         (tmp_path / "out" / name).unlink()

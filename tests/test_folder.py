@@ -19,7 +19,7 @@ STAGES = [
     (Segmenter, "probability"),
     (Segmenter, "find"),
     (batch, "report_row"),
-    (batch, "write_mask"),
+    (batch, "encode_mask"),
     (batch, "draw_overlay"),
     (Journal, "note"),
 ]

@@ -3,7 +3,7 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -15,19 +15,19 @@ from zlib import crc32
 
 from dermseg.cores import spread
 from dermseg.errors import DermsegError, ImageError, UsageError
-from dermseg.files import remove_leftovers
+from dermseg.files import remove_leftovers, written_whole
 from dermseg.images import (
     MASK_SUFFIX,
     PHOTOGRAPH_SUFFIXES,
     UNREAD_SUFFIXES,
     Photograph,
+    encode_mask,
     image_size,
-    is_whole_png,
+    is_whole_image,
     read_photograph,
     write_image,
-    write_mask,
 )
-from dermseg.journal import Entry, Journal, Row, Sums, read_journal
+from dermseg.journal import Entry, Journal, Row, Sums
 from dermseg.overlay import draw_overlay
 from dermseg.progress import track
 from dermseg.segmenter import Segmentation, Segmenter
@@ -119,20 +119,32 @@ def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> 
     return list(first.values())
 
 
-def count_unread(paths: Sequence[Path]) -> dict[str, int]:
-    """Return how many images of each form that is not read lie in the folders among `paths`."""
-    below = (file for path in paths if path.is_dir() for file in _files_below(path))
+def passed_over(paths: Sequence[Path]) -> list[str]:
+    """Return a line for each form of images that is not read, and folder that cannot be, below."""
+    closed: list[OSError] = []
+    below = (file for path in paths if path.is_dir() for file in _files_below(path, closed.append))
     suffixes = Counter(file.suffix.lower() for file in below)
-    return {suffix: suffixes[suffix] for suffix in sorted(UNREAD_SUFFIXES & suffixes.keys())}
+    forms = sorted(UNREAD_SUFFIXES & suffixes.keys())
+    lines = [
+        f"{suffixes[form]} {form}, which is not read; JPEG, PNG and TIFF are" for form in forms
+    ]
+    return lines + [f"{error.filename}, a folder ({error.strerror})" for error in closed]
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    """Yield the files in a folder and its subfolders, but for what is hidden."""
+def _files_below(
+    folder: Path, closed: Callable[[OSError], object] = lambda _: None
+) -> Iterator[Path]:
+    """Yield the files in a folder and its subfolders, but for what is hidden.
 
-    def refuse(error: OSError) -> None:
-        raise UsageError(f"{error.filename}: cannot be read ({error.strerror})") from error
+    `closed` is told of subfolders that cannot be read; UsageError if the folder itself cannot.
+    """
 
-    for place, folders, names in os.walk(folder, onerror=refuse):
+    def tell(error: OSError) -> None:
+        if error.filename == str(folder):
+            raise UsageError(f"{folder}: cannot be read ({error.strerror})") from error
+        closed(error)
+
+    for place, folders, names in os.walk(folder, onerror=tell):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(place, name) for name in names if not name.startswith("."))
 
@@ -201,10 +213,11 @@ def segment_all(
     reading, the network and writing overlap; what waits in memory is a few rows.
 
     A photograph that fails costs its own row and nothing else; one that cannot even be opened keeps
-    the mask of an earlier run. What such a run left in `output` is kept if photograph, model and
-    settings are the same; how long the others took is in timings.csv. Raises UsageError if a folder
-    is none, if another process works in `output` or if a file there would be written over that no
-    run has made, OutputError if journal or report cannot be written.
+    the mask of an earlier run, and a mask that someone has changed or drawn is not written over.
+    What an earlier run left in `output` is kept if photograph, model and settings are the same; how
+    long the others took is in timings.csv. Raises UsageError if a folder is none, if another
+    process works in `output` or if masks or a report are there that no run has made, OutputError if
+    journal or report cannot be written.
     """
     if size_from is not None and not size_from.is_dir():
         raise UsageError(f"{size_from}: no such folder, to take the masks' sizes from")
@@ -215,20 +228,18 @@ def segment_all(
                 raise UsageError(f"{folder}: a file, where a folder is to be written")
             remove_leftovers(folder)
     if (output / REPORT).exists() and not (output / JOURNAL).exists():
-        raise _foreign(output, REPORT)
+        raise _foreign(output, [REPORT])
     with Journal(output / JOURNAL) as journal:
-        for mask in (job.mask for job in jobs):
-            if journal.last(mask.as_posix()) is None and _is_there(output / mask):
-                raise _foreign(output, mask.as_posix())
+        masks = [job.mask.as_posix() for job in jobs]
+        first = not journal.masks()
+        if first and (foreign := [mask for mask in masks if _is_there(output / mask)]):
+            raise _foreign(output, foreign)
         work = _Work(segmenter, output, overlay, size_from, journal)
         results += track(spread(work.do, jobs), "Segmenting", len(jobs))
-        present = {job.mask.as_posix() for job in jobs}
-        earlier = [
-            row
-            for mask, row in sorted(journal.rows().items())
-            if mask not in present and row.keys() == set(COLUMNS) and (output / mask).is_file()
-        ]
-    write_table(output / REPORT, COLUMNS, [*(result.row for result in results), *earlier])
+        others = sorted(set(journal.masks()).difference(masks))
+        earlier = [row_as_left(journal.last(mask), output, mask) for mask in others]
+    rows = [*(result.row for result in results), *(row for row in earlier if row)]
+    write_table(output / REPORT, COLUMNS, rows)
     timings = [
         {"photograph": result.job.name.as_posix(), "milliseconds": result.milliseconds}
         for result in results
@@ -245,9 +256,10 @@ def _is_there(path: Path) -> bool:
         return False
 
 
-def _foreign(output: Path, name: str) -> UsageError:
+def _foreign(output: Path, names: Sequence[str]) -> UsageError:
+    more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
     return UsageError(
-        f"{output / name}: was not made by dermseg there, and would be written over; "
+        f"{output / names[0]}{more}: was not made by dermseg there, and would be written over; "
         "choose another folder for the masks, or move it away"
     )
 
@@ -270,6 +282,7 @@ class _Work:
 
     def _do(self, job: Job) -> Result:
         mask = job.mask.as_posix()
+        stale = False  # whether an earlier run's mask is of another photograph, model or setting
         try:
             size = image_size(find_mask(self.size_from, job.name)) if self.size_from else None
             photograph = _open(job.photograph)
@@ -277,19 +290,20 @@ class _Work:
             known = self.journal.find(mask, fingerprint)
             if known is not None and self._are_whole(job, known.files):
                 return Result(job, known.row, reused=True)
-            self._check_unedited(job)
-            self.journal.begin(mask)
+            self._check_own(job)
+            stale = True
             row = report_row(job, self._segment(job, photograph, size))
         except DermsegError as error:
-            self._remove_stale(job)
-            return Result(job, _failed(job, str(error)))
+            text, bug = str(error), ""
         except Exception as error:  # a bug, which must not cost the other photographs
+            text, bug = f"{job.photograph}: {type(error).__name__}: {error}", format_exc()
+        else:
+            files = {name: _checksum(path) for name, path in self._files(job).items()}
+            self.journal.note(mask, Entry(fingerprint, row, files, (files[mask],)))
+            return Result(job, row)
+        if stale:
             self._remove_stale(job)
-            text = f"{job.photograph}: {type(error).__name__}: {error}"
-            return Result(job, _failed(job, text), bug=format_exc())
-        files = {name: _checksum(path) for name, path in self._files(job).items()}
-        self.journal.note(mask, Entry(fingerprint, row, files))
-        return Result(job, row)
+        return Result(job, _failed(job, text), bug=bug)
 
     def _fingerprint(self, job: Job, photograph: BytesIO, size: tuple[int, int] | None) -> str:
         # It finds a photograph that was changed, not one that was forged: a sum is enough, and
@@ -312,27 +326,37 @@ class _Work:
         wanted = self._files(job)
         return all(name in noted and noted[name] == _checksum(wanted[name]) for name in wanted)
 
-    def _check_unedited(self, job: Job) -> None:
-        """Raise UsageError for a mask that someone has changed since: it is not written over."""
-        path, known = self.output / job.mask, self.journal.last(job.mask.as_posix())
-        noted = known and known.files.get(job.mask.as_posix())
-        if noted and _checksum(path) not in (noted, None) and is_whole_png(path):
+    def _own(self, job: Job) -> tuple[int | None, ...]:
+        """Return the checksums by which a job's mask is dermseg's own."""
+        known = self.journal.last(job.mask.as_posix())
+        return known.own if known else ()
+
+    def _check_own(self, job: Job) -> None:
+        """Raise UsageError for a mask that someone has drawn, or changed since it was made."""
+        path = self.output / job.mask
+        if _checksum(path) not in (*self._own(job), None) and is_whole_image(path):
             raise UsageError(
-                f"{path}: was changed since dermseg made it; move it away, and it is made again"
+                f"{path}: was changed since dermseg made it, or is another's; move it away, and it "
+                "is made again"
             )
 
     def _remove_stale(self, job: Job) -> None:
-        """Leave no mask that was to be made again; one that was not even begun stays."""
-        known = self.journal.last(job.mask.as_posix())
-        if known is not None and known.fingerprint is None:
-            with suppress(OSError):  # what cannot be removed could not be written either
-                (self.output / job.mask).unlink(missing_ok=True)
-                if self.overlay is not None:
-                    (self.overlay / job.overlay).unlink(missing_ok=True)
+        """Leave no mask of dermseg's own beside a row that says that there is none."""
+        if self.journal.last(job.mask.as_posix()) is None:
+            return
+        with suppress(OSError):  # what cannot be removed could not be written either
+            (self.output / job.mask).unlink(missing_ok=True)
+            if self.overlay is not None:
+                (self.overlay / job.overlay).unlink(missing_ok=True)
+        self.journal.begin(job.mask.as_posix())
 
     def _segment(self, job: Job, photograph: BytesIO, size: tuple[int, int] | None) -> Segmentation:
         segmentation = self.segmenter.segment(photograph, size=size)
-        write_mask(self.output / job.mask, segmentation.mask)
+        content = encode_mask(segmentation.mask)
+        # A kill between the two leaves the old mask or the new one: both are known.
+        self.journal.begin(job.mask.as_posix(), (*self._own(job), crc32(content)))
+        with written_whole(self.output / job.mask) as temporary:
+            temporary.write_bytes(content)
         if self.overlay is not None:
             height, width = segmentation.mask.shape
             picture = read_photograph(photograph, at_least=(OVERLAY_SIDE, OVERLAY_SIDE))
@@ -342,13 +366,11 @@ class _Work:
         return segmentation
 
 
-def read_rows(output: Path) -> dict[str, Row]:
-    """Return the report's row of each mask in `output` that is still as a run left it, by mask."""
-    return {
-        mask: entry.row
-        for mask, entry in read_journal(output / JOURNAL).items()
-        if entry.row.keys() == set(COLUMNS) and entry.files.get(mask) == _checksum(output / mask)
-    }
+def row_as_left(entry: Entry | None, output: Path, mask: str) -> Row | None:
+    """Return the report's row of a mask in `output`, None if it is not as the run left it."""
+    if entry is None or entry.row.keys() != set(COLUMNS):
+        return None
+    return entry.row if entry.files[mask] == _checksum(output / mask) else None
 
 
 def _checksum(path: Path) -> int | None:

@@ -113,7 +113,7 @@ def segment(
     device
         cpu, or cuda with onnxruntime-gpu installed.
     """
-    from dermseg.batch import count_unread, find_jobs, segment_all
+    from dermseg.batch import find_jobs, passed_over, segment_all
     from dermseg.segmenter import Segmenter
     from dermseg.shortlist import TABLE, check_can_order, write_shortlist
 
@@ -124,8 +124,8 @@ def segment(
     if review is not None:
         check_can_order(segmenter)
     _say(f"{segmenter.description}: {len(jobs)} photographs")
-    for suffix, count in count_unread(photographs).items():
-        _say(f"passed over: {count} {suffix}, a form that is not read; JPEG, PNG and TIFF are")
+    for line in passed_over(photographs):
+        _say(f"passed over: {line}")
     results = segment_all(jobs, segmenter, output, overlay=overlay, size_from=size_from)
     failed = [result for result in results if result.error]
     for result in failed:
@@ -635,7 +635,7 @@ def serve(
             if queue.reopened:
                 _say(f"{queue.reopened} decisions were about masks that have changed: look again")
             if queue.without:
-                _say(f"{queue.without} photographs have no mask, and are not shown")
+                _say(f"{queue.without} photographs have no mask that can be read: not shown")
         with suppress(KeyboardInterrupt):  # how it is meant to end
             Server(create_app(segmenter, service, queue), service, listening).run()
     return 0

@@ -242,12 +242,13 @@ def turn_back(picture: Picture) -> Picture:
     return np.ascontiguousarray(np.rot90(picture, -1))  # type: ignore[return-value]
 
 
-def is_whole_png(path: Path) -> bool:
-    """Say whether a file is a PNG of one channel from its first byte to its last."""
+def is_whole_image(path: Path) -> bool:
+    """Say whether a file is an image, of any kind that is read, from its first byte to its last."""
     try:
-        read_mask(path)
-        return path.read_bytes().endswith(PNG_END)
-    except (ImageError, OSError):
+        with _opened(path) as image:
+            image.load()
+            return image.format != "PNG" or path.read_bytes().endswith(PNG_END)
+    except ImageError:
         return False
 
 

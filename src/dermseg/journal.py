@@ -25,12 +25,14 @@ Sums = dict[str, int | None]
 class Entry:
     """What was noted of a mask: what decided it, its row of the report, and the files written.
 
-    Without a fingerprint it was begun and not ended.
+    Without a fingerprint it was begun and not ended. `own` are the checksums by which a file under
+    the mask's name is known to be dermseg's: while it is being written the old one's and the new.
     """
 
     fingerprint: str | None
     row: Row
     files: Sums
+    own: tuple[int | None, ...] = ()
 
 
 def read_journal(path: Path) -> dict[str, Entry]:
@@ -46,7 +48,8 @@ def _parsed(lines: Iterable[str]) -> dict[str, Entry]:
     for line in lines:
         with suppress(ValueError, KeyError, TypeError):
             entry = json.loads(line)
-            entries[entry["mask"]] = Entry(entry["fingerprint"], entry["row"], entry["files"])
+            known = entry["fingerprint"], entry["row"], entry["files"], tuple(entry["own"])
+            entries[entry["mask"]] = Entry(*known)
     return entries
 
 
@@ -86,20 +89,16 @@ class Journal:
         """Return what was noted of a mask last, None if no run has made it or begun to."""
         return self._entries.get(mask)
 
-    def rows(self) -> dict[str, Row]:
-        """Return the row of each mask that was ended, by mask."""
-        entries = self._entries.items()
-        return {mask: entry.row for mask, entry in entries if entry.fingerprint is not None}
+    def masks(self) -> list[str]:
+        """Return all masks of which something was noted."""
+        return sorted(self._entries)
 
-    def begin(self, mask: str) -> None:
-        """Note that a mask is about to be written: what was noted of it holds no longer."""
-        self._write(mask, Entry(None, {}, {}))
+    def begin(self, mask: str, own: tuple[int | None, ...] = ()) -> None:
+        """Note that a mask is about to be written, or is gone: what was noted holds no longer."""
+        self.note(mask, Entry(None, {}, {}, own))
 
     def note(self, mask: str, entry: Entry) -> None:
-        """Note that a mask is written."""
-        self._write(mask, entry)
-
-    def _write(self, mask: str, entry: Entry) -> None:
+        """Note what there is to know of a mask now."""
         line = json.dumps({"mask": mask, **asdict(entry)}) + "\n"
         with self._lock:
             try:

@@ -612,13 +612,22 @@ def test_the_review_of_a_folder(browser: Any, segmenter: Segmenter, tmp_path: Pa
         page.wait_for_selector("#stage[data-number='1']")
         page.keyboard.press("a")  # which keeps the correction
         page.wait_for_selector("#stage[data-number='2']")
+        page.keyboard.press("n")
+        page.wait_for_selector("#stage[data-number='3']")
+        page.keyboard.press("b")
+        page.wait_for_selector("canvas.paint:not([hidden])", state="attached")
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 40)
+        page.keyboard.press("s")
+        page.wait_for_function("() => document.body.innerText.includes('the last mask')")
+        page.keyboard.press("p")  # for nothing is left to be saved
+        page.wait_for_selector("#stage[data-number='2']")
         page.keyboard.press("r")
         page.wait_for_selector("#stage[data-number='3']")
         assert page.problems == []
         page.context.close()
     again = Review.open(jobs, masks, segmenter)
     decisions = [item.decision for item in again.items]
-    assert decisions == ["accepted", "corrected", "rejected", ""]
+    assert decisions == ["accepted", "corrected", "rejected", "corrected"]
     assert [(masks / name).read_bytes() for name in names] == before
     corrected = read_mask(again.corrected / names[1])
     assert (corrected != read_mask(masks / names[1])).any()

@@ -1,21 +1,27 @@
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from hostile import encoded, picture
+from numpy.typing import NDArray
 from PIL import Image
 
 from dermseg.batch import Job, find_jobs, segment_all
 from dermseg.cli import main
 from dermseg.errors import DataError, UsageError
 from dermseg.files import occupied
-from dermseg.images import read_mask
+from dermseg.images import read_mask, write_mask
 from dermseg.segmenter import Segmenter
+from dermseg.settings import ServiceSettings
 from dermseg.web.review import DECISIONS, Review, unsure_share
 from dermseg.web.service import create_app
 
-from .conftest import client_of
+from .conftest import client_of, listening
 
 
 @pytest.fixture
@@ -167,6 +173,54 @@ def test_a_correction_is_kept_by_accepting_it_and_thrown_away_by_name(
     assert not list(masks.with_name("masks-corrected").glob("*.png"))
 
 
+def test_a_correction_and_a_decision_at_once_agree_with_the_file(
+    jobs: list[Job], masks: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    review = Review.open(jobs, masks, segmenter)
+    drawn = encoded(Image.fromarray(np.full((60, 80), 255, np.uint8)), "PNG")
+    review.correct(0, drawn)
+    writing, go_on = Event(), Event()
+
+    def slowly(path: Path, mask: NDArray[np.bool_]) -> None:
+        write_mask(path, mask)
+        writing.set()
+        go_on.wait(5)
+
+    monkeypatch.setattr("dermseg.web.review.write_mask", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        corrected = pool.submit(review.correct, 0, drawn)
+        assert writing.wait(5)
+        rejected = pool.submit(review.decide, 0, "rejected")
+        go_on.set()
+        corrected.result()
+        rejected.result()
+    item = review.items[0]
+    assert item.decision == "rejected"
+    assert not (review.corrected / item.job.mask).exists()
+
+
+def test_a_decision_is_kept_though_the_page_is_closed(
+    jobs: list[Job], masks: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    review = Review.open(jobs, masks, segmenter)
+    app = create_app(segmenter, ServiceSettings(workers=1), review)
+    begun, go_on = Event(), Event()
+    app.state.places._pool.submit(lambda: (begun.set(), go_on.wait(20)))
+    with listening(app) as address:
+        assert begun.wait(5)
+        host, port = address.removeprefix("http://").rstrip("/").split(":")
+        body = b'{"decision": "accepted"}'
+        head = f"PUT /v1/review/0 HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n"
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(head.encode() + body)
+        for _ in range(100):
+            if review.items[0].decision:
+                break
+            time.sleep(0.05)
+        go_on.set()
+    assert review.items[0].decision == "accepted"
+
+
 def test_a_corrected_mask_that_is_gone(
     client: TestClient, jobs: list[Job], masks: Path, segmenter: Segmenter
 ) -> None:
@@ -210,8 +264,10 @@ def test_pages_elsewhere_decide_nothing(client: TestClient) -> None:
 
 def test_a_photograph_without_a_mask(jobs: list[Job], masks: Path, segmenter: Segmenter) -> None:
     (masks / jobs[1].mask).unlink()
+    damaged = (masks / jobs[2].mask).read_bytes()[:40]
+    (masks / jobs[2].mask).write_bytes(damaged)
     review = Review.open(jobs, masks, segmenter)
-    assert (len(review.items), review.without) == (2, 1)
+    assert (len(review.items), review.without) == (1, 2)
     with pytest.raises(UsageError, match="segment first"):
         Review.open([jobs[1]], masks, segmenter)
 

@@ -65,7 +65,8 @@ NOTES = (
     "r is the correlation of the images' Jaccard indices with the first row's, with a bootstrap "
     "interval over images; p is Wilcoxon's, signed ranks, two-sided, against the first row. "
     "Seconds are of one photograph at the networks' size, without reading it and without cutting "
-    "a mask, on the processor: the median of 5 on which all methods took turns, in one process.",
+    "a mask, on the processor, with the first part's choice: the median of 5 on which all methods "
+    "took turns, in one process.",
     "Human agreement is no row, for the data hold one mask an image: two annotators of one image "
     "agree at a mean Jaccard index of about 0.72 (379 of the test images, IMA++ data set).",
 )

@@ -1,5 +1,6 @@
 """A folder's masks looked at by a person, the least sure first; decisions kept beside the masks."""
 
+import asyncio
 import csv
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -14,8 +15,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ValidationError
 
-from dermseg.batch import Job, read_rows
-from dermseg.errors import DataError, UsageError
+from dermseg.batch import JOURNAL, Job, row_as_left
+from dermseg.errors import DataError, ImageError, UsageError
+from dermseg.files import writing
 from dermseg.images import (
     MASK_FOREGROUND,
     Mask,
@@ -24,7 +26,7 @@ from dermseg.images import (
     read_orientation,
     write_mask,
 )
-from dermseg.journal import Row
+from dermseg.journal import Row, read_journal
 from dermseg.postprocess import Probability, outline_of
 from dermseg.segmenter import Segmenter, drawn_by_hand
 from dermseg.settings import ServiceSettings
@@ -128,7 +130,7 @@ class Review:
     about another mask, since made anew, holds no longer; `reopened` counts these. Corrected masks
     go to a folder of their own, named like the masks' with `-corrected`: the model's stay as they
     are, and segmenting again does not undo a person's work. `without` counts photographs that
-    have no mask.
+    have no mask, or one that cannot be read.
 
     Raises UsageError if no photograph has a mask.
     """
@@ -154,7 +156,7 @@ class Review:
         """Return the review of `jobs`, gone on with where an earlier one stopped."""
         masks = masks.resolve()
         known = {row["photograph"]: row for row in _read_table(masks / DECISIONS)}
-        reported = read_rows(masks)
+        noted = read_journal(masks / JOURNAL)
         items, reopened, without = [], 0, 0
         for job in jobs:
             if not (masks / job.mask).is_file():
@@ -172,7 +174,12 @@ class Review:
             if decision and not stands:
                 decision, reopened = "", reopened + 1
             if item is None or not current:
-                item = Item.of(job, masks, reported.get(job.mask.as_posix()), segmenter)
+                mask = job.mask.as_posix()
+                try:
+                    item = Item.of(job, masks, row_as_left(noted.get(mask), masks, mask), segmenter)
+                except ImageError:
+                    without += 1
+                    continue
             items.append(replace(item, decision=decision))
         if not items:
             raise UsageError(f"{masks}: holds no mask of these photographs; segment first")
@@ -189,14 +196,20 @@ class Review:
             before = self.items[number]
             if before.decision == "corrected" and decision == "accepted":
                 return
-            self.items[number] = replace(before, decision=decision)
-            try:
-                self._write()
-            except BaseException:
-                self.items[number] = before
-                raise
-            if before.decision == "corrected" != decision:
-                (self.corrected / before.job.mask).unlink(missing_ok=True)
+            self._decide(number, decision)
+            if before.decision == "corrected":
+                path = self.corrected / before.job.mask
+                with writing(path):
+                    path.unlink(missing_ok=True)
+
+    def _decide(self, number: int, decision: Decision) -> None:
+        before = self.items[number]
+        self.items[number] = replace(before, decision=decision)
+        try:
+            self._write()
+        except BaseException:
+            self.items[number] = before
+            raise
 
     def correct(self, number: int, mask: bytes) -> None:
         """Write a corrected mask, an image of the mask's size, and the decision.
@@ -205,8 +218,9 @@ class Review:
         """
         item = self.items[number]
         drawn = read_drawn(mask, image_size(self.masks / item.job.mask))
-        write_mask(self.corrected / item.job.mask, drawn)
-        self.decide(number, "corrected")
+        with self._lock:
+            write_mask(self.corrected / item.job.mask, drawn)
+            self._decide(number, "corrected")
 
     def mask_path(self, item: Item) -> Path:
         """Return the file of the mask that counts."""
@@ -398,6 +412,10 @@ def review_routes(
             content = await run(lambda: present(review.mask_path(item)).read_bytes())
         return Response(content, media_type="image/png")
 
+    async def kept(work: Callable[[], None]) -> None:
+        """Do what a person has decided, in a thread, also if the page is closed meanwhile."""
+        await asyncio.shield(asyncio.to_thread(work))
+
     async def body(request: Request, limit: int) -> bytes:
         return b"".join([chunk async for chunk in bounded(request, limit)])
 
@@ -405,22 +423,24 @@ def review_routes(
     async def decide(number: int, request: Request) -> Entry:
         """Accept or reject a mask, or take a decision back."""
         checked(number)
-        async with working(request) as run:
-            try:
-                chosen = Chosen.model_validate_json(await body(request, DECISION_BYTES))
-            except ValidationError as error:
-                detail = "decision: send " + " or ".join(map(repr, get_args(Choice)))
-                raise ProblemError(422, "invalid-settings", detail) from error
-            await run(lambda: review.decide(number, chosen.decision))
+        async with time_limit(request, settings.seconds):
+            content = await body(request, DECISION_BYTES)
+        try:
+            chosen = Chosen.model_validate_json(content)
+        except ValidationError as error:
+            detail = "decision: send " + " or ".join(map(repr, get_args(Choice)))
+            raise ProblemError(422, "invalid-settings", detail) from error
+        await kept(lambda: review.decide(number, chosen.decision))
         return entry(number)
 
     @router.put("/{number}/mask", openapi_extra={"requestBody": PNG})
     async def correct(number: int, request: Request) -> Entry:
         """Put a corrected mask, an image of the mask's size, in place of the model's."""
         checked(number)
-        async with working(request) as run:
-            drawn = await body(request, settings.megabytes * 2**20)
-            await run(lambda: review.correct(number, drawn))
+        with places.take():
+            async with time_limit(request, settings.seconds):
+                drawn = await body(request, settings.megabytes * 2**20)
+                await kept(lambda: review.correct(number, drawn))
         return entry(number)
 
     return router

@@ -11,15 +11,15 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from dermseg.errors import ImageError, TooManyPixelsError
 from dermseg.images import LONGEST_SIDE, MASK_FOREGROUND, Mask, image_size, read_photograph
-from dermseg.postprocess import outline_of
 from dermseg.web.limits import bounded
 from dermseg.web.problems import ProblemError
 
 PARTS = ("photograph", "mask")
 MOST_FIELDS = 8
 """Fields of a form that are read to tell that they do not belong there."""
-MOST_CORNERS = 100_000
-"""Corners of an outline drawn by hand; a brush on the largest photographs leaves a few thousand."""
+MOST_EDGES = 400_000
+"""Sides of pixels between lesion and skin in a mask drawn by hand; a lesion that fills the largest
+photographs has a tenth."""
 RAW = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 """Types of a body that is the photograph, but for images' own; the last is curl's for anything."""
 logging.getLogger("python_multipart").setLevel(logging.ERROR)  # clients are told what was wrong
@@ -108,7 +108,7 @@ def read_drawn(mask: bytes, size: tuple[int, int]) -> Mask:
     """Return a mask drawn by hand, boolean (height, width), from an image of that very size.
 
     Browsers draw in colours: green is looked at. Raises ImageError for another size,
-    ProblemError for an outline that nobody would draw: answers with it would fill the memory.
+    ProblemError for a border that nobody would draw: answers with it would fill the memory.
     """
     source = BytesIO(mask)
     source.name = "the mask"
@@ -118,8 +118,9 @@ def read_drawn(mask: bytes, size: tuple[int, int]) -> Mask:
             f"the mask is {found[0]} x {found[1]} pixels, its photograph {size[0]} x {size[1]}"
         )
     drawn: Mask = np.ascontiguousarray(read_photograph(source).pixels[..., 1] > MASK_FOREGROUND)
-    corners = len(outline_of(drawn)[0])
-    if corners > MOST_CORNERS:
-        detail = f"the mask's outline has {corners} corners; {MOST_CORNERS} are the most"
+    edges = np.count_nonzero(drawn[1:] != drawn[:-1])
+    edges += np.count_nonzero(drawn[:, 1:] != drawn[:, :-1])
+    if edges > MOST_EDGES:
+        detail = f"the mask's border is {edges} pixels long; {MOST_EDGES} are the most"
         raise ProblemError(422, "too-ragged", detail)
     return drawn

@@ -250,7 +250,7 @@ function choose(x, y) {
 function painting() {
   lift();
   if (!current.mask) return false;
-  say("What you painted is kept. First undo it, or press “Back to the model's”.", true);
+  say("What you painted is kept, unless you press “Back to the model's”.", true);
   return true;
 }
 

@@ -93,7 +93,7 @@ async function decide(send) {
     if (place !== number) describe(); // someone has gone on already
     else if (number + 1 < items.length) await show(number + 1);
     else {
-      describe();
+      await show(number);
       say("That was the last mask.");
     }
   } catch (error) {
@@ -149,7 +149,7 @@ async function setTool(tool) {
 }
 
 function stroke(points, ended) {
-  if (!brush.base) return;
+  if (!brush.base || busy) return; // what is being saved is on its way
   brush.stroke(points, ended, stage.tool === "erase", Number($("brush").value));
   describe();
 }
