@@ -585,7 +585,7 @@ class TestSecondRun:
             assert "(and 1 more): was not made" in capsys.readouterr().err
             (tmp_path / "out" / "a_segmentation.png").unlink()
         assert (tmp_path / "out" / name).read_text() == "precious"
-        assert not (tmp_path / "out" / "a_segmentation.png").exists()
+        assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
         (tmp_path / "out" / name).unlink()
         assert self.done(tmp_path, arguments) == ["a.jpg", "b.jpg"]
 
@@ -597,6 +597,17 @@ class TestSecondRun:
         for _ in range(2):
             assert main(["segment", folder, "-o", folder, "--overlay", folder]) == 0
             assert [row["photograph"] for row in report(tmp_path / "in")] == ["a.jpg"]
+
+    def test_a_folder_of_nothing_but_failures_is_tried_again(
+        self, tmp_path: Path, photograph: Make
+    ) -> None:
+        path = photograph("a.jpg")
+        content = path.read_bytes()
+        path.write_text("not yet there")
+        arguments = ["segment", str(path), "-o", str(tmp_path / "out")]
+        assert main(arguments) == 1
+        path.write_bytes(content)
+        assert self.done(tmp_path, arguments) == ["a.jpg"]
 
     def test_a_failed_photograph_is_tried_again(
         self, tmp_path: Path, photograph: Make, arguments: list[str]

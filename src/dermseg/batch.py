@@ -27,7 +27,7 @@ from dermseg.images import (
     read_photograph,
     write_image,
 )
-from dermseg.journal import Entry, Journal, Row, Sums
+from dermseg.journal import Entry, Journal, Row, Sums, read_journal
 from dermseg.overlay import draw_overlay
 from dermseg.progress import track
 from dermseg.segmenter import Segmentation, Segmenter
@@ -229,11 +229,11 @@ def segment_all(
             remove_leftovers(folder)
     if (output / REPORT).exists() and not (output / JOURNAL).exists():
         raise _foreign(output, [REPORT])
+    masks = [job.mask.as_posix() for job in jobs]
+    first = not read_journal(output / JOURNAL)
+    if first and (foreign := [mask for mask in masks if _is_there(output / mask)]):
+        raise _foreign(output, foreign)
     with Journal(output / JOURNAL) as journal:
-        masks = [job.mask.as_posix() for job in jobs]
-        first = not journal.masks()
-        if first and (foreign := [mask for mask in masks if _is_there(output / mask)]):
-            raise _foreign(output, foreign)
         work = _Work(segmenter, output, overlay, size_from, journal)
         results += track(spread(work.do, jobs), "Segmenting", len(jobs))
         others = sorted(set(journal.masks()).difference(masks))
