@@ -14,6 +14,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
+from timeit import timeit
 from typing import Any
 
 import numpy as np
@@ -61,19 +62,12 @@ def compare(model: Path) -> dict[str, Any]:
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
         for name, way in ways.items():
-            times[name].append(seconds(way))
+            times[name].append(timeit(way, number=1))
     return {
         "open": {"onnxruntime": 1000 * (opened - began), "openvino": 1000 * (ended - opened)},
         "photograph": {name: 1000 * median(each) for name, each in times.items()},
         "difference": float(np.abs(found["onnxruntime"] - found["openvino"]).max()),
     }
-
-
-def seconds(work: Callable[[], Any]) -> float:
-    """Return how long `work` takes."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 if __name__ == "__main__":

@@ -236,7 +236,7 @@ def segment_all(
     with Journal(output / JOURNAL) as journal:
         work = _Work(segmenter, output, overlay, size_from, journal)
         results += track(spread(work.do, jobs), "Segmenting", len(jobs))
-        others = sorted(set(journal.masks()).difference(masks))
+        others = sorted(journal.masks().difference(masks))
         earlier = [row_as_left(journal.last(mask), output, mask) for mask in others]
     rows = [*(result.row for result in results), *(row for row in earlier if row)]
     write_table(output / REPORT, COLUMNS, rows)

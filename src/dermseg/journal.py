@@ -89,9 +89,9 @@ class Journal:
         """Return what was noted of a mask last, None if no run has made it or begun to."""
         return self._entries.get(mask)
 
-    def masks(self) -> list[str]:
+    def masks(self) -> set[str]:
         """Return all masks of which something was noted."""
-        return sorted(self._entries)
+        return set(self._entries)
 
     def begin(self, mask: str, own: tuple[int | None, ...] = ()) -> None:
         """Note that a mask is about to be written, or is gone: what was noted holds no longer."""

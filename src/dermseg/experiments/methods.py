@@ -179,14 +179,13 @@ def _row(found: Trained, method: Method, *before: Row) -> Row:
     steps: dict[str, Work] = {}
     if all(row.steps for row in before):
         seed = next(iter(found.runs))
-        own = partial(_predict, method, seed, made[0])
+
+        def own(image: str) -> Probability:
+            return method.predict(seed, image, made[0])
+
         steps = {name: work for row in before for name, work in row.steps.items()}
         steps[f"{method.name}: {texts[0]}"] = own
     return Row(found, method.source, len(method.candidates), chosen, steps)
-
-
-def _predict(method: Method, seed: int, parameters: Parameters, image: str) -> Probability:
-    return method.predict(seed, image, parameters)
 
 
 def _network(arm: Trained, images: Images) -> dict[str, Work]:

@@ -437,10 +437,9 @@ def review_routes(
     async def correct(number: int, request: Request) -> Entry:
         """Put a corrected mask, an image of the mask's size, in place of the model's."""
         checked(number)
-        with places.take():
-            async with time_limit(request, settings.seconds):
-                drawn = await body(request, settings.megabytes * 2**20)
-                await kept(lambda: review.correct(number, drawn))
+        async with working(request):
+            drawn = await body(request, settings.megabytes * 2**20)
+            await kept(lambda: review.correct(number, drawn))
         return entry(number)
 
     return router

@@ -89,7 +89,7 @@ async function decide(send) {
   busy = true;
   const number = place;
   try {
-    items[number] = await (await send(`/v1/review/${number}`)).json();
+    items[number] = await (await send(`/v1/review/${number}`, number)).json();
     if (place !== number) describe(); // someone has gone on already
     else if (number + 1 < items.length) await show(number + 1);
     else {
@@ -115,20 +115,20 @@ function put(decision) {
   if (corrected && decision !== "accepted" && !confirm("Throw the corrected mask away?")) return;
   const headers = { "Content-Type": "application/json" };
   const body = JSON.stringify({ decision });
-  decide(async (address) => {
+  decide(async (address, number) => {
     const answer = await ask(address, { method: "PUT", headers, body });
-    if (corrected) forget(Number(address.split("/").at(-1)));
+    if (corrected) forget(number);
     return answer;
   });
 }
 
 function correct() {
   if (!brush.strokes.length) return;
-  decide(async (address) => {
+  decide(async (address, number) => {
     const headers = { "Content-Type": "image/png" };
     const body = await brush.mask();
     const answer = await ask(`${address}/mask`, { method: "PUT", headers, body });
-    forget(Number(address.split("/").at(-1)));
+    forget(number);
     return answer;
   });
 }
