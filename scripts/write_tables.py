@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write the tables of README.md, MODEL_CARD.md and ARCHITECTURE.md from the files in results/.
+"""Write the tables of README.md and its neighbours from the files in results/.
 
     scripts/write_tables.py [--check]
 
@@ -11,6 +11,7 @@ import csv
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
 BENCHMARKS = RESULTS / "benchmarks"
 WEIGHTS = ROOT / "src" / "dermseg" / "weights"
-PAGES = ("README.md", "MODEL_CARD.md", "ARCHITECTURE.md")
+PAGES = ("README.md", "MODEL_CARD.md", "ARCHITECTURE.md", "docs/speed.md")
 METRICS = ("accuracy", "dice", "jaccard", "sensitivity", "specificity")
 PAPER = (0.953, 0.865, 0.783, 0.879, 0.979)
 """Table II of the paper, on the same 150 images."""
@@ -221,21 +222,13 @@ def _share(value: float | None) -> str:
 
 
 def speed() -> list[str]:
-    """Return how fast each shipped model segments, and how soon it starts."""
+    """Return how fast each shipped model segments photographs of each size, stage by stage."""
     lines = [
         "| model | photographs | one, ms | decode | network | mask | encode | folder, a second "
         "| share of the limit | times the plain loop | MB |",
         f"|{' --- |' * 11}",
     ]
-    starts: dict[str, list[str]] = {}
-    for path in sorted(BENCHMARKS.glob("segment-*.json")):
-        timed = json.loads(path.read_text())
-        model, torch = timed["model"].removesuffix(".onnx"), timed["torch_start"]
-        if not (WEIGHTS / f"{model}.onnx").is_file():
-            continue
-        said = f"{model} {timed['start']:.2f} s (importing torch {torch:.2f} s)"
-        starts.setdefault(timed["machine"], []).append(said)
-        chip = timed["machine"].partition("(")[0].partition(",")[0]
+    for model, chip, timed in _timings():
         for folder in timed["folders"]:
             stages = ("decode", "network", "postprocess", "encode")
             one = f"{folder['one']:.1f} ({folder['one_95']:.1f})"
@@ -244,11 +237,33 @@ def speed() -> list[str]:
             ratios = timed["ratios"][folder["name"]]
             cells += [f"{folder['rate']:.1f}", f"{ratios['limit']:.2f}", f"{ratios['plain']:.1f}"]
             lines.append(f"| {' | '.join(cells)} | {folder['peak_megabytes']:.0f} |")
-    lines.append("")
-    for machine, all_said in starts.items():
-        each = ", ".join(all_said)
-        lines.append(f"On {machine}, from start to exit with one photograph: {each}.")
     return lines
+
+
+def speed_at_a_glance() -> list[str]:
+    """Return how fast each shipped model segments photographs of the first size, and starts."""
+    size = next(_timings())[2]["folders"][0]["name"]
+    lines = [
+        f"| {size} | one, ms | folder, a second | times the plain loop | MB | start, s "
+        "| importing torch, s |",
+        f"|{' --- |' * 7}",
+    ]
+    for model, chip, timed in _timings():
+        folder, ratio = timed["folders"][0], timed["ratios"][size]["plain"]
+        cells = [f"{model}, {chip}", f"{folder['one']:.0f}", f"{folder['rate']:.0f}"]
+        cells += [f"{ratio:.1f}", f"{folder['peak_megabytes']:.0f}"]
+        cells += [f"{timed['start']:.2f}", f"{timed['torch_start']:.2f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _timings() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield each timing of a shipped model, after the model's name and the processor's."""
+    for path in sorted(BENCHMARKS.glob("segment-*.json")):
+        timed = json.loads(path.read_text())
+        model = timed["model"].removesuffix(".onnx")
+        if (WEIGHTS / f"{model}.onnx").is_file():
+            yield model, timed["machine"].partition("(")[0].partition(",")[0], timed
 
 
 def libraries() -> list[str]:
@@ -270,6 +285,7 @@ TABLES = {
     "confidence": confidence,
     "confidence-groups": confidence_groups,
     "speed": speed,
+    "speed-at-a-glance": speed_at_a_glance,
     "libraries": libraries,
 }
 

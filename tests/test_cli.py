@@ -116,7 +116,7 @@ class TestWithoutTorch:
         assert main([command, *arguments]) == 1
         said = capsys.readouterr().err
         assert missing in said
-        assert f"pip install 'dermseg[{extra}]'" in said
+        assert f"pip install '.[{extra}]'" in said
         assert not (tmp_path / "out").exists()
 
 
@@ -136,7 +136,7 @@ class TestExperiment:
         assert main(["experiment", "table-2", str(tmp_path), "-o", str(output)]) == 1
         said = capsys.readouterr().err
         assert missing in said
-        assert "pip install 'dermseg[experiments]'" in said
+        assert "pip install '.[experiments]'" in said
         assert not output.exists()
 
     def test_an_unknown_one_lists_those_there_are(self, tmp_path: Path, capsys: Captured) -> None:

