@@ -466,6 +466,24 @@ class TestSecondRun:
         self.done(tmp_path, [*arguments, "--low", "0.1", *pictures])
         assert (tmp_path / "pictures" / "a_overlay.jpg").read_bytes() != before
 
+    def test_an_overlay_that_cannot_be_written_costs_no_mask(
+        self, tmp_path: Path, arguments: list[str]
+    ) -> None:
+        self.done(tmp_path, arguments)
+        (tmp_path / "pictures" / "a_overlay.jpg").mkdir(parents=True)
+        assert main([*arguments, "--overlay", str(tmp_path / "pictures")]) == 1
+        assert (tmp_path / "out" / "a_segmentation.png").is_file()
+        assert (tmp_path / "out" / "b_segmentation.png").is_file()
+
+    def test_a_folder_for_overlays_that_cannot_be_made_stops_the_run(
+        self, tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "file").touch()
+        nowhere = tmp_path / "file" / "pictures"
+        assert main([*arguments, "--overlay", str(nowhere)]) == 1
+        assert f"{nowhere}: cannot be written" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
     def test_a_photograph_that_became_unreadable_leaves_no_old_mask(
         self, tmp_path: Path, arguments: list[str]
     ) -> None:

@@ -15,7 +15,7 @@ from zlib import crc32
 
 from dermseg.cores import spread
 from dermseg.errors import DermsegError, ImageError, UsageError
-from dermseg.files import remove_leftovers, written_whole
+from dermseg.files import remove_leftovers, writing, written_whole
 from dermseg.images import (
     MASK_SUFFIX,
     PHOTOGRAPH_SUFFIXES,
@@ -217,7 +217,7 @@ def segment_all(
     What an earlier run left in `output` is kept if photograph, model and settings are the same; how
     long the others took is in timings.csv. Raises UsageError if a folder is none, if another
     process works in `output` or if masks or a report are there that no run has made, OutputError if
-    journal or report cannot be written.
+    journal or report cannot be written, or `overlay` cannot be made.
     """
     if size_from is not None and not size_from.is_dir():
         raise UsageError(f"{size_from}: no such folder, to take the masks' sizes from")
@@ -233,6 +233,9 @@ def segment_all(
     first = not read_journal(output / JOURNAL)
     if first and (foreign := [mask for mask in masks if _is_there(output / mask)]):
         raise _foreign(output, foreign)
+    if overlay is not None:
+        with writing(overlay):  # now, and not once for each photograph
+            overlay.mkdir(parents=True, exist_ok=True)
     with Journal(output / JOURNAL) as journal:
         work = _Work(segmenter, output, overlay, size_from, journal)
         results += track(spread(work.do, jobs), "Segmenting", len(jobs))
@@ -291,7 +294,7 @@ class _Work:
             if known is not None and self._are_whole(job, known.files):
                 return Result(job, known.row, reused=True)
             self._check_own(job)
-            stale = True
+            stale = known is None
             row = report_row(job, self._segment(job, photograph, size))
         except DermsegError as error:
             text, bug = str(error), ""

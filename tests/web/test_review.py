@@ -155,6 +155,19 @@ def test_decisions_about_other_photographs_stay(
     assert [item.decision for item in again.items] == ["accepted"] * 3
 
 
+def test_a_decision_outlives_a_mask_that_cannot_be_read_for_a_while(
+    client: TestClient, jobs: list[Job], masks: Path, segmenter: Segmenter
+) -> None:
+    for number in range(3):
+        client.put(f"/v1/review/{number}", json={"decision": "accepted"})
+    whole = (masks / jobs[1].mask).read_bytes()
+    (masks / jobs[1].mask).write_bytes(whole[:40])
+    assert len(Review.open(jobs, masks, segmenter).items) == 2
+    (masks / jobs[1].mask).write_bytes(whole)
+    again = Review.open(jobs, masks, segmenter)
+    assert [item.decision for item in again.items] == ["accepted"] * 3
+
+
 def test_a_correction_is_kept_by_accepting_it_and_thrown_away_by_name(
     client: TestClient, masks: Path
 ) -> None:

@@ -179,6 +179,8 @@ class Review:
                     item = Item.of(job, masks, row_as_left(noted.get(mask), masks, mask), segmenter)
                 except ImageError:
                     without += 1
+                    if row is not None:
+                        known[defused] = row
                     continue
             items.append(replace(item, decision=decision))
         if not items:
