@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from dermseg import benchmark as module
+from dermseg.batch import find_jobs
 from dermseg.benchmark import (
     Benchmark,
     Folder,
@@ -77,6 +78,13 @@ class TestBenchmark:
         with pytest.raises(UsageError, match="no such file"):
             benchmark(segmenter, [Path("gone")])
 
+    def test_two_photographs_of_one_name_in_two_folders(
+        self, segmenter: Segmenter, photograph: Callable[..., Path]
+    ) -> None:
+        photograph("a/1.png")
+        folder = photograph("b/1.png").parent.parent
+        assert benchmark(segmenter, [folder]).folders[0].photographs == 2
+
     def test_ratios_are_ours_over_theirs(self) -> None:
         assert (FOLDER.limit_share, FOLDER.plain_ratio) == (0.8, 4)
         shown = Benchmark("a machine", {}, "cdnn29", 96, 128, 0.3, None, [FOLDER])
@@ -91,7 +99,7 @@ class TestBenchmark:
 
 
 def test_made_photographs_have_the_size_and_the_grain_of_real_ones(tmp_path: Path) -> None:
-    jobs = make_photographs(tmp_path / "made", 384, 576)
+    jobs = find_jobs([make_photographs(tmp_path / "made", 384, 576)])
     assert len(jobs) >= 2
     for job in jobs:
         with Image.open(job.photograph) as image:

@@ -86,8 +86,9 @@ def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> 
     superpixels are passed over, and so is what lies in the folders `without` (those that will be
     written to).
 
-    A photograph that is named twice counts once. Raises UsageError if a path does not exist, if a
-    folder cannot be read or holds no photographs, or if two photographs would share one mask.
+    A photograph that is found twice under one name counts once. Raises UsageError if a path does
+    not exist, if a folder cannot be read or holds no photographs, or if two photographs would share
+    one mask.
     """
     jobs: list[Job] = []
     for path in paths:

@@ -5,7 +5,6 @@ alone on all cores. The plain loop is what most people write (`dermseg.training.
 timed in one run, so that their ratios hold on other machines too.
 """
 
-import json
 import subprocess
 import sys
 import time
@@ -25,7 +24,7 @@ from dermseg.about import describe_machine
 from dermseg.batch import Job, find_jobs, report_row, segment_all
 from dermseg.cores import spread, usable_cores
 from dermseg.errors import DermsegError
-from dermseg.files import written_whole
+from dermseg.files import write_json
 from dermseg.images import Mask, write_mask
 from dermseg.segmenter import Segmenter
 
@@ -131,8 +130,7 @@ class Benchmark:
             each.name: {"limit": each.limit_share, "plain": each.plain_ratio}
             for each in self.folders
         }
-        with written_whole(path) as temporary:
-            temporary.write_text(json.dumps({**asdict(self), "ratios": ratios}, indent=1) + "\n")
+        write_json(path, {**asdict(self), "ratios": ratios})
 
     def __str__(self) -> str:
         """Return a table for people."""
@@ -175,13 +173,13 @@ def benchmark(
     machine = describe_machine()
     with TemporaryDirectory() as place:
         if photographs:
-            folders = {"given": find_jobs(photographs)}
+            folders = {"given": photographs}
         else:
             folders = {
-                f"{width} x {height}": make_photographs(Path(place) / str(width), height, width)
+                f"{width} x {height}": [make_photographs(Path(place) / str(width), height, width)]
                 for height, width in SIZES
             }
-        first = next(iter(folders.values()))[0].photograph
+        first = find_jobs(next(iter(folders.values())))[0].photograph
         return Benchmark(
             f"{machine['processor']['name']}, {machine['cores']} cores",
             machine["packages"],
@@ -190,12 +188,15 @@ def benchmark(
             segmenter.width,
             time_start(segmenter, first),
             _median_of(STARTS, lambda: _python("-c", "import torch")) if plain else None,
-            [time_folder(name, jobs, segmenter, plain) for name, jobs in folders.items()],
+            [time_folder(name, named, segmenter, plain) for name, named in folders.items()],
         )
 
 
-def make_photographs(folder: Path, height: int, width: int) -> list[Job]:
-    """Fill `folder` with JPEGs made of the examples, as many as have PIXELS for each core."""
+def make_photographs(folder: Path, height: int, width: int) -> Path:
+    """Fill `folder` with JPEGs made of the examples, as many as have PIXELS for each core.
+
+    Returns the folder.
+    """
     folder.mkdir(parents=True)
     examples = cycle(sorted(EXAMPLES.glob("*.jpg")))
     kinds: list[bytes] = []
@@ -210,13 +211,14 @@ def make_photographs(folder: Path, height: int, width: int) -> list[Job]:
             kinds.append(path.read_bytes())
         else:
             path.write_bytes(kinds[number % KINDS])
-    return find_jobs([folder])
+    return folder
 
 
 def time_folder(
-    name: str, jobs: Sequence[Job], segmenter: Segmenter, plain: Plain | None
+    name: str, photographs: Sequence[Path], segmenter: Segmenter, plain: Plain | None
 ) -> Folder:
-    """Time a folder in every way, and its photographs one by one."""
+    """Time `photographs`, files and folders, in every way, and one by one."""
+    jobs = find_jobs(photographs)
     paths = [job.photograph for job in jobs]
     with TemporaryDirectory() as place:
         masks = Path(place)
@@ -230,7 +232,7 @@ def time_folder(
             busy.append((time.process_time() - before) / ours[-1])
             if plain is not None:
                 plains.append(_seconds(partial(plain, paths, masks)))
-        peak = measure_peak(paths, segmenter, masks / "child")
+        peak = measure_peak(photographs, segmenter, masks / "child")
     one = laps.sum(1)
     return Folder(
         name,
@@ -294,7 +296,7 @@ def time_start(segmenter: Segmenter, photograph: Path) -> float:
 
 
 def measure_peak(photographs: Sequence[Path], segmenter: Segmenter, output: Path) -> float | None:
-    """Return the largest memory of `dermseg segment` on a folder, in megabytes."""
+    """Return the largest memory of `dermseg segment` on files and folders, in megabytes."""
     said = _python("-c", CHILD, *_arguments(photographs, segmenter, output))
     return float(said) if said.strip() else None
 

@@ -364,8 +364,8 @@ def export(
         The data set that the folders were trained on: the model then says how sure its masks are,
         as its networks were on images that they had not seen.
     check_on
-        More photographs on which the file must equal PyTorch before it is kept; a few training
-        images are always among them.
+        More photographs on which a float32 file must equal PyTorch before it is kept; a few
+        training images are always among them.
     """
     _require("train", *TRAINING)
     from dermseg.training.export import export

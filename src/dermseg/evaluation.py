@@ -1,6 +1,5 @@
 """Scoring a folder of masks against the truth."""
 
-import json
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass
@@ -11,7 +10,7 @@ import numpy as np
 
 from dermseg.cores import usable_cores
 from dermseg.errors import DataError, ImageError
-from dermseg.files import written_whole
+from dermseg.files import write_json
 from dermseg.images import (
     MASK_FOREGROUND,
     Mask,
@@ -114,8 +113,7 @@ class Evaluation:
         }
         images = {image_id: asdict(scores) for image_id, scores in self.images.items()}
         content = {**asdict(self.summary), "groups": groups, "images": images}
-        with written_whole(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=1) + "\n")
+        write_json(path, content)
 
     def write_csv(self, path: Path) -> None:
         """Write a row for each image."""

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import json
 import os
 import platform
 import shutil
@@ -53,6 +54,12 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as JSON that people can read, whole. Raises OutputError if it cannot be."""
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1) + "\n")
 
 
 @contextmanager

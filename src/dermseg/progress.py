@@ -1,4 +1,4 @@
-"""Progress on long work: bars on standard error, silent where that is not a terminal."""
+"""Progress on long work, on standard error: lines, and bars where that is a terminal."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -7,6 +7,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 Advance = Callable[[str], None]
+
+
+def say(message: str) -> None:
+    """Print a line on standard error, now."""
+    print(message, file=sys.stderr, flush=True)
 
 
 def _nothing(_: str) -> None:

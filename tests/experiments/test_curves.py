@@ -109,6 +109,18 @@ def test_the_experiment_draws_what_the_logs_say(
         train(toy_data, folder / "all", settings)
     again = experiment("figure-2", passes=3, runs=given)
     assert read_points(again.with_name("figure-2-curves.csv")) == rows
+    # And from a single run of each arm, whatever their folders are called.
+    single = [
+        folder.rename(folder.parent / name)
+        for folder, name in zip(
+            (given[0] / "fold-1", given[1] / "fold-1"), ("rgb", "full"), strict=True
+        )
+    ]
+    alone = experiment("figure-2", passes=3, runs=single)
+    drawn = read_points(alone.with_name("figure-2-curves.csv"))
+    assert drawn == [row for row in rows if row["fold"] == "fold-1"]
+    for folder, run in zip(given, single, strict=True):
+        run.rename(folder / "fold-1")
     (given[0] / "fold-1" / "log.csv").unlink()
     with pytest.raises(DataError, match=r"log\.csv: missing"):
         experiment("figure-2", passes=3, runs=given)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from dermseg.batch import find_jobs, segment_all
-from dermseg.errors import DataError, UsageError
-from dermseg.evaluation import evaluate, evaluate_maps
-from dermseg.experiments import findings, ledger, scoring
+from dermseg.errors import DataError, ModelError, UsageError
+from dermseg.evaluation import cutter, evaluate, evaluate_maps
+from dermseg.experiments import findings, ledger, scoring, thresholds
 from dermseg.experiments.registry import EXPERIMENTS, NO_KIND, Experiment, find_experiment
 from dermseg.experiments.report import describe
 from dermseg.metrics import METRICS
@@ -361,6 +361,48 @@ def test_predictions_alone_are_enough_for_thresholds(done: Path, experiment: Run
     page = experiment("thresholds", runs=[run])
     assert {row["images"] for row in table(page)} == {"15"}
     assert "computing not logged" in page.read_text()
+
+
+def test_predictions_alone_are_too_little_for_images_held_back(done: Path, experiment: Run) -> None:
+    run = done.parent / "arms" / "tiny" / "seed-0"
+    for file in run.glob("*/weights.safetensors"):
+        file.unlink()
+    with pytest.raises(ModelError, match=r"holds no weights\.safetensors"):
+        experiment("toy", runs=[run.parent.parent / "tiny-rgb" / "seed-0", run])
+
+
+def test_a_mask_that_changed_is_scored_anew_though_its_file_is_as_long(
+    done: Path, tmp_path: Path
+) -> None:
+    masks = {pair.image_id: pair.mask for pair in find_pairs(tmp_path / "data")}
+    runs = sorted((done.parent / "arms" / "tiny" / "seed-0").glob("fold-*"))
+    scorer = scoring.Scorer(tmp_path / "scores", masks, tmp_path / "ledger.csv")
+    way = {"usual": cutter(ThresholdSettings())}
+    before = scorer.out_of_fold(runs, way)["usual"]
+    name, mask = next(iter(masks.items()))
+    flipped = cv2.flip(cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE), 1)
+    content = cv2.imencode(".bmp", flipped)[1].tobytes()
+    mask.write_bytes(content)
+    scorer.out_of_fold(runs, way)
+    cv2.imwrite(str(tmp_path / "back.bmp"), cv2.flip(flipped, 1))
+    mask.write_bytes((tmp_path / "back.bmp").read_bytes())
+    assert len(content) == mask.stat().st_size
+    assert scorer.out_of_fold(runs, way)["usual"][name] == before[name]
+
+
+@pytest.mark.parametrize(
+    ("shape", "taken"),
+    [((96, 128), (192, 256)), ((160, 512), (192, 512)), ((224, 160), (224, 256))],
+)
+def test_the_papers_rule_is_applied_at_the_papers_size_or_above(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], taken: tuple[int, int]
+) -> None:
+    seen: list[tuple[int, ...]] = []
+    monkeypatch.setattr(
+        thresholds, "cutter", lambda _: lambda probability, *_: seen.append(probability.shape)
+    )
+    thresholds.cut_literally(np.zeros(shape, np.float32), 300, 400)
+    assert seen == [taken]
 
 
 def test_every_experiment_is_whole() -> None:

@@ -92,6 +92,15 @@ class TestPlainSet:
         assert np.allclose(image.numpy() * 255, cache.images[7], atol=1e-3)
         assert np.allclose(mask[0].numpy() * 255, cache.masks[7], atol=1e-3)
 
+    def test_colour_and_sharpness_change_as_in_ours(self, cache: Cache) -> None:
+        still = {"flip": False, "rotation": 0, "scale": 0, "shift": 0, "contrast": 0}
+        for kind in ("color", "sharpness"):
+            image, mask = PlainSet(
+                cache, np.array([7]), AugmentationSettings(**still, **{kind: 1})
+            )[0]
+            assert np.abs(image.numpy() * 255 - cache.images[7]).mean() > 1
+            assert np.allclose(mask[0].numpy() * 255, cache.masks[7], atol=1e-3)
+
 
 class TestCommand:
     def test_it_prints_and_writes(

@@ -1,5 +1,6 @@
 """Data sets on disk: which files pair up, what is refused, and the cache."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -411,6 +412,29 @@ class TestOpenCacheExceptions:
         path.write_bytes(whole)
         cache = open_cache(find_pairs(data), 16, 32, tmp_path / "cache", allow_resized=False)
         assert len(cache.images) == 3
+
+    @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system has none")
+    def test_a_full_disk_is_said_before_a_page_is_written(
+        self, make: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(_file: int, _offset: int, length: int) -> None:
+            assert length >= 3 * 16 * 32
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(OutputError, match="No space left"):
+            open_cache(find_pairs(make()), 16, 32, tmp_path / "cache", allow_resized=False)
+        assert list((tmp_path / "cache").rglob("*")) == []
+
+    def test_a_link_that_leads_nowhere_is_named(
+        self, make: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        data = make()
+        path = data / "images" / "ISIC_0000000.jpg"
+        path.unlink()
+        path.symlink_to(tmp_path / "nowhere.jpg")
+        with pytest.raises(DataError, match=r"ISIC_0000000\.jpg: cannot be read"):
+            open_cache(find_pairs(data), 16, 32, tmp_path / "cache", allow_resized=False)
 
     def test_a_build_that_is_interrupted_leaves_nothing(
         self, make: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -258,6 +258,29 @@ def test_shares_weigh_folders_not_networks(
     assert shares == pytest.approx([1 / 6, 1 / 6, 1 / 6, 1 / 2], abs=1e-6)
 
 
+def test_a_folder_without_a_share_is_left_out(
+    tmp_path: Path, tiny: Callable[..., TrainingSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = (make_run(tmp_path / str(seed), seed=seed, network="tiny") for seed in (1, 2))
+    learnt_from: list[list[Path]] = []
+
+    def gather(folders: list[Path], _data: Path) -> None:
+        learnt_from.append(folders)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "gather", gather)
+    with pytest.raises(KeyboardInterrupt):
+        export([one, other], tmp_path / "model.onnx", shares=[0, 2], data=tmp_path)
+    assert learnt_from == [[other]]
+    export([one, other], tmp_path / "model.onnx", shares=[0, 2])
+    assert "members" not in Segmenter(tmp_path / "model.onnx").card
+
+
+def test_eight_bits_equal_nothing_that_photographs_could_show(tiny_run: Path) -> None:
+    with pytest.raises(UsageError, match="int8"):
+        export([tiny_run], tiny_run / "a.onnx", arithmetic="int8", photographs=[tiny_run / "a.jpg"])
+
+
 @pytest.mark.parametrize("shares", [[1.0, 2.0], [-1.0], [0.0], [float("nan")], [float("inf")]])
 def test_shares_that_make_no_sense(tiny_run: Path, shares: list[float]) -> None:
     with pytest.raises(UsageError, match="share"):

@@ -20,7 +20,7 @@ from dermseg.evaluation import cutter
 from dermseg.experiments.rivals.rival import Parameters, Rival
 from dermseg.experiments.study import Study, Trained
 from dermseg.files import written_whole
-from dermseg.images import Pixels
+from dermseg.images import MASK_FOREGROUND, Pixels
 from dermseg.metrics import score
 from dermseg.postprocess import Probability
 from dermseg.progress import track
@@ -30,8 +30,6 @@ from dermseg.training.runs import HELD_OUT, read_held_out, write_held_out
 
 SEARCHED = 200
 """Images that every candidate is tried on: as many of each part, evenly spread over it."""
-FOREGROUND = 128
-"""A pixel of a reduced mask is lesion from this value on: half of it is."""
 SEARCH = "search.json"
 CHOICE = "choice.json"
 Maps = Mapping[int, Mapping[str, Probability]]
@@ -72,7 +70,7 @@ class Images:
 
     def jaccard(self, image: str, probability: Probability) -> float:
         """Return the Jaccard index of a probability's mask, at the network's size."""
-        truth = self.cache.masks[self.rows[image]] >= FOREGROUND
+        truth = self.cache.masks[self.rows[image]] > MASK_FOREGROUND
         found = cutter(ThresholdSettings())(probability, *truth.shape)
         return score(truth, found).jaccard
 

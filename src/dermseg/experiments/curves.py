@@ -12,9 +12,9 @@ from dermseg.experiments.drawing import save
 from dermseg.experiments.findings import OUT_OF_FOLD, Findings, Verdict
 from dermseg.experiments.registry import RGB, RGB_HSV_L
 from dermseg.experiments.statistics import decide, student_interval
-from dermseg.experiments.study import Study, computing, read_log
+from dermseg.experiments.study import Study, computing, read_log, read_settings
 from dermseg.tables import write_table
-from dermseg.training.runs import LOG
+from dermseg.training.runs import LOG, fold_name
 
 COLUMNS = ("input", "seed", "fold", "pass", "training_loss", "held_out_error")
 COLORS = {RGB.label: "black", RGB_HSV_L.label: "red"}
@@ -64,6 +64,8 @@ def _points(study: Study) -> Iterator[dict[str, object]]:
     for arm in study.arms:
         for seed, found in arm.runs.items():
             for run in found:
+                settings = read_settings(run)
+                fold = run.name if settings is None else fold_name(settings.fold)
                 for row in read_log(run / LOG):
                     if "held_out_jaccard" not in row:
                         continue  # a run that held nothing out
@@ -71,7 +73,7 @@ def _points(study: Study) -> Iterator[dict[str, object]]:
                     yield {
                         "input": arm.label,
                         "seed": seed,
-                        "fold": run.name,
+                        "fold": fold,
                         "pass": row["pass"],
                         "training_loss": row["loss"],
                         "held_out_error": round(error, 5),

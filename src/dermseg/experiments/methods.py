@@ -32,7 +32,7 @@ from dermseg.experiments.rivals import RIVALS, dense_crf
 from dermseg.experiments.rivals.rival import Parameters
 from dermseg.experiments.statistics import Table, correlation, wilcoxon
 from dermseg.experiments.study import Study, Trained, shared
-from dermseg.files import written_whole
+from dermseg.files import write_json
 from dermseg.postprocess import Probability
 from dermseg.tables import write_table
 from dermseg.training.color import ColorChannels
@@ -220,8 +220,7 @@ def _seconds(study: Study, rows: Sequence[Row]) -> dict[str, float]:
             taken[name].append(time.perf_counter() - began)
     # The first image makes ready what the others find.
     found = {name: round(float(np.median(each[1:] or each)), 5) for name, each in taken.items()}
-    with written_whole(file) as temporary:
-        temporary.write_text(json.dumps(found, indent=1) + "\n")
+    write_json(file, found)
     return found
 
 

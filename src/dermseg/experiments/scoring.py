@@ -5,14 +5,14 @@ them: predictions or weights, data, and the way of cutting masks.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from dermseg import __version__
 from dermseg.batch import find_jobs, segment_all
-from dermseg.errors import DataError
+from dermseg.errors import DataError, ModelError
 from dermseg.evaluation import Cutter, check_known, evaluate, score_maps
 from dermseg.experiments import ledger
 from dermseg.experiments.registry import HeldBack
@@ -44,8 +44,12 @@ class HeldBackSet:
     @property
     def files(self) -> list[Path]:
         """Every photograph and mask."""
-        jobs = find_jobs([self.photographs])
-        return [*(job.photograph for job in jobs), *sorted(self.truth.glob("*.png"))]
+        return [*(job.photograph for job in find_jobs([self.photographs])), *self.truths]
+
+    @property
+    def truths(self) -> list[Path]:
+        """Every mask."""
+        return sorted(self.truth.glob("*.png"))
 
 
 def find_held_back(data: Path, which: HeldBack) -> HeldBackSet:
@@ -88,12 +92,12 @@ class Scorer:
         or if they are of images that the data lack.
         """
         files = [run / HELD_OUT for run in runs if (run / HELD_OUT).is_file()]
-        predicted = [sha256(file.read_bytes()).hexdigest() for file in files]
+        predicted = _contents(files)
         maps = {i: m for file in files for i, m in read_held_out(file.parent).items()}
         if not maps:
             raise DataError(f"{', '.join(map(str, runs))}: no predictions of images held out")
         check_known(maps, self.masks)
-        truth = digest([self.masks[image] for image in sorted(maps)], times=False)
+        truth = _contents(self.masks[image] for image in sorted(maps))
         places = {way: self._place("out-of-fold", way, predicted, truth) for way in cutters}
         missing = {way: each for way, each in cutters.items() if not places[way].is_file()}
         if missing:
@@ -107,10 +111,14 @@ class Scorer:
         They are exported as one model, which averages their probabilities. A scoring that is not
         known yet is a line in the ledger, as `name`.
 
-        Raises DataError if a photograph cannot be segmented, and as `export` does.
+        Raises DataError if a photograph cannot be segmented, ModelError if a run left predictions
+        and no weights, and as `export` does.
         """
-        weights = [sha256((run / WEIGHTS).read_bytes()).hexdigest() for run in runs]
-        seen = digest(images.files, times=False)
+        for run in runs:
+            if not (run / WEIGHTS).is_file():
+                raise ModelError(f"{run}: holds no {WEIGHTS}, to score {images.name} with")
+        weights = _contents(run / WEIGHTS for run in runs)
+        seen = digest(images.files, times=False), _contents(images.truths)
         place = self._place(images.name, repr(ThresholdSettings()), weights, seen)
         if not place.is_file():
             _write(place, self._segment_and_score(name, runs, images, place.stem))
@@ -145,3 +153,8 @@ def _write(place: Path, scores: Mapping[str, Scores]) -> None:
 
 def _read(place: Path) -> dict[str, Scores]:
     return {image: Scores(**each) for image, each in json.loads(place.read_text()).items()}
+
+
+def _contents(files: Iterable[Path]) -> list[str]:
+    """Return a digest of each file's content: a mask may change and keep its size (BMP)."""
+    return [sha256(file.read_bytes()).hexdigest() for file in files]

@@ -54,8 +54,9 @@ def measure(study: Study) -> Findings:
 
 def cut_literally(probability: Probability, height: int, width: int) -> Mask:
     """Return the mask by the paper's rule, of the probability at least at the paper's size."""
-    if probability.shape < PAPER_SIZE:
-        large = cv2.resize(probability, PAPER_SIZE[::-1], interpolation=cv2.INTER_LINEAR)
+    needed = tuple(max(sides) for sides in zip(probability.shape, PAPER_SIZE, strict=True))
+    if needed != probability.shape:
+        large = cv2.resize(probability, needed[::-1], interpolation=cv2.INTER_LINEAR)
         probability = np.asarray(large, np.float32)
     return cutter(PAPER)(probability, height, width)
 

@@ -5,7 +5,6 @@ the same random changes, made one image at a time in the data set, in the same a
 not the same network: the ratios say what a machine gives to each, not which is better.
 """
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -20,11 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from dermseg.benchmark import peak_megabytes
 from dermseg.cores import usable_cores
 from dermseg.errors import MissingExtraError, UsageError
-from dermseg.files import written_whole
+from dermseg.files import write_json
 from dermseg.settings import AugmentationSettings, TrainingSettings
 from dermseg.training import augment, datasets
+from dermseg.training.color import ColorChannels
 from dermseg.training.datasets import Cache
 from dermseg.training.devices import Device, find_device
 from dermseg.training.trainer import Rows, Trainer, compiled, prepare
@@ -77,8 +78,7 @@ class Benchmark:
     def write_json(self, path: Path) -> None:
         """Write everything to `path`."""
         ratios = {"speed": self.speed_ratio, "memory": self.memory_ratio}
-        with written_whole(path) as temporary:
-            temporary.write_text(json.dumps({**asdict(self), "ratios": ratios}, indent=1) + "\n")
+        write_json(path, {**asdict(self), "ratios": ratios})
 
     def __str__(self) -> str:
         """Return a table for people."""
@@ -190,11 +190,11 @@ class PlainSet(Dataset[tuple[Tensor, Tensor]]):
         """Return an image and its mask, changed at random."""
         row = self.rows[index]
         image, mask = (torch.tensor(a[row]) for a in (self.cache.images, self.cache.masks))
-        both = torch.cat((image, mask.unsqueeze(0))).unsqueeze(0).float() / 255
         height, width = mask.shape
         draws = augment.draw(self.settings, 1, 3, width / height, torch.default_generator)
-        both = augment.warp(both, draws.affine, height, width)
-        return augment.stretch_contrast(both[:, :3], draws.low, draws.high)[0], both[0, 3:]
+        pair = image.unsqueeze(0), mask.unsqueeze(0)
+        channels, target = prepare(ColorChannels("rgb"), *pair, draws, (height, width))
+        return channels[0], target
 
 
 def time_plain(settings: TrainingSettings, device: Device, cache: Cache, steps: int) -> Timing:
@@ -283,9 +283,8 @@ def _peak(device: Device) -> float | None:
     """Return the peak of memory in megabytes, of the card or else of the process."""
     if device.is_card:
         return torch.cuda.max_memory_allocated(device.place) / 1e6
-    try:
+    if sys.platform == "darwin":
         import resource
-    except ImportError:  # Windows
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return peak_megabytes()

@@ -6,6 +6,7 @@ pass over it neither decodes nor resizes anything.
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -179,12 +180,20 @@ def _signature(photograph: Path) -> NDArray[np.uint8]:
 def digest(files: Sequence[Path], *settings: object, times: bool = True) -> str:
     """Return a digest that changes when a file's name or size does, or its time, or a setting.
 
-    Without `times` a copy of the files has the same digest.
+    Without `times` a copy of the files has the same digest. Raises DataError for a file that cannot
+    be looked at, such as a link that leads nowhere.
     """
-    stats = [(file, file.stat()) for file in files]
+    stats = [(file, _stat(file)) for file in files]
     facts = [(file.name, s.st_size, s.st_mtime_ns if times else 0) for file, s in stats]
     text = json.dumps([DIGEST_FORMAT, settings, facts])
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _stat(file: Path) -> os.stat_result:
+    try:
+        return file.stat()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
 
 
 def check_fills(images: int, batch_size: int) -> None:
@@ -205,9 +214,10 @@ def _build(
         remove_leftovers(place.parent)
         aside = Path(mkdtemp(prefix=aside_prefix(), dir=place.parent))
     try:
-        _fill(pairs, height, width, aside, allow_resized)
-        aside.chmod(0o777 & ~umask())
-        _rename(aside, place)
+        with writing(place):
+            _fill(pairs, height, width, aside, allow_resized)
+            aside.chmod(0o777 & ~umask())
+            _rename(aside, place)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -221,6 +231,8 @@ def _fill(
         folder / "images.npy", "w+", np.uint8, (count, 3, height, width)
     )
     masks = np.lib.format.open_memmap(folder / "masks.npy", "w+", np.uint8, (count, height, width))
+    for file in folder.iterdir():
+        _take_room(file)
 
     def load(row: int) -> str | None:
         pair = pairs[row]
@@ -250,6 +262,16 @@ def _fill(
         raise DataError.listing(f"{len(problems)} of {count} pairs are unusable", problems)
     images.flush()
     masks.flush()
+
+
+def _take_room(file: Path) -> None:
+    """Take a file's room on the disk, where that can be done beforehand.
+
+    A map's file has none until its pages are written, and a page that finds no room kills Python.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with file.open("r+b") as handle:
+            os.posix_fallocate(handle.fileno(), 0, file.stat().st_size)
 
 
 def _rename(aside: Path, place: Path) -> None:

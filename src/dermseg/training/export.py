@@ -149,12 +149,14 @@ def export(
     """Write what was trained in `folders`, runs or protocols, as one model: the ONNX `file`.
 
     Several networks become an ensemble; `shares` weigh the folders, equally unless given, and
-    within a folder all networks weigh the same. With `flips` each photograph is seen in its four
-    mirror images, and their mean is the probability. Before it takes its name, the file is checked
-    against PyTorch on training images that the first run kept, and in float32 also on random pixels
-    and on `photographs`. With int8 the training images also calibrate it, and with `coarse` large
-    layers' weights are rounded so that the file compresses to half its size. With `data`, what the
-    folders were trained on, the file also says how sure its masks are, learnt out of fold.
+    within a folder all networks weigh the same. A folder whose share is 0 is left out. With `flips`
+    each photograph is seen in its four mirror images, and their mean is the probability.
+
+    Before it takes its name, the file is checked against PyTorch on training images that the first
+    run kept, and in float32 also on random pixels and on `photographs`. With int8 the training
+    images also calibrate it, and with `coarse` large layers' weights are rounded so that the file
+    compresses to half its size. With `data`, what the folders were trained on, the file also says
+    how sure its masks are, learnt out of fold.
 
     Returns the largest difference in probability that was seen; with int8, which shifts every
     border a little, the mean difference. Raises ModelError if it exceeds TOLERANCE or
@@ -164,9 +166,13 @@ def export(
         raise UsageError(f"{file}: the name of a model ends in .onnx")
     if coarse and arithmetic != "int8":
         raise UsageError("only the weights of int8 can be coarse")
+    if photographs and arithmetic == "int8":
+        raise UsageError("int8 shifts every border a little: no photograph can be checked on")
+    weighed = _normalised(shares or [1.0] * len(folders), len(folders))
+    folders = [folder for folder, share in zip(folders, weighed, strict=True) if share > 0]
+    parts = [share for share in weighed if share > 0]
     runs = [find_members(folder) for folder in folders]
     members = [load_run(run) for found in runs for run in found]
-    parts = _normalised(shares or [1.0] * len(folders), len(folders))
     each = [part / len(found) for part, found in zip(parts, runs, strict=True) for _ in found]
     sizes = {(member.settings.height, member.settings.width) for member in members}
     if len(sizes) > 1:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 import time
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -14,10 +13,11 @@ import torch
 
 from dermseg import __version__
 from dermseg.errors import DataError, DivergedError, UsageError
-from dermseg.files import occupied, remove_leftovers, written_whole
+from dermseg.files import occupied, remove_leftovers, write_json, written_whole
+from dermseg.images import MASK_FOREGROUND
 from dermseg.metadata import UNKNOWN, read_groups
 from dermseg.metrics import mean, score
-from dermseg.progress import Advance, bar
+from dermseg.progress import Advance, bar, say
 from dermseg.settings import TrainingSettings
 from dermseg.tables import write_table
 from dermseg.training import checkpoints, datasets, distributed, folds, networks, starting
@@ -95,18 +95,18 @@ def _fit(run: Path, trainer: Trainer, held_out: Rows, fold_of: dict[str, int]) -
             _say_start(settings.start_from, known, scored=len(held_out) > 0)
     if len(log) == settings.passes and (run / WEIGHTS).is_file():
         if distributed.leads():
-            _say(f"{run}: finished already")
+            say(f"{run}: finished already")
         return
     if not distributed.leads():
         while trainer.passes_done < settings.passes:
             _run_pass(trainer, held_out[:0], log, lambda _: None)
         return
-    _write_json(run / FOLDS, fold_of)
+    write_json(run / FOLDS, fold_of)
     _save_samples(run / SAMPLES, images)
     if (code := commit()) not in history["commits"]:
         history["commits"].append(code)
     together = f", {distributed.size()} processes" if distributed.size() > 1 else ""
-    _say(
+    say(
         f"Training {settings.network} on {len(trainer.chosen)} images, {len(held_out)} held out, "
         f"{settings.height} x {settings.width}, on {trainer.device.name}, "
         f"in {trainer.device.precision}"
@@ -119,7 +119,7 @@ def _fit(run: Path, trainer: Trainer, held_out: Rows, fold_of: dict[str, int]) -
             facts = {"log": log, **history, **_identity(trainer)}
             checkpoints.save(run / CHECKPOINT, trainer.tensors(), facts)
             _write_log(run / LOG, log)
-            _say(_progress(log, settings.passes))
+            say(_progress(log, settings.passes))
     if len(held_out):
         held_out_ids = [images.image_ids[row] for row in held_out]
         write_held_out(run, held_out_ids, trainer.predict(held_out))
@@ -162,9 +162,9 @@ def _provenance(trainer: Trainer, log: Log) -> dict[str, Any]:
 
 
 def _say_start(given: str, known: dict[str, Any], *, scored: bool) -> None:
-    _say(f"Starting from {given}; afresh: {', '.join(known['afresh']) or 'nothing'}")
+    say(f"Starting from {given}; afresh: {', '.join(known['afresh']) or 'nothing'}")
     if scored and not known["apart"]:
-        _say(
+        say(
             f"Nobody can tell whether {given} has seen images that are held out here: "
             "what they are scored with may be too high"
         )
@@ -179,7 +179,7 @@ def _begin(run: Path, trainer: Trainer, fold_of: dict[str, int]) -> tuple[Log, d
     identity = _identity(trainer)
     if not (run / CHECKPOINT).exists():
         if distributed.leads():
-            _write_json(run / SETTINGS, identity)
+            write_json(run / SETTINGS, identity)
         return [], {"commits": []}
     tensors, facts = checkpoints.load(run / CHECKPOINT)
     log: Log = facts.pop("log", [])
@@ -222,7 +222,7 @@ def _run_pass(trainer: Trainer, held_out: Rows, log: Log, advance: Advance) -> N
 
 def _jaccard(trainer: Trainer, rows: Rows) -> float:
     """Return the mean Jaccard index over `rows`, cut at one half, at the network's size."""
-    found, truth = trainer.predict(rows) >= 0.5, trainer.cache.masks[rows] >= 128
+    found, truth = trainer.predict(rows) >= 0.5, trainer.cache.masks[rows] > MASK_FOREGROUND
     return mean([score(*pair) for pair in zip(truth, found, strict=True)]).jaccard
 
 
@@ -243,14 +243,5 @@ def _progress(log: Log, passes: int) -> str:
     return "  ".join([*parts, f"{row['seconds']:.0f} s", f"{left / 60:.0f} min left"])
 
 
-def _write_json(path: Path, value: Any) -> None:
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1) + "\n")
-
-
 def _write_log(path: Path, log: Log) -> None:
     write_table(path, list(log[0]), log)
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)

@@ -11,7 +11,6 @@ Optuna's journal beside them says who does what next (`study.py`), and can be re
 
 import json
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,7 +23,8 @@ from optuna.trial import TrialState
 
 from dermseg.errors import DataError, DivergedError, UsageError
 from dermseg.evaluation import score_thresholds
-from dermseg.files import remove_leftovers, writing, written_whole
+from dermseg.files import remove_leftovers, write_json, writing, written_whole
+from dermseg.progress import say
 from dermseg.settings import (
     PROTOCOLS,
     Protocol,
@@ -96,7 +96,7 @@ def tune(
         study = open_study(search)
     while (task := take(search, study)) is not None:
         try:
-            _say(f"Trial {task.number + 1} of {search.trials}: {task.point.name}")
+            say(f"Trial {task.number + 1} of {search.trials}: {task.point.name}")
             result = _run(search, task.point)
             with search.locked():
                 tell(study, task.number, result)
@@ -130,8 +130,7 @@ def _write_plan(search: Search) -> None:
     """Write down what is searched, unless it is; raise UsageError if it was something else."""
     path = search.output / PLAN
     if not path.exists():
-        with written_whole(path) as temporary:
-            temporary.write_text(json.dumps(search.plan, indent=1) + "\n")
+        write_json(path, search.plan)
     elif _read_json(path) != search.plan:
         raise UsageError(
             f"{search.output} holds another search (see its {PLAN}); give its options again to go "
@@ -163,7 +162,7 @@ def _run(search: Search, point: Point) -> Result | None:
                 cache=search.cache,
             )
     except DivergedError as error:
-        _say(f"{point.name}: {error}")
+        say(f"{point.name}: {error}")
         return None
     _score(search, point)
     return _load(search, point)
@@ -303,7 +302,3 @@ def training_options(settings: TrainingSettings, protocol: Protocol) -> list[str
         else:
             options += [option, str(value)]
     return options
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
