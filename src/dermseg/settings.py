@@ -11,7 +11,7 @@ from dermseg.errors import UsageError
 
 Channels = Literal["rgb-hsv-l", "rgb"]
 Schedule = Literal["constant", "one-cycle"]
-Loss = Literal["jaccard", "cross-entropy", "jaccard+cross-entropy"]
+Loss = Literal["jaccard", "cross-entropy"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Rule = Literal["complete", "paper"]
 Arithmetic = Literal["float32", "int8"]
@@ -92,11 +92,7 @@ class TrainingSettings:
     early_passes: int = 0
     """Passes at the early size."""
     loss: Loss = "jaccard"
-    """What is minimised: the paper's Jaccard distance, the cross-entropy of each pixel, or the
-    distance and half the cross-entropy."""
-    flatness: float = 0.0
-    """How far the weights step uphill before each gradient is taken, so that they end where the
-    loss is flat; 0.05 is usual, and doubles the time. Not in the paper."""
+    """What is minimised: the paper's Jaccard distance, or the cross-entropy of each pixel."""
     dropout: float = 0.5
     """Probability of dropping a value in each of the network's dropouts."""
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
@@ -140,8 +136,6 @@ class TrainingSettings:
                 raise UsageError(
                     f"--{name} {getattr(self, name)}: choose {' or '.join(get_args(kind))}"
                 )
-        if not 0 <= self.flatness < math.inf:
-            raise UsageError("--flatness cannot be negative")
         if not 0 <= self.dropout < LARGEST_DROPOUT:
             raise UsageError(f"--dropout {self.dropout}: must be at least 0 and below 0.998")
         if not 0 < self.learning_rate < math.inf:

@@ -151,66 +151,6 @@ class TestTrainStep:
         torch.testing.assert_close(targets[0], masks / 255, atol=1e-5, rtol=0)
 
 
-class TestFlatness:
-    def batch(self, trainer: Trainer) -> Any:
-        torch.manual_seed(0)  # dropout
-        changes = augment.draw(NO_CHANGE, 16, 7, 1.0, torch.Generator())
-        return trainer.load(torch.arange(4), changes)
-
-    def test_gradients_are_those_a_step_uphill(self, tiny: Maker) -> None:
-        flat = trainer_of(tiny(average_passes=0, dropout=0, flatness=0.3), *noise())
-        plain = trainer_of(tiny(average_passes=0, dropout=0), *noise())
-        before = [weight.detach().clone() for weight in flat.network.parameters()]
-        loss = flat._gradients(self.batch(flat))
-        assert plain._gradients(self.batch(plain)) == loss
-        uphill = [weight.grad for weight in plain.network.parameters() if weight.grad is not None]
-        length = torch.cat([gradient.flatten() for gradient in uphill]).norm()
-        with torch.no_grad():
-            for weight in plain.network.parameters():
-                assert weight.grad is not None
-                weight += 0.3 * weight.grad / length
-        assert plain._gradients(self.batch(plain)) > loss
-        pairs = zip(flat.network.parameters(), plain.network.parameters(), before, strict=True)
-        for ours, theirs, weight in pairs:
-            torch.testing.assert_close(ours.grad, theirs.grad)
-            torch.testing.assert_close(ours.detach(), weight, atol=0, rtol=0)
-
-    def test_statistics_are_those_of_the_weights_as_they_are(self, tiny: Maker) -> None:
-        flat = trainer_of(tiny(average_passes=0, dropout=0, flatness=0.3), *noise())
-        plain = trainer_of(tiny(average_passes=0, dropout=0), *noise())
-        for trainer in (flat, plain):
-            trainer._gradients(self.batch(trainer))
-        assert len(list(flat.network.buffers())) > 0
-        for ours, theirs in zip(flat.network.buffers(), plain.network.buffers(), strict=True):
-            torch.testing.assert_close(ours, theirs, atol=0, rtol=0)
-
-    def test_without_a_gradient_there_is_nowhere_to_go(self, tiny: Maker) -> None:
-        trainer = trainer_of(tiny(average_passes=0, dropout=0, flatness=0.3), *noise())
-        batch = self.batch(trainer)
-        seen: list[Tensor] = []
-
-        def level(_loss: str, network: nn.Module, *_rest: Any) -> Tensor:
-            weights = list(network.parameters())
-            seen.append(torch.cat([weight.detach().flatten() for weight in weights]))
-            return torch.stack([(weight * 0).sum() for weight in weights]).sum()
-
-        trainer._loss = level
-        trainer._gradients(batch)
-        first, uphill = seen
-        torch.testing.assert_close(uphill, first, atol=0, rtol=0)
-
-    def test_a_failure_uphill_leaves_the_weights_where_they_were(self, tiny: Maker) -> None:
-        trainer = trainer_of(tiny(average_passes=0, dropout=0, flatness=0.3), *noise())
-        batch, plain = self.batch(trainer), trainer._loss
-        before = [tensor.detach().clone() for tensor in trainer.network.parameters()]
-        losses = iter([plain])
-        trainer._loss = lambda *arguments: next(losses)(*arguments)
-        with pytest.raises(StopIteration):
-            trainer._gradients(batch)
-        for weight, was in zip(trainer.network.parameters(), before, strict=True):
-            torch.testing.assert_close(weight.detach(), was, atol=0, rtol=0)
-
-
 class TestTrainPass:
     def test_every_step_uses_the_learning_rate_of_its_place(
         self, tiny: Maker, monkeypatch: pytest.MonkeyPatch

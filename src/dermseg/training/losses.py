@@ -44,14 +44,8 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits.float(), target.float())
 
 
-def _both(logits: Tensor, target: Tensor) -> Tensor:
-    """Return the distance and half the cross-entropy, which never tires of a wrong pixel."""
-    return _jaccard(logits, target) + cross_entropy(logits, target) / 2
-
-
 LOSSES: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {
     "jaccard": _jaccard,
     "cross-entropy": cross_entropy,
-    "jaccard+cross-entropy": _both,
 }
 """From logits and targets, (N, H, W), to a scalar."""

@@ -6,8 +6,7 @@ as if nothing had happened.
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -27,8 +26,6 @@ from dermseg.training.losses import LOSSES
 WARM_UP = 0.1
 """Share of a one-cycle training during which the learning rate rises."""
 PREDICTED_AT_ONCE = 50
-TINY = 1e-12
-"""Gradients shorter than this have no direction."""
 STEPS_UNSEEN = 50
 """On a card the loss is looked at once in so many steps: to look is to wait for all that is due."""
 Rows = NDArray[np.intp]
@@ -259,36 +256,6 @@ class Trainer:
                 group["lr"] = rate
 
     def _gradients(self, batch: tuple[Any, ...]) -> Tensor:
-        """Put the gradients to step along on `batch` in their place, and return the loss.
-
-        With `flatness` they are taken a step uphill from the weights, as far as it says
-        (sharpness-aware minimisation, Foret et al. 2021).
-        """
-        loss = self._backward(batch)
-        if self.settings.flatness > 0:
-            loss = loss.clone()  # a CUDA graph writes over its last loss
-            with self._uphill():
-                self._backward(batch)
-        return loss
-
-    @contextmanager
-    def _uphill(self) -> Iterator[None]:
-        """Move the weights along their gradients; put them and the statistics back afterwards."""
-        weights: list[Tensor] = [w for w in self.network.parameters() if w.grad is not None]
-        gradients = [weight.grad for weight in weights if weight.grad is not None]
-        state = [*weights, *self.network.buffers()]
-        before = [tensor.detach().clone() for tensor in state]
-        length = torch.stack(torch._foreach_norm(gradients)).norm().clamp(min=TINY)
-        with torch.no_grad():
-            torch._foreach_mul_(gradients, self.settings.flatness / length)
-            torch._foreach_add_(weights, gradients)
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                torch._foreach_copy_(state, before)
-
-    def _backward(self, batch: tuple[Any, ...]) -> Tensor:
         """Put the gradients of the loss on `batch` in their place, and return the loss."""
         self.optimizer.zero_grad()  # before the loss: a CUDA graph writes over its last gradients
         network = self.network if self._together is None else self._together
