@@ -69,7 +69,7 @@ def test_members_can_be_trained_one_by_one(
     assert not (tmp_path / "fold-0").exists()
     assert not (tmp_path / "members.csv").exists()
     said: list[str] = []
-    monkeypatch.setattr(loop, "_say", said.append)
+    monkeypatch.setattr(loop, "say", said.append)
     train_protocol(toy_data, tmp_path, tiny(fold=None, passes=1))
     assert sum("finished already" in message for message in said) == 1
     assert len(table(tmp_path)) == 7

@@ -64,7 +64,7 @@ def base(tiny: Maker) -> TrainingSettings:
 def said(monkeypatch: pytest.MonkeyPatch) -> Said:
     """Return what trainings say, from now on."""
     lines: Said = []
-    monkeypatch.setattr(loop, "_say", lines.append)
+    monkeypatch.setattr(loop, "say", lines.append)
     return lines
 
 
