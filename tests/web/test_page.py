@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dermseg.batch import find_jobs, segment_all
 from dermseg.images import read_mask
@@ -357,7 +358,7 @@ def test_a_brush_without_its_mask_is_put_away(page: Any) -> None:
     page.keyboard.press("b")
     page.wait_for_selector("#status.bad")
     page.problems.clear()  # the browser notes the failure
-    assert page.get_attribute("[data-tool=move][role]", "aria-checked") == "true"
+    assert page.get_attribute("button[data-tool=move]", "aria-pressed") == "true"
 
 
 def test_a_file_is_named_after_the_photograph_it_was_asked_of(page: Any) -> None:
@@ -421,7 +422,7 @@ def test_a_batch_selects_its_first_at_once_and_nothing_later(page: Any) -> None:
         let_go()
     page.wait_for_timeout(500)
     assert page.get_attribute("#strip li:nth-child(3) button", "aria-current") == "true"
-    assert page.get_attribute("[data-tool=add][role]", "aria-checked") == "true"
+    assert page.get_attribute("button[data-tool=add]", "aria-pressed") == "true"
     assert outline(page) == painted
     page.keyboard.press("Control+z")
     changed(page, painted)
@@ -485,6 +486,63 @@ def test_everything_as_zip(page: Any, tmp_path: Path) -> None:
     assert feature["properties"]["area"] == int(rows[0]["area"])
     assert len(archive.namelist()) == 9
     archive.close()
+    page.problems.clear()  # what had failed was tried again
+
+
+def test_a_zip_has_the_others_where_one_fails_meanwhile(page: Any, tmp_path: Path) -> None:
+    add(page, EXAMPLE, PHOTOGRAPHS / "ISIC_0014610.jpg")
+    page.click("#strip li:nth-child(2) button")
+    page.wait_for_selector(EXACT)
+    failing = iter([False] * 5 + [True])  # the second photograph's second file
+    page.route(ANY, lambda r: r.abort() if next(failing, False) else r.continue_())
+    archive = zipfile.ZipFile(saved(page, "#zip", tmp_path))
+    rows = list(csv.DictReader(archive.read("report.csv").decode().splitlines()))
+    assert [bool(row["error"]) for row in rows] == [False, True]
+    assert len(archive.namelist()) == 5
+    archive.close()
+    page.problems.clear()
+
+
+def test_after_a_failure_no_old_outline_stands_for_the_new_question(page: Any) -> None:
+    add(page, EXAMPLE)
+    before = outline(page)
+    page.route(ANY, lambda route: route.abort())
+    slide(page, 0.3)
+    page.wait_for_selector("#stage[data-state=none]")
+    assert outline(page) == ""
+    assert page.is_disabled("[data-form='image/png']")
+    assert page.get_attribute("#strip button", "aria-label") == f"{EXAMPLE.name}, failed"
+    page.problems.clear()
+    page.unroute(ANY)
+    page.click("#reset")
+    shown(page, before)
+    assert page.get_attribute("#strip button", "aria-label") == EXAMPLE.name
+
+
+def test_a_scale_is_that_of_photographs_of_one_size(page: Any, tmp_path: Path) -> None:
+    with Image.open(EXAMPLE) as image:
+        image.transpose(Image.Transpose.ROTATE_180).save(tmp_path / "same.png")
+        image.resize((300, 200)).save(tmp_path / "other.png")
+    add(page, EXAMPLE, tmp_path / "same.png", tmp_path / "other.png")
+    page.fill("#scale", "20")
+    for number, scale in ((2, "20"), (3, ""), (1, "20")):
+        page.click(f"#strip li:nth-child({number}) button")
+        page.wait_for_selector(EXACT)
+        assert page.input_value("#scale") == scale
+        assert ("mm" in page.inner_text("#numbers")) == bool(scale)
+    page.fill("#scale", "-3")
+    assert "mm" not in page.inner_text("#numbers")
+
+
+def test_what_a_click_does_keys_do(page: Any) -> None:
+    add(page, EXAMPLE)
+    page.focus("#stage")
+    before = page.get_attribute("#stage g", "transform")
+    page.keyboard.press("ArrowLeft")
+    assert page.get_attribute("#stage g", "transform") != before
+    page.keyboard.press("0")
+    with page.expect_request(lambda r: "x=" in r.url and "y=" in r.url):
+        page.keyboard.press("Enter")
 
 
 def test_a_zip_waits_for_photographs_in_work(page: Any, tmp_path: Path) -> None:
@@ -571,7 +629,7 @@ def test_a_mask_that_comes_late_is_not_painted_over_another_photograph(
         waiting: list[Any] = []
         page.route("**/v1/review/0/mask", lambda route: waiting.append(route))
         page.keyboard.press("b")
-        page.wait_for_function("() => document.querySelector('[aria-checked=true][data-tool=add]')")
+        page.wait_for_function("() => document.querySelector('[aria-pressed=true][data-tool=add]')")
         page.keyboard.press("n")
         page.wait_for_selector("#stage[data-number='1']")
         for route in waiting:
@@ -584,6 +642,47 @@ def test_a_mask_that_comes_late_is_not_painted_over_another_photograph(
         page.wait_for_selector("canvas.paint:not([hidden])", state="attached")
         assert page.problems == []
         page.context.close()
+
+
+def test_nothing_is_decided_of_a_mask_that_is_not_on_the_screen(
+    browser: Any, segmenter: Segmenter, tmp_path: Path
+) -> None:
+    jobs, masks = find_jobs([PHOTOGRAPHS]), tmp_path / "masks"
+    segment_all(jobs, segmenter, masks)
+    review = Review.open(jobs, masks, segmenter)
+    with listening(create_app(segmenter, review=review)) as address:
+        page = browser.new_page()
+        page.set_default_timeout(WAIT)
+        waiting: list[Any] = []
+        page.route("**/v1/review/1/photograph", lambda route: waiting.append(route))
+        page.goto(address)
+        page.wait_for_selector("#stage[data-number='0']")
+        page.keyboard.press("n")
+        page.wait_for_function("() => !document.querySelector('#stage').dataset.number")
+        assert page.get_attribute("path.outline", "d") == ""
+        for key in ("a", "r", "b"):
+            page.keyboard.press(key)
+        page.wait_for_timeout(300)
+        assert [item.decision for item in review.items] == [""] * 4
+        for route in waiting:
+            route.continue_()
+        page.unroute("**/v1/review/1/photograph")
+        page.wait_for_selector("#stage[data-number='1']")
+        # Someone else decides; what is seen here is no longer what is there.
+        review.decide(1, "rejected")
+        page.keyboard.press("a")
+        page.wait_for_function("() => document.body.innerText.includes('reload the page')")
+        assert review.items[1].decision == "rejected"
+        page.reload()
+        page.wait_for_selector("#stage[data-number='0']")
+        page.wait_for_timeout(400)  # a person looks
+        page.focus("#accept")
+        for _ in range(4):  # held down, which presses it once
+            page.keyboard.down("Enter")
+        page.wait_for_selector("#stage[data-number='1']")
+        page.wait_for_timeout(300)
+        assert [item.decision for item in review.items] == ["accepted", "rejected", "", ""]
+        page.close()
 
 
 def test_the_review_of_a_folder(browser: Any, segmenter: Segmenter, tmp_path: Path) -> None:

@@ -212,14 +212,49 @@ def test_a_correction_and_a_decision_at_once_agree_with_the_file(
     assert not (review.corrected / item.job.mask).exists()
 
 
+def test_only_what_was_seen_is_decided_about(client: TestClient) -> None:
+    seen = client.get("/v1/review").json()["items"]
+    drawn = encoded(Image.fromarray(np.full((60, 80), 255, np.uint8)), "PNG")
+
+    def send(number: int, version: str, content: bytes | None = None) -> int:
+        headers, address = {"If-Match": f'"{version}"'}, f"/v1/review/{number}"
+        if content is None:
+            accepted = {"decision": "rejected"}
+            return client.put(address, json=accepted, headers=headers).status_code
+        return client.put(f"{address}/mask", content=content, headers=headers).status_code
+
+    assert send(0, seen[1]["version"]) == 412
+    assert send(0, seen[1]["version"], drawn) == 412
+    assert client.get("/v1/review").json()["items"] == seen
+    assert send(0, seen[0]["version"], drawn) == 200
+    answer = client.put(
+        "/v1/review/0", json={"decision": "rejected"}, headers={"If-Match": seen[0]["version"]}
+    )
+    assert (answer.status_code, answer.json()["type"]) == (412, "urn:dermseg:changed-meanwhile")
+    corrected = client.get("/v1/review").json()["items"][0]
+    assert corrected["decision"] == "corrected"
+    assert send(0, corrected["version"]) == 200
+    assert send(0, "*") == 412
+    assert client.put("/v1/review/0", json={"decision": ""}, headers={"If-Match": "*"}).is_success
+
+
+def test_a_table_that_a_spreadsheet_has_saved(
+    client: TestClient, jobs: list[Job], masks: Path, segmenter: Segmenter
+) -> None:
+    client.put("/v1/review/0", json={"decision": "accepted"})
+    table = masks / "decisions.csv"
+    table.write_text(table.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert Review.open(jobs, masks, segmenter).items[0].decision == "accepted"
+
+
 def test_a_decision_is_kept_though_the_page_is_closed(
     jobs: list[Job], masks: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     review = Review.open(jobs, masks, segmenter)
     app = create_app(segmenter, ServiceSettings(workers=1), review)
     begun, go_on = Event(), Event()
-    app.state.places._pool.submit(lambda: (begun.set(), go_on.wait(20)))
     with listening(app) as address:
+        app.state.places._pool.submit(lambda: (begun.set(), go_on.wait(20)))
         assert begun.wait(5)
         host, port = address.removeprefix("http://").rstrip("/").split(":")
         body = b'{"decision": "accepted"}'

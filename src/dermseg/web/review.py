@@ -3,15 +3,15 @@
 import asyncio
 import csv
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import numpy as np
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ValidationError
 
@@ -48,6 +48,7 @@ PNG: dict[str, Any] = {
 T = TypeVar("T")
 Decision = Literal["", "accepted", "corrected", "rejected"]
 Choice = Literal["", "accepted", "rejected"]
+Seen = Annotated[str | None, Header()]
 DECISION_BYTES = 4096
 CHOSEN: dict[str, Any] = {
     "required": True,
@@ -189,12 +190,30 @@ class Review:
         review._write()
         return review
 
-    def decide(self, number: int, decision: Decision) -> None:
+    def version(self, number: int) -> str:
+        """Return what changes with the mask that counts, its photograph, and its decision."""
+        item, corrected = self.items[number], 0
+        if item.decision == "corrected":
+            with suppress(OSError):
+                corrected = self.mask_path(item).stat().st_mtime_ns
+        facts = (item.job.name.as_posix(), item.digest, item.decision, corrected)
+        known = repr(facts).encode(errors="surrogateescape")
+        return blake2b(known, digest_size=8).hexdigest()
+
+    def _check_seen(self, number: int, seen: str | None) -> None:
+        """Raise ProblemError if a person has `seen` another version than the one that is there."""
+        if seen is not None and seen != self.version(number):
+            detail = "this mask or its decision has changed since it was shown: reload the page"
+            raise ProblemError(412, "changed-meanwhile", detail)
+
+    def decide(self, number: int, decision: Decision, seen: str | None = None) -> None:
         """Write down a decision; "" takes it back. Raises OutputError if it cannot be written.
 
         To accept a corrected mask is to leave it; any other decision throws the correction away.
+        Raises ProblemError if the person has `seen` another version of it, unless that is None.
         """
         with self._lock:
+            self._check_seen(number, seen)
             before = self.items[number]
             if before.decision == "corrected" and decision == "accepted":
                 return
@@ -213,14 +232,16 @@ class Review:
             self.items[number] = before
             raise
 
-    def correct(self, number: int, mask: bytes) -> None:
+    def correct(self, number: int, mask: bytes, seen: str | None = None) -> None:
         """Write a corrected mask, an image of the mask's size, and the decision.
 
-        Raises ImageError for another size, OutputError if it cannot be written.
+        Raises ImageError for another size, OutputError if it cannot be written, and ProblemError as
+        `decide` does.
         """
         item = self.items[number]
         drawn = read_drawn(mask, image_size(self.masks / item.job.mask))
         with self._lock:
+            self._check_seen(number, seen)
             write_mask(self.corrected / item.job.mask, drawn)
             self._decide(number, "corrected")
 
@@ -263,7 +284,7 @@ def mask_of(path: Path) -> Mask:
 def _read_table(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as handle:
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as handle:
         rows = list(csv.DictReader(handle))
     if rows and set(rows[0]) != set(COLUMNS):
         raise DataError(f"{path}: not a table of decisions; move it away")
@@ -297,9 +318,10 @@ def _cells(predicted: Predicted | None) -> dict[str, object]:
 
 
 class Entry(BaseModel):
-    """A mask in the queue."""
+    """A mask in the queue; with `version` in If-Match only what was seen is decided about."""
 
     number: int
+    version: str
     name: str
     flags: list[str]
     confidence: Predicted | None
@@ -338,19 +360,23 @@ def review_routes(
 ) -> APIRouter:
     """Return the routes of a review: photographs are named by their number in the queue."""
     router = APIRouter(
-        prefix="/v1/review", responses=describe(403, 404, 408, 413, 421, 422, 429, 503, 507)
+        prefix="/v1/review", responses=describe(403, 404, 408, 412, 413, 421, 422, 429, 503, 507)
     )
 
     def entry(number: int) -> Entry:
         item = review.items[number]
         return Entry(
             number=number,
+            version=review.version(number),
             name=item.job.name.as_posix(),
             flags=item.flags.split(),
             confidence=item.predicted,
             unsure=item.unsure,
             decision=item.decision,
         )
+
+    def seen(if_match: str | None) -> str | None:
+        return None if if_match in (None, "*") else if_match.strip('"')
 
     def checked(number: int) -> Item:
         if not 0 <= number < len(review.items):
@@ -422,7 +448,7 @@ def review_routes(
         return b"".join([chunk async for chunk in bounded(request, limit)])
 
     @router.put("/{number}", openapi_extra={"requestBody": CHOSEN})
-    async def decide(number: int, request: Request) -> Entry:
+    async def decide(number: int, request: Request, if_match: Seen = None) -> Entry:
         """Accept or reject a mask, or take a decision back."""
         checked(number)
         async with time_limit(request, settings.seconds):
@@ -432,16 +458,16 @@ def review_routes(
         except ValidationError as error:
             detail = "decision: send " + " or ".join(map(repr, get_args(Choice)))
             raise ProblemError(422, "invalid-settings", detail) from error
-        await kept(lambda: review.decide(number, chosen.decision))
+        await kept(lambda: review.decide(number, chosen.decision, seen(if_match)))
         return entry(number)
 
     @router.put("/{number}/mask", openapi_extra={"requestBody": PNG})
-    async def correct(number: int, request: Request) -> Entry:
+    async def correct(number: int, request: Request, if_match: Seen = None) -> Entry:
         """Put a corrected mask, an image of the mask's size, in place of the model's."""
         checked(number)
         async with working(request):
             drawn = await body(request, settings.megabytes * 2**20)
-            await kept(lambda: review.correct(number, drawn))
+            await kept(lambda: review.correct(number, drawn, seen(if_match)))
         return entry(number)
 
     return router

@@ -7,7 +7,6 @@ import { drawHeat, previewPath, readProbability } from "./preview.js";
 import { Stage, bandPath, pathOf } from "./stage.js";
 
 const SETTLE = 250; // milliseconds that a slider stands still before the server is asked
-const PAN = 40;
 const FLAGS = {
   empty: "No lesion was found.",
   "touches-border": "The lesion touches the photograph's edge: it may go on outside.",
@@ -23,6 +22,7 @@ const ENDINGS = {
 
 const $ = (id) => document.getElementById(id);
 const photos = [];
+const scales = new Map(); // pixels per millimetre, by the photographs' size
 const saved = new WeakSet(); // painted masks that have been downloaded
 let current = null;
 let staged = null; // the photograph that the stage holds
@@ -117,6 +117,7 @@ async function work(photo, wait = 0) {
   }
   photo.asking = null;
   photo.button.classList.toggle("failed", Boolean(photo.error));
+  photo.button.setAttribute("aria-label", photo.error ? `${photo.name}, failed` : photo.name);
   if (photo === current) show();
 }
 
@@ -144,17 +145,19 @@ function select(photo) {
 
 function show() {
   const photo = current;
-  const answer = photo?.answer;
+  const answer = photo?.error ? null : photo?.answer; // an old answer is none to a new question
   if (answer && staged !== photo) {
     stage.show(photo.url, answer.width, answer.height, answer.orientation);
     staged = photo;
+    $("scale").value = scaleOf(answer) || "";
   }
   setSliders();
   const chosen = photo?.at || photo?.mask;
   const flags = (answer?.flags ?? []).filter((flag) => flag !== "several-candidates" || !chosen);
   $("flags").textContent = flags.map((flag) => FLAGS[flag]).join(" ");
   $("undo").disabled = !brush.strokes.length;
-  for (const button of document.querySelectorAll("[data-form], #reset")) button.disabled = !answer;
+  for (const button of document.querySelectorAll("[data-form], #scale")) button.disabled = !answer;
+  $("reset").disabled = !photo?.answer;
   showNumbers(answer);
   showSureness(answer);
   draw(answer ? pathOf(answer.outline) : "");
@@ -168,8 +171,20 @@ function draw(path) {
   stage.draw($("show").checked ? path : "", band);
 }
 
+// Pixels per millimetre, of all photographs of an answer's size; 0 where nobody has said.
+function scaleOf({ width, height }) {
+  return scales.get(`${width} x ${height}`) ?? 0;
+}
+
+function setScale() {
+  const { width, height } = current.answer;
+  const value = Number($("scale").value);
+  scales.set(`${width} x ${height}`, value > 0 ? value : 0);
+  showNumbers(current.answer);
+}
+
 function showNumbers(answer) {
-  const perMm = Number($("scale").value);
+  const perMm = answer ? scaleOf(answer) : 0;
   const number = (value) => value.toLocaleString("en", { maximumFractionDigits: perMm ? 2 : 0 });
   const length = (value) => (perMm ? `${number(value / perMm)} mm` : `${number(value)} px`);
   const area = (value) => (perMm ? `${number(value / perMm ** 2)} mm²` : `${number(value)} px²`);
@@ -273,8 +288,8 @@ async function setTool(tool) {
   if (tool !== "move" && !current?.answer) return;
   lift();
   stage.setTool(tool);
-  for (const button of document.querySelectorAll("[data-tool][role]")) {
-    button.setAttribute("aria-checked", String(button.dataset.tool === tool));
+  for (const button of document.querySelectorAll("button[data-tool]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
   }
   if (tool === "move") return;
   const photo = current;
@@ -324,6 +339,7 @@ async function download(form) {
 }
 
 async function downloadAll() {
+  for (const photo of photos) if (photo.error) work(photo); // what was wrong may be so no more
   const open = () => photos.filter((one) => one.asking || !(one.answer || one.error)).length;
   while (open()) {
     say(`The ZIP waits for photographs in work: ${open()} …`);
@@ -336,7 +352,6 @@ async function downloadAll() {
   const files = [];
   const rows = [];
   const names = new Set();
-  const perMm = Number($("scale").value);
   for (const photo of all) {
     let stem = stemOf(photo.name);
     // Where files are unpacked, A and a may be one name.
@@ -344,16 +359,20 @@ async function downloadAll() {
       stem = `${stemOf(photo.name)}-${number}`;
     }
     names.add(stem.toLowerCase());
-    if (photo.error) {
-      rows.push({ ...empty, photograph: photo.name, error: photo.error });
-    } else {
+    const own = [];
+    try {
+      if (photo.error) throw new Error(photo.error);
       for (const [form, ending] of Object.entries(ENDINGS)) {
-        files.push([stem + ending, await (await made(photo, { accept: form })).blob()]);
+        own.push([stem + ending, await (await made(photo, { accept: form })).blob()]);
       }
       const mask = stem + ENDINGS["image/png"];
       rows.push({ ...photo.answer.report, photograph: photo.name, mask });
+      if (scaleOf(photo.answer)) rows.at(-1).pixels_per_mm = scaleOf(photo.answer);
+      files.push(...own);
+    } catch (error) {
+      photo.error = error.message;
+      rows.push({ ...empty, photograph: photo.name, error: photo.error });
     }
-    if (perMm) rows.at(-1).pixels_per_mm = perMm;
   }
   files.push(["report.csv", table(rows)]);
   save(await zip(files), "dermseg.zip");
@@ -397,7 +416,6 @@ const KEYS = {
   "[": () => { $("brush").value = Number($("brush").value) / 1.25; },
   "]": () => { $("brush").value = Number($("brush").value) * 1.25; },
 };
-const ARROWS = { ArrowLeft: [PAN, 0], ArrowRight: [-PAN, 0], ArrowUp: [0, PAN], ArrowDown: [0, -PAN] };
 
 document.addEventListener("keydown", (event) => {
   if (typing(event)) return;
@@ -409,9 +427,6 @@ document.addEventListener("keydown", (event) => {
   if (event.key === " " && event.target === stage.element) {
     event.preventDefault();
     alone(true);
-  } else if (event.key in ARROWS && event.target === stage.element) {
-    event.preventDefault();
-    stage.pan(...ARROWS[event.key]);
   } else {
     told(async () => KEYS[event.key.toLowerCase()]?.());
   }
@@ -426,7 +441,7 @@ for (const kind of ["pointerdown", "pointerup", "pointerleave", "keydown", "keyu
 
 for (const name of ["high", "low"]) $(name).addEventListener("input", () => slide(name));
 for (const name of ["show", "band", "heat"]) $(name).addEventListener("change", show);
-$("scale").addEventListener("input", () => showNumbers(current?.answer));
+$("scale").addEventListener("input", setScale);
 $("opacity").addEventListener("input", () => {
   for (const canvas of [stage.heat, stage.paint]) canvas.style.opacity = $("opacity").value;
 });
@@ -435,7 +450,7 @@ $("reset").addEventListener("click", reset);
 $("fit").addEventListener("click", () => stage.fit());
 $("zoom-in").addEventListener("click", () => stage.zoom(1));
 $("zoom-out").addEventListener("click", () => stage.zoom(-1));
-for (const button of document.querySelectorAll("[data-tool][role]")) {
+for (const button of document.querySelectorAll("button[data-tool]")) {
   button.addEventListener("click", () => told(() => setTool(button.dataset.tool)));
 }
 for (const button of document.querySelectorAll("[data-form]")) {

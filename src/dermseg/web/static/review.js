@@ -5,6 +5,7 @@ import { Brush } from "./brush.js";
 import { Stage, bandPath, pathOf } from "./stage.js";
 
 const AHEAD = 3; // photographs fetched before they are looked at
+const LOOK = 300; // milliseconds in which nobody has looked: a second click is the first one's
 const $ = (id) => document.getElementById(id);
 const stage = new Stage($("stage"), { stroke, drop: () => brush.drop() });
 const brush = new Brush(stage.paint);
@@ -12,6 +13,12 @@ const loaded = new Map();
 let items = [];
 let place = 0;
 let busy = false;
+let since = 0; // when the present photograph appeared
+
+// Nothing is decided or painted about a mask that is not on the screen.
+function visible() {
+  return stage.element.dataset.number === String(place);
+}
 
 function say(text, bad = false) {
   $("status").textContent = text;
@@ -42,6 +49,10 @@ async function show(number) {
   for (const known of loaded.keys()) if (Math.abs(known - number) > AHEAD) forget(known);
   brush.end();
   setTool("move");
+  delete stage.element.dataset.number;
+  stage.image.removeAttribute("src");
+  stage.draw("");
+  describe();
   const item = items[number];
   try {
     const shown = await load(number);
@@ -49,19 +60,19 @@ async function show(number) {
     stage.show(shown.url, shown.width, shown.height, shown.orientation);
     stage.draw(pathOf(shown.outline), bandPath(shown.band));
     stage.element.dataset.number = number;
+    since = performance.now();
     say(item.decision ? `${item.decision} before` : "");
   } catch (error) {
-    stage.draw("");
+    if (place !== number) return;
     say(`${item.name}: ${error.message}`, true);
   }
-  describe();
   for (let next = number + 1; next <= number + AHEAD && next < items.length; next += 1) load(next);
 }
 
 function describe() {
   const item = items[place];
   const decided = items.filter((one) => one.decision).length;
-  $("name").textContent = item.name;
+  if ($("name").textContent !== item.name) $("name").textContent = item.name; // said aloud
   $("count").textContent = `${place + 1} of ${items.length}, ${decided} decided`;
   $("progress").max = items.length;
   $("progress").value = decided;
@@ -89,7 +100,8 @@ async function decide(send) {
   busy = true;
   const number = place;
   try {
-    items[number] = await (await send(`/v1/review/${number}`, number)).json();
+    const seen = { "If-Match": `"${items[number].version}"` };
+    items[number] = await (await send(`/v1/review/${number}`, number, seen)).json();
     if (place !== number) describe(); // someone has gone on already
     else if (number + 1 < items.length) await show(number + 1);
     else {
@@ -110,12 +122,12 @@ function painted() {
 }
 
 function put(decision) {
-  if (painted()) return;
+  if (painted() || !visible()) return;
   const corrected = items[place].decision === "corrected";
   if (corrected && decision !== "accepted" && !confirm("Throw the corrected mask away?")) return;
-  const headers = { "Content-Type": "application/json" };
   const body = JSON.stringify({ decision });
-  decide(async (address, number) => {
+  decide(async (address, number, seen) => {
+    const headers = { "Content-Type": "application/json", ...seen };
     const answer = await ask(address, { method: "PUT", headers, body });
     if (corrected) forget(number);
     return answer;
@@ -123,9 +135,9 @@ function put(decision) {
 }
 
 function correct() {
-  if (!brush.strokes.length) return;
-  decide(async (address, number) => {
-    const headers = { "Content-Type": "image/png" };
+  if (!brush.strokes.length || !visible()) return;
+  decide(async (address, number, seen) => {
+    const headers = { "Content-Type": "image/png", ...seen };
     const body = await brush.mask();
     const answer = await ask(`${address}/mask`, { method: "PUT", headers, body });
     forget(number);
@@ -134,9 +146,10 @@ function correct() {
 }
 
 async function setTool(tool) {
+  if (tool !== "move" && !visible()) return;
   stage.setTool(tool);
-  for (const button of document.querySelectorAll("[data-tool][role]")) {
-    button.setAttribute("aria-checked", String(button.dataset.tool === tool));
+  for (const button of document.querySelectorAll("button[data-tool]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
   }
   if (tool === "move") return;
   const address = `/v1/review/${place}/mask`;
@@ -144,6 +157,7 @@ async function setTool(tool) {
     await brush.begin(async () => (await ask(address)).blob());
     stage.paint.style.opacity = 0.45;
   } catch (error) {
+    setTool("move"); // a brush that has no mask would paint nothing
     say(error.message, true);
   }
 }
@@ -187,15 +201,24 @@ document.addEventListener("keydown", (event) => {
     KEYS[event.key.toLowerCase()]?.();
   }
 });
-$("accept").addEventListener("click", KEYS.a);
-$("reject").addEventListener("click", KEYS.r);
+for (const [id, key] of [["accept", "a"], ["reject", "r"]]) {
+  $(id).addEventListener("click", () => {
+    if (performance.now() - since > LOOK) KEYS[key]();
+  });
+}
+document.querySelector(".decide").addEventListener("keydown", (event) => {
+  if (event.repeat) event.preventDefault(); // Enter, held down on a button, presses it again and again
+});
 $("correct").addEventListener("click", correct);
 $("back").addEventListener("click", KEYS.p);
 $("skip").addEventListener("click", KEYS.n);
 $("undo").addEventListener("click", undo);
-for (const button of document.querySelectorAll("[data-tool][role]")) {
+for (const button of document.querySelectorAll("button[data-tool]")) {
   button.addEventListener("click", () => setTool(button.dataset.tool));
 }
+window.addEventListener("beforeunload", (event) => {
+  if (brush.strokes.length || busy) event.preventDefault();
+});
 
 items = (await (await ask("/v1/review")).json()).items;
 const first = items.findIndex((item) => !item.decision);

@@ -15,11 +15,13 @@ const UPRIGHT = {
 };
 const MOST_ZOOM = 40;
 const STEP = 1.25;
+const PAN = 40;
+const ARROWS = { ArrowLeft: [PAN, 0], ArrowRight: [-PAN, 0], ArrowUp: [0, PAN], ArrowDown: [0, -PAN] };
 const CLICK = 4; // pixels that a pointer may move in a click
 
 export class Stage {
   // `handlers`: click(x, y); while a brush is chosen stroke(points, ended), and drop() if a second
-  // finger makes a pinch of it.
+  // finger makes a pinch of it. Arrow keys move the picture, Enter clicks in the middle.
   constructor(element, handlers = {}) {
     this.element = element;
     this.handlers = handlers;
@@ -44,6 +46,7 @@ export class Stage {
     for (const kind of ["pointerup", "pointercancel"]) {
       element.addEventListener(kind, (event) => this.#up(event));
     }
+    element.addEventListener("keydown", (event) => this.#key(event));
     new ResizeObserver(() => this.#resize()).observe(element);
   }
 
@@ -120,12 +123,25 @@ export class Stage {
   // Stored pixels of a place on the screen.
   locate(event) {
     const box = this.element.getBoundingClientRect();
-    const point = new DOMPoint(
+    return this.#stored(
       event.clientX - box.left - this.element.clientLeft,
       event.clientY - box.top - this.element.clientTop,
     );
-    const { x, y } = point.matrixTransform(this.#matrix().inverse());
+  }
+
+  #stored(right, down) {
+    const { x, y } = new DOMPoint(right, down).matrixTransform(this.#matrix().inverse());
     return [x, y];
+  }
+
+  #key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const { clientWidth, clientHeight } = this.element;
+    if (event.key in ARROWS) this.pan(...ARROWS[event.key]);
+    else if (event.key === "Enter" && this.tool === "move" && !event.repeat) {
+      this.handlers.click?.(...this.#stored(clientWidth / 2, clientHeight / 2));
+    } else return;
+    event.preventDefault();
   }
 
   #wheel(event) {
