@@ -1,14 +1,13 @@
 """Scoring a folder of masks against the truth."""
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from dermseg.cores import usable_cores
+from dermseg.cores import spread
 from dermseg.errors import DataError, ImageError
 from dermseg.files import write_json
 from dermseg.images import (
@@ -260,8 +259,7 @@ def compare_all(
         return compare(probability, truth)
 
     names = sorted(maps)
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        found = list(track(pool.map(one, names), "Scoring", len(names)))
+    found = list(track(spread(one, names), "Scoring", len(names)))
     return dict(zip(names, found, strict=True))
 
 

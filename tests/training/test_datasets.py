@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from dermseg import cores
 from dermseg.errors import DataError, OutputError
 from dermseg.images import turn
 from dermseg.segmenter import Segmenter
@@ -347,7 +348,7 @@ class TestOpenCacheFeatures:
             return plain_mask(path)
 
         monkeypatch.setattr(datasets, "read_mask", slow_mask)
-        monkeypatch.setattr(datasets, "usable_cores", lambda: 1)
+        monkeypatch.setattr(cores, "usable_cores", lambda: 1)
         ours = open_cache(pairs, 16, 32, tmp_path / "cache", allow_resized=False)
         assert np.array_equal(ours.images, theirs.images)
         assert list((tmp_path / "cache").iterdir()) == [place]

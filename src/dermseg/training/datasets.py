@@ -10,7 +10,6 @@ import os
 import shutil
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
@@ -18,7 +17,7 @@ from tempfile import mkdtemp
 import numpy as np
 from numpy.typing import NDArray
 
-from dermseg.cores import usable_cores
+from dermseg.cores import spread
 from dermseg.errors import DataError, ImageError
 from dermseg.files import aside_prefix, remove_leftovers, umask, writing, written_whole
 from dermseg.images import (
@@ -163,9 +162,8 @@ def read_signatures(photographs: Sequence[Path], folder: Path) -> NDArray[np.uin
     """
     place = folder / f"signatures-{digest(photographs)[:16]}.npy"
     if not place.is_file():
-        with ThreadPoolExecutor(usable_cores()) as pool:
-            results = pool.map(_signature, photographs)
-            signatures = list(track(results, "Comparing the data", len(photographs)))
+        results = spread(_signature, photographs)
+        signatures = list(track(results, "Comparing the data", len(photographs)))
         with written_whole(place) as temporary:
             np.save(temporary, np.stack(signatures))
     found: NDArray[np.uint8] = np.load(place)
@@ -255,9 +253,8 @@ def _fill(
             return str(error)
         return None
 
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        results = pool.map(load, range(count))
-        problems = [p for p in track(results, "Reading the data", count) if p is not None]
+    results = track(spread(load, range(count)), "Reading the data", count)
+    problems = [problem for problem in results if problem is not None]
     if problems:
         raise DataError.listing(f"{len(problems)} of {count} pairs are unusable", problems)
     images.flush()

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dermseg.cores import usable_cores
+from dermseg.cores import spread
 from dermseg.errors import ImageError
 from dermseg.images import (
     MASK_FOREGROUND,
@@ -65,9 +64,8 @@ def examine(
     photographs and masks do not pair up.
     """
     pairs = find_pairs(data)
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        results = pool.map(lambda pair: _examine(pair, predictions or {}), pairs)
-        findings = [f for found in track(results, "Examining", len(pairs)) for f in found]
+    results = spread(lambda pair: _examine(pair, predictions or {}), pairs)
+    findings = [f for found in track(results, "Examining", len(pairs)) for f in found]
     if allow_resized:
         findings = [finding for finding in findings if finding.kind != "sizes-differ"]
     unreadable = {finding.image for finding in findings if finding.kind == "unreadable"}
