@@ -21,6 +21,7 @@ import numpy as np
 import openvino
 
 from dermseg.about import describe_machine
+from dermseg.files import write_json
 from dermseg.images import read_photograph, resize
 from dermseg.segmenter import open_session
 from dermseg.weights import MODELS, find_model
@@ -39,7 +40,7 @@ def main(output: Path) -> None:
         "openvino": version("openvino"),
         "models": {name: compare(find_model(name)) for name in MODELS},
     }
-    output.write_text(json.dumps(result, indent=1) + "\n")
+    write_json(output, result)
     print(json.dumps(result, indent=1))
 
 

@@ -48,7 +48,6 @@ def main(output: Path, options: list[str]) -> None:
             page.wait_for_timeout(500)
         page.screenshot(path=output, full_page="--phone" in options)
         browser.close()
-    server.should_exit = True
 
 
 if __name__ == "__main__":

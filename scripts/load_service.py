@@ -23,6 +23,7 @@ import httpx2 as httpx
 import numpy as np
 
 from dermseg.batch import find_jobs
+from dermseg.files import write_json
 
 BATCH = """
 import sys, time
@@ -115,7 +116,7 @@ def main() -> None:
         server.wait()
     print(json.dumps(result, indent=1))
     if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+        write_json(options.json, result)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,13 @@ against coverage.
 """
 
 import csv
-import json
 import sys
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
-from dermseg.files import written_whole
+from dermseg.files import write_json, written_whole
 from dermseg.metadata import read_groups
 from dermseg.tables import write_table
 from dermseg.training.calibration import FAILURE, HeldOut, fit, gather
@@ -46,8 +45,7 @@ def report(held: HeldOut, data: Path, output: Path) -> None:
         },
         "calibration": fit(held).to_dict(),
     }
-    with written_whole(output / "confidence.json") as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
+    write_json(output / "confidence.json", content)
     write_table(output / "confidence.csv", COLUMNS, rows(judged))
     draw(output / "confidence.csv", output / "confidence.png")
     print(quality)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dermseg.files import written_whole
+from dermseg.files import write_json
 from dermseg.training.rating import Judged, Quality, intervals
 
 
@@ -47,8 +47,7 @@ def main(report: Path, metrics: Path, output: Path) -> None:
     )
     quality = Quality.of(judged).to_dict()
     ends = {name: pair for name, pair in intervals(judged).items() if quality[name] is not None}
-    with written_whole(output) as temporary:
-        temporary.write_text(json.dumps({"quality": quality, "intervals": ends}, indent=1) + "\n")
+    write_json(output, {"quality": quality, "intervals": ends})
     print(json.dumps(quality, indent=1))
 
 

@@ -7,7 +7,6 @@ Milliseconds are of processor time, the median of five processes that import not
 is one that imports nothing at all. Megabytes are a package's own, without what it brings.
 """
 
-import json
 import subprocess
 import sys
 from importlib.metadata import files
@@ -16,6 +15,7 @@ from resource import RUSAGE_CHILDREN, getrusage
 from statistics import median
 
 from dermseg.about import describe_machine
+from dermseg.files import write_json
 
 MODULES = {
     "numpy": "numpy",
@@ -51,7 +51,7 @@ def main(output: Path) -> None:
         "python": time_import("sys"),
         "libraries": libraries,
     }
-    output.write_text(json.dumps(result, indent=1) + "\n")
+    write_json(output, result)
 
 
 def weigh(package: str) -> float:

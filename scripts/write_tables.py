@@ -242,13 +242,14 @@ def speed() -> list[str]:
 
 def speed_at_a_glance() -> list[str]:
     """Return how fast each shipped model segments photographs of the first size, and starts."""
-    size = next(_timings())[2]["folders"][0]["name"]
+    timings = list(_timings())
+    size = timings[0][2]["folders"][0]["name"]
     lines = [
         f"| {size} | one, ms | folder, a second | times the plain loop | MB | start, s "
         "| importing torch, s |",
         f"|{' --- |' * 7}",
     ]
-    for model, chip, timed in _timings():
+    for model, chip, timed in timings:
         folder, ratio = timed["folders"][0], timed["ratios"][size]["plain"]
         cells = [f"{model}, {chip}", f"{folder['one']:.0f}", f"{folder['rate']:.0f}"]
         cells += [f"{ratio:.1f}", f"{folder['peak_megabytes']:.0f}"]

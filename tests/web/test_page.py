@@ -618,12 +618,17 @@ def test_how_sure_where_the_model_says_so(
             page.context.close()
 
 
+@pytest.fixture
+def review(segmenter: Segmenter, tmp_path: Path) -> Review:
+    """Return the review of the examples' masks."""
+    jobs = find_jobs([PHOTOGRAPHS])
+    segment_all(jobs, segmenter, tmp_path / "masks")
+    return Review.open(jobs, tmp_path / "masks", segmenter)
+
+
 def test_a_mask_that_comes_late_is_not_painted_over_another_photograph(
-    browser: Any, segmenter: Segmenter, tmp_path: Path
+    browser: Any, segmenter: Segmenter, review: Review
 ) -> None:
-    jobs, masks = find_jobs([PHOTOGRAPHS]), tmp_path / "masks"
-    segment_all(jobs, segmenter, masks)
-    review = Review.open(jobs, masks, segmenter)
     with listening(create_app(segmenter, review=review)) as address:
         page = opened(browser, address)
         waiting: list[Any] = []
@@ -645,11 +650,8 @@ def test_a_mask_that_comes_late_is_not_painted_over_another_photograph(
 
 
 def test_nothing_is_decided_of_a_mask_that_is_not_on_the_screen(
-    browser: Any, segmenter: Segmenter, tmp_path: Path
+    browser: Any, segmenter: Segmenter, review: Review
 ) -> None:
-    jobs, masks = find_jobs([PHOTOGRAPHS]), tmp_path / "masks"
-    segment_all(jobs, segmenter, masks)
-    review = Review.open(jobs, masks, segmenter)
     with listening(create_app(segmenter, review=review)) as address:
         page = browser.new_page()
         page.set_default_timeout(WAIT)
@@ -685,10 +687,8 @@ def test_nothing_is_decided_of_a_mask_that_is_not_on_the_screen(
         page.close()
 
 
-def test_the_review_of_a_folder(browser: Any, segmenter: Segmenter, tmp_path: Path) -> None:
-    jobs, masks = find_jobs([PHOTOGRAPHS]), tmp_path / "masks"
-    segment_all(jobs, segmenter, masks)
-    review = Review.open(jobs, masks, segmenter)
+def test_the_review_of_a_folder(browser: Any, segmenter: Segmenter, review: Review) -> None:
+    jobs, masks = [item.job for item in review.items], review.masks
     names = [item.job.mask for item in review.items]
     before = [(masks / name).read_bytes() for name in names]
     with listening(create_app(segmenter, review=review)) as address:

@@ -219,8 +219,8 @@ def test_only_what_was_seen_is_decided_about(client: TestClient) -> None:
     def send(number: int, version: str, content: bytes | None = None) -> int:
         headers, address = {"If-Match": f'"{version}"'}, f"/v1/review/{number}"
         if content is None:
-            accepted = {"decision": "rejected"}
-            return client.put(address, json=accepted, headers=headers).status_code
+            rejected = {"decision": "rejected"}
+            return client.put(address, json=rejected, headers=headers).status_code
         return client.put(f"{address}/mask", content=content, headers=headers).status_code
 
     assert send(0, seen[1]["version"]) == 412

@@ -30,6 +30,7 @@ from dermseg.experiments.findings import OUT_OF_FOLD, Findings
 from dermseg.experiments.registry import CROSS_ENTROPY, UNET, Claim
 from dermseg.experiments.rivals import RIVALS, dense_crf
 from dermseg.experiments.rivals.rival import Parameters
+from dermseg.experiments.scoring import contents
 from dermseg.experiments.statistics import Table, correlation, wilcoxon
 from dermseg.experiments.study import Study, Trained, shared
 from dermseg.files import write_json
@@ -165,7 +166,7 @@ def _together(first: str, other: str) -> str:
 
 def _digest(arm: Trained) -> str:
     found = [run / HELD_OUT for runs in arm.runs.values() for run in runs]
-    parts = [sha256(file.read_bytes()).hexdigest() for file in found if file.is_file()]
+    parts = contents(file for file in found if file.is_file())
     return sha256(" ".join(parts).encode()).hexdigest()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from dermseg.experiments.findings import OUT_OF_FOLD, Findings
 from dermseg.experiments.registry import Experiment
 from dermseg.experiments.statistics import Table, difference, estimate
-from dermseg.files import written_whole
+from dermseg.files import write_json, written_whole
 from dermseg.metrics import METRICS
 from dermseg.tables import write_table
 
@@ -54,7 +54,7 @@ def write_report(
         "notes": list(findings.notes),
         "beside": [table.name for table in findings.beside],
     }
-    _write(output / f"{name}.json", json.dumps(_finite(content), indent=1))
+    write_json(output / f"{name}.json", _finite(content))
     page = output / f"{name}.md"
     _write(page, describe(output / f"{name}.csv", output / f"{name}.json"))
     return page

@@ -92,12 +92,12 @@ class Scorer:
         or if they are of images that the data lack.
         """
         files = [run / HELD_OUT for run in runs if (run / HELD_OUT).is_file()]
-        predicted = _contents(files)
+        predicted = contents(files)
         maps = {i: m for file in files for i, m in read_held_out(file.parent).items()}
         if not maps:
             raise DataError(f"{', '.join(map(str, runs))}: no predictions of images held out")
         check_known(maps, self.masks)
-        truth = _contents(self.masks[image] for image in sorted(maps))
+        truth = contents(self.masks[image] for image in sorted(maps))
         places = {way: self._place("out-of-fold", way, predicted, truth) for way in cutters}
         missing = {way: each for way, each in cutters.items() if not places[way].is_file()}
         if missing:
@@ -117,8 +117,8 @@ class Scorer:
         for run in runs:
             if not (run / WEIGHTS).is_file():
                 raise ModelError(f"{run}: holds no {WEIGHTS}, to score {images.name} with")
-        weights = _contents(run / WEIGHTS for run in runs)
-        seen = digest(images.files, times=False), _contents(images.truths)
+        weights = contents(run / WEIGHTS for run in runs)
+        seen = digest(images.files, times=False), contents(images.truths)
         place = self._place(images.name, repr(ThresholdSettings()), weights, seen)
         if not place.is_file():
             _write(place, self._segment_and_score(name, runs, images, place.stem))
@@ -155,6 +155,6 @@ def _read(place: Path) -> dict[str, Scores]:
     return {image: Scores(**each) for image, each in json.loads(place.read_text()).items()}
 
 
-def _contents(files: Iterable[Path]) -> list[str]:
+def contents(files: Iterable[Path]) -> list[str]:
     """Return a digest of each file's content: a mask may change and keep its size (BMP)."""
     return [sha256(file.read_bytes()).hexdigest() for file in files]

@@ -211,13 +211,12 @@ def _build(
         place.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(place.parent)
         aside = Path(mkdtemp(prefix=aside_prefix(), dir=place.parent))
-    try:
-        with writing(place):
+        try:
             _fill(pairs, height, width, aside, allow_resized)
             aside.chmod(0o777 & ~umask())
             _rename(aside, place)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _fill(

@@ -156,7 +156,7 @@ function show() {
   const flags = (answer?.flags ?? []).filter((flag) => flag !== "several-candidates" || !chosen);
   $("flags").textContent = flags.map((flag) => FLAGS[flag]).join(" ");
   $("undo").disabled = !brush.strokes.length;
-  for (const button of document.querySelectorAll("[data-form], #scale")) button.disabled = !answer;
+  for (const control of document.querySelectorAll("[data-form], #scale")) control.disabled = !answer;
   $("reset").disabled = !photo?.answer;
   showNumbers(answer);
   showSureness(answer);
@@ -288,9 +288,6 @@ async function setTool(tool) {
   if (tool !== "move" && !current?.answer) return;
   lift();
   stage.setTool(tool);
-  for (const button of document.querySelectorAll("button[data-tool]")) {
-    button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
-  }
   if (tool === "move") return;
   const photo = current;
   try {
@@ -338,6 +335,20 @@ async function download(form) {
   if (mask && form === "image/png") saved.add(mask);
 }
 
+// A photograph's files in every form; none, and its error noted, where one cannot be had.
+async function filesOf(photo, stem) {
+  const files = [];
+  try {
+    for (const [form, ending] of Object.entries(ENDINGS)) {
+      files.push([stem + ending, await (await made(photo, { accept: form })).blob()]);
+    }
+    return files;
+  } catch (error) {
+    photo.error = error.message;
+    return [];
+  }
+}
+
 async function downloadAll() {
   for (const photo of photos) if (photo.error) work(photo); // what was wrong may be so no more
   const open = () => photos.filter((one) => one.asking || !(one.answer || one.error)).length;
@@ -359,19 +370,13 @@ async function downloadAll() {
       stem = `${stemOf(photo.name)}-${number}`;
     }
     names.add(stem.toLowerCase());
-    const own = [];
-    try {
-      if (photo.error) throw new Error(photo.error);
-      for (const [form, ending] of Object.entries(ENDINGS)) {
-        own.push([stem + ending, await (await made(photo, { accept: form })).blob()]);
-      }
+    if (!photo.error) files.push(...await filesOf(photo, stem));
+    if (photo.error) {
+      rows.push({ ...empty, photograph: photo.name, error: photo.error });
+    } else {
       const mask = stem + ENDINGS["image/png"];
       rows.push({ ...photo.answer.report, photograph: photo.name, mask });
       if (scaleOf(photo.answer)) rows.at(-1).pixels_per_mm = scaleOf(photo.answer);
-      files.push(...own);
-    } catch (error) {
-      photo.error = error.message;
-      rows.push({ ...empty, photograph: photo.name, error: photo.error });
     }
   }
   files.push(["report.csv", table(rows)]);

@@ -148,9 +148,6 @@ function correct() {
 async function setTool(tool) {
   if (tool !== "move" && !visible()) return;
   stage.setTool(tool);
-  for (const button of document.querySelectorAll("button[data-tool]")) {
-    button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
-  }
   if (tool === "move") return;
   const address = `/v1/review/${place}/mask`;
   try {

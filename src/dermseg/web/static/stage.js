@@ -69,6 +69,9 @@ export class Stage {
   setTool(tool) {
     this.tool = tool;
     this.element.dataset.tool = tool;
+    for (const button of document.querySelectorAll("button[data-tool]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
+    }
   }
 
   get upright() {
