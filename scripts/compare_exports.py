@@ -17,17 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from dermseg.evaluation import evaluate_maps
-from dermseg.images import read_photograph
-from dermseg.metrics import bootstrap_interval
-from dermseg.postprocess import Probability
+from dermseg.data.datasets import find_pairs
+from dermseg.evaluation.scoring import evaluate_maps
+from dermseg.export.exporter import export
+from dermseg.imaging.images import read_photograph
+from dermseg.inference.segmenter import Segmenter
+from dermseg.masks.metrics import bootstrap_interval
+from dermseg.masks.postprocess import Probability
 from dermseg.progress import track
-from dermseg.segmenter import Segmenter
 from dermseg.settings import ThresholdSettings
-from dermseg.tables import write_table
-from dermseg.training.datasets import find_pairs
-from dermseg.training.export import export
-from dermseg.training.runs import read_held_out
+from dermseg.storage.tables import write_table
+from dermseg.training.run_folder import read_held_out
 
 NAMED = 0.05
 """Change from which an image is named."""

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import openvino
 
-from dermseg.about import describe_machine
-from dermseg.files import write_json
-from dermseg.images import read_photograph, resize
-from dermseg.segmenter import open_session
+from dermseg.imaging.images import read_photograph, resize
+from dermseg.inference.about import describe_machine
+from dermseg.inference.segmenter import open_session
+from dermseg.storage.files import write_json
 from dermseg.weights import MODELS, find_model
 
 PHOTOGRAPH = Path(__file__).parent.parent / "examples" / "photographs" / "ISIC_0003582.jpg"

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dermseg.images import MASK_FOREGROUND, read_mask, read_photograph, resize
-from dermseg.metrics import bootstrap_interval, score
-from dermseg.postprocess import choose_lesion, cut
-from dermseg.segmenter import Segmenter
-from dermseg.training.datasets import find_pairs
+from dermseg.data.datasets import find_pairs
+from dermseg.imaging.images import MASK_FOREGROUND, read_mask, read_photograph, resize
+from dermseg.inference.segmenter import Segmenter
+from dermseg.masks.metrics import bootstrap_interval, score
+from dermseg.masks.postprocess import choose_lesion, cut
 
 SIDE = 768
 """Longest side at which masks are compared."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dermseg.images import read_photograph, resize, write_image
-from dermseg.overlay import draw_overlay
-from dermseg.segmenter import segment
+from dermseg.imaging.images import read_photograph, resize, write_image
+from dermseg.imaging.overlay import draw_overlay
+from dermseg.inference.segmenter import segment
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "photographs"
 HEIGHT, WIDTH, GAP = 300, 400, 8

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from dermseg.segmenter import Segmenter
+from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import ServiceSettings
-from dermseg.web.service import Server, create_app
+from dermseg.web.app import Server, create_app
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples" / "photographs").glob("*.jpg"))
 DESKTOP, PHONE = (1280, 800), (390, 844)

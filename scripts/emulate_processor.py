@@ -4,7 +4,7 @@
     scripts/emulate_processor.py lite0 PHOTOGRAPHS results/emulation/lite0.csv
 
 Without VNNI the runtime's quick 8-bit sums can overflow (onnxruntime issue 5849), which is why
-`dermseg.segmenter` asks such processors for exact ones. Both kinds run here on QEMU's Haswell
+the segmenter asks such processors for exact ones. Both kinds run here on QEMU's Haswell
 (AVX2; Debian's package qemu-user), some three seconds a photograph. The table has a row for each:
 how the network's probabilities and their cuts at one half differ from what this processor, which
 needs VNNI, says.
@@ -18,12 +18,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from dermseg import segmenter
-from dermseg.images import PHOTOGRAPH_SUFFIXES, read_photograph
-from dermseg.metrics import score
-from dermseg.postprocess import Probability
-from dermseg.segmenter import Segmenter
-from dermseg.tables import write_table
+from dermseg.imaging.images import PHOTOGRAPH_SUFFIXES, read_photograph
+from dermseg.inference import segmenter
+from dermseg.inference.segmenter import Segmenter
+from dermseg.masks.metrics import score
+from dermseg.masks.postprocess import Probability
+from dermseg.storage.tables import write_table
 
 EMULATOR = "qemu-x86_64"
 PROCESSOR = "Haswell-noTSX"

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dermseg.files import write_json, written_whole
-from dermseg.metadata import read_groups
-from dermseg.tables import write_table
-from dermseg.training.calibration import FAILURE, HeldOut, fit, gather
-from dermseg.training.rating import Judged, Quality, by_group, intervals, judge, risks
+from dermseg.data.metadata import read_groups
+from dermseg.export.calibration import FAILURE, HeldOut, fit, gather
+from dermseg.export.rating import Judged, Quality, by_group, intervals, judge, risks
+from dermseg.storage.files import write_json, written_whole
+from dermseg.storage.tables import write_table
 
 COLUMNS = ("image", "fold", *(field.name for field in fields(Judged)[2:]))
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dermseg.files import write_json
-from dermseg.training.rating import Judged, Quality, intervals
+from dermseg.export.rating import Judged, Quality, intervals
+from dermseg.storage.files import write_json
 
 
 def main(report: Path, metrics: Path, output: Path) -> None:

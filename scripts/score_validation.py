@@ -17,14 +17,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from dermseg.batch import find_jobs, segment_all
-from dermseg.evaluation import evaluate
+from dermseg.batch.run import find_jobs, segment_all
+from dermseg.data.datasets import find_pairs, read_signatures
+from dermseg.data.folds import near_duplicates
+from dermseg.evaluation.scoring import evaluate
 from dermseg.experiments.ledger import append
-from dermseg.images import MASK_FOREGROUND, MASK_SUFFIX, read_mask
-from dermseg.metrics import mean, score
-from dermseg.segmenter import Segmenter
-from dermseg.training.datasets import find_pairs, read_signatures
-from dermseg.training.folds import near_duplicates
+from dermseg.imaging.images import MASK_FOREGROUND, MASK_SUFFIX, read_mask
+from dermseg.inference.segmenter import Segmenter
+from dermseg.masks.metrics import mean, score
 
 LEDGER = Path(__file__).parent.parent / "results" / "ledger.csv"
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from statistics import median
 
-from dermseg.about import describe_machine
-from dermseg.files import write_json
+from dermseg.inference.about import describe_machine
+from dermseg.storage.files import write_json
 
 MODULES = {
     "numpy": "numpy",

@@ -10,10 +10,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from dermseg.confidence import Calibration
-from dermseg.segmenter import CARD, Segmenter
+from dermseg.inference.confidence import Calibration
+from dermseg.inference.segmenter import CARD, Segmenter
 from dermseg.settings import DEFAULT_MODEL
 from dermseg.weights import find_model
+
+pytest_plugins = ["toy"]
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 Map = NDArray[np.float32]

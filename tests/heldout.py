@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from dermseg.training.calibration import HeldOut, border_of
+from dermseg.export.calibration import HeldOut, border_of
 
 SIDE = 32
 

@@ -77,7 +77,16 @@ def test_importing_costs_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "dermseg" in loaded
-    heavy = {"torch", "onnxruntime", "numpy", "cv2", "PIL", "cyclopts", "rich", "dermseg.images"}
+    heavy = {
+        "torch",
+        "onnxruntime",
+        "numpy",
+        "cv2",
+        "PIL",
+        "cyclopts",
+        "rich",
+        "dermseg.imaging.images",
+    }
     assert not loaded & heavy
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dermseg.segmenter import X86, asks_for_exact_sums
+from dermseg.inference.segmenter import X86, asks_for_exact_sums
 from dermseg.settings import DEFAULT_MODEL
 
 Examples = list[tuple[Path, Path]]

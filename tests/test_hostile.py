@@ -9,9 +9,9 @@ import pytest
 from hostile import bad_files, encoded, good_files, mutated, picture, write_all
 from PIL import Image
 
-from dermseg.batch import Result, find_jobs, segment_all
-from dermseg.cli import main
-from dermseg.segmenter import Segmenter
+from dermseg.batch.run import Result, find_jobs, segment_all
+from dermseg.cli.main import main
+from dermseg.inference.segmenter import Segmenter
 
 MUTATED_FILES = 300
 """scripts/fuzz_images.py runs thousands."""

@@ -19,7 +19,7 @@ Picture = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> Iterator[None]:
+def _one_torch_thread() -> Iterator[None]:
     """Small tensors are slower on several threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

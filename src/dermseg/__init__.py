@@ -27,34 +27,34 @@ if TYPE_CHECKING:
         OutputError,
         UsageError,
     )
-    from dermseg.evaluation import Evaluation, evaluate
-    from dermseg.images import Photograph, read_mask, read_photograph, write_mask
-    from dermseg.metrics import Scores, score
-    from dermseg.overlay import draw_overlay
-    from dermseg.segmenter import Segmentation, Segmenter, segment
+    from dermseg.evaluation.scoring import Evaluation, evaluate
+    from dermseg.imaging.images import Photograph, read_mask, read_photograph, write_mask
+    from dermseg.imaging.overlay import draw_overlay
+    from dermseg.inference.segmenter import Segmentation, Segmenter, segment
+    from dermseg.masks.metrics import Scores, score
     from dermseg.settings import ThresholdSettings
 
 _HOMES = {
     "DataError": "errors",
     "DermsegError": "errors",
-    "Evaluation": "evaluation",
+    "Evaluation": "evaluation.scoring",
     "ImageError": "errors",
     "MissingExtraError": "errors",
     "ModelError": "errors",
     "OutputError": "errors",
-    "Photograph": "images",
-    "Scores": "metrics",
-    "Segmentation": "segmenter",
-    "Segmenter": "segmenter",
+    "Photograph": "imaging.images",
+    "Scores": "masks.metrics",
+    "Segmentation": "inference.segmenter",
+    "Segmenter": "inference.segmenter",
     "ThresholdSettings": "settings",
     "UsageError": "errors",
-    "draw_overlay": "overlay",
-    "evaluate": "evaluation",
-    "read_mask": "images",
-    "read_photograph": "images",
-    "score": "metrics",
-    "segment": "segmenter",
-    "write_mask": "images",
+    "draw_overlay": "imaging.overlay",
+    "evaluate": "evaluation.scoring",
+    "read_mask": "imaging.images",
+    "read_photograph": "imaging.images",
+    "score": "masks.metrics",
+    "segment": "inference.segmenter",
+    "write_mask": "imaging.images",
 }
 
 __all__ = [

@@ -1,5 +1,5 @@
 """`python -m dermseg`."""
 
-from dermseg.cli import run
+from dermseg.cli.main import run
 
 run()

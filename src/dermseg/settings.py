@@ -201,7 +201,7 @@ class ThresholdSettings:
 
     rule: Rule = "complete"
     """"paper" does what the paper says and no more; "complete" also says what happens where the
-    paper is silent (see `dermseg.postprocess`)."""
+    paper is silent (see `dermseg.masks.postprocess`)."""
     high: float = 0.8
     """Probability that marks the lesion's core, which decides where the lesion is."""
     low: float = 0.5
@@ -237,7 +237,7 @@ class TuningSettings:
     lows: tuple[float, ...] = (0.4, 0.5, 0.6)
     """Low thresholds; pairs in which the low one is above the high one are left out."""
     rule: Rule = "complete"
-    """How a mask is cut: "complete" or "paper" (see `dermseg.postprocess`)."""
+    """How a mask is cut: "complete" or "paper" (see `dermseg.masks.postprocess`)."""
     folds_used: int | None = None
     """Folds that each trial trains, the first ones; all unless given."""
     sampler: Sampler = "grid"

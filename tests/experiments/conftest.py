@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from toy import Tiny, _one_thread, draw_picture, tiny, tiny_settings, toy_data, write_data
+from toy import Tiny, draw_picture, tiny_settings, write_data
 
 from dermseg.experiments import scoring
 from dermseg.experiments.registry import EXPERIMENTS, Arm, Claim, Experiment
@@ -16,8 +16,6 @@ from dermseg.experiments.run import run_experiment
 from dermseg.experiments.study import Options
 from dermseg.settings import TrainingSettings
 from dermseg.training import networks
-
-__all__ = ["_one_thread", "tiny", "toy_data"]
 
 ALL = Arm("tiny", "all channels", {"network": "tiny", "channels": "rgb-hsv-l"})
 RGB = Arm("tiny-rgb", "RGB", {"network": "tiny", "channels": "rgb"})

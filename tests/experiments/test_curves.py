@@ -11,7 +11,7 @@ from PIL import Image
 from toy import Tiny, tiny_settings
 
 from dermseg.errors import DataError
-from dermseg.experiments.curves import draw, gaps, narrowing, read_points
+from dermseg.experiments.figures.curves import draw, gaps, narrowing, read_points
 from dermseg.training import networks
 from dermseg.training.loop import train
 

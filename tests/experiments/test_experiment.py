@@ -11,19 +11,19 @@ import cv2
 import numpy as np
 import pytest
 
-from dermseg.batch import find_jobs, segment_all
+from dermseg.batch.run import find_jobs, segment_all
+from dermseg.data.datasets import find_pairs
 from dermseg.errors import DataError, ModelError, UsageError
-from dermseg.evaluation import cutter, evaluate, evaluate_maps
+from dermseg.evaluation.scoring import cutter, evaluate, evaluate_maps
 from dermseg.experiments import findings, ledger, scoring, thresholds
 from dermseg.experiments.registry import EXPERIMENTS, NO_KIND, Experiment, find_experiment
 from dermseg.experiments.report import describe
-from dermseg.metrics import METRICS
-from dermseg.segmenter import Segmenter
+from dermseg.inference.segmenter import Segmenter
+from dermseg.masks.metrics import METRICS
 from dermseg.settings import AugmentationSettings, ThresholdSettings, TrainingSettings
 from dermseg.training import checkpoints, loop
-from dermseg.training.datasets import find_pairs
 from dermseg.training.protocol import train_protocol
-from dermseg.training.runs import read_held_out
+from dermseg.training.run_folder import read_held_out
 
 Run = Callable[..., Path]
 

@@ -11,9 +11,9 @@ from PIL import Image
 from toy import Tiny, draw_picture
 
 from dermseg.errors import DataError
-from dermseg.experiments import scatter
-from dermseg.experiments.channels import normalised
-from dermseg.experiments.drawing import Case, draw_cases
+from dermseg.experiments.figures import scatter
+from dermseg.experiments.figures.channels import normalised
+from dermseg.experiments.figures.drawing import Case, draw_cases
 from dermseg.experiments.page import to_html, write_page
 from dermseg.training import networks
 
@@ -72,8 +72,8 @@ def test_figures_on_one_training(
         drawn.append([(name, [case.title for case in cases]) for name, cases in rows])
         draw_cases(rows, file)
 
-    monkeypatch.setattr("dermseg.experiments.contours.draw_cases", remember)
-    monkeypatch.setattr("dermseg.experiments.failures.draw_cases", remember)
+    monkeypatch.setattr("dermseg.experiments.figures.contours.draw_cases", remember)
+    monkeypatch.setattr("dermseg.experiments.figures.failures.draw_cases", remember)
     page = experiment("figure-3", passes=3)
     assert "![" in page.read_text()
     assert table(page)[0]["images"] == "15"

@@ -5,7 +5,7 @@ import pytest
 
 from dermseg.errors import OutputError
 from dermseg.experiments import ledger
-from dermseg.metrics import METRICS, Scores
+from dermseg.masks.metrics import METRICS, Scores
 
 SCORES = [Scores(0.9, 0.8, 0.7, 0.6, 1.0), Scores(0.8, 0.7, 0.6, 0.5, 0.9)]
 

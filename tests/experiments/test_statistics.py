@@ -14,7 +14,7 @@ from dermseg.experiments.statistics import (
     student_interval,
     wilcoxon,
 )
-from dermseg.metrics import METRICS, Scores, bootstrap_interval
+from dermseg.masks.metrics import METRICS, Scores, bootstrap_interval
 
 
 def scores(jaccard: float) -> Scores:

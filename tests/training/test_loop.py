@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from dermseg.data import datasets
 from dermseg.errors import DataError, ModelError, UsageError
-from dermseg.files import occupied
 from dermseg.settings import AugmentationSettings, TrainingSettings
-from dermseg.training import checkpoints, datasets, loop, networks
+from dermseg.storage.files import occupied
+from dermseg.training import checkpoints, loop, networks
 from dermseg.training.color import ColorChannels
 from dermseg.training.loop import train
 from dermseg.training.losses import jaccard_distance

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from dermseg.cli import main
-from dermseg.evaluation import evaluate
-from dermseg.images import write_mask
-from dermseg.postprocess import choose_lesion, cut
+from dermseg.cli.main import main
+from dermseg.evaluation.scoring import evaluate
+from dermseg.imaging.images import write_mask
+from dermseg.masks.postprocess import choose_lesion, cut
 from dermseg.settings import PROTOCOLS, ThresholdSettings, TrainingSettings
 from dermseg.training import loop, protocol
 from dermseg.training.protocol import train_protocol
-from dermseg.training.runs import read_held_out
+from dermseg.training.run_folder import read_held_out
 
 Maker = Callable[..., TrainingSettings]
 NAMES = ["fold-0", "fold-1", "fold-2", "fold-3", "fold-4", "all"]

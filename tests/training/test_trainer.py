@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dermseg.data.datasets import Cache
 from dermseg.settings import AugmentationSettings, TrainingSettings
 from dermseg.training import augment
 from dermseg.training import trainer as trainer_module
 from dermseg.training.color import ColorChannels
-from dermseg.training.datasets import Cache
 from dermseg.training.devices import Device
 from dermseg.training.trainer import Trainer, learning_rate, prepare
 

@@ -1,21 +1,13 @@
-"""A service in this process, and one that listens."""
+"""The default service, for all tests of the web."""
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from local_service import client_of
 
-from dermseg.segmenter import Segmenter
-from dermseg.settings import ServiceSettings
-from dermseg.web.service import Server, create_app
-
-
-def client_of(app: FastAPI) -> TestClient:
-    return TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
+from dermseg.inference.segmenter import Segmenter
+from dermseg.web.app import create_app
 
 
 @pytest.fixture(scope="session")
@@ -23,24 +15,3 @@ def client(segmenter: Segmenter) -> Iterator[TestClient]:
     """Return a client of the default service."""
     with client_of(create_app(segmenter)) as client:
         yield client
-
-
-@contextmanager
-def listening(app: FastAPI, **changes: Any) -> Iterator[str]:
-    """Run a server in a thread and yield its address."""
-    said: list[str] = []
-    ready = threading.Event()
-
-    def say(address: str) -> None:
-        said.append(address)
-        ready.set()
-
-    server = Server(app, ServiceSettings(port=0, **changes), say)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    assert ready.wait(20)
-    try:
-        yield said[0]
-    finally:
-        server.should_exit = True
-        thread.join(20)

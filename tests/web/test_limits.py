@@ -12,15 +12,14 @@ import httpx2 as httpx
 import numpy as np
 import pytest
 from hostile import encoded, picture
+from local_service import listening
 from numpy.typing import NDArray
 
-from dermseg.segmenter import Segmenter
+from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import ServiceSettings
+from dermseg.web.app import create_app
+from dermseg.web.errors import ProblemError
 from dermseg.web.limits import Places
-from dermseg.web.problems import ProblemError
-from dermseg.web.service import create_app
-
-from .conftest import listening
 
 JPEG = {"content-type": "image/jpeg"}
 WAIT = 20.0

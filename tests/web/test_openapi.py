@@ -5,8 +5,8 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import CHECKS
 
-from dermseg.segmenter import Segmenter
-from dermseg.web.service import create_app
+from dermseg.inference.segmenter import Segmenter
+from dermseg.web.app import create_app
 
 schema = schemathesis.openapi.from_asgi(
     "/v1/openapi.json", create_app(Segmenter()), headers={"Host": "127.0.0.1"}

@@ -10,16 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from local_service import listening
 from PIL import Image
 
-from dermseg.batch import find_jobs, segment_all
-from dermseg.images import read_mask
-from dermseg.segmenter import Segmenter
+from dermseg.batch.run import find_jobs, segment_all
+from dermseg.imaging.images import read_mask
+from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import ThresholdSettings
-from dermseg.web.review import Review
-from dermseg.web.service import create_app
-
-from .conftest import listening
+from dermseg.web.app import create_app
+from dermseg.web.review.review import Review
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt install chromium)")

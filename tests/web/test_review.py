@@ -8,20 +8,19 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from hostile import encoded, picture
+from local_service import client_of, listening
 from numpy.typing import NDArray
 from PIL import Image
 
-from dermseg.batch import Job, find_jobs, segment_all
-from dermseg.cli import main
+from dermseg.batch.run import Job, find_jobs, segment_all
+from dermseg.cli.main import main
 from dermseg.errors import DataError, UsageError
-from dermseg.files import occupied
-from dermseg.images import read_mask, write_mask
-from dermseg.segmenter import Segmenter
+from dermseg.imaging.images import read_mask, write_mask
+from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import ServiceSettings
-from dermseg.web.review import DECISIONS, Review, unsure_share
-from dermseg.web.service import create_app
-
-from .conftest import client_of, listening
+from dermseg.storage.files import occupied
+from dermseg.web.app import create_app
+from dermseg.web.review.review import DECISIONS, Review, unsure_share
 
 
 @pytest.fixture
@@ -199,7 +198,7 @@ def test_a_correction_and_a_decision_at_once_agree_with_the_file(
         writing.set()
         go_on.wait(5)
 
-    monkeypatch.setattr("dermseg.web.review.write_mask", slowly)
+    monkeypatch.setattr("dermseg.web.review.review.write_mask", slowly)
     with ThreadPoolExecutor(2) as pool:
         corrected = pool.submit(review.correct, 0, drawn)
         assert writing.wait(5)

@@ -8,7 +8,7 @@ import httpx2 as httpx
 import pytest
 from hostile import encoded, picture
 
-from dermseg.cli import main
+from dermseg.cli.main import main
 from dermseg.errors import UsageError
 from dermseg.settings import ServiceSettings
 

@@ -15,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermseg import __version__
+from dermseg.data.datasets import Cache
 from dermseg.errors import DataError
-from dermseg.evaluation import cutter
-from dermseg.experiments.rivals.rival import Parameters, Rival
+from dermseg.evaluation.scoring import cutter
+from dermseg.experiments.baselines.baseline import Parameters, Rival
 from dermseg.experiments.study import Study, Trained
-from dermseg.files import written_whole
-from dermseg.images import MASK_FOREGROUND, Pixels
-from dermseg.metrics import score
-from dermseg.postprocess import Probability
+from dermseg.imaging.images import MASK_FOREGROUND, Pixels
+from dermseg.masks.metrics import score
+from dermseg.masks.postprocess import Probability
 from dermseg.progress import track
 from dermseg.settings import ThresholdSettings
-from dermseg.training.datasets import Cache
-from dermseg.training.runs import HELD_OUT, read_held_out, write_held_out
+from dermseg.storage.files import written_whole
+from dermseg.training.run_folder import HELD_OUT, read_held_out, write_held_out
 
 SEARCHED = 200
 """Images that every candidate is tried on: as many of each part, evenly spread over it."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from dermseg.errors import OutputError
-from dermseg.metrics import METRICS, Scores, bootstrap_interval, mean
+from dermseg.masks.metrics import METRICS, Scores, bootstrap_interval, mean
 from dermseg.training.provenance import commit
 
 COLUMNS = (

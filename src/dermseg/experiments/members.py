@@ -10,7 +10,7 @@ from dermseg.experiments.findings import OUT_OF_FOLD, Findings
 from dermseg.experiments.registry import AVERAGE, ENSEMBLE
 from dermseg.experiments.statistics import Table
 from dermseg.experiments.study import Study
-from dermseg.metrics import Scores, mean
+from dermseg.masks.metrics import Scores, mean
 
 
 def measure(study: Study) -> Findings:

@@ -15,7 +15,8 @@ from hashlib import sha256
 import numpy as np
 import torch
 
-from dermseg.experiments import scatter
+from dermseg.experiments.baselines import RIVALS, dense_crf
+from dermseg.experiments.baselines.baseline import Parameters
 from dermseg.experiments.crossfit import (
     Images,
     Maps,
@@ -26,19 +27,18 @@ from dermseg.experiments.crossfit import (
     predictions,
     rival_method,
 )
+from dermseg.experiments.figures import scatter
 from dermseg.experiments.findings import OUT_OF_FOLD, Findings
 from dermseg.experiments.registry import CROSS_ENTROPY, UNET, Claim
-from dermseg.experiments.rivals import RIVALS, dense_crf
-from dermseg.experiments.rivals.rival import Parameters
 from dermseg.experiments.scoring import contents
 from dermseg.experiments.statistics import Table, correlation, wilcoxon
 from dermseg.experiments.study import Study, Trained, shared
-from dermseg.files import write_json
-from dermseg.postprocess import Probability
-from dermseg.tables import write_table
+from dermseg.export.exporter import load_run
+from dermseg.masks.postprocess import Probability
+from dermseg.storage.files import write_json
+from dermseg.storage.tables import write_table
 from dermseg.training.color import ColorChannels
-from dermseg.training.export import load_run
-from dermseg.training.runs import HELD_OUT, WEIGHTS
+from dermseg.training.run_folder import HELD_OUT, WEIGHTS
 
 SHARES = tuple(tenths / 10 for tenths in range(11))
 """What is tried for the second method's share in an ensemble."""

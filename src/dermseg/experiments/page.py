@@ -11,7 +11,7 @@ from typing import Any
 from dermseg.errors import DataError
 from dermseg.experiments.registry import EXPERIMENTS
 from dermseg.experiments.report import describe
-from dermseg.files import written_whole
+from dermseg.storage.files import written_whole
 
 NAME = "report"
 STYLE = """

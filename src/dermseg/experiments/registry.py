@@ -164,7 +164,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         "training and validation curves of RGB and RGB+HSV+L",
         (RGB, RGB_HSV_L),
         claims=_wider("Figure 2"),
-        measure="curves",
+        measure="figures.curves",
     ),
     "members": Experiment(
         "each member of an ensemble against all of them, on the validation images",
@@ -239,22 +239,22 @@ EXPERIMENTS: dict[str, Experiment] = {
     "figure-1": Experiment(
         "the channels of a photograph, their contrast normalised",
         needs_trainings=False,
-        measure="channels",
+        measure="figures.channels",
     ),
     "figure-3": Experiment(
         "contours of CDNN-29, or of the training of --runs, by diagnosis",
         (CDNN29,),
-        measure="contours",
+        measure="figures.contours",
     ),
     "figure-4": Experiment(
         "the worst cases of CDNN-29, or of the training of --runs",
         (CDNN29,),
-        measure="failures",
+        measure="figures.failures",
     ),
     "figure-5": Experiment(
         "the Jaccard index of CDNN-29 against that of an active contour and of U-Net",
         (CDNN29, UNET),
-        measure="scatter",
+        measure="figures.scatter",
     ),
     "runs": Experiment("the trainings in the folders of --runs, on the images all held out"),
 }

@@ -10,9 +10,9 @@ from typing import Any
 from dermseg.experiments.findings import OUT_OF_FOLD, Findings
 from dermseg.experiments.registry import Experiment
 from dermseg.experiments.statistics import Table, difference, estimate
-from dermseg.files import write_json, written_whole
-from dermseg.metrics import METRICS
-from dermseg.tables import write_table
+from dermseg.masks.metrics import METRICS
+from dermseg.storage.files import write_json, written_whole
+from dermseg.storage.tables import write_table
 
 ENDS = ("low", "high")
 COLUMNS = (

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dermseg.about import describe_machine
+from dermseg.data.datasets import digest, find_pairs
 from dermseg.errors import UsageError
 from dermseg.experiments.findings import Findings
 from dermseg.experiments.registry import Experiment, find_experiment
@@ -22,10 +22,10 @@ from dermseg.experiments.study import (
     read_settings,
     train_arms,
 )
-from dermseg.files import remove_leftovers
+from dermseg.inference.about import describe_machine
 from dermseg.settings import TrainingSettings
+from dermseg.storage.files import remove_leftovers
 from dermseg.training import networks
-from dermseg.training.datasets import digest, find_pairs
 from dermseg.training.provenance import commit
 
 LEDGER = "ledger.csv"

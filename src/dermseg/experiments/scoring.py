@@ -11,18 +11,18 @@ from hashlib import sha256
 from pathlib import Path
 
 from dermseg import __version__
-from dermseg.batch import find_jobs, segment_all
+from dermseg.batch.run import find_jobs, segment_all
+from dermseg.data.datasets import digest
 from dermseg.errors import DataError, ModelError
-from dermseg.evaluation import Cutter, check_known, evaluate, score_maps
+from dermseg.evaluation.scoring import Cutter, check_known, evaluate, score_maps
 from dermseg.experiments import ledger
 from dermseg.experiments.registry import HeldBack
-from dermseg.files import written_whole
-from dermseg.metrics import Scores
-from dermseg.segmenter import Segmenter
+from dermseg.export.exporter import export
+from dermseg.inference.segmenter import Segmenter
+from dermseg.masks.metrics import Scores
 from dermseg.settings import ThresholdSettings
-from dermseg.training.datasets import digest
-from dermseg.training.export import export
-from dermseg.training.runs import HELD_OUT, WEIGHTS, read_held_out
+from dermseg.storage.files import written_whole
+from dermseg.training.run_folder import HELD_OUT, WEIGHTS, read_held_out
 
 ARCHIVES: dict[HeldBack, tuple[str, str]] = {
     "validation": ("Validation_Data", "Validation_Part1_GroundTruth"),

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dermseg.metrics import METRICS, RESAMPLED_AT_ONCE, Scores, bootstrap_interval
+from dermseg.masks.metrics import METRICS, RESAMPLED_AT_ONCE, Scores, bootstrap_interval
 
 Table = Mapping[int, Mapping[str, Scores]]
 """A row's scores: by seed, then by image."""

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dermseg.data.datasets import Cache, find_pairs, open_cache
 from dermseg.errors import DataError, UsageError
-from dermseg.evaluation import cutter
+from dermseg.evaluation.scoring import cutter
 from dermseg.experiments.findings import Computing, Verdict
 from dermseg.experiments.registry import Arm, Experiment
 from dermseg.experiments.scoring import HeldBackSet, Scorer
 from dermseg.experiments.statistics import Table, decide, difference, restrict
 from dermseg.settings import ThresholdSettings, TrainingSettings
-from dermseg.training import runs
-from dermseg.training.datasets import Cache, find_pairs, open_cache
+from dermseg.training import run_folder
 from dermseg.training.loop import train
 
 
@@ -46,7 +46,7 @@ class Trained:
 
     def logs(self) -> list[list[dict[str, str]]]:
         """Return the rows of each run's log; runs without a log are passed over."""
-        files = [run / runs.LOG for found in self.runs.values() for run in found]
+        files = [run / run_folder.LOG for found in self.runs.values() for run in found]
         return [read_log(file) for file in files if file.is_file()]
 
 
@@ -82,7 +82,7 @@ class Study:
             find_pairs(self.data),
             height,
             width,
-            self.options.cache or self.output / runs.CACHE,
+            self.options.cache or self.output / run_folder.CACHE,
             allow_resized=self.options.allow_resized,
         )
 
@@ -153,7 +153,7 @@ def train_arms(
         found = {}
         for seed in range(base.seed, base.seed + options.seeds):
             folder = output / "arms" / arm.name / f"seed-{seed}"
-            found[seed] = [folder / runs.fold_name(fold) for fold in folds]
+            found[seed] = [folder / run_folder.fold_name(fold) for fold in folds]
             for fold, run in zip(folds, found[seed], strict=True):
                 train(
                     data,
@@ -161,7 +161,7 @@ def train_arms(
                     replace(arm.settings(base), seed=seed, fold=fold),
                     device=options.device,
                     allow_resized=options.allow_resized,
-                    cache=options.cache or output / runs.CACHE,
+                    cache=options.cache or output / run_folder.CACHE,
                 )
         trained.append(Trained(arm.name, arm.label, found))
     return trained
@@ -196,7 +196,7 @@ def adopt(arms: Sequence[Arm], folders: Sequence[Path]) -> list[Trained]:
 
 def read_settings(run: Path) -> TrainingSettings | None:
     """Return a run's settings; None where only its predictions were kept."""
-    file = run / runs.SETTINGS
+    file = run / run_folder.SETTINGS
     if not file.is_file():
         return None
     return TrainingSettings.from_dict(json.loads(file.read_text())["settings"])
@@ -204,8 +204,12 @@ def read_settings(run: Path) -> TrainingSettings | None:
 
 def _finished(folder: Path) -> list[Path]:
     """Return the runs in `folder`, a run's or a protocol's, that left predictions or weights."""
-    places = [folder, *sorted(folder.glob("fold-*")), folder / runs.EVERYTHING]
-    found = [p for p in places if any((p / f).is_file() for f in (runs.HELD_OUT, runs.WEIGHTS))]
+    places = [folder, *sorted(folder.glob("fold-*")), folder / run_folder.EVERYTHING]
+    found = [
+        p
+        for p in places
+        if any((p / f).is_file() for f in (run_folder.HELD_OUT, run_folder.WEIGHTS))
+    ]
     if not found:
         raise DataError(f"{folder}: holds no finished training")
     return found

@@ -6,13 +6,13 @@ On predictions out of fold; nothing is trained but what they need.
 import cv2
 import numpy as np
 
-from dermseg.evaluation import Cutter, cutter
+from dermseg.evaluation.scoring import Cutter, cutter
 from dermseg.experiments.findings import OUT_OF_FOLD, Findings
 from dermseg.experiments.registry import DUAL, LITERAL, SINGLE
 from dermseg.experiments.statistics import Table
 from dermseg.experiments.study import Study
-from dermseg.images import Mask
-from dermseg.postprocess import Probability
+from dermseg.imaging.images import Mask
+from dermseg.masks.postprocess import Probability
 from dermseg.settings import ThresholdSettings
 
 VARIANTS = {

@@ -10,7 +10,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from dermseg.errors import ModelError
-from dermseg.files import written_whole
+from dermseg.storage.files import written_whole
 
 
 def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:

@@ -12,18 +12,19 @@ import numpy as np
 import torch
 
 from dermseg import __version__
+from dermseg.data import datasets, folds
+from dermseg.data.metadata import UNKNOWN, read_groups
 from dermseg.errors import DataError, DivergedError, UsageError
-from dermseg.files import occupied, remove_leftovers, write_json, written_whole
-from dermseg.images import MASK_FOREGROUND
-from dermseg.metadata import UNKNOWN, read_groups
-from dermseg.metrics import mean, score
+from dermseg.imaging.images import MASK_FOREGROUND
+from dermseg.masks.metrics import mean, score
 from dermseg.progress import Advance, bar, say
 from dermseg.settings import TrainingSettings
-from dermseg.tables import write_table
-from dermseg.training import checkpoints, datasets, distributed, folds, networks, starting
+from dermseg.storage.files import occupied, remove_leftovers, write_json, written_whole
+from dermseg.storage.tables import write_table
+from dermseg.training import checkpoints, distributed, fine_tuning, networks
 from dermseg.training.devices import find_device
 from dermseg.training.provenance import commit
-from dermseg.training.runs import (
+from dermseg.training.run_folder import (
     CACHE,
     CHECKPOINT,
     FOLDS,
@@ -89,7 +90,7 @@ def _fit(run: Path, trainer: Trainer, held_out: Rows, fold_of: dict[str, int]) -
     settings, images = trainer.settings, trainer.cache
     log, history = _begin(run, trainer, fold_of)
     if settings.start_from and not log:
-        known = starting.start(trainer, fold_of)
+        known = fine_tuning.start(trainer, fold_of)
         history["started_from"] = known
         if distributed.leads():
             _say_start(settings.start_from, known, scored=len(held_out) > 0)

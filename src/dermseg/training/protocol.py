@@ -7,13 +7,13 @@ passes, since nothing is left to choose by. All six together are the ensemble.
 from dataclasses import replace
 from pathlib import Path
 
-from dermseg.evaluation import Evaluation, Summary, evaluate_maps
-from dermseg.metadata import read_groups
-from dermseg.metrics import METRICS
+from dermseg.data.datasets import find_pairs
+from dermseg.data.metadata import read_groups
+from dermseg.evaluation.scoring import Evaluation, Summary, evaluate_maps
+from dermseg.masks.metrics import METRICS
 from dermseg.settings import ThresholdSettings, TrainingSettings
-from dermseg.tables import write_table
-from dermseg.training import checkpoints, distributed, runs
-from dermseg.training.datasets import find_pairs
+from dermseg.storage.tables import write_table
+from dermseg.training import checkpoints, distributed, run_folder
 from dermseg.training.loop import train
 
 TABLE = "members.csv"
@@ -43,28 +43,30 @@ def train_protocol(
     for fold in [*folds, None] if settings.fold is None else [settings.fold]:
         train(
             data,
-            output / runs.fold_name(fold),
+            output / run_folder.fold_name(fold),
             replace(settings, fold=fold),
             device=device,
             allow_resized=allow_resized,
-            cache=cache or output / runs.CACHE,
+            cache=cache or output / run_folder.CACHE,
         )
-    names = [runs.fold_name(fold) for fold in [*folds, None]]
-    finished = all((output / name / runs.WEIGHTS).is_file() for name in names)
+    names = [run_folder.fold_name(fold) for fold in [*folds, None]]
+    finished = all((output / name / run_folder.WEIGHTS).is_file() for name in names)
     if finished and distributed.leads():
         report(data, output)
 
 
 def report(data: Path, output: Path) -> None:
     """Write the tables of a finished protocol."""
-    maps = runs.read_held_out(output)
+    maps = run_folder.read_held_out(output)
     masks = {pair.image_id: pair.mask for pair in find_pairs(data)}
     evaluation = evaluate_maps(maps, masks, ThresholdSettings(), read_groups(data))
     rows = []
-    for run in runs.find_members(output):
-        _, facts = checkpoints.load(run / runs.WEIGHTS)
+    for run in run_folder.find_members(output):
+        _, facts = checkpoints.load(run / run_folder.WEIGHTS)
         row = {"member": run.name, "passes": facts["passes"], "hours": facts["hours"]}
-        held_out = [] if run.name == runs.EVERYTHING else sorted(runs.read_held_out(run))
+        held_out = (
+            [] if run.name == run_folder.EVERYTHING else sorted(run_folder.read_held_out(run))
+        )
         rows.append({**row, **_metrics(evaluation, held_out)})
     hours = round(sum(row["hours"] for row in rows), 3)
     total = {"member": "out of fold", "passes": "", "hours": hours}

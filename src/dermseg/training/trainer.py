@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from dermseg.data.datasets import Cache
 from dermseg.settings import CHANNEL_COUNT, Loss, TrainingSettings
 from dermseg.training import augment, checkpoints, distributed, networks
 from dermseg.training.color import ColorChannels
-from dermseg.training.datasets import Cache
 from dermseg.training.devices import Device, Pixels
 from dermseg.training.losses import LOSSES
 

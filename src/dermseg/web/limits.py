@@ -12,7 +12,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from dermseg.cores import keep_memory
-from dermseg.web.problems import ProblemError
+from dermseg.web.errors import ProblemError
 
 Answer = TypeVar("Answer")
 UPLOADING = "uploading"

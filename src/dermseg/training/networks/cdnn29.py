@@ -2,13 +2,7 @@
 
 from torch import Tensor, nn
 
-from dermseg.training.networks.layers import (
-    Dropout,
-    Layer,
-    convolution,
-    initialise,
-    resampling,
-)
+from dermseg.training.networks.layers import Dropout, Layer, convolution, initialise, resampling
 
 TABLE_I = (
     Layer("conv-1-1", 3, 16),

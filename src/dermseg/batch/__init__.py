@@ -1,0 +1,1 @@
+"""Many photographs: their masks, and the report of a folder."""

@@ -1,0 +1,1 @@
+"""How fast segmenting and training are on this machine."""

@@ -1,0 +1,284 @@
+"""Folders of photographs and masks, and the cache that training reads.
+
+The cache holds the whole set at the network's size as two memory-mapped uint8 arrays, so that a
+pass over it neither decodes nor resizes anything.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermseg.cores import spread
+from dermseg.errors import DataError, ImageError
+from dermseg.imaging.images import (
+    PHOTOGRAPH_SUFFIXES,
+    by_name,
+    check_mask,
+    image_size,
+    lies_across,
+    mask_stem,
+    read_mask,
+    read_photograph,
+    resize,
+    turn,
+)
+from dermseg.progress import track
+from dermseg.storage.files import aside_prefix, remove_leftovers, umask, writing, written_whole
+
+CACHE_FORMAT = 2
+"""Raised when what a cache holds changes, so that old ones are rebuilt."""
+DIGEST_FORMAT = 1
+"""Not to be changed: model files name their data by such digests."""
+SIGNATURE_SIDE = 16
+SIGNATURE_READ = 64
+"""Height and width to which a photograph may be reduced before it is shrunk to its signature."""
+
+
+Named = list[tuple[str, Path]]
+"""Files with the ids of the images that they belong to."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A photograph and its mask."""
+
+    image_id: str
+    photograph: Path
+    mask: Path
+
+
+def find_pairs(data: Path) -> list[Pair]:
+    """Return the training pairs of a data set, sorted by name.
+
+    `data` is laid out like the official archives (`*Training*Data` or `*Training*Input` beside
+    `*Training*GroundTruth`), like PH2 (a folder `IMD...` an image), or holds the folders `images`
+    and `masks`. A mask is named after its photograph, with or without `_segmentation`.
+
+    Raises DataError, which lists every photograph and mask that stands alone, and every second
+    file for one image.
+    """
+    if not data.is_dir():
+        raise DataError(f"{data}: no such folder")
+    images, masks = _find_ph2(data) or _find_files(data)
+    (photographs, problems), (truths, doubled) = by_name(images), by_name(masks)
+    problems += doubled
+    problems += [f"{photographs[k]}: no mask" for k in photographs.keys() - truths.keys()]
+    problems += [f"{truths[k]}: no photograph" for k in truths.keys() - photographs.keys()]
+    if problems:
+        raise DataError.listing(f"{data}: photographs and masks do not pair up", sorted(problems))
+    if not photographs:
+        raise DataError(f"{data}: holds no photographs")
+    return [Pair(stem, photographs[stem], truths[stem]) for stem in sorted(photographs)]
+
+
+def _find_ph2(data: Path) -> tuple[Named, Named] | None:
+    """Return photographs and masks, by image, of the PH2 data set (Mendonca et al. 2013)."""
+    images = sorted(data.rglob("IMD*_Dermoscopic_Image/IMD*.bmp"))
+    masks = sorted(data.rglob("IMD*_lesion/IMD*_lesion.bmp"))
+    if not images or not masks:
+        return None
+    return [(p.stem, p) for p in images], [(p.stem.removesuffix("_lesion"), p) for p in masks]
+
+
+def _find_files(data: Path) -> tuple[Named, Named]:
+    """Return photographs and masks, by image, of the other layouts."""
+    images, masks = _folders(data)
+    photographs = _files(images, PHOTOGRAPH_SUFFIXES)
+    return [(p.stem, p) for p in photographs], [(mask_stem(p), p) for p in _files(masks, {".png"})]
+
+
+def _files(folder: Path, suffixes: AbstractSet[str]) -> list[Path]:
+    """Return the images in `folder`, without hidden files and the archives' superpixels."""
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in suffixes
+        and not path.name.startswith(".")
+        and not path.stem.endswith("_superpixels")
+    ]
+
+
+def _folders(data: Path) -> tuple[Path, Path]:
+    if (data / "images").is_dir() and (data / "masks").is_dir():
+        return data / "images", data / "masks"
+    folders = [p for p in sorted(data.glob("*Training*")) if p.is_dir()]
+    images = [p for p in folders if p.name.endswith(("Data", "Input"))]
+    masks = [p for p in folders if p.name.endswith("GroundTruth")]
+    if len(images) != 1 or len(masks) != 1:
+        raise DataError(
+            f"{data}: expected one *Training*Data (or *Training*Input) and one "
+            "*Training*GroundTruth folder, or the folders images and masks"
+        )
+    return images[0], masks[0]
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A data set at one size.
+
+    `images` is uint8 (N, 3, H, W); `masks` is uint8 (N, H, W), 0 to 255, between the two where a
+    border crosses the pixel. Portraits lie turned, as they are for the network in use. `digest`
+    changes when a file's name or size does, and so is the same for a copy of the data.
+    """
+
+    image_ids: list[str]
+    images: NDArray[np.uint8]
+    masks: NDArray[np.uint8]
+    digest: str
+
+
+def open_cache(
+    pairs: Sequence[Pair], height: int, width: int, folder: Path, *, allow_resized: bool
+) -> Cache:
+    """Return the cache of `pairs` at `height` x `width`, building it in `folder` if it must.
+
+    Raises DataError, naming the files, for photographs and masks that cannot be read, and for
+    pairs whose sizes differ unless `allow_resized` (sets of thumbnails with full-size masks).
+    """
+    files = [file for pair in pairs for file in (pair.photograph, pair.mask)]
+    version = digest(files, CACHE_FORMAT, height, width, allow_resized)
+    place = folder / f"{height}x{width}-{version[:16]}"
+    if not place.is_dir():
+        _build(pairs, height, width, place, allow_resized)
+    images = np.load(place / "images.npy", mmap_mode="r")
+    masks = np.load(place / "masks.npy", mmap_mode="r")
+    return Cache([pair.image_id for pair in pairs], images, masks, digest(files, times=False))
+
+
+def read_signatures(photographs: Sequence[Path], folder: Path) -> NDArray[np.uint8]:
+    """Return every photograph shrunk to 16 x 16, uint8 (N, 16, 16, 3), kept in `folder`.
+
+    They depend on the photographs alone, not on the size that a network wants, and so do the
+    groups of near-duplicates that are made from them.
+    """
+    place = folder / f"signatures-{digest(photographs)[:16]}.npy"
+    if not place.is_file():
+        results = spread(_signature, photographs)
+        signatures = list(track(results, "Comparing the data", len(photographs)))
+        with written_whole(place) as temporary:
+            np.save(temporary, np.stack(signatures))
+    found: NDArray[np.uint8] = np.load(place)
+    return found
+
+
+def _signature(photograph: Path) -> NDArray[np.uint8]:
+    pixels = read_photograph(photograph, at_least=(SIGNATURE_READ, SIGNATURE_READ)).pixels
+    return resize(pixels, SIGNATURE_SIDE, SIGNATURE_SIDE)
+
+
+def digest(files: Sequence[Path], *settings: object, times: bool = True) -> str:
+    """Return a digest that changes when a file's name or size does, or its time, or a setting.
+
+    Without `times` a copy of the files has the same digest. Raises DataError for a file that cannot
+    be looked at, such as a link that leads nowhere.
+    """
+    stats = [(file, _stat(file)) for file in files]
+    facts = [(file.name, s.st_size, s.st_mtime_ns if times else 0) for file, s in stats]
+    text = json.dumps([DIGEST_FORMAT, settings, facts])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _stat(file: Path) -> os.stat_result:
+    try:
+        return file.stat()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
+
+
+def check_fills(images: int, batch_size: int) -> None:
+    """Raise DataError if there are fewer images to train on than a batch has."""
+    if images < batch_size:
+        raise DataError(
+            f"{images} training images do not fill a batch of {batch_size}: "
+            "choose a smaller --batch-size"
+        )
+
+
+def _build(
+    pairs: Sequence[Pair], height: int, width: int, place: Path, allow_resized: bool
+) -> None:
+    """Write a cache aside and rename it, so that a build cut short leaves nothing behind."""
+    with writing(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(place.parent)
+        aside = Path(mkdtemp(prefix=aside_prefix(), dir=place.parent))
+        try:
+            _fill(pairs, height, width, aside, allow_resized)
+            aside.chmod(0o777 & ~umask())
+            _rename(aside, place)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _fill(
+    pairs: Sequence[Pair], height: int, width: int, folder: Path, allow_resized: bool
+) -> None:
+    """Write a cache's arrays into `folder`, and close them: Windows renames no folder in use."""
+    count = len(pairs)
+    images = np.lib.format.open_memmap(
+        folder / "images.npy", "w+", np.uint8, (count, 3, height, width)
+    )
+    masks = np.lib.format.open_memmap(folder / "masks.npy", "w+", np.uint8, (count, height, width))
+    for file in folder.iterdir():
+        _take_room(file)
+
+    def load(row: int) -> str | None:
+        pair = pairs[row]
+        try:
+            if not allow_resized and image_size(pair.photograph) != image_size(pair.mask):
+                return (
+                    f"{pair.photograph}: its size {_size(pair.photograph)} is not its mask's, "
+                    f"{_size(pair.mask)} (--allow-resized accepts thumbnails)"
+                )
+            mask = read_mask(pair.mask)
+            check_mask(pair.mask, mask)
+            across = lies_across(mask.shape, (height, width))
+            needed = (width, height) if across else (height, width)
+            pixels = read_photograph(pair.photograph, at_least=needed).pixels
+            if across:
+                pixels, mask = turn(pixels), turn(mask)
+            images[row] = resize(pixels, height, width).transpose(2, 0, 1)
+            masks[row] = resize(mask, height, width)
+        except ImageError as error:
+            return str(error)
+        return None
+
+    results = track(spread(load, range(count)), "Reading the data", count)
+    problems = [problem for problem in results if problem is not None]
+    if problems:
+        raise DataError.listing(f"{len(problems)} of {count} pairs are unusable", problems)
+    images.flush()
+    masks.flush()
+
+
+def _take_room(file: Path) -> None:
+    """Take a file's room on the disk, where that can be done beforehand.
+
+    A map's file has none until its pages are written, and a page that finds no room kills Python.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with file.open("r+b") as handle:
+            os.posix_fallocate(handle.fileno(), 0, file.stat().st_size)
+
+
+def _rename(aside: Path, place: Path) -> None:
+    """Give a finished cache its name, unless another training has just built the same."""
+    try:
+        aside.rename(place)
+    except OSError:
+        if not place.is_dir():
+            raise
+
+
+def _size(path: Path) -> str:
+    height, width = image_size(path)
+    return f"{height} x {width}"

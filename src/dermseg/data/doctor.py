@@ -1,0 +1,164 @@
+"""What is wrong with a data set, found before a training trips over it or learns from it."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dermseg.cores import spread
+from dermseg.data.datasets import Pair, find_pairs, read_signatures
+from dermseg.data.folds import near_duplicates
+from dermseg.errors import ImageError
+from dermseg.imaging.contact_sheet import CELL_HEIGHT, CELL_WIDTH, contact_sheet
+from dermseg.imaging.images import (
+    MASK_FOREGROUND,
+    Mask,
+    Photograph,
+    Pixels,
+    as_stored,
+    image_size,
+    is_binary,
+    read_mask,
+    read_photograph,
+    resize,
+    write_image,
+)
+from dermseg.imaging.overlay import draw_overlay
+from dermseg.masks.metrics import score
+from dermseg.masks.postprocess import Probability, choose_lesion, cut
+from dermseg.progress import track
+from dermseg.settings import ThresholdSettings
+from dermseg.storage.tables import write_table
+
+SUSPICIOUS = 0.5
+"""Jaccard index with an out-of-fold prediction below which a mask is listed."""
+FULL = 0.99
+"""Share of the frame from which a mask is called full."""
+SHOWN = 24
+"""Images on the contact sheet."""
+Predictions = dict[str, Probability]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about an image that deserves a look; `value` orders findings of one kind."""
+
+    image: str
+    kind: str
+    detail: str
+    value: float = 0.0
+
+
+def examine(
+    data: Path, predictions: Predictions | None = None, *, allow_resized: bool = False
+) -> list[Finding]:
+    """Return what deserves a look in the data set `data`, likeliest wrong masks first.
+
+    `predictions` maps image ids to out-of-fold probabilities (h, w), as `runs.read_held_out` gives
+    them. `allow_resized` accepts photographs whose size is not their mask's. Raises DataError if
+    photographs and masks do not pair up.
+    """
+    pairs = find_pairs(data)
+    results = spread(lambda pair: _examine(pair, predictions or {}), pairs)
+    findings = [f for found in track(results, "Examining", len(pairs)) for f in found]
+    if allow_resized:
+        findings = [finding for finding in findings if finding.kind != "sizes-differ"]
+    unreadable = {finding.image for finding in findings if finding.kind == "unreadable"}
+    findings += _duplicates([pair for pair in pairs if pair.image_id not in unreadable])
+    return sorted(findings, key=lambda f: (f.kind != "suspicious", f.kind, f.value, f.image))
+
+
+def _examine(pair: Pair, predictions: Predictions) -> list[Finding]:
+    def finding(kind: str, detail: str, value: float = 0.0) -> Finding:
+        return Finding(pair.image_id, kind, detail, value)
+
+    try:
+        read_photograph(pair.photograph, at_least=(64, 64))
+        stored = read_mask(pair.mask)
+        photograph_size = image_size(pair.photograph)
+    except ImageError as error:
+        return [finding("unreadable", str(error))]
+    found = []
+    if photograph_size != stored.shape:
+        sizes = [f"{height} x {width}" for height, width in (photograph_size, stored.shape)]
+        found.append(finding("sizes-differ", f"photograph {sizes[0]}, mask {sizes[1]}"))
+    if not is_binary(stored):
+        found.append(finding("not-binary", f"values between 0 and 255, highest {stored.max()}"))
+    mask = stored > MASK_FOREGROUND
+    share = float(mask.mean())
+    if share == 0:
+        found.append(finding("empty-mask", "no lesion"))
+    elif share >= FULL:
+        found.append(finding("full-mask", f"{share:.1%} of the frame"))
+    pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0] - 1
+    if pieces > 1:
+        found.append(finding("pieces", f"{pieces} separate regions", -pieces))
+    if pair.image_id in predictions:
+        predicted, _ = _cut(as_stored(predictions[pair.image_id], mask.shape), *mask.shape)
+        jaccard = score(mask, predicted).jaccard
+        if jaccard < SUSPICIOUS:
+            detail = f"Jaccard {jaccard:.3f} with a network that had not seen it"
+            found.append(finding("suspicious", detail, jaccard))
+    return found
+
+
+def _cut(probability: Probability, height: int, width: int) -> tuple[Mask, NDArray[np.int32]]:
+    settings = ThresholdSettings()
+    return cut(choose_lesion(probability, settings), height, width, settings)
+
+
+def _duplicates(pairs: Sequence[Pair]) -> list[Finding]:
+    if not pairs:
+        return []
+    with TemporaryDirectory() as store:
+        signatures = read_signatures([pair.photograph for pair in pairs], Path(store))
+    members: defaultdict[int, list[str]] = defaultdict(list)
+    for pair, group in zip(pairs, near_duplicates(signatures), strict=True):
+        members[group].append(pair.image_id)
+    return [
+        Finding(image, "near-duplicate", f"resembles {', '.join(i for i in group if i != image)}")
+        for group in members.values()
+        if len(group) > 1
+        for image in group
+    ]
+
+
+def report(
+    data: Path, findings: Sequence[Finding], output: Path, predictions: Predictions | None = None
+) -> None:
+    """Write doctor.csv, a row a finding, and doctor.png, a sheet of the images found first.
+
+    On the sheet the mask is red and the prediction, where there is one, yellow.
+    """
+    rows = [{"image": f.image, "kind": f.kind, "detail": f.detail} for f in findings]
+    write_table(output / "doctor.csv", ("image", "kind", "detail"), rows)
+    shown = list(dict.fromkeys(f.image for f in findings if f.kind != "unreadable"))
+    shown = shown[:SHOWN]
+    sheet = output / "doctor.png"
+    sheet.unlink(missing_ok=True)  # an earlier examination's
+    if shown:
+        pairs = {pair.image_id: pair for pair in find_pairs(data)}
+        kinds = {image: [f.kind for f in findings if f.image == image] for image in shown}
+        pictures = [_picture(pairs[image], (predictions or {}).get(image)) for image in shown]
+        captions = [f"{image}: {', '.join(kinds[image])}" for image in shown]
+        write_image(sheet, contact_sheet(pictures, captions))
+
+
+def _picture(pair: Pair, probability: Probability | None) -> Pixels:
+    """Return one picture of the sheet, squeezed into its cell."""
+    photograph = read_photograph(pair.photograph, at_least=(CELL_HEIGHT, CELL_WIDTH))
+    pixels = resize(photograph.pixels, CELL_HEIGHT, CELL_WIDTH)
+    stored = read_mask(pair.mask)
+    mask = (resize(stored, CELL_HEIGHT, CELL_WIDTH) > MASK_FOREGROUND).astype(np.uint8)
+    if probability is not None:
+        _, outline = _cut(as_stored(probability, stored.shape), CELL_HEIGHT, CELL_WIDTH)
+        pixels = draw_overlay(Photograph(pixels, CELL_HEIGHT, CELL_WIDTH), outline)
+    pixels = pixels.copy()
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(pixels, contours, -1, (255, 0, 0), 1)
+    return pixels

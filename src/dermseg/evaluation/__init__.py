@@ -1,0 +1,1 @@
+"""A folder of masks scored against the truth."""

@@ -1,0 +1,286 @@
+"""Scoring a folder of masks against the truth."""
+
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from dermseg.cores import spread
+from dermseg.data.metadata import UNKNOWN, Groups, read_groups
+from dermseg.errors import DataError, ImageError
+from dermseg.imaging.images import (
+    MASK_FOREGROUND,
+    Mask,
+    by_name,
+    check_mask,
+    is_binary,
+    lies_across,
+    mask_stem,
+    read_mask,
+    turn,
+)
+from dermseg.masks.metrics import METRICS, Scores, bootstrap_interval, mean, score
+from dermseg.masks.postprocess import Probability, choose_lesion, cut
+from dermseg.progress import track
+from dermseg.settings import ThresholdSettings
+from dermseg.storage.files import write_json
+from dermseg.storage.tables import write_table
+
+T = TypeVar("T")
+WORST = 5
+"""How many of the worst images are printed."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Means over some images: of each metric, with a 95 % bootstrap interval over the images."""
+
+    count: int
+    mean: Scores
+    interval: dict[str, tuple[float, float]]
+
+    @classmethod
+    def of(cls, scores: Sequence[Scores]) -> "Summary":
+        """Summarise the metrics of at least one image."""
+        lows, highs = bootstrap_interval(np.array([astuple(s) for s in scores]))
+        intervals = zip(lows.tolist(), highs.tolist(), strict=True)
+        return cls(len(scores), mean(scores), dict(zip(METRICS, intervals, strict=True)))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The metrics of each image by its id, in order, and what follows from them.
+
+    `groups` is what is known of the images; `grey` names masks with values between 0 and 255,
+    which were cut above 128 as the official scorer does.
+    """
+
+    images: dict[str, Scores]
+    groups: Groups
+    grey: tuple[Path, ...] = ()
+
+    @property
+    def summary(self) -> Summary:
+        """The means over all images: the challenge's macro average."""
+        return Summary.of(list(self.images.values()))
+
+    @property
+    def mean(self) -> Scores:
+        """Each metric's mean over all images."""
+        return mean(list(self.images.values()))
+
+    @property
+    def worst(self) -> list[str]:
+        """The ids of the images from the lowest Jaccard index upwards."""
+        return sorted(self.images, key=lambda image_id: self.images[image_id].jaccard)
+
+    def by(self, kind: str) -> dict[str, Summary]:
+        """Return the means for each value of `kind`: "diagnosis", "age" or "sex"."""
+        parts: dict[str, list[Scores]] = {}
+        for image_id, scores in self.images.items():
+            value = self.groups.get(image_id, {}).get(kind, UNKNOWN)
+            parts.setdefault(value, []).append(scores)
+        return {value: Summary.of(parts[value]) for value in sorted(parts)}
+
+    @property
+    def kinds(self) -> list[str]:
+        """What the images can be grouped by."""
+        known = {kind for image_id in self.images for kind in self.groups.get(image_id, {})}
+        return [kind for kind in ("diagnosis", "age", "sex") if kind in known]
+
+    def __str__(self) -> str:
+        """Return the means, the worst images, and a table for each kind of group."""
+        summary = self.summary
+        lines = [f"{summary.count} images; means with 95 % intervals"]
+        for name, value in asdict(summary.mean).items():
+            low, high = summary.interval[name]
+            lines.append(f"{name:<12} {value:.4f}  ({low:.4f} to {high:.4f})")
+        lines.append("lowest Jaccard:")
+        for image_id in self.worst[:WORST]:
+            lines.append(f"  {image_id:<24} {self.images[image_id].jaccard:.4f}")
+        for kind in self.kinds:
+            lines += ["", *_table(kind, self.by(kind))]
+        return "\n".join(lines)
+
+    def write_json(self, path: Path) -> None:
+        """Write the means, the groups and every image's metrics."""
+        groups = {
+            kind: {value: asdict(part) for value, part in self.by(kind).items()}
+            for kind in self.kinds
+        }
+        images = {image_id: asdict(scores) for image_id, scores in self.images.items()}
+        content = {**asdict(self.summary), "groups": groups, "images": images}
+        write_json(path, content)
+
+    def write_csv(self, path: Path) -> None:
+        """Write a row for each image."""
+        rows = ({"image": name, **asdict(scores)} for name, scores in self.images.items())
+        write_table(path, ("image", *METRICS), rows)
+
+
+def _table(kind: str, parts: dict[str, Summary]) -> list[str]:
+    lines = [f"{kind:<24} images  Jaccard  95 % interval    sensitivity specificity"]
+    for value, part in parts.items():
+        low, high = part.interval["jaccard"]
+        lines.append(
+            f"{value:<24} {part.count:>6}  {part.mean.jaccard:.4f}   {low:.4f} to {high:.4f} "
+            f"{part.mean.sensitivity:>11.4f} {part.mean.specificity:>11.4f}"
+        )
+    return lines
+
+
+def evaluate(truth: str | Path, predictions: str | Path) -> Evaluation:
+    """Score the masks in `predictions` against those in `truth`.
+
+    Masks belong together when their names, with subfolders, agree, with or without `_segmentation`.
+    Diagnosis, age and sex come from the tables beside the folder `truth`, if there are any.
+
+    Raises DataError, listing every file, for missing or surplus predictions, for masks that cannot
+    be read and for sizes that differ.
+    """
+    truth, predictions = Path(truth), Path(predictions)
+    (truths, problems), (found, doubled) = _masks(truth), _masks(predictions)
+    problems += doubled
+    problems += [f"no prediction for {truths[k]}" for k in sorted(truths.keys() - found.keys())]
+    problems += [f"no truth for {found[k]}" for k in sorted(found.keys() - truths.keys())]
+    scores: dict[str, Scores] = {}
+    grey: list[Path] = []
+    for image_id in track(sorted(truths.keys() & found.keys()), "Scoring", len(truths)):
+        try:
+            expected, actual = read_mask(truths[image_id]), read_mask(found[image_id])
+            check_mask(truths[image_id], expected)
+            check_mask(found[image_id], actual)
+        except ImageError as error:
+            problems.append(str(error))
+            continue
+        if expected.shape != actual.shape:
+            sizes = f"{_size(actual.shape)}, but its truth is {_size(expected.shape)}"
+            problems.append(f"{found[image_id]}: {sizes}")
+            continue
+        for path, mask in ((truths[image_id], expected), (found[image_id], actual)):
+            if not is_binary(mask):
+                grey.append(path)
+        scores[image_id] = score(expected > MASK_FOREGROUND, actual > MASK_FOREGROUND)
+    if problems:
+        raise DataError.listing(f"{predictions}: cannot be scored against {truth}", problems)
+    return Evaluation(scores, read_groups(truth.parent), tuple(grey))
+
+
+Cutter = Callable[[Probability, int, int], Mask]
+"""From a probability, float32 (h, w), to a mask, boolean (H, W), of the given height and width."""
+
+
+def cutter(thresholds: ThresholdSettings) -> Cutter:
+    """Return what cuts a mask as `Segmenter` does."""
+
+    def mask(probability: Probability, height: int, width: int) -> Mask:
+        return cut(choose_lesion(probability, thresholds), height, width, thresholds)[0]
+
+    return mask
+
+
+def score_maps(
+    maps: Mapping[str, Probability], masks: Mapping[str, Path], cutters: Mapping[str, Cutter]
+) -> dict[str, dict[str, Scores]]:
+    """Cut masks from probabilities in each way, and score them at the true masks' sizes.
+
+    `maps` and `masks` belong together by their keys; `masks` may hold more. Returns scores by the
+    cutter's name, then by image. Raises ImageError if a mask cannot be read.
+    """
+
+    def compare(probability: Probability, truth: Mask) -> list[Scores]:
+        height, width = truth.shape
+        return [score(truth, way(probability, height, width)) for way in cutters.values()]
+
+    found = compare_all(maps, masks, compare)
+    return {
+        way: {name: row[column] for name, row in found.items()}
+        for column, way in enumerate(cutters)
+    }
+
+
+def evaluate_maps(
+    maps: Mapping[str, Probability],
+    masks: Mapping[str, Path],
+    thresholds: ThresholdSettings,
+    groups: Groups | None = None,
+) -> Evaluation:
+    """Cut masks from probabilities by `thresholds` and score them, as `score_maps` does."""
+    scores = score_maps(maps, masks, {"": cutter(thresholds)})
+    return Evaluation(scores[""], groups or {})
+
+
+def score_thresholds(
+    maps: Mapping[str, Probability],
+    masks: Mapping[str, Path],
+    choices: Sequence[ThresholdSettings],
+) -> dict[str, list[Scores]]:
+    """Return each image's metrics by each of `choices`, images in order of their ids.
+
+    As `score_maps` with a cutter for each, but faster where many choices come to the same mask.
+    """
+
+    def compare(probability: Probability, truth: Mask) -> list[Scores]:
+        known: dict[object, Scores] = {}
+        found = []
+        for thresholds in choices:
+            lesion = choose_lesion(probability, thresholds)
+            # The region's surest pixel says which region it is, and so what the mask will be:
+            # most pairs of thresholds choose the same, and cutting it is the slow part.
+            key = (thresholds.rule, thresholds.low, lesion.core)
+            if key not in known:
+                mask, _ = cut(lesion, truth.shape[0], truth.shape[1], thresholds)
+                known[key] = score(truth, mask)
+            found.append(known[key])
+        return found
+
+    return compare_all(maps, masks, compare)
+
+
+def compare_all(
+    maps: Mapping[str, Probability],
+    masks: Mapping[str, Path],
+    compare: Callable[[Probability, Mask], T],
+) -> dict[str, T]:
+    """Return what `compare` makes of each probability and its true mask, in order of their ids.
+
+    `maps` and `masks` belong together by their keys; `masks` may hold more. The mask of a portrait
+    is turned as its photograph was for the network. Raises DataError if an image has no mask,
+    ImageError if a mask cannot be read.
+    """
+    check_known(maps, masks)
+
+    def one(image_id: str) -> T:
+        probability, truth = maps[image_id], read_mask(masks[image_id]) > MASK_FOREGROUND
+        if lies_across(truth.shape, probability.shape):
+            truth = turn(truth)
+        return compare(probability, truth)
+
+    names = sorted(maps)
+    found = list(track(spread(one, names), "Scoring", len(names)))
+    return dict(zip(names, found, strict=True))
+
+
+def check_known(maps: Iterable[str], masks: Container[str]) -> None:
+    """Raise DataError if one of `maps`, image ids, is none of `masks`."""
+    if unknown := sorted(image_id for image_id in maps if image_id not in masks):
+        raise DataError(
+            f"{len(unknown)} predictions are of images that the data lack, as {unknown[0]}: give "
+            "the data that were trained on"
+        )
+
+
+def _masks(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    masks = sorted(path for path in folder.rglob("*.png") if not path.name.startswith("."))
+    if not masks:
+        raise DataError(f"{folder}: holds no masks (*.png)")
+    names = (path.relative_to(folder).with_name(mask_stem(path)) for path in masks)
+    return by_name(zip((name.as_posix() for name in names), masks, strict=True))
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]} x {shape[1]}"

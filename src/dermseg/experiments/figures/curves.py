@@ -1,0 +1,152 @@
+"""Training and validation curves of two inputs (paper, Figure 2)."""
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dermseg.experiments import arms
+from dermseg.experiments.figures.drawing import save
+from dermseg.experiments.findings import OUT_OF_FOLD, Findings, Verdict
+from dermseg.experiments.registry import RGB, RGB_HSV_L
+from dermseg.experiments.statistics import decide, student_interval
+from dermseg.experiments.study import Study, computing, read_log, read_settings
+from dermseg.storage.tables import write_table
+from dermseg.training.run_folder import LOG, fold_name
+
+COLUMNS = ("input", "seed", "fold", "pass", "training_loss", "held_out_error")
+COLORS = {RGB.label: "black", RGB_HSV_L.label: "red"}
+"""As in the paper."""
+LAST = 0.1
+"""Share of the passes, at the end, over which the gap is averaged."""
+NOTE = (
+    "The training loss is measured on augmented images under dropout, by soft masks; the held-out "
+    "error is one less the Jaccard index of masks cut at one half, at the network's size. The gap "
+    "between the two is therefore comparable between inputs, not in itself; its interval is "
+    "Student's, over folds, or over seeds where there are several, each the mean of its folds."
+)
+Point = dict[str, str]
+Key = tuple[str, str]
+
+
+def measure(study: Study) -> Findings:
+    """Collect the curves, draw them from the file that holds them, and compare the gaps."""
+    scored = arms.measure(study)
+    table = study.output / f"{study.name}-curves.csv"
+    write_table(table, COLUMNS, _points(study))
+    points = read_points(table)
+    figures = [study.output / f"{study.name}.{kind}" for kind in ("png", "svg")]
+    for figure in figures:
+        draw(points, figure)
+    text = "the extra channels narrow the gap between training and validation"
+    mean, low, high = narrowing(points)
+    (images,) = {verdict.images for verdict in scored.verdicts}
+    seeds = len(study.arms[0].runs)
+    verdict = Verdict(
+        text,
+        "Figure 2",
+        OUT_OF_FOLD,
+        decide(low, high),
+        "gap closed",
+        mean,
+        low,
+        high,
+        images,
+        seeds,
+        computing(study.arms),
+    )
+    return Findings(scored.tables, [*scored.verdicts, verdict], figures, [NOTE])
+
+
+def _points(study: Study) -> Iterator[dict[str, object]]:
+    for arm in study.arms:
+        for seed, found in arm.runs.items():
+            for run in found:
+                settings = read_settings(run)
+                fold = run.name if settings is None else fold_name(settings.fold)
+                for row in read_log(run / LOG):
+                    if "held_out_jaccard" not in row:
+                        continue  # a run that held nothing out
+                    error = 1 - float(row["held_out_jaccard"])
+                    yield {
+                        "input": arm.label,
+                        "seed": seed,
+                        "fold": fold,
+                        "pass": row["pass"],
+                        "training_loss": row["loss"],
+                        "held_out_error": round(error, 5),
+                    }
+
+
+def read_points(table: Path) -> list[Point]:
+    """Return the rows of the file that `measure` wrote."""
+    with table.open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def gaps(points: Sequence[Point]) -> dict[str, dict[Key, float]]:
+    """Return held-out error less training loss, over the last passes, by input, then (seed, fold).
+
+    A tenth of the passes, and at least one.
+    """
+    found: dict[str, dict[Key, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for point in points:
+        gap = float(point["held_out_error"]) - float(point["training_loss"])
+        found[point["input"]][point["seed"], point["fold"]].append(gap)
+    return {
+        name: {
+            key: float(np.mean(passes[-max(1, round(len(passes) * LAST)) :]))
+            for key, passes in runs.items()
+        }
+        for name, runs in found.items()
+    }
+
+
+def narrowing(points: Sequence[Point]) -> tuple[float, float, float]:
+    """Return by how much the extra channels narrow the gap, paired by seed and fold; 95 %.
+
+    With several seeds each counts once, as the mean of its folds: these hold the same images.
+    """
+    found = gaps(points)
+    wide, narrow = found[RGB.label], found[RGB_HSV_L.label]
+    by_seed = defaultdict(list)
+    for seed, fold in sorted(wide.keys() & narrow.keys()):
+        by_seed[seed].append(wide[seed, fold] - narrow[seed, fold])
+    several = [float(np.mean(folds)) for folds in by_seed.values()]
+    (first, *_) = by_seed.values()
+    return student_interval(several if len(several) > 1 else first)
+
+
+def draw(points: Sequence[Point], file: Path) -> None:
+    """Draw Figure 2: a line's colour is the input, dashes are the images held out.
+
+    Thick lines are means over all runs, thin ones single runs. The format is the file's suffix.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    for name, color in COLORS.items():
+        for column, style, meaning in (
+            ("training_loss", "-", "training"),
+            ("held_out_error", "--", "validation"),
+        ):
+            lines: dict[Key, dict[int, float]] = defaultdict(dict)
+            for point in points:
+                if point["input"] == name:
+                    key = point["seed"], point["fold"]
+                    lines[key][int(point["pass"])] = float(point[column])
+            passes = sorted(set.intersection(*(set(line) for line in lines.values())))
+            values = np.array([[line[number] for number in passes] for line in lines.values()])
+            if len(lines) > 1:
+                axes.plot(passes, values.T, style, color=color, linewidth=0.5, alpha=0.25)
+            label = f"{name}, {meaning}"
+            marker = "." if len(passes) == 1 else ""
+            axes.plot(passes, values.mean(0), style, marker=marker, color=color, label=label)
+    axes.set_xlabel("passes over the training images")
+    axes.set_ylabel("training: loss; validation: 1 - Jaccard index")
+    axes.grid(color="0.9", linewidth=0.6)
+    axes.legend(frameon=False)
+    save(figure, file)

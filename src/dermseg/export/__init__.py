@@ -1,0 +1,1 @@
+"""From finished trainings to one model file."""

@@ -1,0 +1,219 @@
+"""What a model's evidence of its masks' quality is worth, learnt out of fold.
+
+Each image is judged by the member that had not seen it. An ensemble and a model trained on
+everything have no such images, and of one that averages mirror images no predictions are kept; they
+take the calibration of the folds, which is on the safe side as far as they are better, and an
+assumption where they are surer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from math import exp, lgamma, log, log1p
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dermseg.data.datasets import find_pairs
+from dermseg.errors import DataError
+from dermseg.evaluation.scoring import compare_all
+from dermseg.imaging.images import Mask
+from dermseg.inference.confidence import Calibration, Numbers, region, weigh
+from dermseg.masks.metrics import score
+from dermseg.masks.postprocess import Probability, choose_lesion, cut
+from dermseg.settings import ThresholdSettings
+from dermseg.training.run_folder import find_held_out, read_held_out
+
+FAILURE = 0.65
+"""The Jaccard index below which the challenge's organisers call a mask failed."""
+RISK, CERTAINTY = 0.05, 0.9
+"""At most this share of unflagged masks fails, with this certainty."""
+TAIL = 0.05
+"""Share of masks beyond either end of an interval, and of the true border beyond either level."""
+IN_BIN = 100
+"""Images that a quantile is taken of; fewer say little."""
+FEWEST = 200
+"""Images below which nothing is calibrated."""
+POINTS = 100
+"""Places along the true border at which the probability is read."""
+ROUNDING = 1e-9
+NEVER = 1e9
+"""A threshold above all scores (JSON knows no infinity)."""
+TRIED = 50
+"""Thresholds at which all images are unflagged; those from a fifth of them on are tested."""
+USUAL = ThresholdSettings()
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Images that the predicting network had not seen; each array has a row for each of them.
+
+    `fold_of` names the member that predicted; `maps` (n, h, w) is what it predicted, `evidence`
+    (n, 5) and `jaccard` (n,) are those of the mask cut from it. `border` (n, POINTS, 2) holds
+    places along the true border, x and y in pixels of the map; NaN where there is none.
+    """
+
+    names: NDArray[np.str_]
+    fold_of: NDArray[np.str_]
+    maps: NDArray[np.float16]
+    evidence: Numbers
+    jaccard: Numbers
+    border: NDArray[np.float32]
+
+    def where(self, chosen: NDArray[np.bool_]) -> "HeldOut":
+        """Return those of the images that are `chosen`, (n,)."""
+        return HeldOut(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+
+def gather(folders: Sequence[Path], data: Path) -> HeldOut:
+    """Return what the trainings in `folders` held out of `data`, which they were trained on.
+
+    For a protocol's run that held nothing out its folds speak. Of several that held out one image,
+    the first speaks for it: counted twice, it would make the calibration surer than it is.
+
+    Raises DataError if fewer than 200 images were held out, or if they are not of `data`.
+    """
+    masks = {pair.image_id: pair.mask for pair in find_pairs(data)}
+    names, fold_of, maps = [], [], []
+    found: list[tuple[Numbers, float, NDArray[np.float32]]] = []
+    known: set[str] = set()
+    for run in [run for folder in folders for run in find_held_out(folder)]:
+        predicted = {k: v for k, v in read_held_out(run).items() if k not in known}
+        known |= predicted.keys()
+        examined = compare_all(predicted, masks, examine)
+        names += list(examined)
+        fold_of += [run.name] * len(examined)
+        maps += [predicted[name].astype(np.float16) for name in examined]
+        found += examined.values()
+    if len(names) < FEWEST:
+        raise DataError(
+            f"{len(names)} held-out images are too few to calibrate on; "
+            f"train with --fold or --protocol on a data set of which {FEWEST} are held out"
+        )
+    evidence, jaccard, border = (np.array(column) for column in zip(*found, strict=True))
+    return HeldOut(np.array(names), np.array(fold_of), np.stack(maps), evidence, jaccard, border)
+
+
+def examine(probability: Probability, truth: Mask) -> tuple[Numbers, float, NDArray[np.float32]]:
+    """Return the evidence (5,) of the usual mask, its Jaccard index, and the true border."""
+    lesion = choose_lesion(probability, USUAL)
+    height, width = truth.shape
+    mask, _ = cut(lesion, height, width, USUAL)
+    evidence = weigh(probability, region(lesion, USUAL.low))
+    return evidence, score(truth, mask).jaccard, border_of(truth, probability.shape)
+
+
+def border_of(truth: Mask, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return places along a true mask's border, (POINTS, 2), in pixels of a map of `shape`.
+
+    NaN where there is no border. The photograph's edge is not one, though a mask may end there.
+    """
+    contours, _ = cv2.findContours(truth.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    size = np.array(truth.shape[::-1])
+    found = np.concatenate([np.zeros((0, 2), np.int32), *(each[:, 0] for each in contours)])
+    found = found[((found > 0) & (found < size - 1)).all(1)]
+    if not len(found):
+        return np.full((POINTS, 2), np.nan, np.float32)
+    chosen = found[np.linspace(0, len(found) - 1, POINTS).round().astype(np.intp)]
+    places: NDArray[np.float32] = (chosen + 0.5) * (np.array(shape[::-1]) / size) - 0.5
+    return places.astype(np.float32)
+
+
+def read_along(probability: Probability, border: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return `probability`, (h, w), at the places `border`, (POINTS, 2): as its cuts see it."""
+    if np.isnan(border).any():
+        return np.full(len(border), np.nan, np.float32)
+    x, y = border.T[:, np.newaxis]
+    values = cv2.remap(probability, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(values[0], np.float32)
+
+
+def fit(held: HeldOut) -> Calibration:
+    """Return the calibration that these images give."""
+    jaccard = held.jaccard
+    design = np.column_stack([np.ones(len(jaccard)), held.evidence])
+    weights, *_ = np.linalg.lstsq(design, jaccard, rcond=None)
+    scores = design @ weights
+    order = np.argsort(scores, kind="stable")
+    bins = np.array_split(order, max(1, len(order) // IN_BIN))
+    knots = [float(scores[each].mean()) for each in bins]
+    parts = [jaccard[each] for each in bins]
+    means = np.array([part.mean() for part in parts])
+    lows = np.array([np.quantile(part, TAIL, method="lower") for part in parts])
+    highs = np.array([np.quantile(part, 1 - TAIL, method="higher") for part in parts])
+    # A surer mask is never said to be worse, and no interval is made narrower for that.
+    mean, high = np.maximum.accumulate(means), np.maximum.accumulate(highs)
+    low = np.minimum.accumulate(lows[::-1])[::-1]
+    flag_below, unflagged = _flag_below(scores, jaccard < FAILURE)
+    inner, outer = _levels(held)
+    return Calibration(
+        weights=tuple(weights.tolist()),
+        scores=tuple(knots),
+        jaccard=tuple(mean.tolist()),
+        low=tuple(low.tolist()),
+        high=tuple(high.tolist()),
+        flag_below=flag_below,
+        failure=FAILURE,
+        risk=RISK,
+        certainty=CERTAINTY,
+        unflagged=unflagged,
+        images=len(jaccard),
+        inner=inner,
+        outer=outer,
+        within=1 - 2 * TAIL,
+    )
+
+
+def _levels(held: HeldOut) -> tuple[float, float]:
+    """Return the levels of probability that leave TAIL of the true border inside and outside.
+
+    On average over new images, if they are exchangeable with these: conformal risk control
+    (Angelopoulos et al. 2022, theorem 1), once for either level. The cut at the usual threshold
+    lies between them.
+    """
+    values = np.stack(
+        [
+            read_along(probability.astype(np.float32), border)
+            for probability, border in zip(held.maps, held.border, strict=True)
+        ]
+    )
+    values = values[~np.isnan(values[:, 0])]
+    if not len(values):
+        return 1.0, 0.0
+    tail = max(0.0, TAIL - (1 - TAIL) / len(values))
+    outer = float(np.quantile(values, tail, method="lower"))
+    inner = float(np.quantile(values, 1 - tail, method="higher"))
+    return max(inner, USUAL.low), min(outer, USUAL.low)
+
+
+def _flag_below(scores: Numbers, failed: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return the lowest threshold that keeps the risk, and the share of images at or above it.
+
+    Thresholds are tested one by one, from the one that leaves the surest fifth unflagged, each at
+    the full level, until the first that cannot be shown to keep the risk: fixed-sequence testing
+    (Angelopoulos et al. 2021, Learn then Test) of the selective risk of Geifman & El-Yaniv 2017.
+    If none can, all are flagged.
+    """
+    order = np.argsort(-scores, kind="stable")
+    found, kept = NEVER, 0
+    for step in range(TRIED // 5, TRIED + 1):
+        count = len(scores) * step // TRIED
+        failures = int(failed[order[:count]].sum())
+        if _at_most(failures, count, RISK) > 1 - CERTAINTY:
+            break
+        found, kept = float(scores[order[count - 1]]) - ROUNDING, count
+    return found, kept / len(scores)
+
+
+def _at_most(failures: int, count: int, risk: float) -> float:
+    """Return the probability of so few `failures` among `count`, were the risk `risk`."""
+    logarithms = [
+        lgamma(count + 1)
+        - lgamma(k + 1)
+        - lgamma(count - k + 1)
+        + k * log(risk)
+        + (count - k) * log1p(-risk)
+        for k in range(failures + 1)
+    ]
+    return sum(exp(each) for each in logarithms)

@@ -1,0 +1,302 @@
+"""From finished trainings to one ONNX file: the contract between making and using a model.
+
+The graph takes uint8 RGB (N, H, W, 3) and returns the probability of lesion, float32 (N, H, W).
+Colour conversion and sigmoid are inside, the same modules that training used, and so are all the
+members of an ensemble. It computes in float32, with weights stored in half precision, which halves
+the file; or in 8 bits, which makes it four times smaller and faster.
+"""
+
+import json
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from dermseg.errors import ModelError, UsageError
+from dermseg.export.calibration import fit, gather
+from dermseg.export.quantize import quantize
+from dermseg.export.rating import Quality, judge
+from dermseg.imaging.images import Pixels, read_photograph, resize
+from dermseg.inference.segmenter import CARD, open_session
+from dermseg.settings import CHANNEL_COUNT, Arithmetic, Channels, TrainingSettings
+from dermseg.storage.files import written_whole
+from dermseg.training import checkpoints, networks
+from dermseg.training.color import ColorChannels
+from dermseg.training.networks.layers import normed_convolutions
+from dermseg.training.run_folder import SAMPLES, WEIGHTS, find_members
+
+TOLERANCE = 1e-4
+"""Largest difference in probability between the written file and PyTorch."""
+TOLERANCE_INT8 = 0.02
+"""Largest mean difference in probability over training images, if the file computes in 8 bits."""
+HALVED = 1024
+"""Tensors with at least this many numbers are stored in half precision."""
+MIRRORS: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (1, 2))
+"""Axes along which (N, H, W) is turned over."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trained network with its settings, and the facts of its training."""
+
+    network: nn.Module
+    settings: TrainingSettings
+    facts: dict[str, Any]
+
+
+class EndToEnd(nn.Module):
+    """Everything in one: uint8 RGB (N, H, W, 3) to the probability of lesion (N, H, W).
+
+    Of several networks the probabilities are averaged (paper, section III-B: a bagging-type
+    ensemble), each with its share of `shares`, which sum to one.
+    """
+
+    def __init__(
+        self, networks: Sequence[nn.Module], channels: Sequence[Channels], shares: Sequence[float]
+    ) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.colors = nn.ModuleDict({name: ColorChannels(name) for name in channels})
+        self.channels = list(channels)
+        self.shares = list(shares)
+
+    def forward(self, photographs: Tensor) -> Tensor:
+        """Return the probability of lesion."""
+        rgb = photographs.permute(0, 3, 1, 2).to(torch.float32) / 255
+        inputs = {name: color(rgb) for name, color in self.colors.items()}
+        probability: Tensor | None = None
+        for network, channels, share in zip(self.networks, self.channels, self.shares, strict=True):
+            part = network(inputs[channels]).sigmoid() * share
+            probability = part if probability is None else probability + part
+        assert probability is not None  # there is at least one network
+        return probability
+
+
+class Mirrored(nn.Module):
+    """The mean of what `model` sees in a photograph and in its three mirror images.
+
+    Both take uint8 RGB (N, H, W, 3) and return the probability of lesion (N, H, W).
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, photographs: Tensor) -> Tensor:
+        """Return the probability of lesion."""
+        turned = torch.cat([photographs.flip(axes) if axes else photographs for axes in MIRRORS])
+        parts = self.model(turned).unflatten(0, (len(MIRRORS), -1)).unbind()
+        back = [
+            part.flip(axes) if axes else part for part, axes in zip(parts, MIRRORS, strict=True)
+        ]
+        return torch.stack(back).mean(0)
+
+
+def load_run(run: Path) -> Member:
+    """Return the trained network of the folder `run`, its batch norms folded into convolutions."""
+    tensors, facts = checkpoints.load(run / WEIGHTS)
+    settings = TrainingSettings.from_dict(facts["settings"])
+    networks.check(settings)
+    channels = CHANNEL_COUNT[settings.channels]
+    network = networks.build(settings.network, channels, settings.dropout)
+    network.load_state_dict(tensors)
+    _fold_norms(network.eval())
+    return Member(network.eval(), settings, facts)
+
+
+def halve(network: nn.Module) -> None:
+    """Round the large weights of `network` to half precision, in place, as a file stores them."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.numel() >= HALVED:
+                parameter.copy_(parameter.half().float())
+
+
+def _fold_norms(network: nn.Module) -> None:
+    """Fold each batch norm that directly follows a convolution into it.
+
+    The exporter would do so too, but on weights that are already rounded. `starting.unfold` undoes
+    it.
+    """
+    for convolution, norm in list(normed_convolutions(network)):
+        before, after = network.get_submodule(convolution), network.get_submodule(norm)
+        assert isinstance(before, nn.Conv2d)
+        assert isinstance(after, nn.BatchNorm2d)
+        network.set_submodule(convolution, fuse_conv_bn_eval(before, after))
+        network.set_submodule(norm, nn.Identity())
+
+
+def export(
+    folders: Sequence[Path],
+    file: Path,
+    *,
+    arithmetic: Arithmetic = "float32",
+    coarse: bool = False,
+    flips: bool = False,
+    shares: Sequence[float] = (),
+    photographs: Sequence[Path] = (),
+    data: Path | None = None,
+) -> float:
+    """Write what was trained in `folders`, runs or protocols, as one model: the ONNX `file`.
+
+    Several networks become an ensemble; `shares` weigh the folders, equally unless given, and
+    within a folder all networks weigh the same. A folder whose share is 0 is left out. With `flips`
+    each photograph is seen in its four mirror images, and their mean is the probability.
+
+    Before it takes its name, the file is checked against PyTorch on training images that the first
+    run kept, and in float32 also on random pixels and on `photographs`. With int8 the training
+    images also calibrate it, and with `coarse` large layers' weights are rounded so that the file
+    compresses to half its size. With `data`, what the folders were trained on, the file also says
+    how sure its masks are, learnt out of fold.
+
+    Returns the largest difference in probability that was seen; with int8, which shifts every
+    border a little, the mean difference. Raises ModelError if it exceeds TOLERANCE or
+    TOLERANCE_INT8, if a training is not finished or if the networks' sizes differ.
+    """
+    if file.suffix != ".onnx":
+        raise UsageError(f"{file}: the name of a model ends in .onnx")
+    if coarse and arithmetic != "int8":
+        raise UsageError("only the weights of int8 can be coarse")
+    if photographs and arithmetic == "int8":
+        raise UsageError("int8 shifts every border a little: no photograph can be checked on")
+    weighed = _normalised(shares or [1.0] * len(folders), len(folders))
+    folders = [folder for folder, share in zip(folders, weighed, strict=True) if share > 0]
+    parts = [share for share in weighed if share > 0]
+    runs = [find_members(folder) for folder in folders]
+    members = [load_run(run) for found in runs for run in found]
+    each = [part / len(found) for part, found in zip(parts, runs, strict=True) for _ in found]
+    sizes = {(member.settings.height, member.settings.width) for member in members}
+    if len(sizes) > 1:
+        listed = ", ".join(f"{height} x {width}" for height, width in sorted(sizes))
+        raise ModelError(f"{file}: the networks of an ensemble have one size, not {listed}")
+    ((height, width),) = sizes
+    model: nn.Module = EndToEnd(
+        [member.network for member in members],
+        [member.settings.channels for member in members],
+        each,
+    ).eval()
+    if flips:
+        model = Mirrored(model).eval()
+    card = _card(members, each) | {"arithmetic": arithmetic, "coarse": coarse, "flips": flips}
+    if data is not None:
+        held = gather(folders, data)
+        quality = Quality.of(judge(held))
+        card |= {"calibration": fit(held).to_dict(), "confidence": quality.to_dict()}
+    kept: Pixels = np.load(runs[0][0] / SAMPLES)
+    if arithmetic == "float32":
+        halve(model)
+        proto = _to_onnx(model, kept[:2])
+        _halve_weights(proto)
+        samples, tolerance = np.concatenate([kept, _samples(photographs, height, width)]), TOLERANCE
+    else:
+        proto = quantize(_to_onnx(model, kept[:2]), kept, coarse=coarse)
+        samples, tolerance = kept, TOLERANCE_INT8
+    with written_whole(file) as temporary:
+        entry = proto.metadata_props.add()
+        entry.key, entry.value = CARD, json.dumps(card)
+        onnx.checker.check_model(proto)
+        onnx.save_model(proto, temporary)
+        differences = _differences(model, temporary, samples)
+        difference = float(differences.max() if arithmetic == "float32" else differences.mean())
+        if not difference <= tolerance:  # which is also so if it is no number
+            raise ModelError(
+                f"{file}: not written, since it differs from PyTorch by {difference:.2g} "
+                f"in probability (at most {tolerance:g} is allowed)"
+            )
+    return difference
+
+
+def _normalised(shares: Sequence[float], folders: int) -> list[float]:
+    if len(shares) != folders:
+        raise UsageError(f"{len(shares)} shares for {folders} folders: give one for each")
+    total = sum(shares)
+    if min(shares) < 0 or not 0 < total < float("inf"):
+        raise UsageError("shares cannot be negative, and one of them must be above 0")
+    return [share / total for share in shares]
+
+
+def _card(members: Sequence[Member], shares: Sequence[float]) -> dict[str, Any]:
+    """Return what the file says of its training, or of each member's."""
+    if len(members) == 1:
+        return members[0].facts
+    parts = [
+        {**member.facts, "share": round(share, 6)}
+        for member, share in zip(members, shares, strict=True)
+    ]
+    return {"members": parts, "hours": round(sum(_hours(part) for part in parts), 3)}
+
+
+def _hours(facts: dict[str, Any]) -> float:
+    """Return the hours of a training, and of those that it started from."""
+    before = facts.get("started_from")
+    hours: float = facts.get("hours", 0) + (_hours(before) if before else 0)
+    return hours
+
+
+def _to_onnx(model: nn.Module, example: Pixels) -> onnx.ModelProto:
+    # It says at each start that torchvision, which nothing here needs, is not installed.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PyTorch's exporter uses its own old names
+        program = torch.onnx.export(
+            model,
+            (torch.from_numpy(example),),
+            input_names=["photographs"],
+            output_names=["probability"],
+            dynamic_shapes={"photographs": {0: torch.export.Dim("N")}},
+            dynamo=True,
+            optimize=False,  # the runtime does so when it loads the file
+            verbose=False,
+        )
+    assert program is not None  # it is None only when a file is given
+    proto: onnx.ModelProto = program.model_proto
+    return proto
+
+
+def _samples(photographs: Sequence[Path], height: int, width: int) -> Pixels:
+    """Return uint8 (n, height, width, 3): two pictures of random pixels, and the photographs."""
+    random = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+    real = [
+        resize(read_photograph(p, at_least=(height, width)).pixels, height, width)
+        for p in photographs
+    ]
+    return np.stack([*random, *real])
+
+
+def _halve_weights(proto: onnx.ModelProto) -> None:
+    """Store large float32 weights as float16, each with a cast that the runtime folds away."""
+    graph = proto.graph
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < HALVED:
+            continue
+        name = tensor.name
+        half = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}.half"))
+        casts.append(
+            onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT)
+        )
+    nodes = list(graph.node)
+    del graph.node[:]
+    graph.node.extend(casts + nodes)
+
+
+def _differences(model: nn.Module, file: Path, samples: Pixels) -> NDArray[np.float32]:
+    """Return how far the file's probabilities are from PyTorch's, (n, H, W)."""
+    session = open_session(file, "cpu")
+    differences = []
+    for sample in samples:
+        (found,) = session.run(None, {session.get_inputs()[0].name: sample[np.newaxis]})
+        with torch.inference_mode():
+            expected = model(torch.from_numpy(sample[np.newaxis])).numpy()
+        differences.append(np.abs(found - expected)[0])
+    return np.stack(differences)

@@ -1,0 +1,1 @@
+"""Photographs and masks in and out of image files, and pictures for people."""

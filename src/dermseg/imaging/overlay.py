@@ -1,0 +1,70 @@
+"""Pictures for people: the photograph with the lesion's outline."""
+
+from collections.abc import Sequence
+from math import ceil
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dermseg.imaging.images import Photograph, Pixels, resize
+from dermseg.settings import OVERLAY_SIDE
+
+RESULT_COLOR = (255, 230, 0)
+"""Yellow, as the paper draws its results (Figure 3)."""
+BAND_COLOR = (0, 160, 255)
+"""Blue, for the contours between which the border may lie."""
+
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation to the turn that shows a picture upright, as in Pillow's exif_transpose."""
+TURNED = (5, 6, 7, 8)
+"""Orientations that exchange height and width."""
+
+
+def draw_overlay(
+    photograph: Photograph,
+    outline: NDArray[np.int32],
+    band: Sequence[NDArray[np.float32]] = (),
+) -> Pixels:
+    """Return an upright RGB picture, its longest side at most OVERLAY_SIDE, with the outline.
+
+    `outline` is (n, 2), x and y in the photograph's stored pixels, or in those of a frame that
+    covers the same view as `photograph.height` x `photograph.width` says. So are the contours of
+    `band`, which are drawn thinner, and beneath it.
+    """
+    scale = min(1.0, OVERLAY_SIDE / max(photograph.height, photograph.width))
+    height, width = (max(1, round(s * scale)) for s in (photograph.height, photograph.width))
+    picture = resize(photograph.pixels, height, width).copy()
+    factor = np.array([width / photograph.width, height / photograph.height])
+    thickness = max(1, round(max(height, width) / 400))
+    for contour in band:
+        _draw(picture, contour, factor, BAND_COLOR, ceil(thickness * 0.6))
+    if len(outline):
+        _draw(picture, outline, factor, (0, 0, 0), thickness + 2)
+        _draw(picture, outline, factor, RESULT_COLOR, thickness)
+    if photograph.orientation in UPRIGHT:
+        picture = np.asarray(Image.fromarray(picture).transpose(UPRIGHT[photograph.orientation]))
+    return picture
+
+
+def _draw(
+    picture: Pixels,
+    contour: NDArray[np.int32] | NDArray[np.float32],
+    factor: NDArray[np.float64],
+    color: tuple[int, int, int],
+    thickness: int,
+) -> None:
+    """Draw a closed contour, (n, 2), after scaling by `factor`, to a sixteenth of a pixel."""
+    # Pixel centres lie at half-integers, in the photograph as in the picture.
+    fine = ((contour + 0.5) * factor - 0.5) * 16
+    points = fine.round().astype(np.int32)[:, np.newaxis]
+    cv2.polylines(picture, [points], True, color, thickness, cv2.LINE_AA, shift=4)

@@ -1,0 +1,1 @@
+"""A photograph in, its segmentation out."""

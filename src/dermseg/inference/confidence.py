@@ -1,0 +1,176 @@
+"""How sure a mask is: its Jaccard index, predicted from the probability that it was cut from.
+
+A handful of numbers, the evidence, says how doubtful the probability is inside the mask, outside it
+and along its border. What they mean for one model is its calibration, learnt from images that the
+predicting network had not seen, and kept in the model's card (`dermseg.export.calibration`).
+
+The band says the same of the border: two levels of the probability between which most of the true
+border lies.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dermseg.imaging.images import Mask
+from dermseg.masks.postprocess import Lesion, Probability
+from dermseg.settings import OVERLAY_SIDE
+
+Contours = tuple[NDArray[np.float32], ...]
+Numbers = NDArray[np.float64]
+SURE = 0.8
+FLOOR = 0.01
+"""A hundredth of the mask, or of a pixel: less error or doubt than this says nothing more."""
+BORDER = 10
+"""Pixels added to a border's length, so that tiny masks do not count as doubtful all over."""
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """A mask's predicted Jaccard index with the ends of its 90 % interval, each in 0..1.
+
+    `score` orders masks, the surest last; it has no unit.
+    `low_confidence` says that the mask deserves a look: among those of which it does not, few fail.
+    """
+
+    score: float
+    jaccard: float
+    low: float
+    high: float
+    low_confidence: bool
+
+
+@dataclass(frozen=True)
+class Band:
+    """Between `outer`, what may be lesion, and `inner`, what surely is, the border lies.
+
+    Each contour is float32 (n, 2), x and y in the photograph's stored pixels; there may be several
+    on either side, or none.
+    """
+
+    inner: Contours
+    outer: Contours
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a model's evidence means, from images that were held out of its training.
+
+    A score is `weights` times 1 and the evidence (see `weigh`). `scores` ascend; at each of them
+    `jaccard` is the mean Jaccard index of masks like that, and `low` and `high` leave 5 % of them
+    on either side.
+
+    Masks that score below `flag_below` are flagged. Of the others at most the share `risk` falls
+    below a Jaccard index of `failure`, with the certainty `certainty`, if new images are
+    exchangeable with those `images`; the share `unflagged` of these had no flag.
+
+    Between the levels `outer` and `inner` of the probability lies, on average over images, the
+    share `within` of the true border.
+    """
+
+    weights: tuple[float, ...]
+    scores: tuple[float, ...]
+    jaccard: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    flag_below: float
+    failure: float
+    risk: float
+    certainty: float
+    unflagged: float
+    images: int
+    inner: float
+    outer: float
+    within: float
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Calibration":
+        """Return the calibration that `to_dict` turned into `values`, as JSON gives it back."""
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        return cls(**given)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything, ready for JSON."""
+        return asdict(self)
+
+    def score(self, evidence: Numbers) -> Numbers:
+        """Return the scores, (n,), of `evidence`, (n, 5)."""
+        scores: Numbers = self.weights[0] + evidence @ np.array(self.weights[1:])
+        return scores
+
+    def judge(self, probability: Probability, lesion: Lesion, low: float) -> Confidence:
+        """Say how sure the mask of `lesion`, chosen in `probability` and cut at `low`, is."""
+        score = float(self.score(weigh(probability, region(lesion, low))[np.newaxis])[0])
+        jaccard, bottom, top = (
+            float(np.interp(score, self.scores, values))
+            for values in (self.jaccard, self.low, self.high)
+        )
+        return Confidence(score, jaccard, bottom, top, score < self.flag_below)
+
+    def bound(
+        self, probability: Probability, lesion: Lesion, low: float, size: tuple[int, int]
+    ) -> Band:
+        """Return where the border of `lesion`, chosen in `probability`, lies.
+
+        In pixels of a photograph of `size`, (height, width).
+        """
+        own = reach(probability, region(lesion, low), self.outer)
+        return Band(contour(own, self.inner, size), contour(own, self.outer, size))
+
+
+def region(lesion: Lesion, low: float) -> Mask:
+    """Return the lesion's mask, boolean (h, w), at the network's size."""
+    if lesion.core is None:
+        return np.zeros(lesion.probability.shape, np.bool_)
+    mask: Mask = lesion.probability >= low
+    return mask
+
+
+def reach(probability: Probability, mask: Mask, outer: float) -> Probability:
+    """Return `probability`, (h, w), without the regions at the level `outer` that miss `mask`."""
+    _, regions = cv2.connectedComponents((probability >= outer).astype(np.uint8), connectivity=4)
+    own = np.isin(regions, regions[mask & (regions > 0)])
+    return np.where(own, probability, np.float32(0))
+
+
+def contour(probability: Probability, level: float, size: tuple[int, int]) -> Contours:
+    """Return the contours, without holes, of `probability` at `level` in pixels of `size`.
+
+    Drawn at most OVERLAY_SIDE pixels wide and high: they are for the eye.
+    """
+    scale = min(1.0, OVERLAY_SIDE / max(size))
+    height, width = (max(1, round(side * scale)) for side in size)
+    drawn = cv2.resize(probability, (width, height), interpolation=cv2.INTER_LINEAR) >= level
+    contours, _ = cv2.findContours(drawn.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    factor = np.array([size[1] / width, size[0] / height])
+    return tuple(
+        ((each[:, 0] + 0.5) * factor - 0.5).astype(np.float32, copy=False) for each in contours
+    )
+
+
+def weigh(probability: Probability, mask: Mask) -> Numbers:
+    """Return the evidence, (5,), that `probability` gives on the quality of `mask`, both (h, w).
+
+    The logarithms of the expected lesion outside the mask, of the expected skin inside it, both as
+    shares of the mask, and of the mask's own share of the frame; how much of what may be lesion
+    (0.2 and more) surely is (0.8 and more); and the logarithm of the doubt, p (1 - p), for each
+    pixel of the border.
+    """
+    inside = max(int(np.count_nonzero(mask)), 1)
+    missed = float(probability[~mask].sum(dtype=np.float64)) / inside
+    wrong = float((1 - probability[mask]).sum(dtype=np.float64)) / inside
+    maybe = int(np.count_nonzero(probability >= 1 - SURE))
+    sure = int(np.count_nonzero(probability >= SURE)) / max(maybe, 1)
+    contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    border = max((cv2.arcLength(each, True) for each in contours), default=0.0)
+    doubt = float((probability * (1 - probability)).sum(dtype=np.float64)) / (border + BORDER)
+    floor = np.array([FLOOR, FLOOR, 0, FLOOR])
+    logs = np.log(np.array([missed, wrong, inside / mask.size, doubt]) + floor)
+    return np.array([*logs, sure])

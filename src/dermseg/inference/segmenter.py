@@ -1,0 +1,375 @@
+"""From a photograph to its segmentation."""
+
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, TypeAlias
+
+import cv2
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from dermseg import __version__
+from dermseg.cores import processor_features
+from dermseg.errors import ImageError, ModelError, UsageError
+from dermseg.imaging.images import (
+    Mask,
+    Photograph,
+    Pixels,
+    image_size,
+    lies_across,
+    read_photograph,
+    resize,
+    turn,
+    turn_back,
+)
+from dermseg.inference.confidence import Band, Calibration, Confidence, Contours
+from dermseg.masks.postprocess import Probability, choose_lesion, cut, outline_of
+from dermseg.settings import DEFAULT_MODEL, ThresholdSettings
+from dermseg.weights import find_model
+
+PhotographLike: TypeAlias = str | Path | BinaryIO | Photograph | Pixels
+Flag = Literal["empty", "touches-border", "several-candidates", "low-confidence"]
+CARD = "dermseg"
+"""The key of a model file's metadata under which its card lies, as JSON."""
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Where the lesion is, in the photograph's stored pixels: x to the right, y down, from 0.
+
+    `mask` is boolean (H, W), `outline` int32 (n, 2) with x and y of its border, `bounding_box`
+    (x, y, width, height) of the smallest upright box around it, None around nothing, and
+    `probability` float32 (h, w) in 0..1 at the network's own size. `flags` say what to look at.
+    `confidence` is the mask's predicted Jaccard index, None where the model does not say: an
+    uncalibrated one, or one used with other thresholds than it was calibrated with. `bound` draws
+    the `band`, None for an uncalibrated model.
+    """
+
+    mask: Mask
+    outline: NDArray[np.int32]
+    bounding_box: tuple[int, int, int, int] | None
+    probability: Probability
+    flags: tuple[Flag, ...]
+    confidence: Confidence | None = None
+    bound: Callable[[], Band] | None = None
+
+    @property
+    def area(self) -> int:
+        """The lesion's area in pixels."""
+        return cv2.countNonZero(self._within) if self.bounding_box else 0
+
+    @property
+    def _within(self) -> Pixels:
+        """The mask in its box, 0 or 1: a quarter of most photographs, and so of the time."""
+        x, y, width, height = self.bounding_box or (0, 0, 0, 0)
+        return self.mask.view(np.uint8)[y : y + height, x : x + width]
+
+    @property
+    def centroid(self) -> tuple[float, float] | None:
+        """(x, y) of the lesion's centre of mass."""
+        if self.bounding_box is None:
+            return None
+        across, down = (
+            cv2.reduce(self._within, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
+            for axis in (0, 1)
+        )
+        area = int(across.sum())
+        left, top, _, _ = self.bounding_box
+        return (
+            left + float(across @ np.arange(across.size) / area),
+            top + float(down @ np.arange(down.size) / area),
+        )
+
+    @cached_property
+    def band(self) -> Band | None:
+        """Where the border may lie, None for an uncalibrated model.
+
+        Drawn when it is first asked for: most masks are only written.
+        """
+        return self.bound() if self.bound else None
+
+    @property
+    def band_contours(self) -> Contours:
+        """The contours of the band, none where there is no band."""
+        return self.band.outer + self.band.inner if self.band else ()
+
+    @property
+    def perimeter(self) -> float:
+        """The length of the outline, through the centres of its pixels."""
+        return cv2.arcLength(self.outline, closed=True) if len(self.outline) else 0.0
+
+    @property
+    def diameter(self) -> float:
+        """The longest distance between the centres of two pixels of the outline."""
+        if not len(self.outline):
+            return 0.0
+        hull = cv2.convexHull(self.outline)[:, 0].astype(np.float64)
+        return float(np.hypot(*(hull[:, np.newaxis] - hull).transpose(2, 0, 1)).max())
+
+
+class Segmenter:
+    """A model, loaded once and used for many photographs; safe to share between threads.
+
+    `model` is a shipped model's name or the path of an ONNX file that `dermseg export` wrote.
+    `device` is "cpu", or "cuda" with onnxruntime-gpu installed in place of onnxruntime.
+
+    Raises ModelError if the model is unknown or its file is not dermseg's, UsageError if the
+    device is not there.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = DEFAULT_MODEL,
+        *,
+        thresholds: ThresholdSettings | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.path = find_model(model)
+        self.thresholds = thresholds or ThresholdSettings()
+        self.device = device
+        self.name = str(model)
+        self._session = open_session(self.path, device)
+        self.card: dict[str, Any]
+        self._calibration: Calibration | None = None
+        try:
+            self.card = json.loads(self._session.get_modelmeta().custom_metadata_map[CARD])
+            (entry,) = self._session.get_inputs()
+            _, height, width, _ = entry.shape
+            self._input, self.height, self.width = entry.name, int(height), int(width)
+            known = self.card.get("calibration")
+            if known is not None:
+                self._calibration = Calibration.from_dict(known)
+        except (KeyError, ValueError, TypeError) as error:
+            raise ModelError(
+                f"{self.path}: an ONNX file, but not one that `dermseg export` wrote"
+            ) from error
+
+    @property
+    def says_how_sure(self) -> bool:
+        """Whether its masks come with a confidence: calibrated, and with the usual thresholds."""
+        return self._calibration is not None and self.thresholds == ThresholdSettings()
+
+    @property
+    def description(self) -> str:
+        """The model, the device, and how the network computes there: for people."""
+        arithmetic = "in float32"
+        if self.card.get("arithmetic") == "int8":
+            arithmetic = "in 8 bits"
+            if self.device == "cpu" and asks_for_exact_sums():
+                arithmetic += " with slower, exact sums: no VNNI is known here"
+        return f"{self.name} on {self.device}, {arithmetic}"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of everything that decides a mask, but for the photograph."""
+        digest = blake2b(self.path.read_bytes(), digest_size=16)
+        digest.update(repr((__version__, self.thresholds)).encode())
+        return digest.hexdigest()
+
+    def probability(self, pixels: Pixels, *, turned: bool = False) -> Probability:
+        """Return the probability of lesion, float32 (h, w) in 0..1, at the network's size.
+
+        `pixels` is uint8 RGB (H, W, 3) of any size. `turned` shows the network the picture after a
+        quarter turn, and turns the probability back: (w, h).
+        """
+        if turned:
+            return turn_back(self.probability(turn(pixels)))
+        small = resize(pixels, self.height, self.width)
+        (maps,) = self._session.run(None, {self._input: small[np.newaxis]})
+        probability: Probability = maps[0]
+        return probability
+
+    def segment(
+        self,
+        photograph: PhotographLike,
+        *,
+        size: tuple[int, int] | None = None,
+        thresholds: ThresholdSettings | None = None,
+        at: tuple[float, float] | None = None,
+    ) -> Segmentation:
+        """Segment a photograph: a path, a binary file, a `Photograph`, or uint8 RGB (H, W, 3).
+
+        `size`, (height, width), gives the mask another size than the photograph's, for thumbnails
+        of photographs. `thresholds` stand in for the segmenter's own. `at`, (x, y) in the mask's
+        pixels, says where the lesion is, and so which of several candidates. Raises ImageError if
+        the photograph cannot be read, UsageError for a place outside the mask, and TypeError for
+        what is no photograph.
+        """
+        photograph = self.read(photograph)
+        height, width = size or (photograph.height, photograph.width)
+        if height < 1 or width < 1:
+            raise UsageError(f"a mask of {height} x {width} pixels cannot be made")
+        probability = self.probability(photograph.pixels, turned=self.turns(height, width))
+        return self.find(probability, (height, width), thresholds=thresholds, at=at)
+
+    def find(
+        self,
+        probability: Probability,
+        size: tuple[int, int],
+        *,
+        thresholds: ThresholdSettings | None = None,
+        at: tuple[float, float] | None = None,
+    ) -> Segmentation:
+        """Return what `probability`, as `probability` returned it, says; the rest as in `segment`.
+
+        `size` is the mask's (height, width).
+        """
+        thresholds = thresholds or self.thresholds
+        height, width = size
+        if at is not None and not (0 <= at[0] < width and 0 <= at[1] < height):
+            raise UsageError(f"at {at[0]:g}, {at[1]:g}: outside the mask of {width} x {height}")
+        place = None if at is None else _scaled(at, (height, width), probability)
+        lesion = choose_lesion(probability, thresholds, place)
+        mask, outline = cut(lesion, height, width, thresholds)
+        found = mask, outline, _box(outline), probability
+        flags = _flags(mask, lesion.candidates)
+        if self._calibration is None:
+            return Segmentation(*found, flags)
+        bound = partial(self._calibration.bound, probability, lesion, thresholds.low, size)
+        # What a mask is worth was learnt on the usual thresholds' own choice.
+        if thresholds != ThresholdSettings() or place is not None:
+            return Segmentation(*found, flags, None, bound)
+        confidence = self._calibration.judge(probability, lesion, thresholds.low)
+        if confidence.low_confidence:
+            flags = (*flags, "low-confidence")
+        return Segmentation(*found, flags, confidence, bound)
+
+    def turns(self, height: int, width: int) -> bool:
+        """Say whether a photograph is turned, so that its long side lies as the network's does."""
+        return lies_across((height, width), (self.height, self.width))
+
+    def read(self, photograph: PhotographLike) -> Photograph:
+        """Return a photograph as the network needs it, at a reduced scale where that is quicker.
+
+        Raises ImageError if it cannot be read, or is no uint8 RGB (H, W, 3).
+        """
+        if isinstance(photograph, Photograph):
+            return photograph
+        if not isinstance(photograph, np.ndarray | str | Path) and not hasattr(photograph, "read"):
+            raise TypeError(
+                "a photograph is a path, an open binary file, a dermseg.Photograph or an array of "
+                f"uint8 RGB, not {type(photograph).__name__}"
+            )
+        if not isinstance(photograph, np.ndarray):
+            needed = self.height, self.width
+            turned = self.turns(*image_size(photograph))
+            return read_photograph(photograph, at_least=needed[::-1] if turned else needed)
+        fits = photograph.dtype == np.uint8 and photograph.ndim == 3 and photograph.shape[2] == 3
+        if not fits or photograph.size == 0:
+            raise ImageError(
+                "pixels must be a uint8 array of shape (height, width, 3), RGB; "
+                f"this one is {photograph.dtype} {photograph.shape}"
+            )
+        return Photograph(photograph, photograph.shape[0], photograph.shape[1])
+
+
+X86 = {"x86_64", "amd64"}
+EXACT = {"avx512_vnni", "avx_vnni"}
+"""Features of x86 processors whose 8-bit sums cannot overflow (onnxruntime issue 5849); others are
+asked for slower ones."""
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+"""Device to what ONNX Runtime calls it."""
+
+
+def usable_devices() -> list[str]:
+    """Return the devices that the installed ONNX Runtime can use."""
+    available = onnxruntime.get_available_providers()
+    return [device for device, provider in PROVIDERS.items() if provider in available]
+
+
+def asks_for_exact_sums() -> bool:
+    """Say whether 8-bit sums could overflow on this processor: an Intel or AMD one without VNNI."""
+    return platform.machine().lower() in X86 and not processor_features() & EXACT
+
+
+def open_session(path: Path, device: str) -> onnxruntime.InferenceSession:
+    """Return a model file opened as all doors open it, so that all compute the same.
+
+    Raises ModelError if it cannot be loaded, UsageError if the device is not there.
+    """
+    if device not in PROVIDERS:
+        raise UsageError(f"unknown device {device!r}; choose {' or '.join(PROVIDERS)}")
+    absent = UsageError(
+        f"--device {device}: the installed onnxruntime cannot use it "
+        "(for an NVIDIA GPU, install onnxruntime-gpu in place of onnxruntime)"
+    )
+    if device not in usable_devices():
+        raise absent
+    options = onnxruntime.SessionOptions()
+    # Photographs side by side use the cores better than threads for each would (ARCHITECTURE.md),
+    # and with three threads or more a float32 model's last bits depend on how many there are.
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    if asks_for_exact_sums():
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=[PROVIDERS[device]])
+    except Exception as error:  # onnxruntime's errors have no common base but this
+        if type(error).__module__.startswith("onnxruntime"):
+            raise ModelError(f"{path}: not a model that onnxruntime can load ({error})") from error
+        raise
+    if PROVIDERS[device] not in session.get_providers():
+        raise absent  # it is listed, but did not start
+    return session
+
+
+def _scaled(
+    at: tuple[float, float], size: tuple[int, int], probability: Probability
+) -> tuple[float, float]:
+    """Return the row and column in `probability` of x and y in a mask of `size`."""
+    rows, columns = probability.shape
+    return (at[1] + 0.5) * rows / size[0] - 0.5, (at[0] + 0.5) * columns / size[1] - 0.5
+
+
+def drawn_by_hand(mask: Mask) -> Segmentation:
+    """Return the segmentation that a person's mask, boolean (H, W), stands for.
+
+    The mask stays as it was drawn, and the probability is 0 or 1, at the mask's size. The outline,
+    and what is measured on it, is that of its largest region: the flag `several-candidates` says
+    that there are others.
+    """
+    outline, regions = outline_of(mask)
+    probability = mask.astype(np.float32)
+    return Segmentation(
+        mask, outline, _box(mask.view(np.uint8)), probability, _flags(mask, regions)
+    )
+
+
+def _box(lesion: NDArray[np.int32] | Pixels) -> tuple[int, int, int, int] | None:
+    """Return the smallest upright box around an outline (n, 2), or around a mask's pixels."""
+    x, y, width, height = cv2.boundingRect(lesion) if lesion.size else (0, 0, 0, 0)
+    return (int(x), int(y), int(width), int(height)) if width else None
+
+
+def _flags(mask: Mask, candidates: int) -> tuple[Flag, ...]:
+    flags: list[Flag] = []
+    if not mask.any():
+        flags.append("empty")
+    elif _touches_border(mask):
+        flags.append("touches-border")
+    if candidates > 1:
+        flags.append("several-candidates")
+    return tuple(flags)
+
+
+def _touches_border(mask: Mask) -> bool:
+    return bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
+
+
+@lru_cache(maxsize=1)
+def _default_segmenter() -> Segmenter:
+    return Segmenter()
+
+
+def segment(photograph: PhotographLike) -> Segmentation:
+    """Segment a photograph with the default model, loaded at the first call.
+
+    See `Segmenter.segment`; use a `Segmenter` to choose the model or the thresholds.
+    """
+    return _default_segmenter().segment(photograph)

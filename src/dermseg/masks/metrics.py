@@ -1,0 +1,87 @@
+"""The challenge's five metrics (paper, section IV-A), by the rules of its official scorer.
+
+What an empty mask gets follows isic-challenge-scoring: where there is nothing to find and nothing
+is found, Jaccard and Dice are 1; sensitivity is 1 without lesion in the truth, and specificity is
+1 without background in it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermseg.imaging.images import Mask
+
+RESAMPLED_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The five metrics of one image, or their means over images; each in 0..1."""
+
+    accuracy: float
+    dice: float
+    jaccard: float
+    sensitivity: float
+    specificity: float
+
+
+def score(truth: Mask, prediction: Mask) -> Scores:
+    """Return the metrics of `prediction` against `truth`, both boolean (H, W).
+
+    Raises ValueError if their shapes differ.
+    """
+    if truth.shape != prediction.shape:
+        raise ValueError(f"shapes differ: truth {truth.shape}, prediction {prediction.shape}")
+    lesion, found = int(np.count_nonzero(truth)), int(np.count_nonzero(prediction))
+    tp = int(np.count_nonzero(truth & prediction))
+    fp, fn = found - tp, lesion - tp
+    tn = truth.size - tp - fp - fn
+    return Scores(
+        accuracy=(tp + tn) / truth.size,
+        dice=_ratio(2 * tp, 2 * tp + fp + fn),
+        jaccard=_ratio(tp, tp + fp + fn),
+        sensitivity=_ratio(tp, tp + fn),
+        specificity=_ratio(tn, tn + fp),
+    )
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else 1.0
+
+
+def mean(scores: Sequence[Scores]) -> Scores:
+    """Return each metric's mean over images, the challenge's macro average."""
+    table = np.array([astuple(s) for s in scores], dtype=np.float64)
+    return Scores(*(float(value) for value in table.mean(0)))
+
+
+def bootstrap_interval(
+    values: NDArray[np.float64],
+    *,
+    coverage: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the percentile bootstrap interval, low and high, of the mean over images.
+
+    `values` is (images,) or (images, k), for k means at once; the ends are () or (k,).
+    """
+    table = np.asarray(values, dtype=np.float64)
+    generator = np.random.default_rng(seed)
+    count = len(table)
+    means = []
+    for start in range(0, resamples, RESAMPLED_AT_ONCE):
+        size = (min(RESAMPLED_AT_ONCE, resamples - start), count)
+        # How often each image is drawn, (resamples, images): the means are then one product.
+        drawn = generator.integers(0, count, size) + count * np.arange(size[0])[:, np.newaxis]
+        times = np.bincount(drawn.ravel(), minlength=size[0] * count).reshape(size)
+        means.append(times @ table / count)
+    tail = (1 - coverage) / 2
+    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail], axis=0)
+    return low, high
+
+
+METRICS = tuple(field.name for field in fields(Scores))
+"""The metrics' names, in the paper's order: AC, DI, JA, SE, SP."""

@@ -1,0 +1,227 @@
+"""From probability to mask: the paper's dual thresholds (section III-A).
+
+A high threshold finds the lesion's core and so decides which region is the lesion; a low one says
+how far it reaches. Two rules:
+
+"paper" does what the text says and no more. The candidates are the regions at or above the high
+threshold; the centre is the centroid of the one with the largest mass (the sum of its
+probability). The map is dilated by one pixel, which closes small holes, and cut at the low
+threshold; the region that embraces the centre is the mask. Where nothing reaches the high
+threshold, or the centroid lies outside every region, there is no mask.
+
+"complete" says what happens there too. The lesion is the region at the low threshold that holds
+the core of the largest mass, wherever that core's centroid lies (it is outside a crescent); where
+nothing reaches the high threshold, the region of the largest mass; and holes of any size are
+filled, since the challenge's masks are contiguous and without holes.
+
+Regions are chosen at the network's size. The border is then the low threshold of the bilinearly
+scaled probability, so that masks are smooth at the photograph's size.
+"""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dermseg.imaging.images import Mask
+from dermseg.settings import ThresholdSettings
+
+Probability = NDArray[np.float32]
+STRIP = 64
+"""Rows that are scaled at a time: few enough for a processor's cache."""
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """The region that was chosen, at the network's size.
+
+    `probability` (h, w) is the map with all other regions removed and, as the rule says, holes
+    filled: its cut at the low threshold, at any scale, is the mask. `core` is the row and column of
+    its surest pixel, None where there is no lesion. `candidates` counts the regions that there
+    were to choose from.
+    """
+
+    probability: Probability
+    core: tuple[int, int] | None
+    candidates: int
+
+
+def choose_lesion(
+    probability: Probability, settings: ThresholdSettings, at: tuple[float, float] | None = None
+) -> Lesion:
+    """Choose the lesion in `probability`, float32 (h, w) in 0..1.
+
+    `at`, a row and a column, is where a person says that the lesion is: of several candidates the
+    one that holds this place, or lies nearest to it, is chosen in place of the largest.
+    """
+    if settings.rule == "paper":
+        return _choose_by_paper(probability, settings, at)
+    return _choose_completely(probability, settings, at)
+
+
+def _regions(mask: Mask) -> tuple[int, NDArray[np.int32]]:
+    """Return the number of 4-connected regions and their labels, 1 upwards; 0 is background."""
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
+    return count - 1, labels.astype(np.int32, copy=False)
+
+
+def _heaviest(probability: Probability, labels: NDArray[np.int32], count: int) -> int:
+    """Return the label of the region with the largest mass, the sum of its probability."""
+    if count == 1:
+        return 1
+    sums = np.bincount(labels.ravel(), probability.ravel().astype(np.float64), count + 1)
+    return 1 + int(sums[1:].argmax())
+
+
+def _nearest(labels: NDArray[np.int32], at: tuple[float, float]) -> int:
+    """Return the label of the region that holds a row and a column, or is nearest to them."""
+    rows, columns = np.nonzero(labels)
+    nearest = np.hypot(rows - at[0], columns - at[1]).argmin()
+    return int(labels[rows[nearest], columns[nearest]])
+
+
+def _choose_by_paper(
+    probability: Probability, settings: ThresholdSettings, at: tuple[float, float] | None
+) -> Lesion:
+    candidates, cores = _regions(probability >= settings.high)
+    if candidates == 0:
+        return _nothing(probability, 0)
+    core = _nearest(cores, at) if at else _heaviest(probability, cores, candidates)
+    row, column = (int(axis.mean().round()) for axis in np.nonzero(cores == core))
+    dilated = cv2.dilate(probability, np.ones((3, 3), np.uint8)).astype(np.float32, copy=False)
+    _, regions = _regions(dilated >= settings.low)
+    chosen = regions[row, column]
+    if chosen == 0:
+        return _nothing(probability, candidates)
+    alone = _without_others(dilated, regions, chosen)
+    return Lesion(alone, _surest(alone, regions == chosen), candidates)
+
+
+def _choose_completely(
+    probability: Probability, settings: ThresholdSettings, at: tuple[float, float] | None
+) -> Lesion:
+    candidates, regions = _regions(probability >= settings.low)
+    if candidates == 0:
+        return _nothing(probability, 0)
+    count, cores = _regions((probability >= settings.high) & (regions > 0))
+    if at:
+        chosen = _nearest(regions, at)
+    elif count:
+        chosen = int(regions[cores == _heaviest(probability, cores, count)][0])
+    else:
+        chosen = _heaviest(probability, regions, candidates)
+    alone = _without_others(probability, regions, chosen)
+    filled = np.where(_holes(regions == chosen), np.float32(1), alone)
+    return Lesion(filled, _surest(alone, regions == chosen), candidates)
+
+
+def _nothing(probability: Probability, candidates: int) -> Lesion:
+    return Lesion(np.zeros_like(probability), None, candidates)
+
+
+def _surest(probability: Probability, region: Mask) -> tuple[int, int]:
+    row, column = divmod(int(np.where(region, probability, -1).argmax()), region.shape[1])
+    return row, column
+
+
+def _without_others(
+    probability: Probability, regions: NDArray[np.int32], chosen: int
+) -> Probability:
+    """Return `probability` with zero in all regions but the one that was chosen."""
+    return np.where((regions == 0) | (regions == chosen), probability, np.float32(0))
+
+
+def _holes(mask: Mask) -> Mask:
+    """Return what the region encloses: background that is not 8-connected to the frame."""
+    outside = cv2.copyMakeBorder((~mask).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
+    _, labels = cv2.connectedComponents(outside, connectivity=8)
+    enclosed: Mask = ~mask & (labels[1:-1, 1:-1] != labels[0, 0])
+    return enclosed
+
+
+def outline_of(mask: Mask) -> tuple[NDArray[np.int32], int]:
+    """Return the outline, (n, 2) as `cut` does, of a mask's largest region; and how many it has."""
+    contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    if not contours:
+        return np.zeros((0, 2), np.int32), 0
+    largest = max(contours, key=cv2.contourArea)
+    return largest[:, 0].astype(np.int32, copy=False), len(contours)
+
+
+def cut(
+    lesion: Lesion, height: int, width: int, settings: ThresholdSettings
+) -> tuple[Mask, NDArray[np.int32]]:
+    """Return the mask, boolean (`height`, `width`), and its outline.
+
+    The outline is (n, 2): x and y of the border's pixels in order, or of their corners where they
+    run straight; (0, 2) for an empty mask. The mask is what the outline encloses: one region
+    and, by the rule "complete", without holes.
+    """
+    mask = np.zeros((height, width), np.bool_)
+    if lesion.core is None:
+        return mask, np.zeros((0, 2), np.int32)
+    found, place = _scaled(lesion.probability, height, width, settings.low)
+    contours, _ = cv2.findContours(
+        found.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=place
+    )
+    if not contours:
+        return mask, np.zeros((0, 2), np.int32)
+    # A bridge of one pixel can break when it is scaled: the part with the core stays.
+    x, y = (
+        (place + 0.5) * after / before - 0.5
+        for place, after, before in zip(
+            lesion.core[::-1], (width, height), lesion.probability.shape[::-1], strict=True
+        )
+    )
+
+    def nearness(contour: cv2.typing.MatLike) -> tuple[float, float]:
+        return min(0.0, cv2.pointPolygonTest(contour, (x, y), True)), cv2.contourArea(contour)
+
+    outline = max(contours, key=nearness)
+    cv2.drawContours(mask.view(np.uint8), [outline], -1, 1, cv2.FILLED)
+    if settings.rule == "paper":
+        left, top = place
+        mask[top : top + found.shape[0], left : left + found.shape[1]] &= found
+    return mask, outline[:, 0].astype(np.int32, copy=False)
+
+
+def _scaled(
+    probability: Probability, height: int, width: int, low: float
+) -> tuple[Mask, tuple[int, int]]:
+    """Return where the probability, scaled bilinearly to `height` x `width`, is at least `low`.
+
+    That is boolean, and covers only the part of the picture in which it can be so, whose left and
+    top edge is returned too. Row by row, since photographs may have 100 megapixels.
+    """
+    x, y, w, h = cv2.boundingRect((probability >= low).view(np.uint8))
+    rows, columns = probability.shape
+    left, right = _reach(x, w, columns, width)
+    top, bottom = _reach(y, h, rows, height)
+    # Rows beyond these cannot be reached.
+    first, last = max(0, y - 1), min(rows, y + h + 1)
+    wide = cv2.resize(
+        probability[first:last], (width, last - first), interpolation=cv2.INTER_LINEAR
+    )
+    wide = np.ascontiguousarray(wide[:, left:right])
+    steps = np.diff(wide, axis=0, append=wide[-1:])
+    # Pixel centres lie at half-integers; beyond the first and the last one nothing changes.
+    places = ((np.arange(top, bottom) + 0.5) * rows / height - 0.5).clip(first, last - 1) - first
+    above = places.astype(np.intp)
+    weight = (places - above).astype(np.float32)[:, np.newaxis]
+    found = np.empty((bottom - top, right - left), np.bool_)
+    for start in range(0, len(found), STRIP):
+        strip = slice(start, start + STRIP)
+        values = steps[above[strip]]
+        values *= weight[strip]
+        values += wide[above[strip]]
+        np.greater_equal(values, low, out=found[strip])
+    return found, (left, top)
+
+
+def _reach(first: int, count: int, before: int, after: int) -> tuple[int, int]:
+    """Return where, of `after` pixels, those begin and end that `count` of `before` touch."""
+    scale = after / before
+    begin, end = (first - 0.5) * scale - 0.5, (first + count + 0.5) * scale - 0.5
+    return max(0, math.floor(begin)), min(after, math.ceil(end) + 1)

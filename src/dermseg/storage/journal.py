@@ -1,0 +1,121 @@
+"""What was done in an output folder: a line of JSON for each mask, written as soon as it exists.
+
+A run that was stopped, or killed, is gone on with by reading the journal: a mask is made again only
+if its photograph, the model or a setting has changed since, or if the mask is gone or damaged.
+"""
+
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Any, Self
+
+from dermseg.errors import OutputError, UsageError
+from dermseg.storage.files import lock
+
+Row = dict[str, Any]
+Sums = dict[str, int | None]
+"""What files held when they were written: path to checksum."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What was noted of a mask: what decided it, its row of the report, and the files written.
+
+    Without a fingerprint it was begun and not ended. `own` are the checksums by which a file under
+    the mask's name is known to be dermseg's: while it is being written the old one's and the new.
+    """
+
+    fingerprint: str | None
+    row: Row
+    files: Sums
+    own: tuple[int | None, ...] = ()
+
+
+def read_journal(path: Path) -> dict[str, Entry]:
+    """Return what was noted last of each mask, by mask; nothing where there is no journal."""
+    try:
+        return _parsed(path.read_text(encoding="utf-8", errors="replace").splitlines())
+    except OSError:
+        return {}
+
+
+def _parsed(lines: Iterable[str]) -> dict[str, Entry]:
+    entries = {}
+    for line in lines:
+        with suppress(ValueError, KeyError, TypeError):
+            entry = json.loads(line)
+            known = entry["fingerprint"], entry["row"], entry["files"], tuple(entry["own"])
+            entries[entry["mask"]] = Entry(*known)
+    return entries
+
+
+class Journal:
+    """The journal of one output folder; a context manager, so that its file is closed.
+
+    A last line that was cut short, by a kill or a full disk, counts as not written. Threads may
+    share it: lines stay whole. Raises UsageError if another process has it open: masks of two
+    models would come out as one's.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a+", encoding="utf-8", errors="replace", newline="\n")
+        except OSError as error:
+            raise OutputError.about(path, error) from error
+        try:
+            lock(self._file, path.parent)
+        except UsageError:
+            self._file.close()
+            raise
+        self._file.seek(0)
+        lines = self._file.readlines()
+        self._entries = _parsed(lines)
+        if lines and not lines[-1].endswith("\n"):
+            self._file.write("\n")
+
+    def find(self, mask: str, fingerprint: str) -> Entry | None:
+        """Return what was noted of a mask under this very fingerprint."""
+        known = self.last(mask)
+        return known if known is not None and known.fingerprint == fingerprint else None
+
+    def last(self, mask: str) -> Entry | None:
+        """Return what was noted of a mask last, None if no run has made it or begun to."""
+        return self._entries.get(mask)
+
+    def masks(self) -> set[str]:
+        """Return all masks of which something was noted."""
+        return set(self._entries)
+
+    def begin(self, mask: str, own: tuple[int | None, ...] = ()) -> None:
+        """Note that a mask is about to be written, or is gone: what was noted holds no longer."""
+        self.note(mask, Entry(None, {}, {}, own))
+
+    def note(self, mask: str, entry: Entry) -> None:
+        """Note what there is to know of a mask now."""
+        line = json.dumps({"mask": mask, **asdict(entry)}) + "\n"
+        with self._lock:
+            try:
+                self._file.write(line)
+                self._file.flush()
+            except OSError as error:
+                raise OutputError.about(self._path, error) from error
+            self._entries[mask] = entry
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with suppress(OSError):  # a line that could not be written has raised already
+            self._file.close()

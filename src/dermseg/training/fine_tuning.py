@@ -1,0 +1,245 @@
+"""The weights that a training starts from: another training's, or a finished model's.
+
+A model file holds no batch norms that followed a convolution: export folded them in. They come
+back with the statistics of images that are shown to the network, changed as in training, so that it
+computes what the file does, and can be trained on.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Set
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from dermseg.data import folds
+from dermseg.errors import DataError, ModelError
+from dermseg.inference.segmenter import CARD
+from dermseg.settings import CHANNEL_COUNT, Channels, TrainingSettings
+from dermseg.training import augment, checkpoints, networks
+from dermseg.training.color import ColorChannels
+from dermseg.training.networks.layers import normed_convolutions
+from dermseg.training.run_folder import FOLDS, WEIGHTS, find_members, fold_name, is_run
+from dermseg.training.trainer import Trainer, prepare
+from dermseg.weights import MODELS, find_model
+
+SHOWN = 64
+"""Images that the batch norms of a model file get their statistics from."""
+TINY = 1e-6
+"""A filter shorter than this is none, and stays as it is."""
+KNOWN = ("settings", "images", "passes", "hours", "commits", "started_from")
+"""What of the weights' origin the new training's facts repeat."""
+Tensors = dict[str, Tensor]
+
+
+def start(trainer: Trainer, fold_of: Mapping[str, int]) -> dict[str, Any]:
+    """Let `trainer` start from the weights that its settings name; return what is known of them.
+
+    Those are a run's; or, of a protocol's folder or an ensemble's file, the member's that holds out
+    the same fold. `fold_of` names each image's fold; the training will be scored on its own.
+
+    Raises ModelError if there are no such weights, UsageError if they are another network's, and
+    DataError if they have seen an image that is held out. A file does not list what it has seen:
+    unless it was trained on the same data, in the same folds, `apart` is false, for nobody can
+    tell, and it stays so for what starts from this training.
+    """
+    given = trainer.settings.start_from
+    from_file = not Path(given).is_dir() and (given in MODELS or given.endswith(".onnx"))
+    tensors, known = (_of_model if from_file else _of_run)(trainer, fold_of)
+    known["afresh"] = trainer.take_over(tensors)
+    return known
+
+
+def _of_run(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, dict[str, Any]]:
+    held_out = _held_out(trainer, fold_of)
+    folder = Path(trainer.settings.start_from)
+    if not is_run(folder):
+        folder /= fold_name(trainer.settings.fold)
+    (folder,) = find_members(folder)
+    tensors, facts = checkpoints.load(folder / WEIGHTS)
+    theirs = json.loads((folder / FOLDS).read_text())
+    spared = facts["settings"]["fold"]
+    seen = [image for image in held_out if image in theirs and theirs[image] != spared]
+    if seen:
+        raise DataError(
+            f"--start-from {folder}: it was trained on {len(seen)} of the {len(held_out)} images "
+            f"that are held out here, such as {min(seen)}"
+        )
+    # What an origin is apart from are the images that its heir held out, of the heir's data.
+    apart = _origin_apart(facts) and ("started_from" not in facts or _same_data(trainer, facts))
+    return tensors, {"apart": apart, **_known(facts)}
+
+
+def _of_model(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, dict[str, Any]]:
+    file = find_model(trainer.settings.start_from)
+    proto, card = _read(file)
+    members: list[dict[str, Any]] = card.get("members", [card])
+    wanted = trainer.settings.fold
+    fitting = [i for i, m in enumerate(members) if m["settings"]["fold"] == wanted]
+    if len(members) > 1 and not fitting:
+        raise ModelError(f"--start-from {file.name}: none of its members holds out fold {wanted}")
+    index = fitting[0] if len(members) > 1 else 0
+    facts = members[index]
+    settings = TrainingSettings.from_dict(facts["settings"])
+    same_split = _split(settings) == _split(trainer.settings)
+    # Older files do not say which image was in which fold.
+    same_folds = facts.get("folds", "") in ("", folds.digest(fold_of))
+    held_out = _held_out(trainer, fold_of)
+    if held_out and _same_data(trainer, facts) and not (same_split and same_folds):
+        raise DataError(
+            f"--start-from {file.name}: it was trained on the {len(held_out)} images that are held "
+            "out here; hold none out, or start from an ensemble's file, whose member for the same "
+            "fold has not seen them"
+        )
+    known_folds = same_split and same_folds and "folds" in facts
+    apart = _same_data(trainer, facts) and known_folds and _origin_apart(facts)
+    tensors = unfold(settings, _tensors(proto, index), _show(trainer, settings.channels))
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    return tensors, {"model": file.name, "sha256": sha256, "apart": apart, **_known(facts)}
+
+
+def _held_out(trainer: Trainer, fold_of: Mapping[str, int]) -> Set[str]:
+    """Return the ids of the images that the training will be scored on."""
+    return {image for image, fold in fold_of.items() if fold == trainer.settings.fold}
+
+
+def _same_data(trainer: Trainer, facts: dict[str, Any]) -> bool:
+    same: bool = facts["data"] == trainer.cache.digest
+    return same
+
+
+def _origin_apart(facts: dict[str, Any]) -> bool:
+    """Say whether what these weights started from is known not to have seen what they held out."""
+    known: bool = facts.get("started_from", {}).get("apart", True)
+    return known
+
+
+def _known(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: facts[name] for name in KNOWN if name in facts}
+
+
+def _split(settings: TrainingSettings) -> tuple[int | None, int, int]:
+    """Return what decides, on the same data, which images are held out."""
+    return settings.fold, settings.folds, settings.seed
+
+
+def _read(file: Path) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """Return a model file's graph and card; ModelError if `dermseg export` did not write it."""
+    try:
+        proto = onnx.load(file)
+        card: dict[str, Any] = json.loads(
+            next(entry.value for entry in proto.metadata_props if entry.key == CARD)
+        )
+    except Exception as error:  # protobuf's own errors are of no common kind
+        raise ModelError(f"{file}: no model that `dermseg export` wrote") from error
+    return proto, card
+
+
+def _tensors(proto: onnx.ModelProto, index: int) -> Tensors:
+    """Return the weights of a graph's network `index`, by their names in it, as float32."""
+    prefix = f"networks.{index}."
+    stored = {
+        name.removeprefix(prefix): tensor
+        for tensor in proto.graph.initializer
+        if (name := tensor.name.removeprefix("model.")).startswith(prefix)
+    }
+    return dict(_decoded({name: numpy_helper.to_array(tensor) for name, tensor in stored.items()}))
+
+
+def _decoded(stored: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    """Undo what `export` stores weights as: half precision, or 8 and 32 bits with a scale a map."""
+    for name, array in stored.items():
+        if name.endswith("_quantized"):
+            own = name.removesuffix("_quantized")
+            scaled = name if f"{name}_scale" in stored else own
+            along = (-1, *[1] * (array.ndim - 1))
+            zero = stored[f"{scaled}_zero_point"].astype(np.float64).reshape(along)
+            array = (array - zero) * stored[f"{scaled}_scale"].reshape(along)
+        elif name.endswith(("_scale", "_zero_point")):
+            continue
+        else:
+            own = name.removesuffix(".half")
+        yield own, torch.from_numpy(np.array(array, np.float32))
+
+
+def _show(trainer: Trainer, channels: Channels) -> Tensor:
+    """Return some of the training images as `trainer` will show them, (n, C, H, W).
+
+    With the statistics of images that nobody has changed the network would put out something else
+    in the first step of training already: lite0's loss rose from 0.119 to 0.127.
+    """
+    rows = trainer.chosen[np.linspace(0, len(trainer.chosen) - 1, SHOWN).astype(np.intp)]
+    images, masks = (
+        torch.from_numpy(pixels[rows]) for pixels in (trainer.cache.images, trainer.cache.masks)
+    )
+    height, width = trainer.size
+    changes = augment.draw(
+        trainer.settings.augmentation,
+        len(rows),
+        CHANNEL_COUNT[channels],
+        width / height,
+        torch.Generator().manual_seed(trainer.settings.seed),
+    )
+    shown, _ = prepare(ColorChannels(channels), images, masks, changes, (height, width))
+    return shown
+
+
+def unfold(settings: TrainingSettings, tensors: Tensors, shown: Tensor) -> Tensors:
+    """Return all that the network of `settings` needs, of a file's weights without batch norms.
+
+    `tensors` are a folded network's by name, and `shown`, the network's channels (n, C, H, W), what
+    the batch norms get their statistics from. In evaluation the network then computes what the
+    folded one does. Filters get the length 1, and their norms the rest: to a norm it makes no
+    difference, but Adam's steps are as long for any filter, and would undo short ones (lite0's of
+    1 x 1 were a seventh of what they had been; its loss rose from 0.12 to 0.18).
+
+    Raises ModelError if weights are missing.
+    """
+    network = networks.build(
+        settings.network, CHANNEL_COUNT[settings.channels], settings.dropout
+    ).eval()
+    folded = {
+        norm: convolution
+        for convolution, norm in normed_convolutions(network)
+        if f"{norm}.weight" not in tensors and f"{convolution}.bias" in tensors
+    }
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            owner, _, own = name.rpartition(".")
+            if owner in folded or own == "num_batches_tracked":
+                continue
+            if name not in tensors or tensors[name].shape != tensor.shape:
+                raise ModelError(f"--start-from: the file holds no {name} of a {settings.network}")
+            tensor.copy_(tensors[name])
+        for norm, convolution in folded.items():
+            filters = network.get_submodule(convolution).weight
+            assert isinstance(filters, Tensor)
+            lengths = filters.flatten(1).norm(dim=1).clamp(min=TINY)
+            filters /= lengths.view(-1, 1, 1, 1)
+            _settle(network.get_submodule(norm), lengths, tensors[f"{convolution}.bias"])
+        network(shown)
+    return network.state_dict()
+
+
+def _settle(norm: nn.Module, scale: Tensor, bias: Tensor) -> None:
+    """Let a batch norm take the statistics of what it sees next, times `scale` and plus `bias`."""
+    assert isinstance(norm, nn.BatchNorm2d)
+
+    def take(_: nn.Module, given: tuple[Tensor]) -> None:
+        variance, mean = torch.var_mean(given[0], (0, 2, 3), correction=0)
+        norm.load_state_dict(
+            {
+                "weight": scale * (variance + norm.eps).sqrt(),
+                "bias": bias + scale * mean,
+                "running_mean": mean,
+                "running_var": variance,
+                "num_batches_tracked": torch.tensor(1),
+            }
+        )
+
+    norm.register_forward_pre_hook(take)

@@ -1,0 +1,99 @@
+"""The folders that trainings leave: what their files are called, and how to read them.
+
+A run is one network's folder. A protocol's folder holds a run for each fold, and one that was
+trained on everything.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermseg.errors import DataError, ModelError
+from dermseg.masks.postprocess import Probability
+from dermseg.storage.files import written_whole
+
+SETTINGS = "settings.json"
+FOLDS = "folds.json"
+LOG = "log.csv"
+CHECKPOINT = "checkpoint.safetensors"
+WEIGHTS = "weights.safetensors"
+HELD_OUT = "held-out.npz"
+SAMPLES = "samples.npy"
+CACHE = "cache"
+EVERYTHING = "all"
+"""The run, in a protocol's folder, that held nothing out."""
+
+
+def fold_name(fold: int | None) -> str:
+    """Return what a protocol calls the run that holds out `fold`, None being no fold."""
+    return EVERYTHING if fold is None else f"fold-{fold}"
+
+
+def is_run(folder: Path) -> bool:
+    """Say whether `folder` is one network's, begun or finished."""
+    return (folder / SETTINGS).is_file()
+
+
+def find_members(folder: Path) -> list[Path]:
+    """Return the runs in a protocol's folder, folds first; of a single run, itself.
+
+    Raises ModelError if there is none, or if one of them is not finished.
+    """
+    if is_run(folder) or (folder / WEIGHTS).is_file():
+        found = [folder]
+    else:
+        found = sorted(path for path in folder.glob("fold-*") if is_run(path))
+        found += [path for path in [folder / EVERYTHING] if is_run(path)]
+    if not found:
+        raise ModelError(f"{folder}: holds no finished training")
+    for run in found:
+        for name in (WEIGHTS, SAMPLES):
+            if not (run / name).is_file():
+                raise ModelError(
+                    f"{run}: holds no finished training ({name} is missing); "
+                    "`dermseg train` with the same options goes on with it"
+                )
+    return found
+
+
+def find_held_out(folder: Path) -> list[Path]:
+    """Return the runs with predictions of images that they held out, which speak for `folder`.
+
+    They are its own; and for the run of a protocol that held nothing out, the protocol's folds.
+    Raises ModelError as `find_members` does.
+    """
+    alone = folder.name == EVERYTHING and is_run(folder)
+    runs = find_members(folder.parent if alone else folder)
+    return [run for run in runs if (run / HELD_OUT).is_file()]
+
+
+def read_held_out(folder: Path) -> dict[str, Probability]:
+    """Return the out-of-fold probabilities, float32 (h, w) by image, in a run's folder.
+
+    Those of all folds in a protocol's folder. Raises DataError if there are none.
+    """
+    maps: dict[str, Probability] = {}
+    for file in [*folder.glob(HELD_OUT), *sorted(folder.glob(f"fold-*/{HELD_OUT}"))]:
+        with np.load(file) as stored:
+            probability = stored["probability"].astype(np.float32)
+            maps.update(zip(stored["image_ids"].tolist(), probability, strict=True))
+    if not maps:
+        raise DataError(f"{folder}: holds no predictions (train with --fold or --protocol)")
+    return maps
+
+
+def write_held_out(
+    folder: Path, image_ids: Sequence[str], probability: NDArray[np.float32]
+) -> None:
+    """Keep a run's probabilities, (n, h, w), of the images that it held out, in half precision.
+
+    Raises OutputError if they cannot be written.
+    """
+    with written_whole(folder / HELD_OUT) as temporary:
+        np.savez_compressed(
+            temporary,
+            image_ids=np.array(image_ids),
+            probability=probability.astype(np.float16),
+        )

@@ -1,0 +1,129 @@
+"""What `dermseg doctor` finds."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dermseg.cli.main import main
+from dermseg.data.doctor import examine, report
+from dermseg.errors import DataError
+from dermseg.training.run_folder import read_held_out
+
+Masks = dict[str, np.ndarray]
+
+
+def disc(row: float, column: float, radius: float = 12) -> np.ndarray:
+    y, x = np.mgrid[:48, :64]
+    return (np.hypot(y - row, x - column) < radius).astype(np.uint8) * 255
+
+
+@pytest.fixture
+def ailing(tmp_path: Path) -> Path:
+    """Return a data set in which each image but the first has one thing wrong."""
+    masks = {
+        "a-good": disc(24, 32),
+        "b-empty": np.zeros((48, 64), np.uint8),
+        "c-full": np.full((48, 64), 255, np.uint8),
+        "d-pieces": disc(12, 12, 6) | disc(36, 50, 6),
+        "e-grey": np.where(disc(24, 32) > 0, 200, 0).astype(np.uint8),
+        "f-small": disc(24, 32)[::2, ::2].copy(),
+        "g-twin": disc(20, 30),
+        "h-twin": disc(20, 30),
+        "i-broken": disc(24, 32),
+        "j-wrong": disc(10, 10, 8),
+    }
+    data = tmp_path / "data"
+    for folder in ("images", "masks"):
+        (data / folder).mkdir(parents=True)
+    for number, (name, mask) in enumerate(masks.items()):
+        seed = 6 if name == "h-twin" else number
+        blocks = np.random.default_rng(seed).integers(0, 255, (6, 8, 3)).astype(np.uint8)
+        Image.fromarray(blocks).resize((64, 48)).save(data / "images" / f"{name}.png")
+        Image.fromarray(mask).save(data / "masks" / f"{name}_segmentation.png")
+    (data / "images" / "i-broken.png").write_bytes(b"broken")
+    return data
+
+
+def test_each_ailment_is_found_and_health_is_not(ailing: Path) -> None:
+    found = {(finding.image, finding.kind) for finding in examine(ailing)}
+    assert found == {
+        ("b-empty", "empty-mask"),
+        ("c-full", "full-mask"),
+        ("d-pieces", "pieces"),
+        ("e-grey", "not-binary"),
+        ("f-small", "sizes-differ"),
+        ("g-twin", "near-duplicate"),
+        ("h-twin", "near-duplicate"),
+        ("i-broken", "unreadable"),
+    }
+
+
+def test_masks_that_a_network_contradicts_come_first(ailing: Path) -> None:
+    right, wrong = disc(24, 32) / 255, disc(34, 50) / 255
+    predictions = {
+        "a-good": right.astype(np.float32),
+        "j-wrong": wrong.astype(np.float32),
+        "c-full": right.astype(np.float32),
+    }
+    findings = examine(ailing, predictions)
+    assert [(f.image, f.kind) for f in findings[:2]] == [
+        ("j-wrong", "suspicious"),
+        ("c-full", "suspicious"),
+    ]
+    assert findings[0].detail.startswith("Jaccard 0.000")
+
+
+def test_predictions_come_from_a_run(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"train with --fold"):
+        read_held_out(tmp_path)
+    probability = np.random.default_rng(0).random((2, 4, 6)).astype(np.float16)
+    np.savez(tmp_path / "held-out.npz", image_ids=np.array(["a", "b"]), probability=probability)
+    found = read_held_out(tmp_path)
+    assert list(found) == ["a", "b"]
+    np.testing.assert_array_equal(found["b"], probability[1].astype(np.float32))
+
+
+def test_the_command_prints_and_writes(
+    ailing: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", str(ailing), "-o", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "b-empty: empty-mask" in said
+    assert "8 findings in 8 images" in said
+    with (tmp_path / "out" / "doctor.csv").open(newline="") as handle:
+        assert len(list(csv.DictReader(handle))) == 8
+    with Image.open(tmp_path / "out" / "doctor.png") as sheet:
+        assert sheet.width == 4 * 324  # seven pictures; the unreadable one has none
+        assert sheet.height == 2 * 261
+
+
+def test_a_healthy_set_has_no_sheet(
+    ailing: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", str(ailing), "-o", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "doctor.png").is_file()
+    capsys.readouterr()
+    for path in ailing.rglob("*.png"):
+        if not path.name.startswith("a-good"):
+            path.unlink()
+    report(ailing, [], tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["doctor.csv"]
+    assert main(["doctor", str(ailing)]) == 0
+    assert capsys.readouterr().out == "0 findings in 0 images\n"
+
+
+def test_thumbnails_may_differ_in_size(ailing: Path) -> None:
+    kinds = {finding.kind for finding in examine(ailing, allow_resized=True)}
+    assert "sizes-differ" not in kinds
+    assert "pieces" in kinds
+
+
+def test_a_set_that_does_not_pair_up_is_told_whole(
+    ailing: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (ailing / "masks" / "a-good_segmentation.png").unlink()
+    assert main(["doctor", str(ailing)]) == 1
+    assert "a-good.png: no mask" in capsys.readouterr().err

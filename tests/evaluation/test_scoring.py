@@ -1,0 +1,186 @@
+import json
+from dataclasses import asdict, astuple
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from dermseg.errors import DataError
+from dermseg.evaluation.scoring import evaluate, evaluate_maps, score_thresholds
+from dermseg.imaging.images import write_image, write_mask
+from dermseg.masks.metrics import METRICS, score
+from dermseg.settings import Rule, ThresholdSettings
+
+
+def fill(folder: Path, names: dict[str, int], shape: tuple[int, int] = (10, 12)) -> Path:
+    """Write random masks; the number decides what is in them."""
+    for name, seed in names.items():
+        write_mask(folder / f"{name}.png", np.random.default_rng(seed).random(shape) < 0.4)
+    return folder
+
+
+def test_a_folder_equals_itself(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "a", {"x_segmentation": 0, "y": 1})
+    evaluation = evaluate(folder, folder)
+    assert astuple(evaluation.mean) == (1, 1, 1, 1, 1)
+    assert evaluation.summary.interval["jaccard"] == (1, 1)
+
+
+def test_names_agree_with_and_without_segmentation(tmp_path: Path) -> None:
+    truth = fill(tmp_path / "truth", {"a_segmentation": 0, "b_Segmentation": 1, "c": 2, "d": 3})
+    found = fill(tmp_path / "found", {"a": 4, "b_segmentation": 5, "c_segmentation": 6, "d": 7})
+    evaluation = evaluate(truth, found)
+    assert list(evaluation.images) == ["a", "b", "c", "d"]
+    for seed, scores in enumerate(evaluation.images.values()):
+        first, second = (np.random.default_rng(s).random((10, 12)) < 0.4 for s in (seed, seed + 4))
+        assert scores == score(first, second)
+
+
+def test_all_that_does_not_fit_is_listed_at_once(tmp_path: Path) -> None:
+    truth = fill(tmp_path / "truth", {"a": 0, "b": 1, "c": 2, "d": 3})
+    found = fill(tmp_path / "found", {"a": 0, "surplus": 1})
+    fill(found, {"c": 2}, (5, 6))
+    with pytest.raises(DataError) as caught:
+        evaluate(truth, found)
+    message = str(caught.value)
+    for text in ("b.png", "d.png", "surplus.png", "c.png: 5 x 6, but its truth is 10 x 12"):
+        assert text in message
+    assert "/a.png" not in message.replace("\\", "/")
+
+
+def test_two_masks_of_one_photograph_are_not_passed_over(tmp_path: Path) -> None:
+    truth = fill(tmp_path / "truth", {"a": 0})
+    found = fill(tmp_path / "found", {"a": 1, "a_segmentation": 0})
+    with pytest.raises(DataError, match=r"a\.png|a_segmentation\.png"):
+        evaluate(truth, found)
+
+
+def test_folders_without_masks(tmp_path: Path) -> None:
+    truth = fill(tmp_path / "truth", {"a": 0})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty: holds no masks"):
+        evaluate(truth, tmp_path / "empty")
+    with pytest.raises(DataError, match="gone: no such folder"):
+        evaluate(tmp_path / "gone", truth)
+
+
+def test_a_mask_in_colour_is_named(tmp_path: Path) -> None:
+    truth = fill(tmp_path / "truth", {"a": 0})
+    write_image(tmp_path / "found" / "a.png", np.zeros((10, 12, 3), np.uint8))
+    with pytest.raises(DataError, match=r"found.a\.png: a mask has one 8-bit channel"):
+        evaluate(truth, tmp_path / "found")
+
+
+def test_the_json_holds_everything(tmp_path: Path) -> None:
+    truth = fill(tmp_path / "truth", {"a": 0, "b": 1, "c": 2})
+    evaluation = evaluate(truth, fill(tmp_path / "found", {"a": 0, "b": 4, "c": 5}))
+    evaluation.write_json(tmp_path / "new" / "scores.json")
+    content = json.loads((tmp_path / "new" / "scores.json").read_text())
+    assert content["count"] == 3
+    assert content["mean"] == asdict(evaluation.mean)
+    assert tuple(content["mean"]) == METRICS
+    assert content["images"] == {name: asdict(s) for name, s in evaluation.images.items()}
+    assert content["images"]["a"]["jaccard"] == 1
+    low, high = content["interval"]["jaccard"]
+    assert low < content["mean"]["jaccard"] < high
+
+
+def test_the_text_has_the_five_means(tmp_path: Path) -> None:
+    truth = fill(tmp_path / "truth", {"a": 0, "b": 1})
+    evaluation = evaluate(truth, fill(tmp_path / "found", {"a": 0, "b": 4}))
+    lines = str(evaluation).splitlines()
+    assert lines[0].startswith("2 images; means")
+    assert [line.split()[:2] for line in lines[1:6]] == [
+        [name, f"{getattr(evaluation.mean, name):.4f}"] for name in METRICS
+    ]
+    assert [line.split()[0] for line in lines[7:]] == ["b", "a"]
+
+
+def test_groups_come_from_the_tables_beside_the_truth(tmp_path: Path) -> None:
+    truth = fill(tmp_path / "truth", {"a": 0, "b": 1, "c": 2})
+    (tmp_path / "Part3.csv").write_text(
+        "image_id,melanoma,seborrheic_keratosis\na,1.0,0.0\nb,0.0,0.0\nc,0.0,0.0\n"
+    )
+    (tmp_path / "people.csv").write_text("image_id,age_approximate,sex\na,35,male\nb,70,female\n")
+    evaluation = evaluate(truth, fill(tmp_path / "found", {"a": 0, "b": 4, "c": 2}))
+    assert evaluation.kinds == ["diagnosis", "age", "sex"]
+    parts = evaluation.by("diagnosis")
+    assert {value: part.count for value, part in parts.items()} == {"melanoma": 1, "nevus": 2}
+    assert parts["melanoma"].mean == evaluation.images["a"]
+    assert {value: part.count for value, part in evaluation.by("sex").items()} == {
+        "female": 1,
+        "male": 1,
+        "unknown": 1,
+    }
+    assert "melanoma" in str(evaluation)
+
+
+def test_a_table_has_a_row_for_each_image(tmp_path: Path) -> None:
+    truth = fill(tmp_path / "truth", {"a": 0, "b": 1})
+    evaluation = evaluate(truth, fill(tmp_path / "found", {"a": 0, "b": 4}))
+    evaluation.write_csv(tmp_path / "scores.csv")
+    lines = (tmp_path / "scores.csv").read_text().splitlines()
+    assert lines[0] == "image,accuracy,dice,jaccard,sensitivity,specificity"
+    assert lines[1].startswith("a,1.0,1.0,1.0")
+    assert float(lines[2].split(",")[3]) == evaluation.images["b"].jaccard
+
+
+def test_masks_with_greys_are_named(tmp_path: Path) -> None:
+    truth = fill(tmp_path / "truth", {"a": 0})
+    fill(tmp_path / "found", {"a": 0})
+    path = next((tmp_path / "found").glob("*.png"))
+    pixels = np.asarray(Image.open(path)).copy()
+    pixels[0, 0] = 7
+    Image.fromarray(pixels).save(path)
+    assert evaluate(truth, tmp_path / "found").grey == (path,)
+
+
+def test_masks_of_zeros_and_ones_are_no_masks(tmp_path: Path) -> None:
+    truth = fill(tmp_path / "truth", {"a": 0})
+    write_image(tmp_path / "found" / "a.png", np.eye(10, 12, dtype=np.uint8))
+    with pytest.raises(DataError, match=r"a\.png: a mask's lesion is 255; the highest.* is 1"):
+        evaluate(truth, tmp_path / "found")
+
+
+def test_subfolders_are_scored_as_segment_writes_them(tmp_path: Path) -> None:
+    truth = fill(tmp_path / "truth", {"one/a_segmentation": 0, "two/a": 1})
+    found = fill(tmp_path / "found", {"one/a": 0, "two/a_segmentation": 1})
+    evaluation = evaluate(truth, found)
+    assert list(evaluation.images) == ["one/a", "two/a"]
+    assert evaluation.mean.jaccard == 1
+
+
+@pytest.mark.parametrize("rule", ["complete", "paper"])
+def test_many_thresholds_score_as_each_does_alone(tmp_path: Path, rule: Rule) -> None:
+    """Though a mask that several pairs agree on is cut once."""
+    chance = np.random.default_rng(0)
+    maps = {}
+    for name in "abcdef":
+        noise = cv2.GaussianBlur(chance.random((24, 32)), (0, 0), 2.5).astype(np.float32)
+        maps[name] = (noise - noise.min()) / np.ptp(noise)
+    truth = fill(tmp_path / "truth", {name: number for number, name in enumerate(maps)}, (48, 64))
+    masks = {name: truth / f"{name}.png" for name in maps}
+    choices = [
+        ThresholdSettings(rule, high, low)
+        for high in (0.6, 0.75, 0.9, 1.0)
+        for low in (0.3, 0.5, 0.6)
+    ]
+    found = score_thresholds(maps, masks, choices)
+    assert list(found) == list(maps)
+    for column, thresholds in enumerate(choices):
+        alone = evaluate_maps(maps, masks, thresholds).images
+        assert {name: scores[column] for name, scores in found.items()} == alone
+    assert len({scores[0] for scores in found.values()}) == 6
+    for scores in found.values():
+        assert len(set(scores)) > 2
+
+
+def test_a_portraits_map_lies_as_the_network_saw_it(tmp_path: Path) -> None:
+    truth = np.zeros((64, 48), np.bool_)
+    truth[5:30, 10:20] = True
+    write_mask(tmp_path / "a.png", truth)
+    level = np.rot90(truth).astype(np.float32)
+    found = evaluate_maps({"a": level}, {"a": tmp_path / "a.png"}, ThresholdSettings())
+    assert found.images["a"].jaccard > 0.9

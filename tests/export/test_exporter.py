@@ -1,0 +1,454 @@
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from dermseg.cli.main import main
+from dermseg.errors import DermsegError, ModelError, UsageError
+from dermseg.export import exporter as module
+from dermseg.export import quantize
+from dermseg.export.exporter import TOLERANCE, TOLERANCE_INT8, EndToEnd, export, halve, load_run
+from dermseg.imaging.images import read_photograph, resize
+from dermseg.inference.segmenter import CARD, Segmenter
+from dermseg.settings import CHANNEL_COUNT, Arithmetic, Channels, TrainingSettings
+from dermseg.training import checkpoints, loop, networks, provenance
+from dermseg.training.run_folder import SAMPLES, WEIGHTS
+
+SIZE = 32, 48
+KINDS = [("cdnn29", "rgb-hsv-l"), ("cdnn19", "rgb")]
+Examples = list[tuple[Path, Path]]
+Maker = Callable[..., TrainingSettings]
+
+
+def make_run(run: Path, *, seed: int = 0, **changes: Any) -> Path:
+    """Write what a training leaves: weights, and norms that have seen data."""
+    settings = TrainingSettings(**{"height": SIZE[0], "width": SIZE[1], **changes})
+    torch.manual_seed(seed)
+    network = networks.build(settings.network, CHANNEL_COUNT[settings.channels], 0.5)
+    with torch.no_grad():
+        for layer in network.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.weight.uniform_(0.5, 2)
+                layer.bias.normal_(0, 0.3)
+                layer.running_mean.normal_(0, 0.3)
+                layer.running_var.uniform_(0.3, 3)
+    facts = {"settings": asdict(settings), "data": "0123", "images": 15, "dermseg": "0.0"}
+    run.mkdir(parents=True, exist_ok=True)
+    checkpoints.save(run / WEIGHTS, network.state_dict(), facts)
+    kept = np.random.default_rng(1).integers(0, 256, (2, *SIZE, 3), dtype=np.uint8)
+    np.save(run / SAMPLES, kept)
+    return run
+
+
+def model_of(*runs: Path) -> EndToEnd:
+    """Return the mean of the runs' networks, as PyTorch computes it."""
+    members = [load_run(run) for run in runs]
+    for member in members:
+        halve(member.network)
+    channels = [member.settings.channels for member in members]
+    shares = [1 / len(runs)] * len(runs)
+    return EndToEnd([member.network for member in members], channels, shares).eval()
+
+
+@pytest.fixture
+def tiny_run(tmp_path: Path, tiny: Callable[..., TrainingSettings]) -> Path:
+    return make_run(tmp_path / "run", network="tiny")
+
+
+@pytest.mark.parametrize(("network", "channels"), KINDS)
+def test_the_file_equals_pytorch(
+    tmp_path: Path, examples: Examples, network: str, channels: str
+) -> None:
+    run = make_run(tmp_path, network=network, channels=channels)
+    file = tmp_path / "model.onnx"
+    paths = [photograph for photograph, _ in examples]
+    assert 0 <= export([run], file, photographs=paths[:1]) <= TOLERANCE
+    real = [resize(read_photograph(path, at_least=SIZE).pixels, *SIZE) for path in paths]
+    random = np.random.default_rng(5).integers(0, 256, (2, *SIZE, 3), dtype=np.uint8)
+    samples = np.stack([*real, *random])
+    model = model_of(run)
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(samples)).numpy()
+    assert np.ptp(expected) > 0.01, "a constant would prove nothing"
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    for start, stop in ((0, 1), (0, 3), (3, 6)):
+        (found,) = session.run(None, {"photographs": samples[start:stop]})
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected[start:stop], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("network", networks.NETWORKS)
+def test_folded_norms_change_nothing(tmp_path: Path, network: str) -> None:
+    run = make_run(tmp_path, network=network, height=64, width=64)
+    tensors, _ = checkpoints.load(run / WEIGHTS)
+    plain = networks.build(network, 7, 0.5)
+    plain.load_state_dict(tensors)
+    folded = load_run(run).network
+    x = torch.rand(2, 7, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = plain.eval()(x)
+        torch.testing.assert_close(folded(x), expected, atol=1e-4, rtol=1e-3)
+    assert np.ptp(expected.numpy()) > 0.01, "a constant would prove nothing"
+
+
+def test_the_graph_is_the_contract(tiny_run: Path) -> None:
+    file = tiny_run / "model.onnx"
+    export([tiny_run], file)
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    (given,), (returned,) = session.get_inputs(), session.get_outputs()
+    assert (given.name, given.type) == ("photographs", "tensor(uint8)")
+    assert (returned.name, returned.type) == ("probability", "tensor(float)")
+    assert isinstance(given.shape[0], str)
+    assert given.shape[1:] == [*SIZE, 3]
+    assert returned.shape[1:] == [*SIZE]
+    assert not [t for t in onnx.load(file).graph.initializer if t.external_data]
+    assert sorted(p.name for p in tiny_run.iterdir()) == sorted(["model.onnx", SAMPLES, WEIGHTS])
+
+
+def test_the_card_travels_in_the_file(tiny_run: Path) -> None:
+    export([tiny_run], tiny_run / "model.onnx")
+    _, facts = checkpoints.load(tiny_run / WEIGHTS)
+    segmenter = Segmenter(tiny_run / "model.onnx")
+    assert segmenter.card.items() >= facts.items()
+    assert TrainingSettings.from_dict(segmenter.card["settings"]).network == "tiny"
+    metadata = {p.key: p.value for p in onnx.load(tiny_run / "model.onnx").metadata_props}
+    assert json.loads(metadata[CARD]) == segmenter.card
+
+
+def test_the_file_segments_photographs(tiny_run: Path, examples: Examples) -> None:
+    export([tiny_run], tiny_run / "model.onnx")
+    segmenter = Segmenter(tiny_run / "model.onnx")
+    assert (segmenter.height, segmenter.width) == SIZE
+    photograph = read_photograph(examples[0][0])
+    found = segmenter.segment(photograph)
+    assert found.mask.shape == (photograph.height, photograph.width)
+    model = model_of(tiny_run)
+    with torch.inference_mode():
+        pixels = torch.from_numpy(resize(photograph.pixels, *SIZE)[np.newaxis].copy())
+        np.testing.assert_allclose(found.probability, model(pixels)[0].numpy(), atol=1e-4)
+
+
+def test_a_file_that_differs_is_refused_and_leaves_nothing(
+    tiny_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = module._to_onnx
+
+    class Other(nn.Module):
+        def __init__(self, model: nn.Module) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, photographs: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = self.model(photographs) * 0.9
+            return found
+
+    monkeypatch.setattr(
+        module, "_to_onnx", lambda model, example: real(Other(model).eval(), example)
+    )
+    (tiny_run / "old.onnx").write_bytes(b"old")
+    for name in ("new.onnx", "old.onnx"):
+        with pytest.raises(ModelError, match=rf"{name}: not written, since it differs"):
+            export([tiny_run], tiny_run / name)
+    assert sorted(p.name for p in tiny_run.iterdir()) == sorted(["old.onnx", SAMPLES, WEIGHTS])
+    assert (tiny_run / "old.onnx").read_bytes() == b"old"
+
+
+def test_a_name_that_no_segmenter_would_load_is_refused(tiny_run: Path) -> None:
+    for name in ("model", "model.json", "model.pt"):
+        with pytest.raises(DermsegError, match="onnx"):
+            export([tiny_run], tiny_run / name)
+
+
+def test_a_run_without_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ModelError, match="holds no finished training"):
+        export([tmp_path], tmp_path / "model.onnx")
+    assert main(["export", str(tmp_path), "-o", str(tmp_path / "model.onnx")]) == 1
+    assert "holds no finished training" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_without_its_samples(tiny_run: Path) -> None:
+    (tiny_run / SAMPLES).unlink()
+    with pytest.raises(ModelError, match=SAMPLES):
+        export([tiny_run], tiny_run / "model.onnx")
+
+
+def test_weights_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / WEIGHTS).write_bytes(b"garbage")
+    (tmp_path / SAMPLES).write_bytes(b"garbage")
+    with pytest.raises(ModelError, match=r"weights\.safetensors"):
+        export([tmp_path], tmp_path / "model.onnx")
+
+
+def test_the_loaded_model_is_ready_for_use(tiny_run: Path) -> None:
+    member = load_run(tiny_run)
+    assert not any(layer.training for layer in member.network.modules())
+    assert (member.settings.height, member.settings.width) == SIZE
+    assert member.facts["images"] == 15
+
+
+@pytest.fixture
+def protocol(tmp_path: Path, tiny: Callable[..., TrainingSettings]) -> Path:
+    """Return a protocol's folder with three members, which differ."""
+    for seed, name in enumerate(("fold-0", "fold-1", "all")):
+        make_run(tmp_path / "protocol" / name, seed=seed, network="tiny")
+        (tmp_path / "protocol" / name / "settings.json").write_text("{}")
+    return tmp_path / "protocol"
+
+
+def test_a_protocol_becomes_an_ensemble(protocol: Path, tmp_path: Path, examples: Examples) -> None:
+    file = tmp_path / "model.onnx"
+    assert export([protocol], file) <= TOLERANCE
+    members = [protocol / name for name in ("fold-0", "fold-1", "all")]
+    pixels = resize(read_photograph(examples[0][0]).pixels, *SIZE)
+    with torch.inference_mode():
+        given = torch.from_numpy(pixels[np.newaxis].copy())
+        each = [model_of(run)(given)[0].numpy() for run in members]
+    assert min(np.abs(each[0] - each[1]).max(), np.abs(each[0] - each[2]).max()) > 0.01
+    segmenter = Segmenter(file)
+    np.testing.assert_allclose(segmenter.probability(pixels), np.mean(each, 0), atol=1e-4)
+    assert len(segmenter.card["members"]) == 3
+    assert segmenter.card["members"][2]["share"] == pytest.approx(1 / 3, abs=1e-6)
+    assert segmenter.card["arithmetic"] == "float32"
+
+
+@pytest.mark.parametrize("arithmetic", get_args(Arithmetic))
+def test_flips_average_the_mirror_images(tiny_run: Path, arithmetic: Arithmetic) -> None:
+    plain, mirrored = tiny_run / "plain.onnx", tiny_run / "mirrored.onnx"
+    export([tiny_run], plain)
+    export([tiny_run], mirrored, arithmetic=arithmetic, flips=True)
+    pixels = np.random.default_rng(3).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    one, four = Segmenter(plain), Segmenter(mirrored)
+    parts = [
+        one.probability(np.ascontiguousarray(pixels[::up, ::left]))[::up, ::left]
+        for up in (1, -1)
+        for left in (1, -1)
+    ]
+    assert np.ptp(parts, 0).max() > 0.01, "or the average would prove nothing"
+    found = four.probability(pixels)
+    exact = arithmetic == "float32"
+    np.testing.assert_allclose(found, np.mean(parts, 0), atol=TOLERANCE if exact else 0.05)
+    over = four.probability(np.ascontiguousarray(pixels[::-1]))
+    np.testing.assert_allclose(over[::-1], found, atol=1e-5)
+    assert four.card["flips"]
+    assert not one.card["flips"]
+
+
+def test_shares_weigh_folders_not_networks(
+    protocol: Path, tmp_path: Path, tiny: Callable[..., TrainingSettings]
+) -> None:
+    alone = make_run(tmp_path / "alone", seed=9, network="tiny")
+    file = tmp_path / "model.onnx"
+    export([protocol, alone], file, shares=[1, 1])
+    pixels = np.random.default_rng(2).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        given = torch.from_numpy(pixels[np.newaxis].copy())
+        group = model_of(*(protocol / name for name in ("fold-0", "fold-1", "all")))(given)
+        expected = 0.5 * group + 0.5 * model_of(alone)(given)
+    np.testing.assert_allclose(Segmenter(file).probability(pixels), expected[0], atol=1e-4)
+    shares = [member["share"] for member in Segmenter(file).card["members"]]
+    assert shares == pytest.approx([1 / 6, 1 / 6, 1 / 6, 1 / 2], abs=1e-6)
+
+
+def test_a_folder_without_a_share_is_left_out(
+    tmp_path: Path, tiny: Callable[..., TrainingSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = (make_run(tmp_path / str(seed), seed=seed, network="tiny") for seed in (1, 2))
+    learnt_from: list[list[Path]] = []
+
+    def gather(folders: list[Path], _data: Path) -> None:
+        learnt_from.append(folders)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "gather", gather)
+    with pytest.raises(KeyboardInterrupt):
+        export([one, other], tmp_path / "model.onnx", shares=[0, 2], data=tmp_path)
+    assert learnt_from == [[other]]
+    export([one, other], tmp_path / "model.onnx", shares=[0, 2])
+    assert "members" not in Segmenter(tmp_path / "model.onnx").card
+
+
+def test_eight_bits_equal_nothing_that_photographs_could_show(tiny_run: Path) -> None:
+    with pytest.raises(UsageError, match="int8"):
+        export([tiny_run], tiny_run / "a.onnx", arithmetic="int8", photographs=[tiny_run / "a.jpg"])
+
+
+@pytest.mark.parametrize("shares", [[1.0, 2.0], [-1.0], [0.0], [float("nan")], [float("inf")]])
+def test_shares_that_make_no_sense(tiny_run: Path, shares: list[float]) -> None:
+    with pytest.raises(UsageError, match="share"):
+        export([tiny_run], tiny_run / "model.onnx", shares=shares)
+
+
+def test_networks_of_unlike_sizes_make_no_ensemble(protocol: Path, tmp_path: Path) -> None:
+    settings = {"height": 64, "width": 64}
+    tensors, facts = checkpoints.load(protocol / "all" / WEIGHTS)
+    facts["settings"].update(settings)
+    checkpoints.save(protocol / "all" / WEIGHTS, tensors, facts)
+    with pytest.raises(ModelError, match="32 x 48, 64 x 64"):
+        export([protocol], tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_an_unfinished_member_is_named(protocol: Path, tmp_path: Path) -> None:
+    (protocol / "fold-1" / WEIGHTS).unlink()
+    with pytest.raises(ModelError, match="fold-1: holds no finished training"):
+        export([protocol], tmp_path / "model.onnx")
+
+
+class TestInt8:
+    """8-bit arithmetic on a network that learnt something: noise would saturate any range."""
+
+    @pytest.fixture
+    def trained(
+        self, toy_data: Path, tmp_path: Path, tiny: Callable[..., TrainingSettings]
+    ) -> Path:
+        settings = tiny(fold=None, passes=12, learning_rate=0.02, dropout=0.0)
+        loop.train(toy_data, tmp_path / "run", settings, device="cpu")
+        return tmp_path / "run"
+
+    def test_masks_stay(self, trained: Path, toy_data: Path, tmp_path: Path) -> None:
+        files = {name: tmp_path / f"{name}.onnx" for name in get_args(Arithmetic)}
+        differences = {
+            name: export([trained], file, arithmetic=name) for name, file in files.items()
+        }
+        assert differences["float32"] <= TOLERANCE < differences["int8"] <= TOLERANCE_INT8
+        exact, small = (Segmenter(files[name]) for name in ("float32", "int8"))
+        assert small.card["arithmetic"] == "int8"
+        for photograph in sorted((toy_data / "images").iterdir()):
+            one, other = exact.segment(photograph).mask, small.segment(photograph).mask
+            assert (one & other).sum() >= 0.8 * (one | other).sum()
+
+    def test_convolutions_compute_in_eight_bits_and_colour_does_not(
+        self, trained: Path, tmp_path: Path
+    ) -> None:
+        export([trained], tmp_path / "model.onnx", arithmetic="int8")
+        graph = onnx.load(tmp_path / "model.onnx").graph
+        made_by = {output: node.op_type for node in graph.node for output in node.output}
+        for node in graph.node:
+            if node.op_type == "Conv":
+                assert [made_by[name] for name in node.input[:2]] == ["DequantizeLinear"] * 2
+            if node.op_type in ("Sigmoid", "BatchNormalization", "Concat", "Where"):
+                assert "QuantizeLinear" not in [made_by.get(name) for name in node.input]
+
+    def test_weights_use_all_eight_bits(self, trained: Path, tmp_path: Path) -> None:
+        export([trained], tmp_path / "model.onnx", arithmetic="int8")
+        tensors = onnx.load(tmp_path / "model.onnx").graph.initializer
+        weights = [onnx.numpy_helper.to_array(t) for t in tensors if len(t.dims) == 4]
+        whole = [array for array in weights if array.dtype == np.int8]
+        assert len(whole) == 3
+        assert {int(np.abs(array.astype(int)).max()) for array in whole} == {127}
+
+    def test_coarse_weights_keep_four_bits_in_large_layers(
+        self, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sizes = []
+        for coarse in (False, True):
+            monkeypatch.setattr(quantize, "COARSE_FROM", 500)
+            file = tmp_path / f"{coarse}.onnx"
+            export([trained], file, arithmetic="int8", coarse=coarse)
+            tensors = onnx.load(file).graph.initializer
+            arrays = [onnx.numpy_helper.to_array(tensor) for tensor in tensors]
+            weights = [a.astype(int) for a in arrays if a.dtype == np.int8 and a.ndim == 4]
+            sizes.append([len(np.unique(array)) for array in weights])
+            assert Segmenter(file).card["coarse"] is coarse
+        large = [array.size >= 500 for array in weights]
+        assert True in large
+        assert False in large
+        for before, after, is_large in zip(*sizes, large, strict=True):
+            assert after <= 17 < before if is_large else after == before
+
+    def test_only_eight_bits_can_be_coarse(self, trained: Path, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="coarse"):
+            export([trained], tmp_path / "model.onnx", coarse=True)
+
+    def test_a_file_that_differs_too_much_is_refused(
+        self, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "TOLERANCE_INT8", 1e-9)
+        with pytest.raises(ModelError, match="not written, since it differs"):
+            export([trained], tmp_path / "model.onnx", arithmetic="int8")
+        assert not (tmp_path / "model.onnx").exists()
+
+
+@pytest.mark.parametrize("arguments", [("init", "-q"), ("version",)])
+def test_the_commit_of_a_tree(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """Without a repository, or with one that this file is not part of, there is no commit."""
+    provenance_copy = tmp_path / "dermseg" / "training" / "provenance.py"
+    provenance_copy.parent.mkdir(parents=True)
+    provenance_copy.write_text(Path(provenance.__file__).read_text())
+    git(tmp_path, *arguments)
+    assert commit_of(provenance_copy) is None
+
+
+def test_the_commit_says_whether_the_tree_was_changed(tmp_path: Path) -> None:
+    source = tmp_path / "dermseg" / "training" / "provenance.py"
+    source.parent.mkdir(parents=True)
+    source.write_text(Path(provenance.__file__).read_text())
+    (tmp_path / "README").write_text("about")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "first")
+    head = git(tmp_path, "rev-parse", "HEAD")
+    assert len(head) == 40
+    assert commit_of(source) == head
+    (tmp_path / "README").write_text("elsewhere")
+    assert commit_of(source) == head
+    source.write_text(source.read_text() + "\n")
+    assert commit_of(source) == f"{head}+"
+
+
+def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert provenance.commit() is None
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def commit_of(source: Path) -> str | None:
+    """Return what a copy of the module, lying elsewhere, says."""
+    names: dict[str, Any] = {"__file__": str(source), "__name__": "copy"}
+    exec(compile(source.read_text(), str(source), "exec"), names)
+    found: str | None = names["commit"]()
+    return found
+
+
+def test_a_model_that_computes_no_numbers_is_refused(tiny_run: Path) -> None:
+    tensors, facts = checkpoints.load(tiny_run / WEIGHTS)
+    tensors = {n: torch.full_like(t, torch.nan) if t.dim() == 4 else t for n, t in tensors.items()}
+    checkpoints.save(tiny_run / WEIGHTS, tensors, facts)
+    with pytest.raises(ModelError, match="differs from PyTorch by nan"):
+        export([tiny_run], tiny_run / "model.onnx")
+    assert not (tiny_run / "model.onnx").exists()
+
+
+@pytest.mark.parametrize(("network", "channels"), KINDS)
+def test_norms_are_folded_into_convolutions_and_change_nothing(
+    tmp_path: Path, network: str, channels: Channels
+) -> None:
+    run = make_run(tmp_path, network=network, channels=channels)
+    tensors, _ = checkpoints.load(run / WEIGHTS)
+    plain = networks.build(network, CHANNEL_COUNT[channels], 0.5).eval()
+    plain.load_state_dict(tensors)
+    folded = load_run(run).network
+    inputs = torch.rand(2, CHANNEL_COUNT[channels], *SIZE)
+    with torch.inference_mode():
+        difference = (plain(inputs).sigmoid() - folded(inputs).sigmoid()).abs().max()
+    assert difference < 2e-3, "what rounding to half precision does"
+    export([run], tmp_path / "model.onnx")
+    operators = [node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node]
+    # CDNN-29 keeps those of its input and dropouts; in CDNN-19 a ReLU stands before each.
+    assert operators.count("BatchNormalization") == {"cdnn29": 3, "cdnn19": 9}[network]

@@ -1,0 +1,114 @@
+"""Files that appear whole or not at all."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from dermseg.errors import OutputError, UsageError
+from dermseg.storage.files import (
+    ASIDE,
+    HERE,
+    aside_prefix,
+    occupied,
+    remove_leftovers,
+    written_whole,
+)
+
+
+def dead_process() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_the_file_appears_at_the_end_with_the_umask_s_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file.txt"
+    before = os.umask(0o027)
+    try:
+        with written_whole(path) as temporary:
+            temporary.write_text("whole")
+            assert not path.exists()
+            assert temporary.suffix == ".txt"
+    finally:
+        os.umask(before)
+    assert path.read_text() == "whole"
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_threads_leave_the_umask_alone(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+
+    def write(number: int) -> int:
+        with written_whole(tmp_path / f"{number}.txt") as temporary:
+            temporary.write_text("whole")
+        return (tmp_path / f"{number}.txt").stat().st_mode & 0o777
+
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(write, range(400))) == {0o640}
+    finally:
+        assert os.umask(before) == 0o027
+
+
+def test_a_failure_keeps_the_old_file_and_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), written_whole(path) as temporary:  # noqa: PT012
+        temporary.write_text("half")
+        raise ZeroDivisionError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_the_system_refuses_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    path = tmp_path / "file" / "below.txt"
+    with pytest.raises(OutputError, match=r"below\.txt: cannot be written"), written_whole(path):
+        pass
+
+
+def test_leftovers_of_dead_processes_go_and_others_stay(tmp_path: Path) -> None:
+    dead = tmp_path / "sub" / f"{ASIDE}{HERE}-{dead_process()}-x.png"
+    folder = tmp_path / f"{ASIDE}{HERE}-{dead_process()}-y"
+    alive = tmp_path / f"{aside_prefix()}z.png"
+    elsewhere = tmp_path / f"{ASIDE}0-{dead_process()}-x.png"
+    older = tmp_path / f"{ASIDE}0-{dead_process()}-y.png"
+    names = (".hidden", f"{ASIDE}notes.txt", f"{ASIDE}{HERE}-notes.txt", "mask.png")
+    others = [*(tmp_path / name for name in names), alive, elsewhere]
+    (tmp_path / "sub").mkdir()
+    folder.mkdir()
+    for path in (dead, folder / "inside", older, *others):
+        path.write_text("")
+    os.utime(older, (0, 0))
+    remove_leftovers(tmp_path, below=False)
+    assert dead.exists()
+    assert not folder.exists()
+    remove_leftovers(tmp_path)
+    assert not dead.exists()
+    assert not older.exists()
+    assert all(path.exists() for path in others)
+
+
+def test_a_folder_is_occupied_once_and_free_after_a_kill(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from dermseg.storage.files import occupied\n"
+    )
+    code += "with occupied(Path(sys.argv[1])): print('in', flush=True); time.sleep(60)"
+    folder = tmp_path / "new" / "folder"
+    with subprocess.Popen([sys.executable, "-c", code, folder], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"in\n"
+        with pytest.raises(UsageError, match="another process is working here"), occupied(folder):
+            pass
+        other.kill()
+    with occupied(folder), occupied(tmp_path):
+        pass
+
+
+def test_a_folder_that_is_not_there_has_no_leftovers(tmp_path: Path) -> None:
+    remove_leftovers(tmp_path / "missing")

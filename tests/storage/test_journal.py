@@ -1,0 +1,93 @@
+"""The journal of an output folder."""
+
+from pathlib import Path
+
+import pytest
+
+from dermseg.errors import OutputError
+from dermseg.storage.journal import Entry, Journal
+
+
+def test_what_was_noted_is_found_under_its_fingerprint_alone(tmp_path: Path) -> None:
+    path = tmp_path / "out" / "journal.jsonl"
+    with Journal(path) as journal:
+        assert journal.find("a.jpg", "f") is None
+        journal.note("a.jpg", Entry("f", {"area": 3}, {}))
+        assert journal.find("a.jpg", "f") == Entry("f", {"area": 3}, {})
+    with Journal(path) as journal:
+        assert journal.find("a.jpg", "f") == Entry("f", {"area": 3}, {})
+        assert journal.find("a.jpg", "g") is None
+        assert journal.find("b.jpg", "f") is None
+        journal.note("a.jpg", Entry("g", {"area": 4}, {}))
+    with Journal(path) as journal:
+        assert journal.find("a.jpg", "f") is None
+        assert journal.find("a.jpg", "g") == Entry("g", {"area": 4}, {})
+
+
+def test_a_line_is_on_disk_as_soon_as_it_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.note("a.jpg", Entry("f", {}, {}))
+        assert path.read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize("cut", range(1, 60, 7))
+def test_a_last_line_cut_anywhere_is_not_written_and_harms_no_other(
+    tmp_path: Path, cut: int
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.note("a.jpg", Entry("f", {"area": 1}, {}))
+        journal.note("b.jpg", Entry("f", {"area": 2}, {}))
+    path.write_bytes(path.read_bytes()[:-cut])
+    with Journal(path) as journal:
+        assert journal.find("a.jpg", "f") == Entry("f", {"area": 1}, {})
+        if cut > 1:  # without its line break alone, the line is still whole
+            assert journal.find("b.jpg", "f") is None
+        journal.note("c.jpg", Entry("f", {"area": 3}, {}))
+    with Journal(path) as journal:
+        assert journal.find("a.jpg", "f") == Entry("f", {"area": 1}, {})
+        assert journal.find("c.jpg", "f") == Entry("f", {"area": 3}, {})
+
+
+@pytest.mark.parametrize("line", ["", "nonsense", "[]", "{}", '{"mask": 1}', "null", "3"])
+def test_lines_of_another_kind_are_passed_over(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text(f"{line}\n")
+    with Journal(path) as journal:
+        journal.note("a.jpg", Entry("f", {}, {}))
+        assert journal.find("a.jpg", "f") == Entry("f", {}, {})
+
+
+def test_what_was_begun_and_not_noted_is_not_done(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        assert journal.last("a.png") is None
+        journal.note("a.png", Entry("f", {"area": 3}, {}))
+        journal.begin("a.png")
+        assert journal.find("a.png", "f") is None
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        assert journal.find("a.png", "f") is None
+        assert journal.last("a.png") is not None
+
+
+def test_bytes_that_are_no_text_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b"\xff\xfe\x00\n")
+    with Journal(path) as journal:
+        journal.note("a.png", Entry("f", {}, {}))
+    with Journal(path) as journal:
+        assert journal.find("a.png", "f") == Entry("f", {}, {})
+
+
+def test_names_that_are_no_utf_8_come_back(tmp_path: Path) -> None:
+    name = b"\xff.jpg".decode("utf-8", "surrogateescape")
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        journal.note(name, Entry("f", {"photograph": name}, {}))
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        assert journal.find(name, "f") == Entry("f", {"photograph": name}, {})
+
+
+def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        Journal(tmp_path / "file" / "journal.jsonl")

@@ -1,0 +1,219 @@
+"""Training that starts from a finished model's file: the file's network, ready to be trained on."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from toy import write_data
+
+from dermseg.errors import DataError, ModelError, UsageError
+from dermseg.export.exporter import export
+from dermseg.imaging.images import read_photograph, resize
+from dermseg.inference.segmenter import Segmenter, open_session
+from dermseg.settings import CHANNEL_COUNT, TrainingSettings
+from dermseg.training import checkpoints, fine_tuning, networks
+from dermseg.training.color import ColorChannels
+from dermseg.training.loop import train
+from dermseg.training.run_folder import SAMPLES, WEIGHTS
+from dermseg.weights import MODELS, find_model
+
+Maker = Callable[..., TrainingSettings]
+Examples = list[tuple[Path, Path]]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_shipped_model_becomes_a_network_that_computes_the_same(
+    name: str, examples: Examples
+) -> None:
+    file = find_model(name)
+    segmenter = Segmenter(name)
+    pixels = np.stack(
+        [
+            resize(read_photograph(path).pixels, segmenter.height, segmenter.width)
+            for path, _ in examples
+        ]
+    )
+    proto, card = fine_tuning._read(file)
+    members = card.get("members", [card])
+    for index in (0, len(members) - 1):
+        settings = TrainingSettings.from_dict(members[index]["settings"])
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+        shown = ColorChannels(settings.channels)(images.float() / 255)
+        state = fine_tuning.unfold(settings, fine_tuning._tensors(proto, index), shown)
+        network = networks.build(settings.network, CHANNEL_COUNT[settings.channels], 0.5).eval()
+        network.load_state_dict(state)
+        with torch.inference_mode():
+            channels = ColorChannels(settings.channels)(images.float() / 255)
+            found = network(channels).sigmoid().numpy()
+        session = open_session(file, "cpu")
+        (expected,) = session.run(None, {session.get_inputs()[0].name: pixels})
+        # An ensemble's member is near the ensemble, and its own 8 bits are not the network's.
+        agreement = ((found > 0.5) & (expected > 0.5)).sum() / (
+            (found > 0.5) | (expected > 0.5)
+        ).sum()
+        assert agreement > (0.95 if len(members) == 1 else 0.9)
+
+
+class TestFromAToyModel:
+    @pytest.fixture
+    def first(self, toy_data: Path, tmp_path: Path, tiny: Maker) -> Path:
+        for fold in (0, 1):
+            settings = tiny(passes=12, learning_rate=0.02, fold=fold)
+            train(toy_data, tmp_path / "first" / f"fold-{fold}", settings)
+        return tmp_path / "first"
+
+    @pytest.fixture
+    def file(self, first: Path, tmp_path: Path) -> Path:
+        export([first / "fold-0"], tmp_path / "first.onnx")
+        return tmp_path / "first.onnx"
+
+    def test_unfolding_undoes_export(self, first: Path, file: Path, tiny: Maker) -> None:
+        proto, _ = fine_tuning._read(file)
+        kept = torch.from_numpy(np.load(first / "fold-0" / SAMPLES)).permute(0, 3, 1, 2)
+        shown = ColorChannels("rgb-hsv-l")(kept[:5].float() / 255)
+        state = fine_tuning.unfold(tiny(), fine_tuning._tensors(proto, 0), shown)
+        trained, _ = checkpoints.load(first / "fold-0" / WEIGHTS)
+        assert state.keys() == trained.keys()
+        found = []
+        for tensors in (state, trained):
+            network = networks.build("tiny", 7, 0.5).eval()
+            network.load_state_dict(tensors)
+            with torch.inference_mode():
+                found.append(network(ColorChannels("rgb-hsv-l")(kept.float() / 255)).sigmoid())
+        assert np.ptp(found[0].numpy()) > 0.1, "a constant would prove nothing"
+        torch.testing.assert_close(found[0], found[1], atol=2e-3, rtol=0)  # half precision
+
+    def test_a_training_begins_where_the_model_ended(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, file: Path
+    ) -> None:
+        losses = {}
+        for name, given in (("again", str(file)), ("afresh", "")):
+            settings = tiny(passes=1, start_from=given, learning_rate=1e-9)
+            train(toy_data, tmp_path / name, settings)
+            _, facts = checkpoints.load(tmp_path / name / WEIGHTS)
+            losses[name] = facts["final_loss"]
+            if given:
+                origin = facts["started_from"]
+                assert origin["model"] == "first.onnx"
+                assert origin["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+                assert origin["passes"] == 12
+                assert origin["apart"] is True  # the same data, and the same fold
+                assert origin["afresh"] == []
+        assert losses["again"] < 0.8 * losses["afresh"]
+
+    def test_an_ensembles_member_for_the_same_fold_is_taken(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, first: Path
+    ) -> None:
+        export([first], tmp_path / "both.onnx", flips=True)
+        settings = tiny(
+            passes=1, fold=1, learning_rate=1e-9, start_from=str(tmp_path / "both.onnx")
+        )
+        train(toy_data, tmp_path / "run", settings)
+        (origin,) = [checkpoints.load(tmp_path / "run" / WEIGHTS)[1]["started_from"]]
+        assert origin["settings"]["fold"] == 1
+        with pytest.raises(ModelError, match="none of its members holds out fold 2"):
+            train(toy_data, tmp_path / "other", replace(settings, fold=2))
+
+    def test_a_model_that_saw_what_is_held_out_is_refused(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, file: Path
+    ) -> None:
+        for changes in ({"fold": 1}, {"seed": 1}):
+            settings = tiny(passes=1, start_from=str(file), **changes)
+            with pytest.raises(DataError, match="trained on the 3 images"):
+                train(toy_data, tmp_path / "run", settings)
+
+    def test_of_other_data_nobody_can_tell_and_it_is_said(
+        self,
+        toy_data: Path,
+        tmp_path: Path,
+        tiny: Maker,
+        file: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        name = next((toy_data / "images").iterdir()).stem
+        for found in list(toy_data.rglob(f"{name}*")):
+            found.unlink()
+        train(toy_data, tmp_path / "run", tiny(passes=1, batch_size=2, start_from=str(file)))
+        assert "Nobody can tell" in capsys.readouterr().err
+        facts = checkpoints.load(tmp_path / "run" / WEIGHTS)[1]
+        assert facts["started_from"]["apart"] is False
+        again = tiny(passes=1, batch_size=2, start_from=str(tmp_path / "run"))
+        train(toy_data, tmp_path / "again", again)
+        facts = checkpoints.load(tmp_path / "again" / WEIGHTS)[1]
+        assert facts["started_from"]["apart"] is False, "its weights are of the same origin"
+
+    def test_what_an_origin_saw_is_not_forgotten(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker
+    ) -> None:
+        """A grandparent that saw everything, a parent on other photographs, and a fold again."""
+        train(toy_data, tmp_path / "all", tiny(passes=1, fold=None))
+        other = write_data(tmp_path / "others", first=100)
+        settings = tiny(passes=1, fold=None, start_from=str(tmp_path / "all"))
+        train(other, tmp_path / "parent", settings)
+        export([tmp_path / "parent"], tmp_path / "parent.onnx")
+        for name in ("parent", "parent.onnx"):
+            settings = tiny(passes=1, start_from=str(tmp_path / name))
+            train(toy_data, tmp_path / f"of {name}", settings)
+            facts = checkpoints.load(tmp_path / f"of {name}" / WEIGHTS)[1]
+            assert facts["started_from"]["apart"] is False
+
+    def test_a_file_whose_folds_were_others_is_refused(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, file: Path
+    ) -> None:
+        """A table of diagnoses moves images between folds, and is not part of the data."""
+        images = sorted(path.stem for path in (toy_data / "images").iterdir())
+        rows = [f"{image},{number % 2}.0,0.0" for number, image in enumerate(images)]
+        table = toy_data / "ISIC-2017_Training_Part3_GroundTruth.csv"
+        table.write_text("\n".join(["image_id,melanoma,seborrheic_keratosis", *rows]))
+        settings = tiny(passes=1, start_from=str(file))
+        with pytest.raises(DataError, match="trained on the"):
+            train(toy_data, tmp_path / "run", settings)
+
+    def test_a_file_that_does_not_say_its_folds_leaves_it_open(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, first: Path
+    ) -> None:
+        tensors, facts = checkpoints.load(first / "fold-0" / WEIGHTS)
+        del facts["folds"]
+        checkpoints.save(first / "fold-0" / WEIGHTS, tensors, facts)
+        export([first / "fold-0"], tmp_path / "older.onnx")
+        train(toy_data, tmp_path / "run", tiny(passes=1, start_from=str(tmp_path / "older.onnx")))
+        facts = checkpoints.load(tmp_path / "run" / WEIGHTS)[1]
+        assert facts["started_from"]["apart"] is False
+
+    def test_another_networks_model_is_refused(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker
+    ) -> None:
+        with pytest.raises(UsageError, match="another network's"):
+            train(toy_data, tmp_path / "run", tiny(start_from="cdnn29"))
+
+    def test_a_file_that_export_did_not_write_is_refused(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, file: Path
+    ) -> None:
+        (tmp_path / "noise.onnx").write_bytes(b"no model" * 10)
+        proto = onnx.load(file)
+        del proto.metadata_props[:]
+        onnx.save(proto, tmp_path / "bare.onnx")
+        for name, message in (
+            ("noise.onnx", "no model that"),
+            ("bare.onnx", "no model that"),
+            ("absent.onnx", "no such model file"),
+        ):
+            with pytest.raises(ModelError, match=message):
+                train(toy_data, tmp_path / "run", tiny(start_from=str(tmp_path / name)))
+
+    def test_a_file_that_lacks_weights_is_refused(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, file: Path
+    ) -> None:
+        proto = onnx.load(file)
+        kept = [t for t in proto.graph.initializer if not t.name.endswith("bias")]
+        assert len(kept) < len(proto.graph.initializer)
+        del proto.graph.initializer[:]
+        proto.graph.initializer.extend(kept)
+        onnx.save(proto, tmp_path / "less.onnx")
+        with pytest.raises(ModelError, match="the file holds no"):
+            train(toy_data, tmp_path / "run", tiny(start_from=str(tmp_path / "less.onnx")))

@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dermseg.errors import DataError, ModelError
+from dermseg.training.run_folder import (
+    SAMPLES,
+    SETTINGS,
+    WEIGHTS,
+    find_held_out,
+    find_members,
+    read_held_out,
+)
+
+
+def finish(run: Path) -> Path:
+    run.mkdir(parents=True, exist_ok=True)
+    for name in (SETTINGS, WEIGHTS, SAMPLES):
+        (run / name).touch()
+    return run
+
+
+def hold_out(run: Path, *names: str) -> None:
+    run.mkdir(parents=True, exist_ok=True)
+    maps = np.full((len(names), 2, 3), 0.5, np.float16)
+    np.savez(run / "held-out.npz", image_ids=np.array(names), probability=maps)
+
+
+def test_a_run_is_its_only_member(tmp_path: Path) -> None:
+    finish(tmp_path / "run")
+    (tmp_path / "run" / "fold-0").mkdir()
+    assert find_members(tmp_path / "run") == [tmp_path / "run"]
+
+
+def test_a_protocols_members_are_the_folds_and_everything(tmp_path: Path) -> None:
+    runs = [finish(tmp_path / name) for name in ("fold-0", "fold-1", "all")]
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "fold-9").mkdir()  # not begun
+    assert find_members(tmp_path) == runs
+
+
+@pytest.mark.parametrize("missing", [WEIGHTS, SAMPLES])
+def test_an_unfinished_member_is_named_with_the_remedy(tmp_path: Path, missing: str) -> None:
+    finish(tmp_path / "fold-0")
+    (finish(tmp_path / "fold-1") / missing).unlink()
+    with pytest.raises(ModelError, match=rf"fold-1.*{missing}.*dermseg train"):
+        find_members(tmp_path)
+
+
+def test_a_folder_without_a_training(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no finished training"):
+        find_members(tmp_path)
+    with pytest.raises(ModelError, match="no finished training"):
+        find_members(tmp_path / "nowhere")
+
+
+def test_predictions_of_all_folds_are_one(tmp_path: Path) -> None:
+    hold_out(tmp_path / "fold-0", "a", "c")
+    hold_out(tmp_path / "fold-1", "b")
+    (tmp_path / "all").mkdir()
+    maps = read_held_out(tmp_path)
+    assert sorted(maps) == ["a", "b", "c"]
+    assert maps["b"].dtype == np.float32
+    assert sorted(read_held_out(tmp_path / "fold-0")) == ["a", "c"]
+    with pytest.raises(DataError, match="--protocol"):
+        read_held_out(tmp_path / "all")
+
+
+def test_the_folds_speak_for_the_run_that_held_nothing_out(tmp_path: Path) -> None:
+    runs = [finish(tmp_path / name) for name in ("fold-0", "fold-1", "all")]
+    for run in runs[:2]:
+        hold_out(run, run.name)
+    assert find_held_out(runs[2]) == find_held_out(tmp_path) == runs[:2]
+    assert find_held_out(runs[1]) == [runs[1]]
+    alone = finish(tmp_path / "elsewhere" / "all")
+    assert find_held_out(alone) == []
