@@ -20,7 +20,7 @@ from dermseg.data.datasets import find_pairs
 from dermseg.imaging.images import MASK_FOREGROUND, read_mask, read_photograph, resize
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.metrics import bootstrap_interval, score
-from dermseg.masks.postprocess import choose_lesion, cut
+from dermseg.masks.postprocess import binarise, choose_lesion
 
 SIDE = 768
 """Longest side at which masks are compared."""
@@ -46,7 +46,7 @@ def main(run: Path, model: Path, data: Path, output: Path) -> None:
         row = []
         for probability in ways:
             lesion = choose_lesion(np.ascontiguousarray(probability), segmenter.thresholds)
-            mask, _ = cut(lesion, truth.shape[0], truth.shape[1], segmenter.thresholds)
+            mask, _ = binarise(lesion, truth.shape[0], truth.shape[1], segmenter.thresholds)
             row.append(score(truth, mask).jaccard)
         scores.append(row)
     table = np.array(scores)

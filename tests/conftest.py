@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dermseg.inference.confidence import Calibration
-from dermseg.inference.segmenter import CARD, Segmenter
+from dermseg.inference.segmenter import Segmenter
+from dermseg.modelfile.card import KEY
 from dermseg.settings import DEFAULT_MODEL
 from dermseg.weights import find_model
 
@@ -48,7 +49,7 @@ def with_card(path: Path, changes: dict[str, object]) -> Path:
     """Write the default model with another card to `path`."""
     onnx = pytest.importorskip("onnx")
     model = onnx.load(find_model(DEFAULT_MODEL))
-    (entry,) = (entry for entry in model.metadata_props if entry.key == CARD)
+    (entry,) = (entry for entry in model.metadata_props if entry.key == KEY)
     entry.value = json.dumps({**json.loads(entry.value), **changes})
     onnx.save(model, path)
     return path

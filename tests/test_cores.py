@@ -10,7 +10,7 @@ from threading import Barrier, Event
 import pytest
 
 from dermseg import cores
-from dermseg.cores import AHEAD, spread
+from dermseg.cores import AHEAD, parallel_map
 
 
 @pytest.fixture(autouse=True)
@@ -28,13 +28,13 @@ def test_results_come_in_the_items_order() -> None:
             second.set()
         return item * item
 
-    assert list(spread(work, range(5))) == [0, 1, 4, 9, 16]
-    assert list(spread(work, [])) == []
+    assert list(parallel_map(work, range(5))) == [0, 1, 4, 9, 16]
+    assert list(parallel_map(work, [])) == []
 
 
 def test_a_thread_for_each_core_works_at_once() -> None:
     together = Barrier(2, timeout=20)
-    assert sorted(spread(lambda _: together.wait(), range(2))) == [0, 1]
+    assert sorted(parallel_map(lambda _: together.wait(), range(2))) == [0, 1]
 
 
 def test_items_are_taken_only_a_few_ahead() -> None:
@@ -45,7 +45,7 @@ def test_items_are_taken_only_a_few_ahead() -> None:
             taken.append(item)
             yield item
 
-    with closing(spread(abs, items())) as results:
+    with closing(parallel_map(abs, items())) as results:
         next(results)
     assert len(taken) == 2 * AHEAD + 1
 
@@ -58,7 +58,7 @@ def test_what_work_raises_is_raised_and_ends_the_rest() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        list(spread(work, range(10000)))
+        list(parallel_map(work, range(10000)))
     assert len(begun) <= 2 * AHEAD + 1
 
 

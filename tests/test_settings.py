@@ -16,7 +16,7 @@ def test_the_defaults_are_the_papers() -> None:
     training, thresholds = TrainingSettings(), ThresholdSettings()
     assert (training.network, training.channels) == ("cdnn29", "rgb-hsv-l")
     assert (training.height, training.width) == (192, 256)
-    assert (training.passes, training.batch_size, training.learning_rate) == (600, 18, 0.003)
+    assert (training.epochs, training.batch_size, training.learning_rate) == (600, 18, 0.003)
     assert (training.dropout, training.folds, training.schedule) == (0.5, 5, "constant")
     assert (thresholds.high, thresholds.low) == (0.8, 0.5)
     assert CHANNEL_COUNT == {"rgb-hsv-l": 7, "rgb": 3}
@@ -42,8 +42,8 @@ def test_settings_survive_a_dictionary() -> None:
 
 def test_a_misspelt_setting_is_not_swallowed() -> None:
     values = dataclasses.asdict(TrainingSettings())
-    with pytest.raises(TypeError, match="passses"):
-        TrainingSettings.from_dict({**values, "passses": 3})
+    with pytest.raises(TypeError, match="epochss"):
+        TrainingSettings.from_dict({**values, "epochss": 3})
 
 
 @pytest.mark.parametrize("changes", [{"rule": "compleat"}, {"low": -0.1}, {"high": 1.1}])

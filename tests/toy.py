@@ -87,10 +87,10 @@ def tiny_settings(**changes: Any) -> TrainingSettings:
         "network": "tiny",
         "height": 32,
         "width": 32,
-        "passes": 3,
+        "epochs": 3,
         "batch_size": 4,
         "fold": 0,
-        "average_passes": 1.0,
+        "ema_epochs": 1.0,
         "precision": "float32",
     }
     return TrainingSettings(**{**usual, **changes})

@@ -54,7 +54,7 @@ def keep_memory() -> None:
         library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def spread(work: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:
+def parallel_map(work: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:
     """Yield what `work` returns for each of `items`, in their order; a thread a core does it.
 
     Freed memory is kept for the next item (see `keep_memory`).

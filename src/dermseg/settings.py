@@ -75,22 +75,22 @@ class TrainingSettings:
     """Height of the network's input, in pixels; a multiple of 16."""
     width: int = 256
     """Width of the network's input, in pixels; a multiple of 16."""
-    passes: int = 600
-    """Passes over the training images."""
+    epochs: int = 600
+    """Epochs over the training images."""
     batch_size: int = 18
     """Images in a step."""
     learning_rate: float = 0.003
     """Adam's learning rate; with "one-cycle" its peak."""
     schedule: Schedule = "constant"
     """With "one-cycle" the rate warms up over the first tenth and falls to zero along a cosine."""
-    average_passes: float = 0.0
-    """Passes over which the weights are averaged (exponentially); 0 keeps the last weights."""
+    ema_epochs: float = 0.0
+    """Epochs over which the weights are averaged (exponentially); 0 keeps the last weights."""
     early_height: int = 0
-    """Height of the images during the first `early_passes`; 0 trains at full size throughout."""
+    """Height of the images during the first `early_epochs`; 0 trains at full size throughout."""
     early_width: int = 0
-    """Width of the images during the first `early_passes`."""
-    early_passes: int = 0
-    """Passes at the early size."""
+    """Width of the images during the first `early_epochs`."""
+    early_epochs: int = 0
+    """Epochs at the early size."""
     loss: Loss = "jaccard"
     """What is minimised: the paper's Jaccard distance, or the cross-entropy of each pixel."""
     dropout: float = 0.5
@@ -100,7 +100,7 @@ class TrainingSettings:
     """Folds of the cross-validation; near-duplicate images share one."""
     fold: int | None = None
     """The fold held out, counted from 0; None trains on everything."""
-    start_from: str = ""
+    fine_tune_from: str = ""
     """Whose weights the training starts from: a shipped model's name, a model file, or the folder
     of a finished training or protocol; as the network begins unless given."""
     seed: int = 0
@@ -117,19 +117,19 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         """Raise UsageError for a value that there cannot be."""
         sizes = [(self.height, self.width)]
-        if self.early_passes:
+        if self.early_epochs:
             if not self.early_height or not self.early_width:
-                raise UsageError("--early-passes needs --early-height and --early-width")
+                raise UsageError("--early-epochs needs --early-height and --early-width")
             sizes.append((self.early_height, self.early_width))
         for height, width in sizes:
             if height <= 0 or width <= 0 or height % STRIDE or width % STRIDE:
                 raise UsageError(f"size {height} x {width}: both must be multiples of {STRIDE}")
-        for name in ("passes", "batch_size", "folds"):
+        for name in ("epochs", "batch_size", "folds"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1")
-        if self.early_passes >= self.passes:
+        if self.early_epochs >= self.epochs:
             raise UsageError(
-                f"--early-passes {self.early_passes}: must be fewer than --passes {self.passes}"
+                f"--early-epochs {self.early_epochs}: must be fewer than --epochs {self.epochs}"
             )
         for name, kind in CHOICES.items():
             if getattr(self, name) not in get_args(kind):
@@ -140,8 +140,8 @@ class TrainingSettings:
             raise UsageError(f"--dropout {self.dropout}: must be at least 0 and below 0.998")
         if not 0 < self.learning_rate < math.inf:
             raise UsageError(f"--learning-rate {self.learning_rate}: must be above 0")
-        if min(self.early_passes, self.average_passes) < 0:
-            raise UsageError("--early-passes and --average-passes cannot be negative")
+        if min(self.early_epochs, self.ema_epochs) < 0:
+            raise UsageError("--early-epochs and --ema-epochs cannot be negative")
         if self.fold is not None and not 0 <= self.fold < self.folds:
             raise UsageError(f"--fold {self.fold}: choose from 0 to {self.folds - 1}")
 
@@ -168,30 +168,30 @@ PROTOCOLS: dict[Protocol, TrainingSettings] = {
         channels="rgb",
         height=96,
         width=128,
-        passes=46,
+        epochs=46,
         schedule="one-cycle",
-        average_passes=1.0,
+        ema_epochs=1.0,
     ),
     "pretrained": TrainingSettings(
         network="lite0",
         channels="rgb",
-        passes=22,
+        epochs=22,
         early_height=128,
         early_width=160,
-        early_passes=12,
+        early_epochs=12,
         learning_rate=0.001,
         schedule="one-cycle",
-        average_passes=1.0,
+        ema_epochs=1.0,
         augmentation=AugmentationSettings(color=0.2, sharpness=0.5),
     ),
 }
 """Settings of a whole protocol's members: the paper's, and what two processor cores do in 2 hours.
 
-The paper's are the defaults. The short one takes a quarter of the pixels and 46 passes in place
+The paper's are the defaults. The short one takes a quarter of the pixels and 46 epochs in place
 of 600; its rate falls to zero, which makes up for part of that, and it sees red, green and blue
-alone: after so few passes they are better without HSV and L (0.0095 after 12, on a fold). The
+alone: after so few epochs they are better without HSV and L (0.0095 after 12, on a fold). The
 pretrained one starts from
-ImageNet weights, and gets further in 22 passes.
+ImageNet weights, and gets further in 22 epochs.
 """
 
 

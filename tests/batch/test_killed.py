@@ -20,11 +20,11 @@ KILLS = int(os.environ.get("DERMSEG_KILLS", "4"))
 SIZE = ["--height", "32", "--width", "48", "--batch-size", "4"]
 TRAINING = [
     *SIZE,
-    "--passes",
+    "--epochs",
     "4",
     "--fold",
     "0",
-    "--average-passes",
+    "--ema-epochs",
     "1",
     "--schedule",
     "one-cycle",
@@ -104,7 +104,7 @@ def test_a_killed_training_ends_with_the_same_numbers(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 def test_a_killed_protocol_ends_with_the_same_members(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data")
-    options = [*SIZE, "--passes", "2", "--protocol", "short", "--folds", "3"]
+    options = [*SIZE, "--epochs", "2", "--protocol", "short", "--folds", "3"]
     last = run("train", data, "-o", str(tmp_path / "calm"), *options)
     moment = random.Random(2)
     for _ in range(3):

@@ -458,7 +458,7 @@ class TestSecondRun:
             assert main([*arguments, "--low", "0.1"]) == 130
         assert "a.jpg" in self.done(tmp_path, arguments)
 
-    def test_an_old_overlay_is_drawn_anew(self, tmp_path: Path, arguments: list[str]) -> None:
+    def test_an_old_overlay_is_drawn_again(self, tmp_path: Path, arguments: list[str]) -> None:
         pictures = ["--overlay", str(tmp_path / "pictures")]
         self.done(tmp_path, [*arguments, *pictures])
         before = (tmp_path / "pictures" / "a_overlay.jpg").read_bytes()

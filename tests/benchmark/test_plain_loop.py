@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from dermseg.benchmark.plain_loop import PlainLoop
+from dermseg.modelfile.card import ModelCard
 from dermseg.settings import TrainingSettings
 from dermseg.training.networks.cdnn19 import CDNN19
 from dermseg.training.networks.cdnn29 import CDNN29
@@ -20,7 +21,7 @@ def test_a_mask_shows_the_disc_at_the_photographs_size(
     tiny: Maker, photograph: Callable[..., Path], tmp_path: Path
 ) -> None:
     paths = [photograph("a.jpg", 90, 120), photograph("b.png", 60, 80)]
-    PlainLoop({"settings": asdict(tiny())})(paths, tmp_path)
+    PlainLoop(ModelCard(({"settings": asdict(tiny())},), 1.0))(paths, tmp_path)
     for path, size in zip(paths, [(120, 90), (80, 60)], strict=True):
         with Image.open(tmp_path / f"{path.stem}.png") as image:
             assert (image.mode, image.size) == ("L", size)
@@ -33,7 +34,6 @@ def test_a_mask_shows_the_disc_at_the_photographs_size(
 @pytest.mark.parametrize(("network", "kind"), [("cdnn19", CDNN19), ("cdnn29", CDNN29)])
 def test_the_network_is_the_one_that_the_card_names(tiny: Maker, network: str, kind: type) -> None:
     member = {"settings": asdict(tiny(network=network))}
-    assert [type(each) for each in PlainLoop(member).model.networks] == [kind]
-    together = PlainLoop({"members": [member, member]})
+    alone, together = (PlainLoop(ModelCard((member,) * count, 1.0)) for count in (1, 2))
+    assert [type(each) for each in alone.model.networks] == [kind]
     assert [type(each) for each in together.model.networks] == [kind, kind]
-    assert together.model.shares == [0.5, 0.5]

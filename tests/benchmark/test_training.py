@@ -35,8 +35,8 @@ class TestBenchmark:
         assert (result.images, result.batch_size, result.steps) == (15, 4, 2)
         for timing in (result.dermseg, result.plain):
             assert 0 < timing.data_share < 1
-            # A pass is three batches of four: the fourth is not full.
-            assert timing.seconds_per_pass == pytest.approx(12 / timing.images_per_second)
+            # An epoch is three batches of four: the fourth is not full.
+            assert timing.seconds_per_epoch == pytest.approx(12 / timing.images_per_second)
             assert timing.peak_megabytes is None or 50 < timing.peak_megabytes < 10**5
         result.write_json(tmp_path / "numbers.json")
         written = json.loads((tmp_path / "numbers.json").read_text())
@@ -51,7 +51,7 @@ class TestBenchmark:
         both = training.Benchmark(*facts, OURS, plain)
         assert (both.speed_ratio, both.memory_ratio) == (0.5, 3)
         assert str(both).splitlines()[2:] == [
-            "seconds a pass                 10.00        5.00    2.00",
+            "seconds an epoch               10.00        5.00    2.00",
             "images a second                 20.0        40.0    0.50",
             "data path, % of a step           5.0        50.0    0.10",
             "peak memory, MB                  300         100    3.00",

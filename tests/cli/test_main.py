@@ -157,10 +157,10 @@ class TestExperiment:
             return tmp_path / "page.md"
 
         monkeypatch.setattr(run, "run_experiment", take)
-        words = f"experiment figure-2 {tmp_path} -o {tmp_path} --protocol short --passes 3"
+        words = f"experiment figure-2 {tmp_path} -o {tmp_path} --protocol short --epochs 3"
         options = "--seeds 2 --folds-used 4 --runs a b --ledger c.csv --device cpu --cache d"
         assert main([*words.split(), *options.split(), "--allow-resized"]) == 0
-        settings = replace(PROTOCOLS["short"], passes=3)
+        settings = replace(PROTOCOLS["short"], epochs=3)
         chosen = Options(2, 4, [Path("a"), Path("b")], Path("c.csv"), "cpu", True, Path("d"))
         assert given == ["figure-2", tmp_path, tmp_path, settings, chosen]
         assert "# what it says" in capsys.readouterr().out

@@ -22,7 +22,7 @@ RGB = Arm("tiny-rgb", "RGB", {"network": "tiny", "channels": "rgb"})
 PAPER = {"RGB": (0.9, 0.8, 0.7, 0.6, 0.95), "all": (0.91, 0.81, 0.71, 0.61, 0.96)}
 CLAIM = Claim("more channels help", "a toy", ALL.label, RGB.label)
 TOY = Experiment("a toy", (RGB, ALL), "validation", (CLAIM,), PAPER)
-BASE: dict[str, Any] = {"fold": None, "folds": 2, "passes": 2, "learning_rate": 0.02}
+BASE: dict[str, Any] = {"fold": None, "folds": 2, "epochs": 2, "learning_rate": 0.02}
 
 
 def hold_back(data: Path) -> Path:

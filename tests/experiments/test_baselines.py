@@ -10,7 +10,7 @@ from toy import Tiny, draw_picture
 
 from dermseg.data.datasets import Cache
 from dermseg.errors import DataError
-from dermseg.evaluation.scoring import cutter
+from dermseg.evaluation.scoring import binariser
 from dermseg.experiments import crossfit as module
 from dermseg.experiments.baselines import RIVALS, Rival, dense_crf
 from dermseg.experiments.baselines.baseline import Parameters
@@ -28,7 +28,7 @@ NAMES = [f"ISIC_{number:07}" for number in range(8)]
 
 @pytest.mark.parametrize("name", RIVALS)
 def test_it_finds_a_dark_disc_on_noisy_skin(name: str) -> None:
-    rival, cut = RIVALS[name], cutter(ThresholdSettings())
+    rival, binarise = RIVALS[name], binariser(ThresholdSettings())
     pictures = [draw_picture(seed, 48, 64) for seed in range(3)]
     best = 0.0
     for parameters in rival.candidates:
@@ -36,7 +36,7 @@ def test_it_finds_a_dark_disc_on_noisy_skin(name: str) -> None:
         assert all(each.dtype == np.float32 and each.shape == (48, 64) for each in found)
         assert 0 <= np.min(found) <= np.max(found) <= 1
         scores = [
-            score(mask > 0, cut(each, 48, 64)).jaccard
+            score(mask > 0, binarise(each, 48, 64)).jaccard
             for each, (_, mask) in zip(found, pictures, strict=True)
         ]
         best = max(best, float(np.mean(scores)))
@@ -115,7 +115,7 @@ def test_a_fold_is_predicted_by_what_was_best_on_the_others(
     assert calls == NAMES[5:]
 
 
-def test_other_facts_are_found_anew(tmp_path: Path, reference: Trained) -> None:
+def test_other_facts_are_found_again(tmp_path: Path, reference: Trained) -> None:
     images = draw_images()
     calls: list[str] = []
     own = method(images, lambda _: "a", calls)
@@ -174,7 +174,7 @@ def test_a_new_rival_is_one_file_and_one_line(
     for name in RIVALS.keys() - kept.keys():
         monkeypatch.delitem(RIVALS, name)
     monkeypatch.setitem(RIVALS, "darkest", Rival("darkest", "", darkest, {"level": (10, 100)}))
-    page = experiment("classics", passes=1)
+    page = experiment("classics", epochs=1)
     text = page.read_text()
     assert "| darkest | 15 | 1 |" in text
     assert "| CDNN-29 with darkest | 15 | 1 |" in text
@@ -186,5 +186,5 @@ def test_a_new_rival_is_one_file_and_one_line(
     assert content["beside"] == ["classics-methods.csv"]
     before = {file: file.read_bytes() for file in page.parent.glob("classics*")}
     monkeypatch.setattr(module, "_search", None)
-    assert experiment("classics", passes=1) == page
+    assert experiment("classics", epochs=1) == page
     assert before == {file: file.read_bytes() for file in page.parent.glob("classics*")}

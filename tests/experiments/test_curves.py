@@ -24,7 +24,7 @@ def curve(name: str, fold: int, *values: tuple[float, float]) -> list[Point]:
             "input": name,
             "seed": "0",
             "fold": f"fold-{fold}",
-            "pass": str(number),
+            "epoch": str(number),
             "training_loss": str(loss),
             "held_out_error": str(error),
         }
@@ -43,7 +43,7 @@ def points() -> list[Point]:
     return found
 
 
-def test_the_gap_is_that_of_the_last_passes(points: list[Point]) -> None:
+def test_the_gap_is_that_of_the_last_epochs(points: list[Point]) -> None:
     points += curve("RGB", 9, *[(0.5, 9.0)] * 18, (0.5, 0.6), (0.5, 0.8))
     assert gaps(points)["RGB"]["0", "fold-9"] == pytest.approx(0.2)
     assert gaps(points)["RGB+HSV+L"]["0", "fold-1"] == pytest.approx(0.05)
@@ -66,9 +66,9 @@ def test_of_several_seeds_each_counts_once(points: list[Point]) -> None:
     assert high - mean == mean - low == pytest.approx(12.706 * 0.01, rel=1e-3)
 
 
-@pytest.mark.parametrize("passes", [1, 20])
-def test_the_picture_is_not_blank(points: list[Point], tmp_path: Path, passes: int) -> None:
-    chosen = [point for point in points if int(point["pass"]) <= passes]
+@pytest.mark.parametrize("epochs", [1, 20])
+def test_the_picture_is_not_blank(points: list[Point], tmp_path: Path, epochs: int) -> None:
+    chosen = [point for point in points if int(point["epoch"]) <= epochs]
     for kind in ("png", "svg"):
         draw(chosen, tmp_path / f"a.{kind}")
         draw(chosen, tmp_path / f"b.{kind}")
@@ -86,7 +86,7 @@ def test_the_experiment_draws_what_the_logs_say(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(networks.NETWORKS, "cdnn29", Tiny)
-    page = experiment("figure-2", passes=3)
+    page = experiment("figure-2", epochs=3)
     rows = read_points(page.with_name("figure-2-curves.csv"))
     assert len(rows) == 2 * 2 * 3
     with (page.parent / "arms/cdnn29-rgb/seed-0/fold-1/log.csv").open(newline="") as handle:
@@ -105,9 +105,9 @@ def test_the_experiment_draws_what_the_logs_say(
     # The same from protocols, whose sixth model held nothing out and has no curve.
     given = [page.parent / "arms" / arm / "seed-0" for arm in ("cdnn29-rgb", "cdnn29")]
     for folder, channels in zip(given, ("rgb", "rgb-hsv-l"), strict=True):
-        settings = tiny_settings(network="cdnn29", channels=channels, fold=None, passes=1)
+        settings = tiny_settings(network="cdnn29", channels=channels, fold=None, epochs=1)
         train(toy_data, folder / "all", settings)
-    again = experiment("figure-2", passes=3, runs=given)
+    again = experiment("figure-2", epochs=3, runs=given)
     assert read_points(again.with_name("figure-2-curves.csv")) == rows
     # And from a single run of each arm, whatever their folders are called.
     single = [
@@ -116,11 +116,11 @@ def test_the_experiment_draws_what_the_logs_say(
             (given[0] / "fold-1", given[1] / "fold-1"), ("rgb", "full"), strict=True
         )
     ]
-    alone = experiment("figure-2", passes=3, runs=single)
+    alone = experiment("figure-2", epochs=3, runs=single)
     drawn = read_points(alone.with_name("figure-2-curves.csv"))
     assert drawn == [row for row in rows if row["fold"] == "fold-1"]
     for folder, run in zip(given, single, strict=True):
         run.rename(folder / "fold-1")
     (given[0] / "fold-1" / "log.csv").unlink()
     with pytest.raises(DataError, match=r"log\.csv: missing"):
-        experiment("figure-2", passes=3, runs=given)
+        experiment("figure-2", epochs=3, runs=given)

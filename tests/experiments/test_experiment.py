@@ -14,7 +14,7 @@ import pytest
 from dermseg.batch.run import find_jobs, segment_all
 from dermseg.data.datasets import find_pairs
 from dermseg.errors import DataError, ModelError, UsageError
-from dermseg.evaluation.scoring import cutter, evaluate, evaluate_maps
+from dermseg.evaluation.scoring import binariser, evaluate, evaluate_maps
 from dermseg.experiments import findings, ledger, scoring, thresholds
 from dermseg.experiments.registry import EXPERIMENTS, NO_KIND, Experiment, find_experiment
 from dermseg.experiments.report import describe
@@ -45,14 +45,14 @@ def lines(file: Path) -> list[dict[str, str]]:
 
 @pytest.fixture
 def forbidden(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Return what forbids every pass of training and every scoring from there on."""
+    """Return what forbids every epoch of training and every scoring from there on."""
 
     def forbid() -> None:
         def fail(*_: object, **__: object) -> None:
             raise AssertionError("done twice")
 
         for module, name in (
-            (loop, "_run_pass"),
+            (loop, "_run_epoch"),
             (scoring, "score_maps"),
             (scoring, "segment_all"),
             (scoring, "export"),
@@ -83,7 +83,7 @@ def test_a_toy_experiment(done: Path, tmp_path: Path) -> None:
     expected = evaluate(truth, tmp_path / "masks").mean
     for name in METRICS:
         assert float(rows[3][name]) == pytest.approx(getattr(expected, name), abs=1e-5)
-    assert len(Segmenter(model).card["members"]) == 2
+    assert len(Segmenter(model).card.members) == 2
     gain = float(rows[3]["jaccard"]) - float(rows[2]["jaccard"])
     assert float(rows[3]["jaccard_gain"]) == pytest.approx(gain, abs=2e-5)
 
@@ -118,14 +118,14 @@ def test_the_report_has_the_papers_rows_and_verdicts(done: Path) -> None:
     for verdict in verdicts:
         assert verdict["outcome"] in ("supported", "not supported", "undecided")
         assert verdict["computing"]["runs"] == 4
-        assert verdict["computing"]["passes"] == 2
+        assert verdict["computing"]["epochs"] == 2
         assert verdict["seeds"] == 1
     for key in ("commit", "machine", "data", "held_back_data", "arms", "paper"):
         assert content[key]
     page = done.read_text()
     assert "| the paper: RGB |  |  | 0.900 | 0.800 | 0.700 | 0.600 | 0.950 |" in page
     assert verdicts[0]["outcome"] in page
-    assert "15 images, 1 seed, 4 trainings of 2 passes" in page
+    assert "15 images, 1 seed, 4 trainings of 2 epochs" in page
     assert "With one seed" in page
     assert page == describe(done.with_suffix(".csv"), done.with_suffix(".json")) + "\n"
 
@@ -171,7 +171,7 @@ def test_a_killed_experiment_goes_on(
     moment: str,
 ) -> None:
     module, name, calls = {
-        "training": (loop, "_run_pass", 4),
+        "training": (loop, "_run_epoch", 4),
         "exporting": (scoring, "export", 1),
         "scoring": (scoring, "evaluate", 2),
         "keeping": (scoring, "_write", 4),
@@ -194,11 +194,11 @@ def test_a_killed_experiment_goes_on(
     scored = lines(page.parent / "ledger.csv")
     # What was scored but not kept is told twice: no scoring is ever untold.
     assert len(scored) == (3 if moment == "keeping" else 2)
-    passes = [len(arm.read_text().splitlines()) for arm in page.parent.glob("arms/*/*/*/log.csv")]
-    assert passes == [3] * 4
+    epochs = [len(arm.read_text().splitlines()) for arm in page.parent.glob("arms/*/*/*/log.csv")]
+    assert epochs == [3] * 4
 
 
-def test_new_weights_are_scored_anew(done: Path, experiment: Run, quick_export: None) -> None:
+def test_new_weights_are_scored_again(done: Path, experiment: Run, quick_export: None) -> None:
     file = done.parent / "arms" / "tiny" / "seed-0" / "fold-0" / "weights.safetensors"
     tensors, known = checkpoints.load(file)
     checkpoints.save(file, {name: tensor + 1 for name, tensor in tensors.items()}, known)
@@ -210,7 +210,7 @@ def test_seeds_and_folds(
     experiment: Run, toy_data: Path, toy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(EXPERIMENTS, toy, replace(EXPERIMENTS[toy], held_back=None))
-    page = experiment(toy, seeds=2, folds_used=1, passes=1)
+    page = experiment(toy, seeds=2, folds_used=1, epochs=1)
     runs = sorted(path.parent.name for path in page.parent.glob("arms/tiny/*/*"))
     assert runs == ["seed-0", "seed-1"]
     row = table(page)[0]
@@ -284,7 +284,7 @@ def test_members_against_the_ensemble(
     tmp_path: Path,
 ) -> None:
     """On a protocol's folder, which has a sixth member."""
-    train_protocol(held_back, tmp_path / "protocol", tiny(fold=None, folds=2, passes=2))
+    train_protocol(held_back, tmp_path / "protocol", tiny(fold=None, folds=2, epochs=2))
     page = experiment("members", runs=[tmp_path / "protocol"])
     rows = {row["row"]: row for row in table(page) if row["set"] == "isic2017-validation"}
     members = ["fold-0", "fold-1", "all"]
@@ -301,8 +301,8 @@ def test_thresholds_and_runs_on_what_is_trained_already(
     experiment: Run, toy_data: Path, tiny: Callable[..., TrainingSettings], tmp_path: Path
 ) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
-    loop.train(toy_data, one, tiny(fold=0, folds=3, passes=8, learning_rate=0.02))
-    loop.train(toy_data, other, tiny(fold=0, folds=2, passes=1))
+    loop.train(toy_data, one, tiny(fold=0, folds=3, epochs=8, learning_rate=0.02))
+    loop.train(toy_data, other, tiny(fold=0, folds=2, epochs=1))
     page = experiment("thresholds", runs=[one])
     rows = {row["row"]: row for row in table(page)}
     assert next(iter(rows)) == "single 0.5"
@@ -377,7 +377,7 @@ def test_a_mask_that_changed_is_scored_anew_though_its_file_is_as_long(
     masks = {pair.image_id: pair.mask for pair in find_pairs(tmp_path / "data")}
     runs = sorted((done.parent / "arms" / "tiny" / "seed-0").glob("fold-*"))
     scorer = scoring.Scorer(tmp_path / "scores", masks, tmp_path / "ledger.csv")
-    way = {"usual": cutter(ThresholdSettings())}
+    way = {"usual": binariser(ThresholdSettings())}
     before = scorer.out_of_fold(runs, way)["usual"]
     name, mask = next(iter(masks.items()))
     flipped = cv2.flip(cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE), 1)
@@ -399,7 +399,7 @@ def test_the_papers_rule_is_applied_at_the_papers_size_or_above(
 ) -> None:
     seen: list[tuple[int, ...]] = []
     monkeypatch.setattr(
-        thresholds, "cutter", lambda _: lambda probability, *_: seen.append(probability.shape)
+        thresholds, "binariser", lambda _: lambda probability, *_: seen.append(probability.shape)
     )
     thresholds.cut_literally(np.zeros(shape, np.float32), 300, 400)
     assert seen == [taken]
@@ -418,11 +418,11 @@ def test_every_experiment_is_whole() -> None:
 
 
 def test_what_arms_change() -> None:
-    base = TrainingSettings(network="cdnn19", channels="rgb", passes=7)
+    base = TrainingSettings(network="cdnn19", channels="rgb", epochs=7)
     arms = {arm.name: arm.settings(base) for each in EXPERIMENTS.values() for arm in each.arms}
-    assert arms["cdnn29"] == TrainingSettings(passes=7)
-    assert arms["cdnn19"] == TrainingSettings(network="cdnn19", passes=7)
-    assert arms["cdnn29-rgb"] == TrainingSettings(channels="rgb", passes=7)
+    assert arms["cdnn29"] == TrainingSettings(epochs=7)
+    assert arms["cdnn19"] == TrainingSettings(network="cdnn19", epochs=7)
+    assert arms["cdnn29-rgb"] == TrainingSettings(channels="rgb", epochs=7)
     assert arms["cdnn29-without-shift"].augmentation == replace(base.augmentation, shift=0)
     nothing = arms["cdnn29-no-augmentation"].augmentation
     assert (nothing.flip, nothing.rotation, nothing.scale) == (False, 0, 0)

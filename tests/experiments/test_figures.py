@@ -74,10 +74,10 @@ def test_figures_on_one_training(
 
     monkeypatch.setattr("dermseg.experiments.figures.contours.draw_cases", remember)
     monkeypatch.setattr("dermseg.experiments.figures.failures.draw_cases", remember)
-    page = experiment("figure-3", passes=3)
+    page = experiment("figure-3", epochs=3)
     assert "![" in page.read_text()
     assert table(page)[0]["images"] == "15"
-    experiment("figure-4", passes=3)
+    experiment("figure-4", epochs=3)
     by_diagnosis, worst = drawn
     assert [name for name, _ in by_diagnosis] == ["nevus", "melanoma"]
     assert all(len(titles) == 4 for _, titles in by_diagnosis)

@@ -18,7 +18,8 @@ from dermseg.export import exporter as module
 from dermseg.export import quantize
 from dermseg.export.exporter import TOLERANCE, TOLERANCE_INT8, EndToEnd, export, halve, load_run
 from dermseg.imaging.images import read_photograph, resize
-from dermseg.inference.segmenter import CARD, Segmenter
+from dermseg.inference.segmenter import Segmenter
+from dermseg.modelfile.card import KEY
 from dermseg.settings import CHANNEL_COUNT, Arithmetic, Channels, TrainingSettings
 from dermseg.training import checkpoints, loop, networks, provenance
 from dermseg.training.run_folder import SAMPLES, WEIGHTS
@@ -55,8 +56,7 @@ def model_of(*runs: Path) -> EndToEnd:
     for member in members:
         halve(member.network)
     channels = [member.settings.channels for member in members]
-    shares = [1 / len(runs)] * len(runs)
-    return EndToEnd([member.network for member in members], channels, shares).eval()
+    return EndToEnd([member.network for member in members], channels).eval()
 
 
 @pytest.fixture
@@ -118,10 +118,28 @@ def test_the_card_travels_in_the_file(tiny_run: Path) -> None:
     export([tiny_run], tiny_run / "model.onnx")
     _, facts = checkpoints.load(tiny_run / WEIGHTS)
     segmenter = Segmenter(tiny_run / "model.onnx")
-    assert segmenter.card.items() >= facts.items()
-    assert TrainingSettings.from_dict(segmenter.card["settings"]).network == "tiny"
+    (member,) = segmenter.card.members
+    assert member == facts
+    assert TrainingSettings.from_dict(member["settings"]).network == "tiny"
     metadata = {p.key: p.value for p in onnx.load(tiny_run / "model.onnx").metadata_props}
-    assert json.loads(metadata[CARD]) == segmenter.card
+    assert json.loads(metadata[KEY]) == segmenter.card.to_dict()
+
+
+def test_a_card_of_another_format_is_refused(tiny_run: Path) -> None:
+    export([tiny_run], tiny_run / "model.onnx")
+    model = onnx.load(tiny_run / "model.onnx")
+    (entry,) = (entry for entry in model.metadata_props if entry.key == KEY)
+    values = json.loads(entry.value)
+    for card, message in (
+        ({**values, "format": 1}, "format 1, and this version reads 2; export the model again"),
+        ({key: values[key] for key in values if key != "format"}, "format 1"),
+        ({**values, "members": []}, "damaged"),
+        ([], "damaged"),
+    ):
+        entry.value = json.dumps(card)
+        onnx.save(model, tiny_run / "other.onnx")
+        with pytest.raises(ModelError, match=message):
+            Segmenter(tiny_run / "other.onnx")
 
 
 def test_the_file_segments_photographs(tiny_run: Path, examples: Examples) -> None:
@@ -216,16 +234,17 @@ def test_a_protocol_becomes_an_ensemble(protocol: Path, tmp_path: Path, examples
     assert min(np.abs(each[0] - each[1]).max(), np.abs(each[0] - each[2]).max()) > 0.01
     segmenter = Segmenter(file)
     np.testing.assert_allclose(segmenter.probability(pixels), np.mean(each, 0), atol=1e-4)
-    assert len(segmenter.card["members"]) == 3
-    assert segmenter.card["members"][2]["share"] == pytest.approx(1 / 3, abs=1e-6)
-    assert segmenter.card["arithmetic"] == "float32"
+    assert len(segmenter.card.members) == 3
+    assert segmenter.card.arithmetic == "float32"
 
 
 @pytest.mark.parametrize("arithmetic", get_args(Arithmetic))
-def test_flips_average_the_mirror_images(tiny_run: Path, arithmetic: Arithmetic) -> None:
+def test_mirror_averaging_is_the_mean_of_the_mirror_images(
+    tiny_run: Path, arithmetic: Arithmetic
+) -> None:
     plain, mirrored = tiny_run / "plain.onnx", tiny_run / "mirrored.onnx"
     export([tiny_run], plain)
-    export([tiny_run], mirrored, arithmetic=arithmetic, flips=True)
+    export([tiny_run], mirrored, arithmetic=arithmetic, mirror=True)
     pixels = np.random.default_rng(3).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     one, four = Segmenter(plain), Segmenter(mirrored)
     parts = [
@@ -239,53 +258,14 @@ def test_flips_average_the_mirror_images(tiny_run: Path, arithmetic: Arithmetic)
     np.testing.assert_allclose(found, np.mean(parts, 0), atol=TOLERANCE if exact else 0.05)
     over = four.probability(np.ascontiguousarray(pixels[::-1]))
     np.testing.assert_allclose(over[::-1], found, atol=1e-5)
-    assert four.card["flips"]
-    assert not one.card["flips"]
-
-
-def test_shares_weigh_folders_not_networks(
-    protocol: Path, tmp_path: Path, tiny: Callable[..., TrainingSettings]
-) -> None:
-    alone = make_run(tmp_path / "alone", seed=9, network="tiny")
-    file = tmp_path / "model.onnx"
-    export([protocol, alone], file, shares=[1, 1])
-    pixels = np.random.default_rng(2).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
-    with torch.inference_mode():
-        given = torch.from_numpy(pixels[np.newaxis].copy())
-        group = model_of(*(protocol / name for name in ("fold-0", "fold-1", "all")))(given)
-        expected = 0.5 * group + 0.5 * model_of(alone)(given)
-    np.testing.assert_allclose(Segmenter(file).probability(pixels), expected[0], atol=1e-4)
-    shares = [member["share"] for member in Segmenter(file).card["members"]]
-    assert shares == pytest.approx([1 / 6, 1 / 6, 1 / 6, 1 / 2], abs=1e-6)
-
-
-def test_a_folder_without_a_share_is_left_out(
-    tmp_path: Path, tiny: Callable[..., TrainingSettings], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, other = (make_run(tmp_path / str(seed), seed=seed, network="tiny") for seed in (1, 2))
-    learnt_from: list[list[Path]] = []
-
-    def gather(folders: list[Path], _data: Path) -> None:
-        learnt_from.append(folders)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(module, "gather", gather)
-    with pytest.raises(KeyboardInterrupt):
-        export([one, other], tmp_path / "model.onnx", shares=[0, 2], data=tmp_path)
-    assert learnt_from == [[other]]
-    export([one, other], tmp_path / "model.onnx", shares=[0, 2])
-    assert "members" not in Segmenter(tmp_path / "model.onnx").card
+    assert (four.mirror, one.mirror) == (True, False)
+    assert not Segmenter(mirrored, mirror=False).mirror
+    assert Segmenter(plain, mirror=True).mirror
 
 
 def test_eight_bits_equal_nothing_that_photographs_could_show(tiny_run: Path) -> None:
     with pytest.raises(UsageError, match="int8"):
         export([tiny_run], tiny_run / "a.onnx", arithmetic="int8", photographs=[tiny_run / "a.jpg"])
-
-
-@pytest.mark.parametrize("shares", [[1.0, 2.0], [-1.0], [0.0], [float("nan")], [float("inf")]])
-def test_shares_that_make_no_sense(tiny_run: Path, shares: list[float]) -> None:
-    with pytest.raises(UsageError, match="share"):
-        export([tiny_run], tiny_run / "model.onnx", shares=shares)
 
 
 def test_networks_of_unlike_sizes_make_no_ensemble(protocol: Path, tmp_path: Path) -> None:
@@ -311,7 +291,7 @@ class TestInt8:
     def trained(
         self, toy_data: Path, tmp_path: Path, tiny: Callable[..., TrainingSettings]
     ) -> Path:
-        settings = tiny(fold=None, passes=12, learning_rate=0.02, dropout=0.0)
+        settings = tiny(fold=None, epochs=12, learning_rate=0.02, dropout=0.0)
         loop.train(toy_data, tmp_path / "run", settings, device="cpu")
         return tmp_path / "run"
 
@@ -322,7 +302,7 @@ class TestInt8:
         }
         assert differences["float32"] <= TOLERANCE < differences["int8"] <= TOLERANCE_INT8
         exact, small = (Segmenter(files[name]) for name in ("float32", "int8"))
-        assert small.card["arithmetic"] == "int8"
+        assert small.card.arithmetic == "int8"
         for photograph in sorted((toy_data / "images").iterdir()):
             one, other = exact.segment(photograph).mask, small.segment(photograph).mask
             assert (one & other).sum() >= 0.8 * (one | other).sum()
@@ -359,7 +339,7 @@ class TestInt8:
             arrays = [onnx.numpy_helper.to_array(tensor) for tensor in tensors]
             weights = [a.astype(int) for a in arrays if a.dtype == np.int8 and a.ndim == 4]
             sizes.append([len(np.unique(array)) for array in weights])
-            assert Segmenter(file).card["coarse"] is coarse
+            assert Segmenter(file).card.coarse is coarse
         large = [array.size >= 500 for array in weights]
         assert True in large
         assert False in large

@@ -21,7 +21,7 @@ def test_models_as_json_hold_digest_and_card(capsys: pytest.CaptureFixture[str])
     assert main(["models", "--json"]) == 0
     model = json.loads(capsys.readouterr().out)[DEFAULT_MODEL]
     assert len(model["sha256"]) == 64
-    assert model["card"]["settings"]["height"] == model["height"]
+    assert model["card"]["members"][0]["settings"]["height"] == model["height"]
 
 
 def test_info_names_version_processor_and_devices(capsys: pytest.CaptureFixture[str]) -> None:

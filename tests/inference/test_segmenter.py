@@ -1,4 +1,3 @@
-import json
 import platform
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +16,9 @@ from PIL import Image
 from dermseg.errors import DermsegError, ImageError, ModelError, UsageError
 from dermseg.imaging.images import Photograph, read_mask, read_photograph
 from dermseg.inference import segmenter as module
-from dermseg.inference.segmenter import CARD, X86, Segmentation, Segmenter, drawn_by_hand, segment
+from dermseg.inference.segmenter import X86, Segmentation, Segmenter, drawn_by_hand, segment
 from dermseg.masks.metrics import score
+from dermseg.modelfile.card import KEY, ModelCard
 from dermseg.settings import DEFAULT_MODEL, ThresholdSettings
 
 Map = NDArray[np.float32]
@@ -51,25 +51,26 @@ def tiny_onnx(path: Path, card: str | None, dimensions: tuple[Any, ...] = ("N", 
     model = make.make_model(graph, opset_imports=[make.make_opsetid("", 18)], ir_version=9)
     if card is not None:
         entry = model.metadata_props.add()
-        entry.key, entry.value = CARD, card
+        entry.key, entry.value = KEY, card
     onnx.save_model(model, path)
     return path
 
 
 class TestModel:
     def test_the_default_model_has_a_card_and_a_size(self, segmenter: Segmenter) -> None:
-        assert segmenter.card["settings"]["network"]
-        assert segmenter.card["dermseg"]
-        assert (segmenter.card["settings"]["height"], segmenter.card["settings"]["width"]) == (
+        settings = segmenter.card.members[0]["settings"]
+        assert settings["network"]
+        assert segmenter.card.members[0]["dermseg"]
+        assert (settings["height"], settings["width"]) == (
             segmenter.height,
             segmenter.width,
         )
 
     def test_a_model_of_ones_own(self, tmp_path: Path) -> None:
-        path = tiny_onnx(tmp_path / "mine.onnx", json.dumps({"network": "mean"}))
+        path = tiny_onnx(tmp_path / "mine.onnx", ModelCard(({"network": "mean"},), 0.5).to_json())
         mine = Segmenter(path)
         assert (mine.height, mine.width, mine.name) == (4, 4, str(path))
-        assert mine.card == {"network": "mean"}
+        assert mine.card == ModelCard(({"network": "mean"},), 0.5)
         found = mine.segment(np.full((8, 10, 3), 204, np.uint8))
         assert found.probability == pytest.approx(np.full((4, 4), 0.8))
         assert found.mask.all()
@@ -405,8 +406,8 @@ def test_a_portrait_file_is_decoded_large_enough(segmenter: Segmenter, tmp_path:
     assert found.probability.shape == (segmenter.width, segmenter.height)
 
 
-def test_lite0_flips_is_the_mean_of_what_lite0_sees_in_mirrors(examples: Examples) -> None:
-    once, often = Segmenter("lite0"), Segmenter("lite0-flips")
+def test_mirror_averaging_is_the_mean_of_what_lite0_sees_in_mirrors(examples: Examples) -> None:
+    once, often = Segmenter("lite0"), Segmenter("lite0", mirror=True)
     pixels = read_photograph(examples[0][0]).pixels
     expected = np.zeros((once.height, once.width))
     for axes in ((), (0,), (1,), (0, 1)):
@@ -414,7 +415,9 @@ def test_lite0_flips_is_the_mean_of_what_lite0_sees_in_mirrors(examples: Example
     found = often.probability(pixels)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert np.abs(found - once.probability(pixels)).max() > 0.01
-    assert once.card["calibration"] == often.card["calibration"]
+    assert once.fingerprint != often.fingerprint
+    assert Segmenter("lite0-ensemble").mirror
+    assert not once.mirror
 
 
 class TestConfidence:

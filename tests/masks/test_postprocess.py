@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dermseg.masks.postprocess import _scaled, choose_lesion, cut
+from dermseg.masks.postprocess import _scaled, binarise, choose_lesion
 from dermseg.settings import ThresholdSettings
 
 Map = NDArray[np.float32]
@@ -22,7 +22,7 @@ def background(height: int = 40, width: int = 60) -> Map:
 
 def mask_of(probability: Map, rule: ThresholdSettings, scale: float = 1) -> Mask:
     height, width = (round(side * scale) for side in probability.shape)
-    return cut(choose_lesion(probability, rule), height, width, rule)[0]
+    return binarise(choose_lesion(probability, rule), height, width, rule)[0]
 
 
 def distance(shape: tuple[int, int], row: float, column: float) -> NDArray[np.float64]:
@@ -112,7 +112,7 @@ class TestChoice:
     def test_nothing_reaches_the_low_threshold(self, rule: ThresholdSettings) -> None:
         probability = np.full((20, 30), 0.49, np.float32)
         lesion = choose_lesion(probability, rule)
-        mask, outline = cut(lesion, 41, 59, rule)
+        mask, outline = binarise(lesion, 41, 59, rule)
         assert not mask.any()
         assert mask.shape == (41, 59)
         assert outline.shape == (0, 2)
@@ -222,7 +222,7 @@ class TestCut:
         self, seed: int, shape: tuple[int, int], sigma: float, size: tuple[int, int]
     ) -> None:
         lesion = choose_lesion(smooth(seed, *shape, sigma), COMPLETE)
-        mask, outline = cut(lesion, *size, COMPLETE)
+        mask, outline = binarise(lesion, *size, COMPLETE)
         assert mask.dtype == np.bool_
         assert mask.shape == size
         assert count_regions(mask) == int(mask.any()) == int(len(outline) > 0)
@@ -245,7 +245,7 @@ class TestCut:
     @settings(deadline=None, max_examples=60)
     def test_the_outline_encloses_exactly_the_mask(self, seed: int, size: tuple[int, int]) -> None:
         lesion = choose_lesion(smooth(seed, 24, 32, 3), COMPLETE)
-        mask, outline = cut(lesion, *size, COMPLETE)
+        mask, outline = binarise(lesion, *size, COMPLETE)
         filled = np.zeros(size, np.uint8)
         if len(outline):
             cv2.drawContours(filled, [outline[:, np.newaxis]], -1, 1, cv2.FILLED)
@@ -256,7 +256,7 @@ class TestCut:
     @pytest.mark.parametrize("size", [(1152, 1536), (700, 933), (960, 1280)])
     def test_the_border_of_a_disc_is_smooth_and_in_its_place(self, size: tuple[int, int]) -> None:
         probability = disc((96, 128), 50.3, 60.7, 25.2)
-        mask, outline = cut(choose_lesion(probability, COMPLETE), *size, COMPLETE)
+        mask, outline = binarise(choose_lesion(probability, COMPLETE), *size, COMPLETE)
         factor = size[0] / 96
         radius = 25.2 * factor
         truth = distance(size, 50.3 * factor, 60.7 * size[1] / 128) < radius
@@ -272,10 +272,10 @@ class TestCut:
     ) -> None:
         probability = smooth(seed, 24, 32, 4)
         size = 24 * down + 1, 32 * across - 1
-        mask, _ = cut(choose_lesion(probability, COMPLETE), *size, COMPLETE)
+        mask, _ = binarise(choose_lesion(probability, COMPLETE), *size, COMPLETE)
         for flip in (np.fliplr, np.flipud):
             mirrored = np.ascontiguousarray(flip(probability))
-            back = flip(cut(choose_lesion(mirrored, COMPLETE), *size, COMPLETE)[0])
+            back = flip(binarise(choose_lesion(mirrored, COMPLETE), *size, COMPLETE)[0])
             # Rounding may decide for a pixel that lies on the threshold.
             assert np.count_nonzero(mask != back) <= 2
 
@@ -291,7 +291,7 @@ class TestCut:
 
     @pytest.mark.parametrize("size", [(400, 100), (64, 640), (31, 301)])
     def test_sides_may_scale_differently(self, size: tuple[int, int]) -> None:
-        mask, _ = cut(choose_lesion(disc((64, 80), 30, 42, 18), COMPLETE), *size, COMPLETE)
+        mask, _ = binarise(choose_lesion(disc((64, 80), 30, 42, 18), COMPLETE), *size, COMPLETE)
         centre = (np.argwhere(mask) + 0.5).mean(0)
         assert centre == pytest.approx([30 * size[0] / 64, 42 * size[1] / 80], rel=0.01)
         extent = np.ptp(np.argwhere(mask), 0) + 1
@@ -350,7 +350,7 @@ class TestCut:
     def test_a_single_pixel_is_a_mask_with_an_outline(self) -> None:
         probability = background()
         probability[20, 30] = 0.9
-        mask, outline = cut(choose_lesion(probability, COMPLETE), 40, 60, COMPLETE)
+        mask, outline = binarise(choose_lesion(probability, COMPLETE), 40, 60, COMPLETE)
         assert np.argwhere(mask).tolist() == [[20, 30]]
         assert outline.tolist() == [[30, 20]]
 
@@ -367,14 +367,14 @@ class TestAPersonsChoice:
         self, rule: ThresholdSettings, at: tuple[int, int], inside: tuple[int, int]
     ) -> None:
         lesion = choose_lesion(self.two(), rule, at)
-        mask = cut(lesion, 60, 90, rule)[0]
+        mask = binarise(lesion, 60, 90, rule)[0]
         assert mask[inside]
         assert count_regions(mask) == 1
         assert lesion.candidates == 2
 
     @BOTH
     def test_a_place_beside_all_regions_means_the_nearest(self, rule: ThresholdSettings) -> None:
-        mask = cut(choose_lesion(self.two(), rule, (5, 80)), 60, 90, rule)[0]
+        mask = binarise(choose_lesion(self.two(), rule, (5, 80)), 60, 90, rule)[0]
         assert mask[30, 70]
         assert not mask[30, 25]
 

@@ -80,7 +80,7 @@ def test_the_crf_inside_is_trained_by_cross_entropy_and_exported(
 def tiny_run() -> Callable[..., TrainingSettings]:
     def make(**changes: object) -> TrainingSettings:
         usual = TrainingSettings(
-            height=32, width=32, passes=1, batch_size=4, fold=0, precision="float32"
+            height=32, width=32, epochs=1, batch_size=4, fold=0, precision="float32"
         )
         return TrainingSettings(**{**vars(usual), **changes})
 

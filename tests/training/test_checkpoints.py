@@ -39,10 +39,10 @@ def same_bits(one: Tensor, other: Tensor) -> bool:
 
 class TestSmoke:
     def test_tensors_and_facts_come_back(self, tmp_path: Path) -> None:
-        checkpoints.save(tmp_path / "c.safetensors", {"a": torch.arange(3)}, {"pass": 2})
+        checkpoints.save(tmp_path / "c.safetensors", {"a": torch.arange(3)}, {"epoch": 2})
         tensors, facts = checkpoints.load(tmp_path / "c.safetensors")
         assert tensors["a"].tolist() == [0, 1, 2]
-        assert facts == {"pass": 2}
+        assert facts == {"epoch": 2}
 
 
 class TestExceptions:
@@ -87,7 +87,7 @@ class TestExceptions:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = tmp_path / "c.safetensors"
-        checkpoints.save(path, {"a": torch.zeros(3)}, {"pass": 1})
+        checkpoints.save(path, {"a": torch.zeros(3)}, {"epoch": 1})
 
         def full(self: Path, _content: bytes) -> int:
             with self.open("wb") as handle:
@@ -96,8 +96,8 @@ class TestExceptions:
 
         monkeypatch.setattr(Path, "write_bytes", full)
         with pytest.raises(OutputError, match="No space"):
-            checkpoints.save(path, {"a": torch.ones(3)}, {"pass": 2})
-        assert checkpoints.load(path)[1] == {"pass": 1}
+            checkpoints.save(path, {"a": torch.ones(3)}, {"epoch": 2})
+        assert checkpoints.load(path)[1] == {"epoch": 1}
         assert list(tmp_path.iterdir()) == [path]
 
 
@@ -127,7 +127,7 @@ class TestFeatures:
         "facts",
         [
             {},
-            {"pass": 3, "log": [{"loss": 0.1 + 0.2}], "fold": None, "deep": {"flip": True}},
+            {"epoch": 3, "log": [{"loss": 0.1 + 0.2}], "fold": None, "deep": {"flip": True}},
             {"naïve": '日本語 " \n'},
         ],
         ids=["none", "nested", "unicode"],
@@ -140,10 +140,10 @@ class TestFeatures:
     def test_a_second_save_replaces_the_first(self, tmp_path: Path) -> None:
         path = tmp_path / "c.safetensors"
         for number in (1, 2):
-            checkpoints.save(path, {"a": torch.full((3,), number)}, {"pass": number})
+            checkpoints.save(path, {"a": torch.full((3,), number)}, {"epoch": number})
         tensors, facts = checkpoints.load(path)
         assert tensors["a"].tolist() == [2, 2, 2]
-        assert facts == {"pass": 2}
+        assert facts == {"epoch": 2}
         assert list(tmp_path.iterdir()) == [path]
 
     def test_prefixes_come_off_as_they_went_on(self) -> None:

@@ -24,7 +24,7 @@ from dermseg.settings import TrainingSettings
 from dermseg.training import checkpoints, distributed, loop, networks, trainer
 from dermseg.training.devices import find_device
 
-PASSES = 3
+EPOCHS = 3
 
 
 class Frozen(nn.BatchNorm2d):
@@ -56,11 +56,11 @@ SETTINGS = TrainingSettings(
     network="plain",
     height=32,
     width=32,
-    passes=PASSES,
+    epochs=EPOCHS,
     batch_size=4,
     dropout=0.0,
     fold=0,
-    average_passes=1.0,
+    ema_epochs=1.0,
     schedule="one-cycle",
     precision="float32",
 )
@@ -110,7 +110,7 @@ class TestTorchrun:
         # The same images, changed alike, in the same steps; each process had its half of a batch.
         whole, seed = torch.load(tmp_path / "seen-by-one")
         (half, its_seed), (other, other_seed) = (torch.load(tmp_path / f"seen-{k}") for k in (0, 1))
-        assert whole.shape == (PASSES * 3, 4, 8, 32, 32)
+        assert whole.shape == (EPOCHS * 3, 4, 8, 32, 32)
         assert torch.equal(torch.cat((half, other), 1), whole)
         assert its_seed == seed != other_seed  # what is dropped differs between processes
         for name in ("weights", "checkpoint"):
@@ -124,7 +124,7 @@ class TestTorchrun:
         # The second process neither writes nor speaks.
         assert json.loads((tmp_path / "written-0").read_text())
         assert json.loads((tmp_path / "written-1").read_text()) == []
-        assert (tmp_path / "said-0").read_text().count("pass 2/3") == 1
+        assert (tmp_path / "said-0").read_text().count("epoch 2/3") == 1
         assert (tmp_path / "said-1").read_text() == ""
 
         # Killed after its first checkpoint, it goes on to the same bits.
@@ -140,7 +140,7 @@ class TestTorchrun:
 
         # One process goes on with what two began.
         train(toy_data, mixed, tmp_path / "seen-at-last")
-        assert len(torch.load(tmp_path / "seen-at-last")[0]) == (PASSES - 1) * 3
+        assert len(torch.load(tmp_path / "seen-at-last")[0]) == (EPOCHS - 1) * 3
         for key, tensor in tensors(one).items():
             torch.testing.assert_close(tensors(mixed)[key], tensor, atol=1e-6, rtol=1e-4)
 

@@ -39,7 +39,7 @@ def test_a_shipped_model_becomes_a_network_that_computes_the_same(
         ]
     )
     proto, card = fine_tuning._read(file)
-    members = card.get("members", [card])
+    members = card.members
     for index in (0, len(members) - 1):
         settings = TrainingSettings.from_dict(members[index]["settings"])
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
@@ -63,7 +63,7 @@ class TestFromAToyModel:
     @pytest.fixture
     def first(self, toy_data: Path, tmp_path: Path, tiny: Maker) -> Path:
         for fold in (0, 1):
-            settings = tiny(passes=12, learning_rate=0.02, fold=fold)
+            settings = tiny(epochs=12, learning_rate=0.02, fold=fold)
             train(toy_data, tmp_path / "first" / f"fold-{fold}", settings)
         return tmp_path / "first"
 
@@ -92,29 +92,29 @@ class TestFromAToyModel:
         self, toy_data: Path, tmp_path: Path, tiny: Maker, file: Path
     ) -> None:
         losses = {}
-        for name, given in (("again", str(file)), ("afresh", "")):
-            settings = tiny(passes=1, start_from=given, learning_rate=1e-9)
+        for name, given in (("again", str(file)), ("new", "")):
+            settings = tiny(epochs=1, fine_tune_from=given, learning_rate=1e-9)
             train(toy_data, tmp_path / name, settings)
             _, facts = checkpoints.load(tmp_path / name / WEIGHTS)
             losses[name] = facts["final_loss"]
             if given:
-                origin = facts["started_from"]
+                origin = facts["fine_tuned_from"]
                 assert origin["model"] == "first.onnx"
                 assert origin["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-                assert origin["passes"] == 12
+                assert origin["epochs"] == 12
                 assert origin["apart"] is True  # the same data, and the same fold
-                assert origin["afresh"] == []
-        assert losses["again"] < 0.8 * losses["afresh"]
+                assert origin["newly_initialised"] == []
+        assert losses["again"] < 0.8 * losses["new"]
 
     def test_an_ensembles_member_for_the_same_fold_is_taken(
         self, toy_data: Path, tmp_path: Path, tiny: Maker, first: Path
     ) -> None:
-        export([first], tmp_path / "both.onnx", flips=True)
+        export([first], tmp_path / "both.onnx")
         settings = tiny(
-            passes=1, fold=1, learning_rate=1e-9, start_from=str(tmp_path / "both.onnx")
+            epochs=1, fold=1, learning_rate=1e-9, fine_tune_from=str(tmp_path / "both.onnx")
         )
         train(toy_data, tmp_path / "run", settings)
-        (origin,) = [checkpoints.load(tmp_path / "run" / WEIGHTS)[1]["started_from"]]
+        (origin,) = [checkpoints.load(tmp_path / "run" / WEIGHTS)[1]["fine_tuned_from"]]
         assert origin["settings"]["fold"] == 1
         with pytest.raises(ModelError, match="none of its members holds out fold 2"):
             train(toy_data, tmp_path / "other", replace(settings, fold=2))
@@ -123,7 +123,7 @@ class TestFromAToyModel:
         self, toy_data: Path, tmp_path: Path, tiny: Maker, file: Path
     ) -> None:
         for changes in ({"fold": 1}, {"seed": 1}):
-            settings = tiny(passes=1, start_from=str(file), **changes)
+            settings = tiny(epochs=1, fine_tune_from=str(file), **changes)
             with pytest.raises(DataError, match="trained on the 3 images"):
                 train(toy_data, tmp_path / "run", settings)
 
@@ -138,29 +138,29 @@ class TestFromAToyModel:
         name = next((toy_data / "images").iterdir()).stem
         for found in list(toy_data.rglob(f"{name}*")):
             found.unlink()
-        train(toy_data, tmp_path / "run", tiny(passes=1, batch_size=2, start_from=str(file)))
+        train(toy_data, tmp_path / "run", tiny(epochs=1, batch_size=2, fine_tune_from=str(file)))
         assert "Nobody can tell" in capsys.readouterr().err
         facts = checkpoints.load(tmp_path / "run" / WEIGHTS)[1]
-        assert facts["started_from"]["apart"] is False
-        again = tiny(passes=1, batch_size=2, start_from=str(tmp_path / "run"))
+        assert facts["fine_tuned_from"]["apart"] is False
+        again = tiny(epochs=1, batch_size=2, fine_tune_from=str(tmp_path / "run"))
         train(toy_data, tmp_path / "again", again)
         facts = checkpoints.load(tmp_path / "again" / WEIGHTS)[1]
-        assert facts["started_from"]["apart"] is False, "its weights are of the same origin"
+        assert facts["fine_tuned_from"]["apart"] is False, "its weights are of the same origin"
 
     def test_what_an_origin_saw_is_not_forgotten(
         self, toy_data: Path, tmp_path: Path, tiny: Maker
     ) -> None:
         """A grandparent that saw everything, a parent on other photographs, and a fold again."""
-        train(toy_data, tmp_path / "all", tiny(passes=1, fold=None))
+        train(toy_data, tmp_path / "all", tiny(epochs=1, fold=None))
         other = write_data(tmp_path / "others", first=100)
-        settings = tiny(passes=1, fold=None, start_from=str(tmp_path / "all"))
+        settings = tiny(epochs=1, fold=None, fine_tune_from=str(tmp_path / "all"))
         train(other, tmp_path / "parent", settings)
         export([tmp_path / "parent"], tmp_path / "parent.onnx")
         for name in ("parent", "parent.onnx"):
-            settings = tiny(passes=1, start_from=str(tmp_path / name))
+            settings = tiny(epochs=1, fine_tune_from=str(tmp_path / name))
             train(toy_data, tmp_path / f"of {name}", settings)
             facts = checkpoints.load(tmp_path / f"of {name}" / WEIGHTS)[1]
-            assert facts["started_from"]["apart"] is False
+            assert facts["fine_tuned_from"]["apart"] is False
 
     def test_a_file_whose_folds_were_others_is_refused(
         self, toy_data: Path, tmp_path: Path, tiny: Maker, file: Path
@@ -170,7 +170,7 @@ class TestFromAToyModel:
         rows = [f"{image},{number % 2}.0,0.0" for number, image in enumerate(images)]
         table = toy_data / "ISIC-2017_Training_Part3_GroundTruth.csv"
         table.write_text("\n".join(["image_id,melanoma,seborrheic_keratosis", *rows]))
-        settings = tiny(passes=1, start_from=str(file))
+        settings = tiny(epochs=1, fine_tune_from=str(file))
         with pytest.raises(DataError, match="trained on the"):
             train(toy_data, tmp_path / "run", settings)
 
@@ -181,15 +181,17 @@ class TestFromAToyModel:
         del facts["folds"]
         checkpoints.save(first / "fold-0" / WEIGHTS, tensors, facts)
         export([first / "fold-0"], tmp_path / "older.onnx")
-        train(toy_data, tmp_path / "run", tiny(passes=1, start_from=str(tmp_path / "older.onnx")))
+        train(
+            toy_data, tmp_path / "run", tiny(epochs=1, fine_tune_from=str(tmp_path / "older.onnx"))
+        )
         facts = checkpoints.load(tmp_path / "run" / WEIGHTS)[1]
-        assert facts["started_from"]["apart"] is False
+        assert facts["fine_tuned_from"]["apart"] is False
 
     def test_another_networks_model_is_refused(
         self, toy_data: Path, tmp_path: Path, tiny: Maker
     ) -> None:
         with pytest.raises(UsageError, match="another network's"):
-            train(toy_data, tmp_path / "run", tiny(start_from="cdnn29"))
+            train(toy_data, tmp_path / "run", tiny(fine_tune_from="cdnn29"))
 
     def test_a_file_that_export_did_not_write_is_refused(
         self, toy_data: Path, tmp_path: Path, tiny: Maker, file: Path
@@ -204,7 +206,7 @@ class TestFromAToyModel:
             ("absent.onnx", "no such model file"),
         ):
             with pytest.raises(ModelError, match=message):
-                train(toy_data, tmp_path / "run", tiny(start_from=str(tmp_path / name)))
+                train(toy_data, tmp_path / "run", tiny(fine_tune_from=str(tmp_path / name)))
 
     def test_a_file_that_lacks_weights_is_refused(
         self, toy_data: Path, tmp_path: Path, tiny: Maker, file: Path
@@ -216,4 +218,4 @@ class TestFromAToyModel:
         proto.graph.initializer.extend(kept)
         onnx.save(proto, tmp_path / "less.onnx")
         with pytest.raises(ModelError, match="the file holds no"):
-            train(toy_data, tmp_path / "run", tiny(start_from=str(tmp_path / "less.onnx")))
+            train(toy_data, tmp_path / "run", tiny(fine_tune_from=str(tmp_path / "less.onnx")))

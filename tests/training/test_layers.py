@@ -50,7 +50,7 @@ class TestDropoutFeatures:
         masks = (dropped(0.5, torch.ones(4, 5, 16, 16)) != 0).flatten(0, 1).flatten(1)
         assert len(masks.unique(dim=0)) == 20
 
-    def test_every_call_draws_anew(self) -> None:
+    def test_every_call_draws_again(self) -> None:
         layer, x = Dropout(0.5), torch.ones(1000)
         assert not torch.equal(layer(x), layer(x))
 

@@ -116,7 +116,7 @@ def test_sizes_that_it_cannot_halve_five_times_are_refused() -> None:
     networks.check(TrainingSettings(network="lite0", height=96, width=128))
     with pytest.raises(UsageError, match=r"112 x 128.*multiples of 32"):
         networks.check(TrainingSettings(network="lite0", height=112, width=128))
-    early = TrainingSettings(network="lite0", early_passes=1, early_height=48, early_width=64)
+    early = TrainingSettings(network="lite0", early_epochs=1, early_height=48, early_width=64)
     with pytest.raises(UsageError, match="multiples of 32"):
         networks.check(early)
 

@@ -53,7 +53,7 @@ class TestTrainSmoke:
         settings = TrainingSettings(
             height=32,
             width=32,
-            passes=6,
+            epochs=6,
             batch_size=5,
             augmentation=NO_CHANGE,
             precision="float32",
@@ -70,7 +70,7 @@ class TestTrainSmoke:
     def test_channels_and_precisions_run(
         self, toy_data: Path, tmp_path: Path, tiny: Maker, channels: str, precision: str
     ) -> None:
-        settings = tiny(channels=channels, precision=precision, passes=1)
+        settings = tiny(channels=channels, precision=precision, epochs=1)
         train(toy_data, tmp_path / "run", settings, device="cpu")
         for name, tensor in weights(tmp_path / "run").items():
             assert tensor.dtype in (torch.float32, torch.int64), name
@@ -84,7 +84,7 @@ class TestTrainFeatures:
         return tmp_path / "run"
 
     def test_it_learns(self, toy_data: Path, tmp_path: Path, tiny: Maker) -> None:
-        settings = tiny(passes=30, learning_rate=0.02, dropout=0.0)
+        settings = tiny(epochs=30, learning_rate=0.02, dropout=0.0)
         train(toy_data, tmp_path / "run", settings, device="cpu")
         rows = log(tmp_path / "run")
         assert float(rows[-1]["loss"]) < 0.5 * float(rows[0]["loss"])
@@ -122,10 +122,10 @@ class TestTrainFeatures:
         assert len(found) == 15
         assert found <= known
 
-    def test_the_log_has_a_row_a_pass(self, run: Path) -> None:
+    def test_the_log_has_a_row_an_epoch(self, run: Path) -> None:
         rows = log(run)
-        assert [row["pass"] for row in rows] == ["1", "2", "3"]
-        assert list(rows[0]) == ["pass", "loss", "held_out_jaccard"]
+        assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+        assert list(rows[0]) == ["epoch", "loss", "held_out_jaccard"]
         assert all(0 < float(row["loss"]) < 1 for row in rows)
         assert all(0 <= float(row["held_out_jaccard"]) <= 1 for row in rows)
 
@@ -133,7 +133,7 @@ class TestTrainFeatures:
         facts = checkpoints.load(run / "weights.safetensors")[1]
         assert facts["settings"]["network"] == "tiny"
         assert facts["images"] == 12
-        assert facts["passes"] == 3
+        assert facts["epochs"] == 3
         assert facts["final_loss"] == float(log(run)[-1]["loss"])
         assert facts["held_out_jaccard"] == float(log(run)[-1]["held_out_jaccard"])
         assert facts["precision"] == "float32"
@@ -174,18 +174,18 @@ class TestTrainFeatures:
         last = checkpoints.under("network", tensors)
         assert any(not torch.equal(final[name], last[name]) for name in last)
 
-    def test_held_out_images_are_never_trained_on_and_the_others_once_a_pass(
+    def test_held_out_images_are_never_trained_on_and_the_others_once_an_epoch(
         self, toy_data: Path, tmp_path: Path, tiny: Maker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         seen: list[list[bytes]] = []
-        plain_pass, plain_load = Trainer.train_pass, Trainer._load
+        plain_epoch, plain_load = Trainer.train_epoch, Trainer._load
         training = False
 
-        def train_pass(self: Trainer, *rest: Any) -> float:
+        def train_epoch(self: Trainer, *rest: Any) -> float:
             nonlocal training
             seen.append([])
             training = True
-            loss = plain_pass(self, *rest)
+            loss = plain_epoch(self, *rest)
             training = False
             return loss
 
@@ -195,7 +195,7 @@ class TestTrainFeatures:
                 seen[-1] += [image.numpy().tobytes() for image in loaded]
             return loaded
 
-        monkeypatch.setattr(Trainer, "train_pass", train_pass)
+        monkeypatch.setattr(Trainer, "train_epoch", train_epoch)
         monkeypatch.setattr(Trainer, "_load", load)
         run = tmp_path / "run"
         train(toy_data, run, tiny(fold=2), device="cpu")
@@ -219,14 +219,14 @@ class TestTrainFeatures:
         self, toy_data: Path, tmp_path: Path, tiny: Maker
     ) -> None:
         run = tmp_path / "run"
-        train(toy_data, run, tiny(fold=None, passes=1), device="cpu")
+        train(toy_data, run, tiny(fold=None, epochs=1), device="cpu")
         assert not (run / "held-out.npz").exists()
         assert "held_out_jaccard" not in log(run)[0]
         facts = checkpoints.load(run / "weights.safetensors")[1]
         assert facts["images"] == 15
         assert facts["held_out_jaccard"] is None
 
-    def test_the_first_passes_run_at_the_early_size(
+    def test_the_first_epochs_run_at_the_early_size(
         self, toy_data: Path, tmp_path: Path, tiny: Maker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         sizes = []
@@ -238,7 +238,7 @@ class TestTrainFeatures:
             return plain_distance(probability, target)
 
         monkeypatch.setattr("dermseg.training.losses.jaccard_distance", distance)
-        settings = tiny(early_passes=2, early_height=16, early_width=32)
+        settings = tiny(early_epochs=2, early_height=16, early_width=32)
         train(toy_data, tmp_path / "run", settings, device="cpu")
         assert sizes == [(16, 32)] * 6 + [(32, 32)] * 3
         assert held_out(tmp_path / "run")[1].shape[1:] == (32, 32)
@@ -256,7 +256,7 @@ class TestTrainFeatures:
 
     @pytest.mark.parametrize(
         "changes",
-        [{"dropout": 0.0}, {"augmentation": NO_CHANGE}, {"average_passes": 0.0}],
+        [{"dropout": 0.0}, {"augmentation": NO_CHANGE}, {"ema_epochs": 0.0}],
         ids=["dropout", "augmentation", "averaging"],
     )
     def test_dropout_augmentation_and_averaging_are_at_work(
@@ -305,7 +305,7 @@ class TestResuming:
         ],
         ids=[
             "before the first step",
-            "amid the second pass",
+            "amid the second epoch",
             "before the first checkpoint",
             "after the first checkpoint",
             "after the second checkpoint",
@@ -325,7 +325,7 @@ class TestResuming:
         call: int,
         before: bool,
     ) -> None:
-        settings = tiny(schedule="one-cycle", early_passes=1, early_height=16, early_width=16)
+        settings = tiny(schedule="one-cycle", early_epochs=1, early_height=16, early_width=16)
         cache = tmp_path / "cache"
         train(toy_data, tmp_path / "whole", settings, device="cpu", cache=cache)
 
@@ -351,7 +351,7 @@ class TestResuming:
 
     def test_cdnn29_too(self, toy_data: Path, tmp_path: Path) -> None:
         settings = TrainingSettings(
-            height=16, width=32, passes=2, batch_size=6, fold=0, average_passes=1
+            height=16, width=32, epochs=2, batch_size=6, fold=0, ema_epochs=1
         )
         train(toy_data, tmp_path / "whole", settings, device="cpu")
         with pytest.MonkeyPatch.context() as patch:
@@ -361,23 +361,23 @@ class TestResuming:
         train(toy_data, tmp_path / "killed", settings, device="cpu")
         assert_same_bits(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
 
-    def test_passes_behind_are_not_run_again(
+    def test_finished_epochs_are_not_run_again(
         self, toy_data: Path, tmp_path: Path, tiny: Maker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(checkpoints, "save", killing(checkpoints.save, 2, before=False))
             with pytest.raises(Killed):
                 train(toy_data, tmp_path / "run", tiny(), device="cpu")
-        passes = []
-        plain_pass = Trainer.train_pass
+        epochs = []
+        plain_epoch = Trainer.train_epoch
 
-        def train_pass(self: Trainer, *rest: Any) -> float:
-            passes.append(self.passes_done)
-            return plain_pass(self, *rest)
+        def train_epoch(self: Trainer, *rest: Any) -> float:
+            epochs.append(self.epochs_done)
+            return plain_epoch(self, *rest)
 
-        monkeypatch.setattr(Trainer, "train_pass", train_pass)
+        monkeypatch.setattr(Trainer, "train_epoch", train_epoch)
         train(toy_data, tmp_path / "run", tiny(), device="cpu")
-        assert passes == [2]
+        assert epochs == [2]
 
     def test_a_training_from_before_a_setting_existed_goes_on(
         self, toy_data: Path, tmp_path: Path, tiny: Maker, monkeypatch: pytest.MonkeyPatch
@@ -391,7 +391,7 @@ class TestResuming:
         del facts["settings"]["augmentation"]["color"]
         checkpoints.save(run / "checkpoint.safetensors", tensors, facts)
         train(toy_data, run, tiny(), device="cpu")
-        assert len(log(run)) == tiny().passes
+        assert len(log(run)) == tiny().epochs
 
     def test_a_finished_training_stays_as_it_is(
         self, toy_data: Path, tmp_path: Path, tiny: Maker
@@ -407,12 +407,12 @@ class TestTrainExceptions:
     @pytest.mark.parametrize(
         "changes",
         [
-            {"passes": 4},
+            {"epochs": 4},
             {"seed": 1},
             {"fold": 1},
             {"learning_rate": 0.01},
             {"height": 16},
-            {"average_passes": 0.0},
+            {"ema_epochs": 0.0},
             {"augmentation": NO_CHANGE},
             {"network": "cdnn29"},
         ],
@@ -422,13 +422,13 @@ class TestTrainExceptions:
         self, toy_data: Path, tmp_path: Path, tiny: Maker, changes: dict[str, Any]
     ) -> None:
         run = tmp_path / "run"
-        train(toy_data, run, tiny(passes=1), device="cpu", cache=tmp_path / "cache")
+        train(toy_data, run, tiny(epochs=1), device="cpu", cache=tmp_path / "cache")
         before = {path: path.read_bytes() for path in run.iterdir()}
         with pytest.raises(UsageError, match="other settings"):
             train(
                 toy_data,
                 run,
-                tiny(**{"passes": 1, **changes}),
+                tiny(**{"epochs": 1, **changes}),
                 device="cpu",
                 cache=tmp_path / "cache",
             )
@@ -456,11 +456,11 @@ class TestTrainExceptions:
     def test_a_folder_with_a_training_of_other_data_is_refused(
         self, toy_data: Path, tmp_path: Path, tiny: Maker
     ) -> None:
-        train(toy_data, tmp_path / "run", tiny(passes=1), device="cpu")
+        train(toy_data, tmp_path / "run", tiny(epochs=1), device="cpu")
         path = toy_data / "images" / "ISIC_0000003.png"
         Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
         with pytest.raises(UsageError, match="other settings or data"):
-            train(toy_data, tmp_path / "run", tiny(passes=1), device="cpu")
+            train(toy_data, tmp_path / "run", tiny(epochs=1), device="cpu")
 
     @pytest.mark.parametrize(
         "changes",
@@ -469,7 +469,7 @@ class TestTrainExceptions:
             {"width": 100},
             {"height": 0},
             {"width": -16},
-            {"early_passes": 1, "early_height": 24, "early_width": 32},
+            {"early_epochs": 1, "early_height": 24, "early_width": 32},
         ],
         ids=str,
     )
@@ -481,11 +481,11 @@ class TestTrainExceptions:
         assert not (tmp_path / "run").exists()
 
     @pytest.mark.parametrize("changes", [{}, {"early_height": 16}, {"early_width": 16}])
-    def test_early_passes_without_a_size_are_refused(
+    def test_early_epochs_without_a_size_are_refused(
         self, tiny: Maker, changes: dict[str, Any]
     ) -> None:
         with pytest.raises(UsageError, match="needs --early-height and --early-width"):
-            tiny(early_passes=1, **changes)
+            tiny(early_epochs=1, **changes)
 
     @pytest.mark.parametrize("fold", [-1, 5, 99])
     def test_a_fold_that_is_not_there_is_refused(
@@ -497,8 +497,8 @@ class TestTrainExceptions:
     @pytest.mark.parametrize(
         "changes",
         [
-            {"passes": 0},
-            {"passes": -1},
+            {"epochs": 0},
+            {"epochs": -1},
             {"batch_size": 0},
             {"batch_size": -4},
             {"folds": 0, "fold": None},
@@ -509,7 +509,7 @@ class TestTrainExceptions:
             {"channels": "lab"},
             {"schedule": "cosine"},
             {"precision": "float16"},
-            {"passes": 2, "early_passes": 2, "early_height": 16, "early_width": 16},
+            {"epochs": 2, "early_epochs": 2, "early_height": 16, "early_width": 16},
         ],
         ids=str,
     )
@@ -524,9 +524,9 @@ class TestTrainExceptions:
     ) -> None:
         with occupied(tmp_path / "run"):
             with pytest.raises(UsageError, match="another process is working here"):
-                train(toy_data, tmp_path / "run", tiny(passes=1), device="cpu")
+                train(toy_data, tmp_path / "run", tiny(epochs=1), device="cpu")
             assert not (tmp_path / "run" / "settings.json").exists()
-        train(toy_data, tmp_path / "run", tiny(passes=1), device="cpu")
+        train(toy_data, tmp_path / "run", tiny(epochs=1), device="cpu")
 
     def test_fewer_images_than_a_batch_are_refused(
         self, toy_data: Path, tmp_path: Path, tiny: Maker
@@ -550,17 +550,17 @@ class TestTrainExceptions:
 class TestStartingFromAnotherTraining:
     @pytest.fixture
     def first(self, toy_data: Path, tmp_path: Path, tiny: Maker) -> Path:
-        train(toy_data, tmp_path / "first" / "fold-0", tiny(passes=12, learning_rate=0.02))
+        train(toy_data, tmp_path / "first" / "fold-0", tiny(epochs=12, learning_rate=0.02))
         return tmp_path / "first" / "fold-0"
 
     def test_it_begins_where_the_other_ended(
         self, toy_data: Path, tmp_path: Path, tiny: Maker, first: Path
     ) -> None:
-        for name, start in (("again", first), ("afresh", "")):
-            settings = tiny(passes=1, start_from=str(start), learning_rate=1e-9)
+        for name, start in (("again", first), ("new", "")):
+            settings = tiny(epochs=1, fine_tune_from=str(start), learning_rate=1e-9)
             train(toy_data, tmp_path / name, settings)
-        again, afresh = (float(log(tmp_path / name)[0]["loss"]) for name in ("again", "afresh"))
-        assert again < 0.8 * afresh
+        again, new = (float(log(tmp_path / name)[0]["loss"]) for name in ("again", "new"))
+        assert again < 0.8 * new
         old, new = weights(first), weights(tmp_path / "again")
         for name, tensor in old.items():
             if "running" not in name and "tracked" not in name:
@@ -569,7 +569,7 @@ class TestStartingFromAnotherTraining:
     def test_what_it_began_with_stays_known_when_it_is_stopped_and_gone_on_with(
         self, toy_data: Path, tmp_path: Path, tiny: Maker, first: Path
     ) -> None:
-        settings = tiny(start_from=str(first))
+        settings = tiny(fine_tune_from=str(first))
         train(toy_data, tmp_path / "whole", settings)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(checkpoints, "save", killing(checkpoints.save, 2, before=False))
@@ -580,34 +580,34 @@ class TestStartingFromAnotherTraining:
         assert_same_bits(weights(tmp_path / "halves"), weights(tmp_path / "whole"))
         for run in ("whole", "halves"):
             facts = checkpoints.load(tmp_path / run / "weights.safetensors")[1]
-            assert facts["passes"] == 3
-            assert facts["started_from"]["passes"] == 12
-            assert facts["started_from"]["settings"]["learning_rate"] == 0.02
+            assert facts["epochs"] == 3
+            assert facts["fine_tuned_from"]["epochs"] == 12
+            assert facts["fine_tuned_from"]["settings"]["learning_rate"] == 0.02
 
     def test_a_protocols_fold_starts_from_the_others_same_fold(
         self, toy_data: Path, tmp_path: Path, tiny: Maker, first: Path
     ) -> None:
-        train(toy_data, tmp_path / "run", tiny(passes=1, start_from=str(first.parent)))
+        train(toy_data, tmp_path / "run", tiny(epochs=1, fine_tune_from=str(first.parent)))
         facts = checkpoints.load(tmp_path / "run" / "weights.safetensors")[1]
-        assert facts["started_from"]["passes"] == 12
+        assert facts["fine_tuned_from"]["epochs"] == 12
         with pytest.raises(ModelError, match=r"fold-1: holds no finished training"):
-            train(toy_data, tmp_path / "other", tiny(fold=1, start_from=str(first.parent)))
+            train(toy_data, tmp_path / "other", tiny(fold=1, fine_tune_from=str(first.parent)))
 
     @pytest.mark.parametrize("fold", [1, 4])
     def test_weights_that_saw_what_is_held_out_are_refused(
         self, toy_data: Path, tmp_path: Path, tiny: Maker, first: Path, fold: int
     ) -> None:
         with pytest.raises(DataError, match="trained on 3 of the 3 images"):
-            train(toy_data, tmp_path / "run", tiny(fold=fold, start_from=str(first)))
+            train(toy_data, tmp_path / "run", tiny(fold=fold, fine_tune_from=str(first)))
         assert not (tmp_path / "run" / "weights.safetensors").exists()
-        train(toy_data, tmp_path / "all", tiny(fold=None, passes=1, start_from=str(first)))
+        train(toy_data, tmp_path / "all", tiny(fold=None, epochs=1, fine_tune_from=str(first)))
         with pytest.raises(DataError, match="trained on 3 of the 3 images"):
-            train(toy_data, tmp_path / "run2", tiny(start_from=str(tmp_path / "all")))
+            train(toy_data, tmp_path / "run2", tiny(fine_tune_from=str(tmp_path / "all")))
 
     def test_another_networks_weights_are_refused(
         self, toy_data: Path, tmp_path: Path, tiny: Maker, first: Path
     ) -> None:
-        settings = tiny(network="cdnn19", passes=1, start_from=str(first))
+        settings = tiny(network="cdnn19", epochs=1, fine_tune_from=str(first))
         with pytest.raises(UsageError, match="another network's"):
             train(toy_data, tmp_path / "run", settings)
 

@@ -10,7 +10,7 @@ import pytest
 from dermseg.cli.main import main
 from dermseg.evaluation.scoring import evaluate
 from dermseg.imaging.images import write_mask
-from dermseg.masks.postprocess import choose_lesion, cut
+from dermseg.masks.postprocess import binarise, choose_lesion
 from dermseg.settings import PROTOCOLS, ThresholdSettings, TrainingSettings
 from dermseg.training import loop, protocol
 from dermseg.training.protocol import train_protocol
@@ -27,7 +27,7 @@ def table(output: Path) -> list[dict[str, str]]:
 
 @pytest.fixture
 def done(toy_data: Path, tmp_path: Path, tiny: Maker) -> Path:
-    settings = tiny(fold=None, passes=12, learning_rate=0.02, dropout=0.0)
+    settings = tiny(fold=None, epochs=12, learning_rate=0.02, dropout=0.0)
     train_protocol(toy_data, tmp_path / "out", settings)
     return tmp_path / "out"
 
@@ -50,7 +50,7 @@ def test_the_table_says_what_evaluate_says(done: Path, toy_data: Path, tmp_path:
     assert rows[5]["jaccard"] == ""
     for name, probability in read_held_out(done).items():
         settings = ThresholdSettings()
-        mask, _ = cut(choose_lesion(probability, settings), 32, 32, settings)
+        mask, _ = binarise(choose_lesion(probability, settings), 32, 32, settings)
         write_mask(tmp_path / "masks" / f"{name}.png", mask)
     expected = evaluate(toy_data / "masks", tmp_path / "masks").mean
     assert rows[6]["images"] == "15"
@@ -64,13 +64,13 @@ def test_the_table_says_what_evaluate_says(done: Path, toy_data: Path, tmp_path:
 def test_members_can_be_trained_one_by_one(
     toy_data: Path, tmp_path: Path, tiny: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train_protocol(toy_data, tmp_path, tiny(fold=3, passes=1))
+    train_protocol(toy_data, tmp_path, tiny(fold=3, epochs=1))
     assert (tmp_path / "fold-3" / "weights.safetensors").is_file()
     assert not (tmp_path / "fold-0").exists()
     assert not (tmp_path / "members.csv").exists()
     said: list[str] = []
     monkeypatch.setattr(loop, "say", said.append)
-    train_protocol(toy_data, tmp_path, tiny(fold=None, passes=1))
+    train_protocol(toy_data, tmp_path, tiny(fold=None, epochs=1))
     assert sum("finished already" in message for message in said) == 1
     assert len(table(tmp_path)) == 7
 
@@ -79,7 +79,7 @@ def test_the_named_protocols() -> None:
     assert PROTOCOLS["paper"] == TrainingSettings()
     short = PROTOCOLS["short"]
     assert (short.network, short.fold, short.folds) == ("cdnn29", None, 5)
-    assert short.passes < 100
+    assert short.epochs < 100
     assert PROTOCOLS["pretrained"].network == "lite0"
 
 
@@ -89,8 +89,8 @@ def test_the_named_protocols() -> None:
         (["--protocol", "paper"], TrainingSettings()),
         (["--protocol", "short"], PROTOCOLS["short"]),
         (["--protocol", "pretrained"], PROTOCOLS["pretrained"]),
-        (["--protocol", "short", "--passes", "600"], {"passes": 600}),
-        (["--passes", "7", "--protocol=short", "--fold", "2"], {"passes": 7, "fold": 2}),
+        (["--protocol", "short", "--epochs", "600"], {"epochs": 600}),
+        (["--epochs", "7", "--protocol=short", "--fold", "2"], {"epochs": 7, "fold": 2}),
         (["--protocol", "short", "--schedule", "constant"], {"schedule": "constant"}),
     ],
 )

@@ -79,7 +79,7 @@ class TestTrainStep:
             width=64,
             channels="rgb",
             batch_size=16,
-            average_passes=0,
+            ema_epochs=0,
             augmentation=AugmentationSettings(contrast=0),
         )
         trainer = trainer_of(settings, image, mask)
@@ -91,13 +91,13 @@ class TestTrainStep:
             return (inputs[0].requires_grad_(),)
 
         trainer.network.register_forward_pre_hook(watch)
-        assert trainer.train_pass(ignore) < 0.03
+        assert trainer.train_epoch(ignore) < 0.03
         moved = (seen[0][:, 0] > 0.5) != (mask > 127)
         assert moved.double().mean().item() > 0.05  # or nothing was put to the test
 
     def test_each_image_gets_the_changes_of_its_own_row(self, tiny: Maker) -> None:
         images, masks = noise()
-        trainer = trainer_of(tiny(channels="rgb", average_passes=0), images, masks)
+        trainer = trainer_of(tiny(channels="rgb", ema_epochs=0), images, masks)
         seen: list[Tensor] = []
         trainer.network.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0]))
         affine = torch.eye(2, 3).repeat(16, 1, 1)
@@ -128,7 +128,7 @@ class TestTrainStep:
         self, tiny: Maker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         images, masks = noise(4, 60, 180)
-        settings = tiny(channels="rgb", average_passes=0, augmentation=NO_CHANGE)
+        settings = tiny(channels="rgb", ema_epochs=0, augmentation=NO_CHANGE)
         trainer = trainer_of(settings, images, masks)
         seen: list[Tensor] = []
         trainer.network.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0]))
@@ -151,7 +151,7 @@ class TestTrainStep:
         torch.testing.assert_close(targets[0], masks / 255, atol=1e-5, rtol=0)
 
 
-class TestTrainPass:
+class TestTrainEpoch:
     def test_every_step_uses_the_learning_rate_of_its_place(
         self, tiny: Maker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -164,19 +164,19 @@ class TestTrainPass:
             return loss
 
         monkeypatch.setattr(Trainer, "_train_step", step)
-        settings = tiny(schedule="one-cycle", passes=2)
+        settings = tiny(schedule="one-cycle", epochs=2)
         trainer = trainer_of(settings, *noise())
-        trainer.train_pass(ignore)
-        trainer.train_pass(ignore)
+        trainer.train_epoch(ignore)
+        trainer.train_epoch(ignore)
         assert used == pytest.approx([learning_rate(settings, i / 8) for i in range(8)])
 
     def test_dropout_is_back_on_after_a_prediction(self, tiny: Maker) -> None:
-        trainer = trainer_of(tiny(average_passes=0), *noise())
-        trainer.train_pass(ignore)
+        trainer = trainer_of(tiny(ema_epochs=0), *noise())
+        trainer.train_epoch(ignore)
         trainer.predict(np.arange(2))
         modes = []
         trainer.network.register_forward_pre_hook(lambda m, _i: modes.append(m.training))
-        trainer.train_pass(ignore)
+        trainer.train_epoch(ignore)
         assert modes == [True] * 4
 
     def test_its_loss_is_the_mean_of_its_steps(
@@ -185,7 +185,7 @@ class TestTrainPass:
         losses = iter([0.5, 0.25, 0.75, 0.1])
         monkeypatch.setattr(Trainer, "_train_step", lambda *_: next(losses))
         told: list[float] = []
-        assert trainer_of(tiny(), *noise()).train_pass(told.append) == pytest.approx(0.4)
+        assert trainer_of(tiny(), *noise()).train_epoch(told.append) == pytest.approx(0.4)
         assert told == pytest.approx([0.5, 0.375, 0.5, 0.4])
 
     def test_an_incomplete_batch_is_left_out_but_never_the_same_images(
@@ -202,7 +202,7 @@ class TestTrainPass:
         left_out = set()
         for _ in range(12):
             batches.clear()
-            trainer.train_pass(ignore)
+            trainer.train_epoch(ignore)
             assert [len(batch) for batch in batches] == [5, 5, 5]
             seen = {row for batch in batches for row in batch}
             assert len(seen) == 15
@@ -229,7 +229,7 @@ class TestOnACard:
 
     def trained(self, settings: TrainingSettings) -> tuple[Trainer, list[float]]:
         trainer = trainer_of(settings, *noise())
-        return trainer, [trainer.train_pass(ignore) for _ in range(settings.passes)]
+        return trainer, [trainer.train_epoch(ignore) for _ in range(settings.epochs)]
 
     def assert_same(self, one: Trainer, other: Trainer) -> None:
         state, its_state = one.tensors(), other.tensors()
@@ -238,8 +238,8 @@ class TestOnACard:
             torch.testing.assert_close(tensor, its_state[name], atol=1e-6, rtol=1e-4)
 
     def test_it_trains_the_same_network(self, tiny: Maker, request: pytest.FixtureRequest) -> None:
-        early = {"early_passes": 1, "early_height": 16, "early_width": 32}
-        settings = tiny(dropout=0.0, schedule="one-cycle", passes=4, **early)
+        early = {"early_epochs": 1, "early_height": 16, "early_width": 32}
+        settings = tiny(dropout=0.0, schedule="one-cycle", epochs=4, **early)
         plain, losses = self.trained(settings)
         request.getfixturevalue("as_on_a_card")
         card, its_losses = self.trained(settings)
@@ -255,11 +255,11 @@ class TestOnACard:
         settings = tiny(dropout=0.0, schedule="one-cycle")
         whole, _ = self.trained(settings)
         first = trainer_of(settings, *noise())
-        first.train_pass(ignore)
+        first.train_epoch(ignore)
         second = trainer_of(settings, *noise())
         second.restore({name: t.clone() for name, t in first.tensors().items()}, 1)
         for _ in range(2):
-            second.train_pass(ignore)
+            second.train_epoch(ignore)
         self.assert_same(second, whole)
 
     @pytest.mark.usefixtures("as_on_a_card")
@@ -270,7 +270,7 @@ class TestOnACard:
         monkeypatch.setattr(Trainer, "_train_step", lambda *_: next(losses))
         monkeypatch.setattr(trainer_module, "STEPS_UNSEEN", 3)
         told: list[float] = []
-        assert trainer_of(tiny(), *noise()).train_pass(told.append) == pytest.approx(0.4)
+        assert trainer_of(tiny(), *noise()).train_epoch(told.append) == pytest.approx(0.4)
         assert told == pytest.approx([0.5, 0.5, 0.5, 0.4])
 
     def test_a_step_that_cannot_be_compiled_goes_on_as_it_is(
@@ -285,16 +285,16 @@ class TestOnACard:
         monkeypatch.setattr(torch, "compile", lambda *_, **__: fail)
         trainer = trainer_of(tiny(), *noise())
         with pytest.warns(UserWarning, match="could not compile .* ZeroDivisionError: no compiler"):
-            trainer.train_pass(ignore)
-        trainer.train_pass(ignore)
-        trainer.train_pass(ignore)
+            trainer.train_epoch(ignore)
+        trainer.train_epoch(ignore)
+        trainer.train_epoch(ignore)
         self.assert_same(trainer, plain)
 
     def test_a_fault_of_the_step_itself_is_raised(self, tiny: Maker) -> None:
-        trainer = trainer_of(tiny(channels="rgb", average_passes=0), *noise())
+        trainer = trainer_of(tiny(channels="rgb", ema_epochs=0), *noise())
         trainer.network = Identity()  # its loss has no gradients
         with pytest.raises(RuntimeError, match="does not require grad"):
-            trainer.train_pass(ignore)
+            trainer.train_epoch(ignore)
 
 
 class TestPredict:
@@ -323,14 +323,14 @@ class TestPredict:
 
 class TestAverage:
     def test_without_averaging_the_result_is_the_network_itself(self, tiny: Maker) -> None:
-        trainer = trainer_of(tiny(average_passes=0.0), *noise())
+        trainer = trainer_of(tiny(ema_epochs=0.0), *noise())
         assert trainer.result is trainer.network
 
-    @pytest.mark.parametrize(("average_passes", "decay"), [(1.0, 0.75), (0.5, 0.5), (0.1, 0.0)])
-    def test_it_forgets_over_the_passes_it_was_told(
-        self, tiny: Maker, average_passes: float, decay: float
+    @pytest.mark.parametrize(("ema_epochs", "decay"), [(1.0, 0.75), (0.5, 0.5), (0.1, 0.0)])
+    def test_it_forgets_over_the_epochs_it_was_told(
+        self, tiny: Maker, ema_epochs: float, decay: float
     ) -> None:
-        trainer = trainer_of(tiny(average_passes=average_passes), *noise())  # 4 steps a pass
+        trainer = trainer_of(tiny(ema_epochs=ema_epochs), *noise())  # 4 steps an epoch
         assert trainer.average is not None
         for value in (0.0, 1.0):  # the first is taken over whole
             with torch.no_grad():

@@ -59,7 +59,7 @@ TWO = TuningSettings(
 
 @pytest.fixture
 def base(tiny: Maker) -> TrainingSettings:
-    return tiny(fold=None, folds=3, passes=2)
+    return tiny(fold=None, folds=3, epochs=2)
 
 
 @pytest.fixture
@@ -250,7 +250,7 @@ class TestTune:
             expected = evaluate_maps(read_held_out(folder), masks, pair).mean.jaccard
             assert float(row["jaccard"]) == pytest.approx(expected, abs=1e-5)
             assert float(row["cross_fitted"]) <= float(row["jaccard"]) + 1e-5
-            assert (row["images"], row["passes"], row["note"]) == ("15", "2", "")
+            assert (row["images"], row["epochs"], row["note"]) == ("15", "2", "")
             for fold in range(3):
                 written = json.loads((folder / f"fold-{fold}" / "settings.json").read_text())
                 settings = TrainingSettings.from_dict(written["settings"])
@@ -320,7 +320,7 @@ class TestTune:
         self, done: Path, toy_data: Path, base: TrainingSettings, tiny: Maker, said: Said
     ) -> None:
         wider = TuningSettings(**{**vars(SMALL), "learning_rates": (0.02, 0.001, 0.003)})
-        for training, searched in ((tiny(fold=None, folds=3, passes=9), SMALL), (base, wider)):
+        for training, searched in ((tiny(fold=None, folds=3, epochs=9), SMALL), (base, wider)):
             with pytest.raises(UsageError, match=r"another search .*grid\.json"):
                 tune(toy_data, done, training, searched)
         assert len(table(done)) == 4
@@ -350,7 +350,7 @@ class TestStopped:
     def test_a_killed_search_ends_with_the_same_table(
         self, kill: int, calm: Path, toy_data: Path, base: TrainingSettings, said: Said
     ) -> None:
-        """Killed when a pass is saved, in the first trial's second fold or in the second trial."""
+        """Killed at a checkpoint: in the first trial's second fold, or in the second trial."""
         output = calm.with_name("killed")
         code = (
             "import os, signal, sys\n"
@@ -371,9 +371,9 @@ class TestStopped:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
         assert done.returncode == -9, done.stderr
         tune(toy_data, output, base, TWO)
-        # No pass is trained twice; of three files that a fold saves, two are its passes.
-        passes = sum(line.startswith("pass ") for line in said)
-        assert passes == 2 * 2 * 3 - (kill - kill // 3)
+        # No epoch is trained twice; of three files that a fold saves, two are its epochs.
+        epochs = sum(line.startswith("epoch ") for line in said)
+        assert epochs == 2 * 2 * 3 - (kill - kill // 3)
         assert table(output) == table(calm)
         assert table(output, "thresholds.csv") == table(calm, "thresholds.csv")
 
@@ -453,7 +453,7 @@ class TestDiverged:
     def _diverging(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def diverging(data: Path, run: Path, settings: TrainingSettings, **options: Any) -> None:
             if settings.learning_rate >= 0.02 and settings.fold == 1:
-                raise DivergedError("the loss is no longer a number in pass 1")
+                raise DivergedError("the loss is no longer a number in epoch 1")
             loop.train(data, run, settings, **options)
 
         monkeypatch.setattr(trials, "train", diverging)
@@ -590,10 +590,10 @@ class TestCommandLine:
     ) -> None:
         given: list[Any] = []
         monkeypatch.setattr(trials, "tune", lambda *a, **o: given.append((a, o)) or "the best")
-        arguments = "--protocol short --passes 9 --learning-rates 0.1 0.2 --highs 0.7 --sampler tpe"
+        arguments = "--protocol short --epochs 9 --learning-rates 0.1 0.2 --highs 0.7 --sampler tpe"
         assert main(["tune", "data", "-o", "out", *arguments.split(), "--trials", "5"]) == 0
         (_, _, training, searched), options = given[0]
-        assert training == TrainingSettings(**{**vars(PROTOCOLS["short"]), "passes": 9})
+        assert training == TrainingSettings(**{**vars(PROTOCOLS["short"]), "epochs": 9})
         assert searched == TuningSettings(
             learning_rates=(0.1, 0.2), highs=(0.7,), sampler="tpe", trials=5
         )
@@ -617,7 +617,7 @@ class TestCommandLine:
         "changes",
         [
             {},
-            {"passes": 13, "schedule": "constant", "learning_rate": 1e-05, "average_passes": 0.0},
+            {"epochs": 13, "schedule": "constant", "learning_rate": 1e-05, "ema_epochs": 0.0},
             {"augmentation": AugmentationSettings(flip=False, window=2.5), "folds": 3, "seed": 4},
         ],
     )

@@ -307,7 +307,7 @@ class TestTheRest:
     def test_models(self, client: TestClient, segmenter: Segmenter) -> None:
         (model,) = client.get("/v1/models").json()
         assert (model["name"], model["height"]) == (segmenter.name, segmenter.height)
-        assert model["card"] == json.loads(json.dumps(segmenter.card))
+        assert model["card"] == json.loads(json.dumps(segmenter.card.to_dict()))
 
     def test_health(self, client: TestClient) -> None:
         assert client.get("/healthz").json() == {"status": "alive"}

@@ -34,9 +34,9 @@ def check_can_order(segmenter: Segmenter) -> None:
     """Raise UsageError if `segmenter` does not say how sure its masks are."""
     if segmenter.says_how_sure:
         return
-    if segmenter.card.get("calibration"):
+    if segmenter.card.calibration is not None:
         raise UsageError(
-            f"--review: {segmenter.name} says how sure its masks are with the default thresholds "
+            f"--review: {segmenter.name} says how sure its masks are with its default thresholds "
             "only"
         )
     raise UsageError(

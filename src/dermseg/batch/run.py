@@ -13,7 +13,7 @@ from stat import S_ISREG
 from traceback import format_exc
 from zlib import crc32
 
-from dermseg.cores import spread
+from dermseg.cores import parallel_map
 from dermseg.errors import DermsegError, ImageError, UsageError
 from dermseg.imaging.images import (
     MASK_SUFFIX,
@@ -239,7 +239,7 @@ def segment_all(
             overlay.mkdir(parents=True, exist_ok=True)
     with Journal(output / JOURNAL) as journal:
         work = _Work(segmenter, output, overlay, size_from, journal)
-        results += track(spread(work.do, jobs), "Segmenting", len(jobs))
+        results += track(parallel_map(work.do, jobs), "Segmenting", len(jobs))
         others = sorted(journal.masks().difference(masks))
         earlier = [row_as_left(journal.last(mask), output, mask) for mask in others]
     rows = [*(result.row for result in results), *(row for row in earlier if row)]

@@ -4,9 +4,8 @@ Pillow decodes each photograph whole and shrinks it, PyTorch computes in float32
 photograph at a time, the probability is scaled up and cut at a half, and Pillow writes the PNG.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from torch.nn import functional
 from dermseg.benchmark.segmenting import disc
 from dermseg.cores import usable_cores
 from dermseg.export.exporter import EndToEnd
+from dermseg.modelfile.card import ModelCard
 from dermseg.settings import CHANNEL_COUNT, TrainingSettings
 from dermseg.training import networks
 
@@ -27,16 +27,14 @@ class PlainLoop:
     so the probability is made to show a disc.
     """
 
-    def __init__(self, card: Mapping[str, Any]) -> None:
-        members = [
-            TrainingSettings.from_dict(member["settings"]) for member in card.get("members", [card])
-        ]
+    def __init__(self, card: ModelCard) -> None:
+        members = [TrainingSettings.from_dict(member["settings"]) for member in card.members]
         built = [
             networks.build(each.network, CHANNEL_COUNT[each.channels], each.dropout)
             for each in members
         ]
         channels = [each.channels for each in members]
-        self.model = EndToEnd(built, channels, [1 / len(members)] * len(members)).eval()
+        self.model = EndToEnd(built, channels).eval()
         self.height, self.width = members[0].height, members[0].width
         self.disc = torch.from_numpy(disc(self.height, self.width).astype(np.float32))
 

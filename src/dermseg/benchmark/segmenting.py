@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from dermseg.batch.run import Job, find_jobs, report_row, segment_all
-from dermseg.cores import spread, usable_cores
+from dermseg.cores import parallel_map, usable_cores
 from dermseg.errors import DermsegError
 from dermseg.imaging.images import Mask, write_mask
 from dermseg.inference.about import describe_machine
@@ -273,7 +273,7 @@ def run_limit(photographs: Sequence[Path], segmenter: Segmenter, output: Path) -
         photograph = segmenter.read(path)
         write_mask(output / f"{number}.png", disc(photograph.height, photograph.width))
 
-    for _ in spread(work, enumerate(photographs)):
+    for _ in parallel_map(work, enumerate(photographs)):
         pass
 
 

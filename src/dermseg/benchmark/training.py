@@ -34,17 +34,17 @@ from dermseg.training.trainer import Rows, Trainer, compiled, prepare
 WARM_UP = 5
 """Steps before the clock starts, in which kernels are chosen, compiled and captured."""
 WORKERS = 4
-"""Processes that load images for a card in the plain loop."""
+"""Processes that load images for a GPU in the plain loop."""
 
 
 @dataclass(frozen=True)
 class Timing:
     """What training took: `data_share` is the data path's share of a step, 0 to 1.
 
-    `peak_megabytes` is of the card's memory, or else of the process's; None where it is not known.
+    `peak_megabytes` is of the GPU's memory, or else of the process's; None where it is not known.
     """
 
-    seconds_per_pass: float
+    seconds_per_epoch: float
     images_per_second: float
     data_share: float
     peak_megabytes: float | None
@@ -96,7 +96,7 @@ class Benchmark:
                 f"{self.height} x {self.width}, batches of {self.batch_size}, "
                 f"{self.steps} steps timed",
                 f"{'':24}{self.network:>12}{'plain U-Net':>12}{'ratio':>8}",
-                line("seconds a pass", ours.seconds_per_pass, plain.seconds_per_pass, 2),
+                line("seconds an epoch", ours.seconds_per_epoch, plain.seconds_per_epoch, 2),
                 line("images a second", ours.images_per_second, plain.images_per_second, 1),
                 line("data path, % of a step", 100 * ours.data_share, 100 * plain.data_share, 1),
                 line("peak memory, MB", ours.peak_megabytes, plain.peak_megabytes, 0),
@@ -116,7 +116,7 @@ def benchmark(
     """Time `steps` steps of training on `data`, ours and the plain loop's.
 
     `cache` is the folder of the decoded images; without it they are decoded for this run alone.
-    A pass is all images at full size, extrapolated from the steps.
+    An epoch is all images at full size, extrapolated from the steps.
 
     Raises UsageError for fewer than one step, DataError if the data are unusable or do not fill a
     batch, and MissingExtraError without MONAI.
@@ -129,7 +129,7 @@ def benchmark(
         raise MissingExtraError(
             "the plain loop needs monai; install it with: pip install monai"
         ) from error
-    settings = replace(settings, early_passes=0)
+    settings = replace(settings, early_epochs=0)
     where = find_device(device, settings.precision)
     height, width = settings.height, settings.width
     pairs = datasets.find_pairs(data)
@@ -158,9 +158,9 @@ def time_dermseg(settings: TrainingSettings, device: Device, cache: Cache, steps
     _forget_peak(device)
     rows, batch = _rows(settings, cache, steps), settings.batch_size
     trainer = Trainer(settings, device, cache, rows[: WARM_UP * batch])
-    trainer.train_pass(_ignore)
+    trainer.train_epoch(_ignore)
     trainer.chosen = rows[WARM_UP * batch :]
-    whole = _seconds(device, lambda: trainer.train_pass(_ignore))
+    whole = _seconds(device, lambda: trainer.train_epoch(_ignore))
     peak = _peak(device)
     make = compiled(prepare) if device.is_card else prepare
     _feed(trainer, make)
@@ -169,8 +169,8 @@ def time_dermseg(settings: TrainingSettings, device: Device, cache: Cache, steps
 
 
 def _feed(trainer: Trainer, make: Callable[..., Any]) -> None:
-    """Do what a pass does before the network comes in."""
-    batches, draws = trainer.draw_pass()
+    """Do what an epoch does before the network comes in."""
+    batches, draws = trainer.draw_epoch()
     for rows in batches:
         make(*trainer.load(rows, draws))
 
@@ -201,7 +201,7 @@ class PlainSet(Dataset[tuple[Tensor, Tensor]]):
 def time_plain(settings: TrainingSettings, device: Device, cache: Cache, steps: int) -> Timing:
     """Time `steps` steps of the plain loop; its data path is what it waits for the loader.
 
-    On a card the loader's processes are ahead when the clock starts, which flatters it.
+    On a GPU the loader's processes are ahead when the clock starts, which flatters it.
     """
     from monai.losses.dice import DiceLoss
     from monai.networks.nets.unet import UNet
@@ -249,8 +249,8 @@ def _rows(settings: TrainingSettings, cache: Cache, steps: int) -> Rows:
 def _timing(
     settings: TrainingSettings, cache: Cache, step: float, share: float, peak: float | None
 ) -> Timing:
-    steps_per_pass = len(cache.image_ids) // settings.batch_size
-    return Timing(step * steps_per_pass, settings.batch_size / step, share, peak)
+    steps_per_epoch = len(cache.image_ids) // settings.batch_size
+    return Timing(step * steps_per_epoch, settings.batch_size / step, share, peak)
 
 
 def _ignore(_mean: float) -> None:
@@ -281,7 +281,7 @@ def _forget_peak(device: Device) -> None:
 
 
 def _peak(device: Device) -> float | None:
-    """Return the peak of memory in megabytes, of the card or else of the process."""
+    """Return the peak of memory in megabytes, of the GPU or else of the process."""
     if device.is_card:
         return torch.cuda.max_memory_allocated(device.place) / 1e6
     if sys.platform == "darwin":

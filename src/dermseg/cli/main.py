@@ -86,6 +86,7 @@ def segment(
     overlay: Path | None = None,
     review: int | None = None,
     model: str = DEFAULT_MODEL,
+    mirror: bool | None = None,
     size_from: Path | None = None,
     device: str = "cpu",
     thresholds: Annotated[ThresholdSettings, Flat] = ThresholdSettings(),
@@ -108,6 +109,9 @@ def segment(
         OUTPUT/review_sheet.jpg; needs a model that says how sure it is.
     model
         A shipped model's name, or an .onnx file written by `dermseg export`.
+    mirror
+        Average the probability over the photograph and its three mirror images, which takes four
+        times as long; unless given, as the model's card says.
     size_from
         Folder of masks whose sizes to take instead of the photographs' (for thumbnails).
     device
@@ -120,7 +124,7 @@ def segment(
     if review is not None and review < 1:
         raise UsageError(f"--review {review}: must be at least 1")
     jobs = find_jobs(photographs, without=(output, overlay))
-    segmenter = Segmenter(model, thresholds=thresholds, device=device)
+    segmenter = Segmenter(model, thresholds=thresholds, mirror=mirror, device=device)
     if review is not None:
         check_can_order(segmenter)
     _say(f"{segmenter.description}: {len(jobs)} photographs")
@@ -139,7 +143,7 @@ def segment(
         listed = write_shortlist(results, review, segmenter, output)
         _say(f"{output}: review.csv and review_sheet.jpg have the {listed} least sure")
     elif reused < done and (output / TABLE).exists():
-        _say(f"{output / TABLE} is of an earlier run; --review makes it anew")
+        _say(f"{output / TABLE} is of an earlier run; --review makes it again")
     return 1 if failed else 0
 
 
@@ -246,8 +250,8 @@ def train(
         folder a model, and members.csv.
     protocol
         Train the paper's six models, a fold held out from each of five and nothing from the
-        sixth: with its settings (192 x 256, 600 passes), with short ones (RGB, 96 x 128, 46
-        passes, one-cycle), or lite0 from ImageNet weights (22 passes). Other options change the
+        sixth: with its settings (192 x 256, 600 epochs), with short ones (RGB, 96 x 128, 46
+        epochs, one-cycle), or lite0 from ImageNet weights (22 epochs). Other options change the
         settings; --fold K trains that fold's model alone.
     device
         auto, cpu or cuda.
@@ -327,9 +331,7 @@ def export(
     output: Annotated[Path, Parameter(alias="-o")],
     arithmetic: Arithmetic = "float32",
     coarse: Annotated[bool, Parameter(negative=())] = False,
-    flips: Annotated[bool, Parameter(negative=())] = False,
-    shares: Annotated[Sequence[float], Parameter(consume_multiple=True, negative=())] = (),
-    weigh_on: Path | None = None,
+    mirror: Annotated[bool, Parameter(negative=())] = False,
     calibrate_on: Path | None = None,
     check_on: Annotated[Sequence[Path], Parameter(consume_multiple=True, negative=())] = (),
 ) -> int:
@@ -352,14 +354,9 @@ def export(
     coarse
         Round the int8 weights of large layers, so that a compressed file, or a package, is half as
         large as without.
-    flips
-        Average over a photograph and its three mirror images: a little better, and four times
-        slower.
-    shares
-        Weight of each folder in the average; equal unless given.
-    weigh_on
-        The data set that the folders were trained on: the weights are then chosen by a grid, as
-        those with the highest Jaccard index out of fold.
+    mirror
+        Use the model with mirror averaging unless the user says --no-mirror: a little better, and
+        four times slower.
     calibrate_on
         The data set that the folders were trained on: the model then says how sure its masks are,
         as its networks were on images that they had not seen.
@@ -370,23 +367,12 @@ def export(
     _require("train", *TRAINING)
     from dermseg.export.exporter import export
 
-    if weigh_on is not None:
-        from dermseg.export.blending import choose_shares
-
-        if shares:
-            raise UsageError("--shares and --weigh-on exclude each other")
-        shares, best, equal = choose_shares(runs, weigh_on)
-        _say(
-            f"shares {shares}: Jaccard {best:.4f} on the images that chose them, each by members "
-            f"that had not seen it; equal shares {equal:.4f}"
-        )
     difference = export(
         runs,
         output,
         arithmetic=arithmetic,
         coarse=coarse,
-        flips=flips,
-        shares=shares,
+        mirror=mirror,
         photographs=check_on,
         data=calibrate_on,
     )
@@ -401,6 +387,7 @@ def benchmark_segment(
     /,
     *,
     model: str = DEFAULT_MODEL,
+    mirror: bool | None = None,
     json: Path | None = None,
     device: str = "cpu",
 ) -> int:
@@ -417,6 +404,9 @@ def benchmark_segment(
         Files or folders; without them photographs of four sizes are made from an example.
     model
         A shipped model's name, or an .onnx file written by `dermseg export`.
+    mirror
+        Average the probability over the photograph and its three mirror images, which takes four
+        times as long; unless given, as the model's card says.
     json
         File for the numbers.
     device
@@ -425,7 +415,7 @@ def benchmark_segment(
     from dermseg.benchmark.segmenting import benchmark
     from dermseg.inference.segmenter import Segmenter
 
-    segmenter = Segmenter(model, device=device)
+    segmenter = Segmenter(model, mirror=mirror, device=device)
     plain = None
     try:
         _require("train", *TRAINING)
@@ -463,7 +453,7 @@ def benchmark_train(
     data
         Folder laid out like the official archives, or with the folders images and masks.
     steps
-        Steps to time; a pass is extrapolated from them.
+        Steps to time; an epoch is extrapolated from them.
     json
         File for the numbers.
     device
@@ -577,6 +567,7 @@ def serve(
     *,
     review: Path | None = None,
     model: str = DEFAULT_MODEL,
+    mirror: bool | None = None,
     device: str = "cpu",
     open: Annotated[bool, Parameter(negative=())] = False,
     service: Annotated[ServiceSettings, FlatLists] = ServiceSettings(),
@@ -599,6 +590,9 @@ def serve(
         named like it with -corrected.
     model
         A shipped model's name, or an .onnx file written by `dermseg export`.
+    mirror
+        Average the probability over the photograph and its three mirror images, which takes four
+        times as long; unless given, as the model's card says.
     device
         cpu, or cuda with onnxruntime-gpu installed.
     open
@@ -610,7 +604,7 @@ def serve(
     from dermseg.inference.segmenter import Segmenter
     from dermseg.web.app import Server, create_app
 
-    segmenter = Segmenter(model, thresholds=thresholds, device=device)
+    segmenter = Segmenter(model, thresholds=thresholds, mirror=mirror, device=device)
 
     def listening(address: str) -> None:
         _say(f"{segmenter.description}: {address} (Ctrl+C stops it)")

@@ -17,7 +17,7 @@ from tempfile import mkdtemp
 import numpy as np
 from numpy.typing import NDArray
 
-from dermseg.cores import spread
+from dermseg.cores import parallel_map
 from dermseg.errors import DataError, ImageError
 from dermseg.imaging.images import (
     PHOTOGRAPH_SUFFIXES,
@@ -162,7 +162,7 @@ def read_signatures(photographs: Sequence[Path], folder: Path) -> NDArray[np.uin
     """
     place = folder / f"signatures-{digest(photographs)[:16]}.npy"
     if not place.is_file():
-        results = spread(_signature, photographs)
+        results = parallel_map(_signature, photographs)
         signatures = list(track(results, "Comparing the data", len(photographs)))
         with written_whole(place) as temporary:
             np.save(temporary, np.stack(signatures))
@@ -252,7 +252,7 @@ def _fill(
             return str(error)
         return None
 
-    results = track(spread(load, range(count)), "Reading the data", count)
+    results = track(parallel_map(load, range(count)), "Reading the data", count)
     problems = [problem for problem in results if problem is not None]
     if problems:
         raise DataError.listing(f"{len(problems)} of {count} pairs are unusable", problems)

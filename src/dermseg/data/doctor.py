@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dermseg.cores import spread
+from dermseg.cores import parallel_map
 from dermseg.data.datasets import Pair, find_pairs, read_signatures
 from dermseg.data.folds import near_duplicates
 from dermseg.errors import ImageError
@@ -30,7 +30,7 @@ from dermseg.imaging.images import (
 )
 from dermseg.imaging.overlay import draw_overlay
 from dermseg.masks.metrics import score
-from dermseg.masks.postprocess import Probability, choose_lesion, cut
+from dermseg.masks.postprocess import Probability, binarise, choose_lesion
 from dermseg.progress import track
 from dermseg.settings import ThresholdSettings
 from dermseg.storage.tables import write_table
@@ -64,7 +64,7 @@ def examine(
     photographs and masks do not pair up.
     """
     pairs = find_pairs(data)
-    results = spread(lambda pair: _examine(pair, predictions or {}), pairs)
+    results = parallel_map(lambda pair: _examine(pair, predictions or {}), pairs)
     findings = [f for found in track(results, "Examining", len(pairs)) for f in found]
     if allow_resized:
         findings = [finding for finding in findings if finding.kind != "sizes-differ"]
@@ -109,7 +109,7 @@ def _examine(pair: Pair, predictions: Predictions) -> list[Finding]:
 
 def _cut(probability: Probability, height: int, width: int) -> tuple[Mask, NDArray[np.int32]]:
     settings = ThresholdSettings()
-    return cut(choose_lesion(probability, settings), height, width, settings)
+    return binarise(choose_lesion(probability, settings), height, width, settings)
 
 
 def _duplicates(pairs: Sequence[Pair]) -> list[Finding]:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from dermseg.cores import spread
+from dermseg.cores import parallel_map
 from dermseg.data.metadata import UNKNOWN, Groups, read_groups
 from dermseg.errors import DataError, ImageError
 from dermseg.imaging.images import (
@@ -22,7 +22,7 @@ from dermseg.imaging.images import (
     turn,
 )
 from dermseg.masks.metrics import METRICS, Scores, bootstrap_interval, mean, score
-from dermseg.masks.postprocess import Probability, choose_lesion, cut
+from dermseg.masks.postprocess import Probability, binarise, choose_lesion
 from dermseg.progress import track
 from dermseg.settings import ThresholdSettings
 from dermseg.storage.files import write_json
@@ -168,36 +168,36 @@ def evaluate(truth: str | Path, predictions: str | Path) -> Evaluation:
     return Evaluation(scores, read_groups(truth.parent), tuple(grey))
 
 
-Cutter = Callable[[Probability, int, int], Mask]
+Binariser = Callable[[Probability, int, int], Mask]
 """From a probability, float32 (h, w), to a mask, boolean (H, W), of the given height and width."""
 
 
-def cutter(thresholds: ThresholdSettings) -> Cutter:
+def binariser(thresholds: ThresholdSettings) -> Binariser:
     """Return what cuts a mask as `Segmenter` does."""
 
     def mask(probability: Probability, height: int, width: int) -> Mask:
-        return cut(choose_lesion(probability, thresholds), height, width, thresholds)[0]
+        return binarise(choose_lesion(probability, thresholds), height, width, thresholds)[0]
 
     return mask
 
 
 def score_maps(
-    maps: Mapping[str, Probability], masks: Mapping[str, Path], cutters: Mapping[str, Cutter]
+    maps: Mapping[str, Probability], masks: Mapping[str, Path], binarisers: Mapping[str, Binariser]
 ) -> dict[str, dict[str, Scores]]:
     """Cut masks from probabilities in each way, and score them at the true masks' sizes.
 
     `maps` and `masks` belong together by their keys; `masks` may hold more. Returns scores by the
-    cutter's name, then by image. Raises ImageError if a mask cannot be read.
+    binariser's name, then by image. Raises ImageError if a mask cannot be read.
     """
 
     def compare(probability: Probability, truth: Mask) -> list[Scores]:
         height, width = truth.shape
-        return [score(truth, way(probability, height, width)) for way in cutters.values()]
+        return [score(truth, way(probability, height, width)) for way in binarisers.values()]
 
     found = compare_all(maps, masks, compare)
     return {
         way: {name: row[column] for name, row in found.items()}
-        for column, way in enumerate(cutters)
+        for column, way in enumerate(binarisers)
     }
 
 
@@ -208,7 +208,7 @@ def evaluate_maps(
     groups: Groups | None = None,
 ) -> Evaluation:
     """Cut masks from probabilities by `thresholds` and score them, as `score_maps` does."""
-    scores = score_maps(maps, masks, {"": cutter(thresholds)})
+    scores = score_maps(maps, masks, {"": binariser(thresholds)})
     return Evaluation(scores[""], groups or {})
 
 
@@ -219,7 +219,7 @@ def score_thresholds(
 ) -> dict[str, list[Scores]]:
     """Return each image's metrics by each of `choices`, images in order of their ids.
 
-    As `score_maps` with a cutter for each, but faster where many choices come to the same mask.
+    As `score_maps` with a binariser for each, but faster where many choices come to the same mask.
     """
 
     def compare(probability: Probability, truth: Mask) -> list[Scores]:
@@ -231,7 +231,7 @@ def score_thresholds(
             # most pairs of thresholds choose the same, and cutting it is the slow part.
             key = (thresholds.rule, thresholds.low, lesion.core)
             if key not in known:
-                mask, _ = cut(lesion, truth.shape[0], truth.shape[1], thresholds)
+                mask, _ = binarise(lesion, truth.shape[0], truth.shape[1], thresholds)
                 known[key] = score(truth, mask)
             found.append(known[key])
         return found
@@ -259,7 +259,7 @@ def compare_all(
         return compare(probability, truth)
 
     names = sorted(maps)
-    found = list(track(spread(one, names), "Scoring", len(names)))
+    found = list(track(parallel_map(one, names), "Scoring", len(names)))
     return dict(zip(names, found, strict=True))
 
 

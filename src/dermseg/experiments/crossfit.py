@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dermseg import __version__
 from dermseg.data.datasets import Cache
 from dermseg.errors import DataError
-from dermseg.evaluation.scoring import cutter
+from dermseg.evaluation.scoring import binariser
 from dermseg.experiments.baselines.baseline import Parameters, Rival
 from dermseg.experiments.study import Study, Trained
 from dermseg.imaging.images import MASK_FOREGROUND, Pixels
@@ -71,7 +71,7 @@ class Images:
     def jaccard(self, image: str, probability: Probability) -> float:
         """Return the Jaccard index of a probability's mask, at the network's size."""
         truth = self.cache.masks[self.rows[image]] > MASK_FOREGROUND
-        found = cutter(ThresholdSettings())(probability, *truth.shape)
+        found = binariser(ThresholdSettings())(probability, *truth.shape)
         return score(truth, found).jaccard
 
 
@@ -87,7 +87,9 @@ def crossfit(method: Method, reference: Trained, images: Images, output: Path) -
     found = {}
     for seed, runs in reference.runs.items():
         held_out = _parts(runs)
-        searched = [name for part in held_out.values() for name in _spread(part, len(held_out))]
+        searched = [
+            name for part in held_out.values() for name in _sampled_evenly(part, len(held_out))
+        ]
         folder = output / "chosen" / method.name / f"seed-{seed}"
         found[seed] = [folder / name for name in held_out]
         facts = {
@@ -173,7 +175,7 @@ def _held_out(run: Path) -> list[str]:
     return names
 
 
-def _spread(part: Sequence[str], parts: int) -> list[str]:
+def _sampled_evenly(part: Sequence[str], parts: int) -> list[str]:
     """Return the images of a part that candidates are tried on, evenly spread over it."""
     names = sorted(part)
     count = min(max(1, SEARCHED // parts), len(names))

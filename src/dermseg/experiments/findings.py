@@ -12,15 +12,15 @@ OUT_OF_FOLD = "out-of-fold"
 
 @dataclass(frozen=True)
 class Computing:
-    """What trainings cost: how many there were, passes of each (the fewest), hours of all."""
+    """What trainings cost: how many there were, epochs of each (the fewest), hours of all."""
 
     runs: int
-    passes: int
+    epochs: int
     hours: float
 
     @classmethod
     def of(cls, logs: Sequence[Sequence[Mapping[str, str]]]) -> "Computing":
-        """Add up what the logs of trainings say, each a row a pass."""
+        """Add up what the logs of trainings say, each a row an epoch."""
         seconds = sum(float(row["seconds"]) for log in logs for row in log)
         return cls(len(logs), min((len(log) for log in logs), default=0), round(seconds / 3600, 3))
 

@@ -59,7 +59,7 @@ COLUMNS = (
     "times_the_first",
 )
 NOTES = (
-    "Networks share passes, augmentation and settings; what differs is in the JSON file. The other "
+    "Networks share epochs, augmentation and settings; what differs is in the JSON file. The other "
     "methods' parameters are chosen for each part of the images on the other parts, by the Jaccard "
     "index at the networks' size on 200 images, as many of each part. Parts are the folds, or the "
     "halves of one fold where only one was trained.",

@@ -68,13 +68,13 @@ def _verdicts(contents: list[dict[str, Any]]) -> Iterator[str]:
         "that are none, one is expected to be called real. Below it says how each was trained."
     )
     yield ""
-    yield ("| claim | source | experiment | images | seeds | passes | verdict | difference, 95 % |")
+    yield ("| claim | source | experiment | images | seeds | epochs | verdict | difference, 95 % |")
     yield f"|{' --- |' * 8}"
     for content in contents:
         for verdict in content["verdicts"]:
             cells = [verdict["claim"], verdict["source"], content["experiment"]]
             cells += [f"{verdict['set']}, {verdict['images']}", str(verdict["seeds"])]
-            cells += [str(verdict["computing"]["passes"]), f"**{verdict['outcome']}**"]
+            cells += [str(verdict["computing"]["epochs"]), f"**{verdict['outcome']}**"]
             cells.append(_difference(verdict))
             yield f"| {' | '.join(cells)} |"
 

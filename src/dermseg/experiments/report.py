@@ -146,7 +146,7 @@ def _how(content: Mapping[str, Any]) -> str:
     for arm in arms:
         settings = arm["settings"]
         size = f"{settings['height']} x {settings['width']}, " if settings else ""
-        what.append(f"{arm['label']}: {size}{_count(arm['computing']['passes'], 'pass')}")
+        what.append(f"{arm['label']}: {size}{_count(arm['computing']['epochs'], 'epoch')}")
     logged = (
         f"{_count(count, 'training')}, {hours:.2f} hours of computing"
         if count
@@ -188,7 +188,7 @@ def _verdict(verdict: Mapping[str, Any]) -> str:
     cost = "computing not logged"
     if computing["runs"]:
         cost = (
-            f"{_count(computing['runs'], 'training')} of {_count(computing['passes'], 'pass')}, "
+            f"{_count(computing['runs'], 'training')} of {_count(computing['epochs'], 'epoch')}, "
             f"{computing['hours']:.2f} hours"
         )
     return (

@@ -14,7 +14,7 @@ from dermseg import __version__
 from dermseg.batch.run import find_jobs, segment_all
 from dermseg.data.datasets import digest
 from dermseg.errors import DataError, ModelError
-from dermseg.evaluation.scoring import Cutter, check_known, evaluate, score_maps
+from dermseg.evaluation.scoring import Binariser, check_known, evaluate, score_maps
 from dermseg.experiments import ledger
 from dermseg.experiments.registry import HeldBack
 from dermseg.export.exporter import export
@@ -83,12 +83,12 @@ class Scorer:
     ledger: Path
 
     def out_of_fold(
-        self, runs: Sequence[Path], cutters: Mapping[str, Cutter]
+        self, runs: Sequence[Path], binarisers: Mapping[str, Binariser]
     ) -> dict[str, dict[str, Scores]]:
         """Score every image that one of `runs` held out, by that run, cut in each way.
 
-        `cutters` are known by their names, which must say all that decides their masks. Returns
-        scores by the cutter's name, then by image. Raises DataError if there are no predictions,
+        `binarisers` are known by their names, which must say all that decides their masks. Returns
+        scores by the binariser's name, then by image. Raises DataError if there are no predictions,
         or if they are of images that the data lack.
         """
         files = [run / HELD_OUT for run in runs if (run / HELD_OUT).is_file()]
@@ -98,8 +98,8 @@ class Scorer:
             raise DataError(f"{', '.join(map(str, runs))}: no predictions of images held out")
         check_known(maps, self.masks)
         truth = contents(self.masks[image] for image in sorted(maps))
-        places = {way: self._place("out-of-fold", way, predicted, truth) for way in cutters}
-        missing = {way: each for way, each in cutters.items() if not places[way].is_file()}
+        places = {way: self._place("out-of-fold", way, predicted, truth) for way in binarisers}
+        missing = {way: each for way, each in binarisers.items() if not places[way].is_file()}
         if missing:
             for way, scores in score_maps(maps, self.masks, missing).items():
                 _write(places[way], scores)

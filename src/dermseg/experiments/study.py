@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dermseg.data.datasets import Cache, find_pairs, open_cache
 from dermseg.errors import DataError, UsageError
-from dermseg.evaluation.scoring import cutter
+from dermseg.evaluation.scoring import binariser
 from dermseg.experiments.findings import Computing, Verdict
 from dermseg.experiments.registry import Arm, Experiment
 from dermseg.experiments.scoring import HeldBackSet, Scorer
@@ -89,9 +89,9 @@ class Study:
     def out_of_fold(self, arm: Trained) -> Table:
         """Score every image by the run that had not seen it, cut as `Segmenter` does."""
         usual = ThresholdSettings()
-        cutters = {repr(usual): cutter(usual)}
+        binarisers = {repr(usual): binariser(usual)}
         return {
-            seed: self.scorer.out_of_fold(found, cutters)[repr(usual)]
+            seed: self.scorer.out_of_fold(found, binarisers)[repr(usual)]
             for seed, found in arm.runs.items()
         }
 

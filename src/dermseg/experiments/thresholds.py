@@ -6,7 +6,7 @@ On predictions out of fold; nothing is trained but what they need.
 import cv2
 import numpy as np
 
-from dermseg.evaluation.scoring import Cutter, cutter
+from dermseg.evaluation.scoring import Binariser, binariser
 from dermseg.experiments.findings import OUT_OF_FOLD, Findings
 from dermseg.experiments.registry import DUAL, LITERAL, SINGLE
 from dermseg.experiments.statistics import Table
@@ -40,11 +40,11 @@ def measure(study: Study) -> Findings:
     """Score every way on the same predictions."""
     (arm,) = study.arms
     literally = f"{PAPER!r} at {PAPER_SIZE}"
-    cutters: dict[str, Cutter] = {SINGLE: cut_once, literally: cut_literally}
-    cutters |= {repr(settings): cutter(settings) for settings in VARIANTS.values()}
+    binarisers: dict[str, Binariser] = {SINGLE: cut_once, literally: cut_literally}
+    binarisers |= {repr(settings): binariser(settings) for settings in VARIANTS.values()}
     names = {SINGLE: SINGLE, LITERAL: literally}
     names |= {name: repr(settings) for name, settings in VARIANTS.items()}
-    scores = {seed: study.scorer.out_of_fold(found, cutters) for seed, found in arm.runs.items()}
+    scores = {seed: study.scorer.out_of_fold(found, binarisers) for seed, found in arm.runs.items()}
     rows: dict[str, Table] = {
         name: {seed: found[way] for seed, found in scores.items()} for name, way in names.items()
     }
@@ -58,7 +58,7 @@ def cut_literally(probability: Probability, height: int, width: int) -> Mask:
     if needed != probability.shape:
         large = cv2.resize(probability, needed[::-1], interpolation=cv2.INTER_LINEAR)
         probability = np.asarray(large, np.float32)
-    return cutter(PAPER)(probability, height, width)
+    return binariser(PAPER)(probability, height, width)
 
 
 def cut_once(probability: Probability, height: int, width: int) -> Mask:

@@ -21,7 +21,7 @@ from dermseg.evaluation.scoring import compare_all
 from dermseg.imaging.images import Mask
 from dermseg.inference.confidence import Calibration, Numbers, region, weigh
 from dermseg.masks.metrics import score
-from dermseg.masks.postprocess import Probability, choose_lesion, cut
+from dermseg.masks.postprocess import Probability, binarise, choose_lesion
 from dermseg.settings import ThresholdSettings
 from dermseg.training.run_folder import find_held_out, read_held_out
 
@@ -99,7 +99,7 @@ def examine(probability: Probability, truth: Mask) -> tuple[Numbers, float, NDAr
     """Return the evidence (5,) of the usual mask, its Jaccard index, and the true border."""
     lesion = choose_lesion(probability, USUAL)
     height, width = truth.shape
-    mask, _ = cut(lesion, height, width, USUAL)
+    mask, _ = binarise(lesion, height, width, USUAL)
     evidence = weigh(probability, region(lesion, USUAL.low))
     return evidence, score(truth, mask).jaccard, border_of(truth, probability.shape)
 

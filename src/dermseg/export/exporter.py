@@ -6,11 +6,10 @@ members of an ensemble. It computes in float32, with weights stored in half prec
 the file; or in 8 bits, which makes it four times smaller and faster.
 """
 
-import json
 import logging
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,8 @@ from dermseg.export.calibration import fit, gather
 from dermseg.export.quantize import quantize
 from dermseg.export.rating import Quality, judge
 from dermseg.imaging.images import Pixels, read_photograph, resize
-from dermseg.inference.segmenter import CARD, open_session
+from dermseg.inference.segmenter import open_session
+from dermseg.modelfile.card import KEY, ModelCard
 from dermseg.settings import CHANNEL_COUNT, Arithmetic, Channels, TrainingSettings
 from dermseg.storage.files import written_whole
 from dermseg.training import checkpoints, networks
@@ -40,8 +40,6 @@ TOLERANCE_INT8 = 0.02
 """Largest mean difference in probability over training images, if the file computes in 8 bits."""
 HALVED = 1024
 """Tensors with at least this many numbers are stored in half precision."""
-MIRRORS: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (1, 2))
-"""Axes along which (N, H, W) is turned over."""
 
 
 @dataclass(frozen=True)
@@ -57,48 +55,25 @@ class EndToEnd(nn.Module):
     """Everything in one: uint8 RGB (N, H, W, 3) to the probability of lesion (N, H, W).
 
     Of several networks the probabilities are averaged (paper, section III-B: a bagging-type
-    ensemble), each with its share of `shares`, which sum to one.
+    ensemble).
     """
 
-    def __init__(
-        self, networks: Sequence[nn.Module], channels: Sequence[Channels], shares: Sequence[float]
-    ) -> None:
+    def __init__(self, networks: Sequence[nn.Module], channels: Sequence[Channels]) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
         self.colors = nn.ModuleDict({name: ColorChannels(name) for name in channels})
         self.channels = list(channels)
-        self.shares = list(shares)
 
     def forward(self, photographs: Tensor) -> Tensor:
         """Return the probability of lesion."""
         rgb = photographs.permute(0, 3, 1, 2).to(torch.float32) / 255
         inputs = {name: color(rgb) for name, color in self.colors.items()}
         probability: Tensor | None = None
-        for network, channels, share in zip(self.networks, self.channels, self.shares, strict=True):
-            part = network(inputs[channels]).sigmoid() * share
+        for network, channels in zip(self.networks, self.channels, strict=True):
+            part = network(inputs[channels]).sigmoid() * (1 / len(self.channels))
             probability = part if probability is None else probability + part
         assert probability is not None  # there is at least one network
         return probability
-
-
-class Mirrored(nn.Module):
-    """The mean of what `model` sees in a photograph and in its three mirror images.
-
-    Both take uint8 RGB (N, H, W, 3) and return the probability of lesion (N, H, W).
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, photographs: Tensor) -> Tensor:
-        """Return the probability of lesion."""
-        turned = torch.cat([photographs.flip(axes) if axes else photographs for axes in MIRRORS])
-        parts = self.model(turned).unflatten(0, (len(MIRRORS), -1)).unbind()
-        back = [
-            part.flip(axes) if axes else part for part, axes in zip(parts, MIRRORS, strict=True)
-        ]
-        return torch.stack(back).mean(0)
 
 
 def load_run(run: Path) -> Member:
@@ -141,16 +116,14 @@ def export(
     *,
     arithmetic: Arithmetic = "float32",
     coarse: bool = False,
-    flips: bool = False,
-    shares: Sequence[float] = (),
+    mirror: bool = False,
     photographs: Sequence[Path] = (),
     data: Path | None = None,
 ) -> float:
     """Write what was trained in `folders`, runs or protocols, as one model: the ONNX `file`.
 
-    Several networks become an ensemble; `shares` weigh the folders, equally unless given, and
-    within a folder all networks weigh the same. A folder whose share is 0 is left out. With `flips`
-    each photograph is seen in its four mirror images, and their mean is the probability.
+    Several networks become an ensemble, whose probabilities are averaged. With `mirror` the model
+    is used with mirror averaging unless the user decides otherwise.
 
     Before it takes its name, the file is checked against PyTorch on training images that the first
     run kept, and in float32 also on random pixels and on `photographs`. With int8 the training
@@ -168,12 +141,8 @@ def export(
         raise UsageError("only the weights of int8 can be coarse")
     if photographs and arithmetic == "int8":
         raise UsageError("int8 shifts every border a little: no photograph can be checked on")
-    weighed = _normalised(shares or [1.0] * len(folders), len(folders))
-    folders = [folder for folder, share in zip(folders, weighed, strict=True) if share > 0]
-    parts = [share for share in weighed if share > 0]
-    runs = [find_members(folder) for folder in folders]
-    members = [load_run(run) for found in runs for run in found]
-    each = [part / len(found) for part, found in zip(parts, runs, strict=True) for _ in found]
+    runs = [run for folder in folders for run in find_members(folder)]
+    members = [load_run(run) for run in runs]
     sizes = {(member.settings.height, member.settings.width) for member in members}
     if len(sizes) > 1:
         listed = ", ".join(f"{height} x {width}" for height, width in sorted(sizes))
@@ -182,16 +151,19 @@ def export(
     model: nn.Module = EndToEnd(
         [member.network for member in members],
         [member.settings.channels for member in members],
-        each,
     ).eval()
-    if flips:
-        model = Mirrored(model).eval()
-    card = _card(members, each) | {"arithmetic": arithmetic, "coarse": coarse, "flips": flips}
+    card = ModelCard(
+        tuple(member.facts for member in members),
+        round(sum(_hours(member.facts) for member in members), 3),
+        arithmetic,
+        coarse,
+        mirror,
+    )
     if data is not None:
         held = gather(folders, data)
         quality = Quality.of(judge(held))
-        card |= {"calibration": fit(held).to_dict(), "confidence": quality.to_dict()}
-    kept: Pixels = np.load(runs[0][0] / SAMPLES)
+        card = replace(card, calibration=fit(held).to_dict(), confidence=quality.to_dict())
+    kept: Pixels = np.load(runs[0] / SAMPLES)
     if arithmetic == "float32":
         halve(model)
         proto = _to_onnx(model, kept[:2])
@@ -202,7 +174,7 @@ def export(
         samples, tolerance = kept, TOLERANCE_INT8
     with written_whole(file) as temporary:
         entry = proto.metadata_props.add()
-        entry.key, entry.value = CARD, json.dumps(card)
+        entry.key, entry.value = KEY, card.to_json()
         onnx.checker.check_model(proto)
         onnx.save_model(proto, temporary)
         differences = _differences(model, temporary, samples)
@@ -215,29 +187,9 @@ def export(
     return difference
 
 
-def _normalised(shares: Sequence[float], folders: int) -> list[float]:
-    if len(shares) != folders:
-        raise UsageError(f"{len(shares)} shares for {folders} folders: give one for each")
-    total = sum(shares)
-    if min(shares) < 0 or not 0 < total < float("inf"):
-        raise UsageError("shares cannot be negative, and one of them must be above 0")
-    return [share / total for share in shares]
-
-
-def _card(members: Sequence[Member], shares: Sequence[float]) -> dict[str, Any]:
-    """Return what the file says of its training, or of each member's."""
-    if len(members) == 1:
-        return members[0].facts
-    parts = [
-        {**member.facts, "share": round(share, 6)}
-        for member, share in zip(members, shares, strict=True)
-    ]
-    return {"members": parts, "hours": round(sum(_hours(part) for part in parts), 3)}
-
-
 def _hours(facts: dict[str, Any]) -> float:
     """Return the hours of a training, and of those that it started from."""
-    before = facts.get("started_from")
+    before = facts.get("fine_tuned_from")
     hours: float = facts.get("hours", 0) + (_hours(before) if before else 0)
     return hours
 

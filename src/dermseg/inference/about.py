@@ -29,7 +29,7 @@ def _describe_model(name: str) -> dict[str, Any]:
         "width": segmenter.width,
         "megabytes": round(path.stat().st_size / 1e6, 1),
         "sha256": sha256(path.read_bytes()).hexdigest(),
-        "card": segmenter.card,
+        "card": segmenter.card.to_dict(),
     }
 
 

@@ -1,13 +1,12 @@
 """From a photograph to its segmentation."""
 
-import json
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias
+from typing import BinaryIO, Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -29,14 +28,15 @@ from dermseg.imaging.images import (
     turn_back,
 )
 from dermseg.inference.confidence import Band, Calibration, Confidence, Contours
-from dermseg.masks.postprocess import Probability, choose_lesion, cut, outline_of
+from dermseg.masks.postprocess import Probability, binarise, choose_lesion, outline_of
+from dermseg.modelfile.card import KEY, ModelCard
 from dermseg.settings import DEFAULT_MODEL, ThresholdSettings
 from dermseg.weights import find_model
 
 PhotographLike: TypeAlias = str | Path | BinaryIO | Photograph | Pixels
 Flag = Literal["empty", "touches-border", "several-candidates", "low-confidence"]
-CARD = "dermseg"
-"""The key of a model file's metadata under which its card lies, as JSON."""
+MIRRORS: tuple[tuple[int, int], ...] = ((1, 1), (1, -1), (-1, 1), (-1, -1))
+"""Steps along rows and columns that turn a picture into itself and its three mirror images."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,9 @@ class Segmenter:
     """A model, loaded once and used for many photographs; safe to share between threads.
 
     `model` is a shipped model's name or the path of an ONNX file that `dermseg export` wrote.
+    `thresholds` binarise the probability; unless given, those that the model was calibrated with.
+    `mirror` averages the probability over the photograph and its three mirror images, which takes
+    four times as long; unless given, as the model's card says.
     `device` is "cpu", or "cuda" with onnxruntime-gpu installed in place of onnxruntime.
 
     Raises ModelError if the model is unknown or its file is not dermseg's, UsageError if the
@@ -128,48 +131,51 @@ class Segmenter:
         model: str | Path = DEFAULT_MODEL,
         *,
         thresholds: ThresholdSettings | None = None,
+        mirror: bool | None = None,
         device: str = "cpu",
     ) -> None:
         self.path = find_model(model)
-        self.thresholds = thresholds or ThresholdSettings()
         self.device = device
         self.name = str(model)
         self._session = open_session(self.path, device)
-        self.card: dict[str, Any]
         self._calibration: Calibration | None = None
         try:
-            self.card = json.loads(self._session.get_modelmeta().custom_metadata_map[CARD])
+            card = self._session.get_modelmeta().custom_metadata_map[KEY]
             (entry,) = self._session.get_inputs()
             _, height, width, _ = entry.shape
             self._input, self.height, self.width = entry.name, int(height), int(width)
-            known = self.card.get("calibration")
-            if known is not None:
-                self._calibration = Calibration.from_dict(known)
+            self.card = ModelCard.from_json(card, self.path)
+            if self.card.calibration is not None:
+                self._calibration = Calibration.from_dict(self.card.calibration)
         except (KeyError, ValueError, TypeError) as error:
             raise ModelError(
                 f"{self.path}: an ONNX file, but not one that `dermseg export` wrote"
             ) from error
+        usual = self._calibration.thresholds if self._calibration else ThresholdSettings()
+        self.thresholds = thresholds or usual
+        self.mirror = self.card.mirror if mirror is None else mirror
 
     @property
     def says_how_sure(self) -> bool:
-        """Whether its masks come with a confidence: calibrated, and with the usual thresholds."""
-        return self._calibration is not None and self.thresholds == ThresholdSettings()
+        """Whether its masks come with a confidence: it holds for the calibration's thresholds."""
+        return self._calibration is not None and self.thresholds == self._calibration.thresholds
 
     @property
     def description(self) -> str:
         """The model, the device, and how the network computes there: for people."""
         arithmetic = "in float32"
-        if self.card.get("arithmetic") == "int8":
+        if self.card.arithmetic == "int8":
             arithmetic = "in 8 bits"
             if self.device == "cpu" and asks_for_exact_sums():
                 arithmetic += " with slower, exact sums: no VNNI is known here"
-        return f"{self.name} on {self.device}, {arithmetic}"
+        mirrored = ", with mirror averaging" if self.mirror else ""
+        return f"{self.name} on {self.device}, {arithmetic}{mirrored}"
 
     @cached_property
     def fingerprint(self) -> str:
         """A digest of everything that decides a mask, but for the photograph."""
         digest = blake2b(self.path.read_bytes(), digest_size=16)
-        digest.update(repr((__version__, self.thresholds)).encode())
+        digest.update(repr((__version__, self.thresholds, self.mirror)).encode())
         return digest.hexdigest()
 
     def probability(self, pixels: Pixels, *, turned: bool = False) -> Probability:
@@ -181,8 +187,14 @@ class Segmenter:
         if turned:
             return turn_back(self.probability(turn(pixels)))
         small = resize(pixels, self.height, self.width)
-        (maps,) = self._session.run(None, {self._input: small[np.newaxis]})
-        probability: Probability = maps[0]
+        mirrors = MIRRORS if self.mirror else MIRRORS[:1]
+        (maps,) = self._session.run(
+            None, {self._input: np.stack([small[::down, ::right] for down, right in mirrors])}
+        )
+        probability: Probability = np.mean(
+            [each[::down, ::right] for each, (down, right) in zip(maps, mirrors, strict=True)],
+            axis=0,
+        )
         return probability
 
     def segment(
@@ -226,14 +238,14 @@ class Segmenter:
             raise UsageError(f"at {at[0]:g}, {at[1]:g}: outside the mask of {width} x {height}")
         place = None if at is None else _scaled(at, (height, width), probability)
         lesion = choose_lesion(probability, thresholds, place)
-        mask, outline = cut(lesion, height, width, thresholds)
+        mask, outline = binarise(lesion, height, width, thresholds)
         found = mask, outline, _box(outline), probability
         flags = _flags(mask, lesion.candidates)
         if self._calibration is None:
             return Segmentation(*found, flags)
         bound = partial(self._calibration.bound, probability, lesion, thresholds.low, size)
-        # What a mask is worth was learnt on the usual thresholds' own choice.
-        if thresholds != ThresholdSettings() or place is not None:
+        # What a mask is worth was learnt on these thresholds' own choice of the lesion.
+        if thresholds != self._calibration.thresholds or place is not None:
             return Segmentation(*found, flags, None, bound)
         confidence = self._calibration.judge(probability, lesion, thresholds.low)
         if confidence.low_confidence:

@@ -142,7 +142,7 @@ def _holes(mask: Mask) -> Mask:
 
 
 def outline_of(mask: Mask) -> tuple[NDArray[np.int32], int]:
-    """Return the outline, (n, 2) as `cut` does, of a mask's largest region; and how many it has."""
+    """Return the outline, (n, 2), of a mask's largest region, and the number of its regions."""
     contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     if not contours:
         return np.zeros((0, 2), np.int32), 0
@@ -150,7 +150,7 @@ def outline_of(mask: Mask) -> tuple[NDArray[np.int32], int]:
     return largest[:, 0].astype(np.int32, copy=False), len(contours)
 
 
-def cut(
+def binarise(
     lesion: Lesion, height: int, width: int, settings: ThresholdSettings
 ) -> tuple[Mask, NDArray[np.int32]]:
     """Return the mask, boolean (`height`, `width`), and its outline.

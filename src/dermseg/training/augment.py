@@ -5,7 +5,7 @@ map; and normalising the contrast of each channel to a random percentile window 
 are ours, for what other cameras would have seen: colour, one affine map of red, green and blue, and
 sharpness.
 
-The draws of a pass are one table with a row for each image, made from (seed, pass) alone: what
+The draws of an epoch are one table with a row for each image, made from (seed, epoch) alone: what
 happens to an image depends neither on its batch, nor on the device, nor on what ran before.
 """
 
@@ -27,7 +27,7 @@ VEIL = 1 / 4
 
 @dataclass(frozen=True)
 class Draws:
-    """The random numbers of one pass: a row for each image.
+    """The random numbers of one epoch: a row for each image.
 
     `affine` (N, 2, 3) maps output to input positions, in units of half the image's width and
     height; `low` and `high` (N, C) bound each channel's percentile window, as fractions. Channels
@@ -63,7 +63,7 @@ def draw(
     aspect: float,
     generator: torch.Generator,
 ) -> Draws:
-    """Draw a pass's changes for `images` images of `channels` channels.
+    """Draw an epoch's changes for `images` images of `channels` channels.
 
     `aspect` is width over height: rotations turn the scene, they do not shear it.
     """

@@ -17,14 +17,14 @@ from dermseg.settings import Precision
 from dermseg.training import distributed
 
 Pixels = NDArray[np.uint8] | Tensor
-"""Images as bytes: memory-mapped, or on the card."""
+"""Images as bytes: memory-mapped, or on the GPU."""
 DATA_SHARE = 0.5
-"""Share of a card's free memory that the images may fill; the network needs the rest."""
+"""Share of a GPU's free memory that the images may fill; the network needs the rest."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """A processor or card, and the arithmetic of the network on it."""
+    """A processor or GPU, and the arithmetic of the network on it."""
 
     place: torch.device
     precision: Precision
@@ -48,7 +48,7 @@ class Device:
         return torch.amp.autocast_mode.autocast(self.place.type, torch.bfloat16, enabled=reduced)
 
     def hold(self, arrays: Sequence[NDArray[np.uint8]]) -> list[Pixels]:
-        """Return `arrays` on the card if they fit into half of its free memory, else as they are.
+        """Return `arrays` on the GPU if they fit into half of its free memory, else as they are.
 
         On a processor they stay memory-mapped.
         """
@@ -61,7 +61,7 @@ class Device:
 def find_device(name: str, precision: Precision) -> Device:
     """Return the device called `name` ("auto" takes a GPU if there is one).
 
-    Of several processes on a machine each takes its own card. Raises UsageError for a device that
+    Of several processes on a machine each takes its own GPU. Raises UsageError for a device that
     is not there: nothing falls back silently.
     """
     if name not in ("auto", "cpu", "cuda"):

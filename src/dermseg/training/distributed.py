@@ -1,8 +1,8 @@
 """Several processes that train one network together, as torchrun starts them.
 
 Each takes its share of every batch; the gradients are averaged, so that all take the same step.
-Order and changes of the images come from (seed, pass) alone, and so do not depend on how many
-processes there are. Batch norm sees the whole batch on cards (SyncBatchNorm); on processors, for
+Order and changes of the images come from (seed, epoch) alone, and so do not depend on how many
+processes there are. Batch norm sees the whole batch on GPUs (SyncBatchNorm); on processors, for
 which PyTorch has no such thing, each process normalises its own share. The first process, which
 leads, alone writes files and says how it goes.
 """
@@ -27,7 +27,7 @@ PATIENCE = timedelta(hours=12)
 def joined() -> Iterator[None]:
     """Join the processes that torchrun started, if it did, for the length of the block.
 
-    PyTorch takes gloo for what lies on processors and NCCL for what lies on cards.
+    PyTorch takes gloo for what lies on processors and NCCL for what lies on GPUs.
     """
     if size() > 1 or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield  # joined already, or alone
@@ -51,7 +51,7 @@ def rank() -> int:
 
 
 def local_rank() -> int:
-    """Return this process's number on its machine, from 0: which card it takes."""
+    """Return this process's number on its machine, from 0: which GPU it takes."""
     return int(os.environ["LOCAL_RANK"]) if size() > 1 else 0
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from dermseg.data import folds
 from dermseg.errors import DataError, ModelError
-from dermseg.inference.segmenter import CARD
+from dermseg.modelfile.card import KEY, ModelCard
 from dermseg.settings import CHANNEL_COUNT, Channels, TrainingSettings
 from dermseg.training import augment, checkpoints, networks
 from dermseg.training.color import ColorChannels
@@ -32,7 +32,7 @@ SHOWN = 64
 """Images that the batch norms of a model file get their statistics from."""
 TINY = 1e-6
 """A filter shorter than this is none, and stays as it is."""
-KNOWN = ("settings", "images", "passes", "hours", "commits", "started_from")
+KNOWN = ("settings", "images", "epochs", "hours", "commits", "fine_tuned_from")
 """What of the weights' origin the new training's facts repeat."""
 Tensors = dict[str, Tensor]
 
@@ -48,16 +48,16 @@ def start(trainer: Trainer, fold_of: Mapping[str, int]) -> dict[str, Any]:
     unless it was trained on the same data, in the same folds, `apart` is false, for nobody can
     tell, and it stays so for what starts from this training.
     """
-    given = trainer.settings.start_from
+    given = trainer.settings.fine_tune_from
     from_file = not Path(given).is_dir() and (given in MODELS or given.endswith(".onnx"))
     tensors, known = (_of_model if from_file else _of_run)(trainer, fold_of)
-    known["afresh"] = trainer.take_over(tensors)
+    known["newly_initialised"] = trainer.take_over(tensors)
     return known
 
 
 def _of_run(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, dict[str, Any]]:
     held_out = _held_out(trainer, fold_of)
-    folder = Path(trainer.settings.start_from)
+    folder = Path(trainer.settings.fine_tune_from)
     if not is_run(folder):
         folder /= fold_name(trainer.settings.fold)
     (folder,) = find_members(folder)
@@ -67,22 +67,24 @@ def _of_run(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, dict
     seen = [image for image in held_out if image in theirs and theirs[image] != spared]
     if seen:
         raise DataError(
-            f"--start-from {folder}: it was trained on {len(seen)} of the {len(held_out)} images "
-            f"that are held out here, such as {min(seen)}"
+            f"--fine-tune-from {folder}: it was trained on {len(seen)} of the {len(held_out)} "
+            f"images that are held out here, such as {min(seen)}"
         )
     # What an origin is apart from are the images that its heir held out, of the heir's data.
-    apart = _origin_apart(facts) and ("started_from" not in facts or _same_data(trainer, facts))
+    apart = _origin_apart(facts) and ("fine_tuned_from" not in facts or _same_data(trainer, facts))
     return tensors, {"apart": apart, **_known(facts)}
 
 
 def _of_model(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, dict[str, Any]]:
-    file = find_model(trainer.settings.start_from)
+    file = find_model(trainer.settings.fine_tune_from)
     proto, card = _read(file)
-    members: list[dict[str, Any]] = card.get("members", [card])
+    members = card.members
     wanted = trainer.settings.fold
     fitting = [i for i, m in enumerate(members) if m["settings"]["fold"] == wanted]
     if len(members) > 1 and not fitting:
-        raise ModelError(f"--start-from {file.name}: none of its members holds out fold {wanted}")
+        raise ModelError(
+            f"--fine-tune-from {file.name}: none of its members holds out fold {wanted}"
+        )
     index = fitting[0] if len(members) > 1 else 0
     facts = members[index]
     settings = TrainingSettings.from_dict(facts["settings"])
@@ -92,9 +94,9 @@ def _of_model(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, di
     held_out = _held_out(trainer, fold_of)
     if held_out and _same_data(trainer, facts) and not (same_split and same_folds):
         raise DataError(
-            f"--start-from {file.name}: it was trained on the {len(held_out)} images that are held "
-            "out here; hold none out, or start from an ensemble's file, whose member for the same "
-            "fold has not seen them"
+            f"--fine-tune-from {file.name}: it was trained on the {len(held_out)} images that are "
+            "held out here; hold none out, or name an ensemble's file, whose member for this fold "
+            "has not seen them"
         )
     known_folds = same_split and same_folds and "folds" in facts
     apart = _same_data(trainer, facts) and known_folds and _origin_apart(facts)
@@ -115,7 +117,7 @@ def _same_data(trainer: Trainer, facts: dict[str, Any]) -> bool:
 
 def _origin_apart(facts: dict[str, Any]) -> bool:
     """Say whether what these weights started from is known not to have seen what they held out."""
-    known: bool = facts.get("started_from", {}).get("apart", True)
+    known: bool = facts.get("fine_tuned_from", {}).get("apart", True)
     return known
 
 
@@ -128,25 +130,23 @@ def _split(settings: TrainingSettings) -> tuple[int | None, int, int]:
     return settings.fold, settings.folds, settings.seed
 
 
-def _read(file: Path) -> tuple[onnx.ModelProto, dict[str, Any]]:
+def _read(file: Path) -> tuple[onnx.ModelProto, ModelCard]:
     """Return a model file's graph and card; ModelError if `dermseg export` did not write it."""
     try:
         proto = onnx.load(file)
-        card: dict[str, Any] = json.loads(
-            next(entry.value for entry in proto.metadata_props if entry.key == CARD)
-        )
+        text = next(entry.value for entry in proto.metadata_props if entry.key == KEY)
     except Exception as error:  # protobuf's own errors are of no common kind
         raise ModelError(f"{file}: no model that `dermseg export` wrote") from error
-    return proto, card
+    return proto, ModelCard.from_json(text, file)
 
 
 def _tensors(proto: onnx.ModelProto, index: int) -> Tensors:
     """Return the weights of a graph's network `index`, by their names in it, as float32."""
     prefix = f"networks.{index}."
     stored = {
-        name.removeprefix(prefix): tensor
+        tensor.name.removeprefix(prefix): tensor
         for tensor in proto.graph.initializer
-        if (name := tensor.name.removeprefix("model.")).startswith(prefix)
+        if tensor.name.startswith(prefix)
     }
     return dict(_decoded({name: numpy_helper.to_array(tensor) for name, tensor in stored.items()}))
 
@@ -214,7 +214,9 @@ def unfold(settings: TrainingSettings, tensors: Tensors, shown: Tensor) -> Tenso
             if owner in folded or own == "num_batches_tracked":
                 continue
             if name not in tensors or tensors[name].shape != tensor.shape:
-                raise ModelError(f"--start-from: the file holds no {name} of a {settings.network}")
+                raise ModelError(
+                    f"--fine-tune-from: the file holds no {name} of a {settings.network}"
+                )
             tensor.copy_(tensors[name])
         for norm, convolution in folded.items():
             filters = network.get_submodule(convolution).weight

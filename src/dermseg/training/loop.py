@@ -1,4 +1,4 @@
-"""Training as a run: a folder that fills up pass by pass and can be gone on with at any time."""
+"""Training as a run: a folder that fills up epoch by epoch and can be gone on with at any time."""
 
 import json
 import math
@@ -54,7 +54,7 @@ def train(
     """Train a network on `data` and leave it in the folder `run`.
 
     A second call with the same settings goes on where the first was stopped. `run` receives
-    settings.json, folds.json, log.csv (a row a pass), checkpoint.safetensors, and at the end
+    settings.json, folds.json, log.csv (a row an epoch), checkpoint.safetensors, and at the end
     weights.safetensors and, when a fold is held out, held-out.npz with its probabilities;
     samples.npy holds some images for `export` to calibrate and check its work on.
     `cache` is the folder of the decoded images, `run`/cache unless given. Processes that torchrun
@@ -89,18 +89,18 @@ def _fit(run: Path, trainer: Trainer, held_out: Rows, fold_of: dict[str, int]) -
     """Train to the end from where `run` was stopped, and leave there what `train` promises."""
     settings, images = trainer.settings, trainer.cache
     log, history = _begin(run, trainer, fold_of)
-    if settings.start_from and not log:
+    if settings.fine_tune_from and not log:
         known = fine_tuning.start(trainer, fold_of)
-        history["started_from"] = known
+        history["fine_tuned_from"] = known
         if distributed.leads():
-            _say_start(settings.start_from, known, scored=len(held_out) > 0)
-    if len(log) == settings.passes and (run / WEIGHTS).is_file():
+            _say_start(settings.fine_tune_from, known, scored=len(held_out) > 0)
+    if len(log) == settings.epochs and (run / WEIGHTS).is_file():
         if distributed.leads():
             say(f"{run}: finished already")
         return
     if not distributed.leads():
-        while trainer.passes_done < settings.passes:
-            _run_pass(trainer, held_out[:0], log, lambda _: None)
+        while trainer.epochs_done < settings.epochs:
+            _run_epoch(trainer, held_out[:0], log, lambda _: None)
         return
     write_json(run / FOLDS, fold_of)
     _save_samples(run / SAMPLES, images)
@@ -113,14 +113,14 @@ def _fit(run: Path, trainer: Trainer, held_out: Rows, fold_of: dict[str, int]) -
         f"in {trainer.device.precision}"
         f"{together}"
     )
-    steps = trainer.steps_per_pass
-    with bar("Training", settings.passes * steps, trainer.passes_done * steps) as advance:
-        while trainer.passes_done < settings.passes:
-            _run_pass(trainer, held_out, log, advance)
+    steps = trainer.steps_per_epoch
+    with bar("Training", settings.epochs * steps, trainer.epochs_done * steps) as advance:
+        while trainer.epochs_done < settings.epochs:
+            _run_epoch(trainer, held_out, log, advance)
             facts = {"log": log, **history, **_identity(trainer)}
             checkpoints.save(run / CHECKPOINT, trainer.tensors(), facts)
             _write_log(run / LOG, log)
-            say(_progress(log, settings.passes))
+            say(_progress(log, settings.epochs))
     if len(held_out):
         held_out_ids = [images.image_ids[row] for row in held_out]
         write_held_out(run, held_out_ids, trainer.predict(held_out))
@@ -151,7 +151,7 @@ def _provenance(trainer: Trainer, log: Log) -> dict[str, Any]:
     """Return what a model card says of how the weights came about."""
     return {
         "images": len(trainer.chosen),
-        "passes": len(log),
+        "epochs": len(log),
         "hours": round(sum(row["seconds"] for row in log) / 3600, 3),
         "final_loss": log[-1]["loss"],
         "held_out_jaccard": log[-1].get("held_out_jaccard"),
@@ -163,7 +163,8 @@ def _provenance(trainer: Trainer, log: Log) -> dict[str, Any]:
 
 
 def _say_start(given: str, known: dict[str, Any], *, scored: bool) -> None:
-    say(f"Starting from {given}; afresh: {', '.join(known['afresh']) or 'nothing'}")
+    fresh = ", ".join(known["newly_initialised"]) or "nothing"
+    say(f"Fine-tuning from {given}; newly initialised: {fresh}")
     if scored and not known["apart"]:
         say(
             f"Nobody can tell whether {given} has seen images that are held out here: "
@@ -174,7 +175,7 @@ def _say_start(given: str, known: dict[str, Any], *, scored: bool) -> None:
 def _begin(run: Path, trainer: Trainer, fold_of: dict[str, int]) -> tuple[Log, dict[str, Any]]:
     """Start `run`, or put `trainer` where it was stopped.
 
-    Returns the log so far and its history: the commits of the code that trained the passes in it,
+    Returns the log so far and its history: the commits of the code that trained the epochs in it,
     and what they started from, if from another training.
     """
     identity = _identity(trainer)
@@ -185,8 +186,8 @@ def _begin(run: Path, trainer: Trainer, fold_of: dict[str, int]) -> tuple[Log, d
     tensors, facts = checkpoints.load(run / CHECKPOINT)
     log: Log = facts.pop("log", [])
     history = {"commits": facts.get("commits", [])}
-    if "started_from" in facts:
-        history["started_from"] = facts["started_from"]
+    if "fine_tuned_from" in facts:
+        history["fine_tuned_from"] = facts["fine_tuned_from"]
     # Settings that came after the run began had their default then.
     begun = TrainingSettings.from_dict(facts["settings"])
     if begun != trainer.settings or facts["data"] != identity["data"]:
@@ -205,16 +206,16 @@ def _begin(run: Path, trainer: Trainer, fold_of: dict[str, int]) -> tuple[Log, d
     return log, history
 
 
-def _run_pass(trainer: Trainer, held_out: Rows, log: Log, advance: Advance) -> None:
-    """Train for one pass, score it on the held-out images, and add its row to `log`."""
+def _run_epoch(trainer: Trainer, held_out: Rows, log: Log, advance: Advance) -> None:
+    """Train for one epoch, score it on the held-out images, and add its row to `log`."""
     began = time.perf_counter()
-    number = trainer.passes_done + 1
-    loss = trainer.train_pass(lambda mean: advance(f"Pass {number}, loss {mean:.4f}"))
+    number = trainer.epochs_done + 1
+    loss = trainer.train_epoch(lambda mean: advance(f"Epoch {number}, loss {mean:.4f}"))
     if not math.isfinite(loss):
         raise DivergedError(
-            f"the loss is no longer a number in pass {number}: try a lower --learning-rate"
+            f"the loss is no longer a number in epoch {number}: try a lower --learning-rate"
         )
-    row: dict[str, Any] = {"pass": number, "loss": round(loss, 5)}
+    row: dict[str, Any] = {"epoch": number, "loss": round(loss, 5)}
     if len(held_out):
         row["held_out_jaccard"] = round(_jaccard(trainer, held_out), 5)
     row["seconds"] = round(time.perf_counter() - began, 2)
@@ -235,12 +236,12 @@ def _save_samples(path: Path, images: datasets.Cache) -> None:
         np.save(temporary, images.images[rows].transpose(0, 2, 3, 1))
 
 
-def _progress(log: Log, passes: int) -> str:
+def _progress(log: Log, epochs: int) -> str:
     row, recent = log[-1], [entry["seconds"] for entry in log[-5:]]
-    parts = [f"pass {row['pass']}/{passes}", f"loss {row['loss']:.4f}"]
+    parts = [f"epoch {row['epoch']}/{epochs}", f"loss {row['loss']:.4f}"]
     if "held_out_jaccard" in row:
         parts.append(f"held-out Jaccard {row['held_out_jaccard']:.4f}")
-    left = sum(recent) / len(recent) * (passes - row["pass"])
+    left = sum(recent) / len(recent) * (epochs - row["epoch"])
     return "  ".join([*parts, f"{row['seconds']:.0f} s", f"{left / 60:.0f} min left"])
 
 

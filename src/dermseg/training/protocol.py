@@ -1,7 +1,7 @@
 """The paper's protocol (section III-B): five folds, and a sixth model that holds nothing out.
 
 The folds say how good the settings are, out of fold; the sixth model takes their settings and
-passes, since nothing is left to choose by. All six together are the ensemble.
+epochs, since nothing is left to choose by. All six together are the ensemble.
 """
 
 from dataclasses import replace
@@ -63,13 +63,13 @@ def report(data: Path, output: Path) -> None:
     rows = []
     for run in run_folder.find_members(output):
         _, facts = checkpoints.load(run / run_folder.WEIGHTS)
-        row = {"member": run.name, "passes": facts["passes"], "hours": facts["hours"]}
+        row = {"member": run.name, "epochs": facts["epochs"], "hours": facts["hours"]}
         held_out = (
             [] if run.name == run_folder.EVERYTHING else sorted(run_folder.read_held_out(run))
         )
         rows.append({**row, **_metrics(evaluation, held_out)})
     hours = round(sum(row["hours"] for row in rows), 3)
-    total = {"member": "out of fold", "passes": "", "hours": hours}
+    total = {"member": "out of fold", "epochs": "", "hours": hours}
     rows.append({**total, **_metrics(evaluation, sorted(maps))})
     write_table(output / TABLE, list(rows[0]), rows)
     evaluation.write_csv(output / f"{SCORES}.csv")

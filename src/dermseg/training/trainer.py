@@ -1,6 +1,6 @@
-"""One network in training: a step, a pass, a prediction, and its whole state.
+"""One network in training: a step, an epoch, a prediction, and its whole state.
 
-All chance comes from (seed, pass): a training that was killed goes on from its last finished pass
+All chance comes from (seed, epoch): a training that was killed goes on from its last finished epoch
 as if nothing had happened.
 """
 
@@ -27,7 +27,7 @@ WARM_UP = 0.1
 """Share of a one-cycle training during which the learning rate rises."""
 PREDICTED_AT_ONCE = 50
 STEPS_UNSEEN = 50
-"""On a card the loss is looked at once in so many steps: to look is to wait for all that is due."""
+"""On a GPU the loss is looked at once in so many steps: to look is to wait for all that is due."""
 Rows = NDArray[np.intp]
 
 
@@ -44,12 +44,12 @@ def learning_rate(settings: TrainingSettings, done: float) -> float:
     return settings.learning_rate * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
 
 
-def _seed(settings: TrainingSettings, purpose: str, pass_: int) -> int:
-    return Random(f"{settings.seed}/{purpose}/{pass_}").getrandbits(63)
+def _seed(settings: TrainingSettings, purpose: str, epoch: int) -> int:
+    return Random(f"{settings.seed}/{purpose}/{epoch}").getrandbits(63)
 
 
-def _generator(settings: TrainingSettings, purpose: str, pass_: int) -> torch.Generator:
-    return torch.Generator().manual_seed(_seed(settings, purpose, pass_))
+def _generator(settings: TrainingSettings, purpose: str, epoch: int) -> torch.Generator:
+    return torch.Generator().manual_seed(_seed(settings, purpose, epoch))
 
 
 def prepare(
@@ -88,7 +88,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return `function` as fused kernels in one CUDA graph, compiled at its first call.
 
     "reduce-overhead" leaves the choice of convolutions to cuDNN's benchmark; "max-autotune" takes
-    minutes over it, as long as hundreds of passes.
+    minutes over it, as long as hundreds of epochs.
     """
     return torch.compile(function, fullgraph=True, dynamic=False, mode="reduce-overhead")
 
@@ -125,7 +125,7 @@ def _tensors(network: nn.Module) -> list[Tensor]:
 
 
 class Trainer:
-    """A network with its optimiser, its averaged weights and the passes behind it.
+    """A network with its optimiser, its averaged weights and the epochs behind it.
 
     `cache` holds the images, and `chosen` says which of its rows are trained on.
     """
@@ -138,13 +138,13 @@ class Trainer:
         self.cache = cache
         self.chosen = chosen
         self.images, self.masks = device.hold((cache.images, cache.masks))
-        self.passes_done = 0
+        self.epochs_done = 0
         torch.manual_seed(_seed(settings, "weights", 0))
         channels = CHANNEL_COUNT[settings.channels]
         self.color = ColorChannels(settings.channels)
         network = networks.begin(settings.network, channels, settings.dropout)
         network = distributed.synchronised(network, device.place)
-        # channels-last is the layout that convolutions are fast in, on processors and on cards.
+        # channels-last is the layout that convolutions are fast in, on processors and on GPUs.
         self.network: nn.Module = network.to(  # type: ignore[call-overload]
             device.place, memory_format=torch.channels_last
         )
@@ -161,19 +161,19 @@ class Trainer:
             self.network.parameters(), lr=rate, fused=True, capturable=device.is_card
         )
         self.average: Average | None = None
-        if settings.average_passes > 0:
-            decay = 1 - 1 / max(1.0, settings.average_passes * self.steps_per_pass)
+        if settings.ema_epochs > 0:
+            decay = 1 - 1 / max(1.0, settings.ema_epochs * self.steps_per_epoch)
             self.average = Average(self.network, decay)
 
     @property
-    def steps_per_pass(self) -> int:
-        """Full batches in a pass."""
+    def steps_per_epoch(self) -> int:
+        """Full batches in an epoch."""
         return len(self.chosen) // self.settings.batch_size
 
     @property
     def size(self) -> tuple[int, int]:
-        """The (height, width) at which the present pass trains."""
-        if self.passes_done < self.settings.early_passes:
+        """The (height, width) at which the present epoch trains."""
+        if self.epochs_done < self.settings.early_epochs:
             return self.settings.early_height, self.settings.early_width
         return self.settings.height, self.settings.width
 
@@ -185,15 +185,15 @@ class Trainer:
         module: nn.Module = self.average.module
         return module
 
-    def train_pass(self, each_step: Callable[[float], None]) -> float:
+    def train_epoch(self, each_step: Callable[[float], None]) -> float:
         """Train on every chosen image once, but for an incomplete last batch.
 
-        `each_step` is called with the mean loss so far; on a card, with one up to 50 steps old.
-        Returns the pass's mean loss. Of several processes, each trains on its share.
+        `each_step` is called with the mean loss so far; on a GPU, with one up to 50 steps old.
+        Returns the epoch's mean loss. Of several processes, each trains on its share.
         """
         dropout = "dropout" if distributed.leads() else f"dropout of {distributed.rank()}"
-        torch.manual_seed(_seed(self.settings, dropout, self.passes_done))
-        batches, draws = self.draw_pass()
+        torch.manual_seed(_seed(self.settings, dropout, self.epochs_done))
+        batches, draws = self.draw_epoch()
         self.network.train()
         unseen = STEPS_UNSEEN if self.device.is_card else 1
         total = torch.zeros((), dtype=torch.float64, device=self.device.place)
@@ -202,23 +202,23 @@ class Trainer:
             if step % unseen == 0:
                 mean = total.item() / (step + 1)
             each_step(mean)
-        self.passes_done += 1
-        return distributed.mean(total).item() / self.steps_per_pass
+        self.epochs_done += 1
+        return distributed.mean(total).item() / self.steps_per_epoch
 
-    def draw_pass(self) -> tuple[Sequence[Tensor], augment.Draws]:
-        """Return this process's share of the pass's batches, as rows of the cache, and changes."""
-        settings, pass_ = self.settings, self.passes_done
-        order = torch.randperm(len(self.chosen), generator=_generator(settings, "order", pass_))
+    def draw_epoch(self) -> tuple[Sequence[Tensor], augment.Draws]:
+        """Return this process's share of the epoch's batches, as rows of the cache, and changes."""
+        settings, epoch = self.settings, self.epochs_done
+        order = torch.randperm(len(self.chosen), generator=_generator(settings, "order", epoch))
         draws = augment.draw(
             settings.augmentation,
             len(self.cache.image_ids),
             CHANNEL_COUNT[settings.channels],
             settings.width / settings.height,
-            _generator(settings, "augmentation", pass_),
+            _generator(settings, "augmentation", epoch),
         )
         rows = torch.from_numpy(self.chosen)[order].to(self.device.place)
         batch = settings.batch_size
-        batches = [rows[step * batch :][:batch] for step in range(self.steps_per_pass)]
+        batches = [rows[step * batch :][:batch] for step in range(self.steps_per_epoch)]
         return [distributed.own_share(rows) for rows in batches], draws.to(self.device.place)
 
     def load(self, rows: Tensor, draws: augment.Draws) -> tuple[Any, ...]:
@@ -228,7 +228,7 @@ class Trainer:
 
     def _train_step(self, rows: Tensor, draws: augment.Draws, step: int) -> Tensor:
         """Train on one batch and return its loss, a scalar."""
-        done = (self.passes_done + step / self.steps_per_pass) / self.settings.passes
+        done = (self.epochs_done + step / self.steps_per_epoch) / self.settings.epochs
         self._set_rate(learning_rate(self.settings, done))
         batch = self.load(rows, draws)
         try:
@@ -292,10 +292,10 @@ class Trainer:
             tensors |= checkpoints.prefixed("average", self.average.state_dict())
         return tensors
 
-    def restore(self, tensors: dict[str, Tensor], passes_done: int) -> None:
-        """Continue from what `tensors` returned after `passes_done` passes."""
+    def restore(self, tensors: dict[str, Tensor], epochs_done: int) -> None:
+        """Continue from what `tensors` returned after `epochs_done` epochs."""
         self.network.load_state_dict(checkpoints.under("network", tensors))
         checkpoints.restore_optimizer(self.optimizer, checkpoints.under("optimizer", tensors))
         if self.average is not None:
             self.average.load_state_dict(checkpoints.under("average", tensors))
-        self.passes_done = passes_done
+        self.epochs_done = epochs_done

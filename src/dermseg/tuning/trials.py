@@ -231,7 +231,7 @@ def _report(search: Search, study: optuna.Study) -> tuple[list[Result], Rows]:
         return [], []
     ranked, thresholds = rank(list(found.values())), search.tuning.thresholds
     rows = trial_rows(ranked, thresholds)
-    shared = {"passes": search.training.passes, "note": ""}
+    shared = {"epochs": search.training.epochs, "note": ""}
     table = [{**row, **shared} for row in rows]
     empty = dict.fromkeys(table[0], "")
     for point in diverged:

@@ -174,7 +174,7 @@ def create_app(
                 name=segmenter.name,
                 height=segmenter.height,
                 width=segmenter.width,
-                card=segmenter.card,
+                card=segmenter.card.to_dict(),
             )
         ]
 

@@ -37,7 +37,7 @@ class Places:
         self.taken = 0
 
     def open(self) -> None:
-        """Have threads, anew after `close`; they start with the first work."""
+        """Have threads, again after `close`; they start with the first work."""
         keep_memory()
         self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="dermseg")
 

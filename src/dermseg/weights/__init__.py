@@ -6,7 +6,6 @@ from dermseg.errors import ModelError
 
 MODELS = {
     "lite0": "lite0.onnx",
-    "lite0-flips": "lite0-flips.onnx",
     "lite0-ensemble": "lite0-ensemble.onnx",
     "cdnn29": "cdnn29.onnx",
     "cdnn29-ensemble": "cdnn29-ensemble.onnx",

@@ -16,11 +16,11 @@ from dermseg.experiments.study import Study, computing, read_log, read_settings
 from dermseg.storage.tables import write_table
 from dermseg.training.run_folder import LOG, fold_name
 
-COLUMNS = ("input", "seed", "fold", "pass", "training_loss", "held_out_error")
+COLUMNS = ("input", "seed", "fold", "epoch", "training_loss", "held_out_error")
 COLORS = {RGB.label: "black", RGB_HSV_L.label: "red"}
 """As in the paper."""
 LAST = 0.1
-"""Share of the passes, at the end, over which the gap is averaged."""
+"""Share of the epochs, at the end, over which the gap is averaged."""
 NOTE = (
     "The training loss is measured on augmented images under dropout, by soft masks; the held-out "
     "error is one less the Jaccard index of masks cut at one half, at the network's size. The gap "
@@ -74,7 +74,7 @@ def _points(study: Study) -> Iterator[dict[str, object]]:
                         "input": arm.label,
                         "seed": seed,
                         "fold": fold,
-                        "pass": row["pass"],
+                        "epoch": row["epoch"],
                         "training_loss": row["loss"],
                         "held_out_error": round(error, 5),
                     }
@@ -87,9 +87,9 @@ def read_points(table: Path) -> list[Point]:
 
 
 def gaps(points: Sequence[Point]) -> dict[str, dict[Key, float]]:
-    """Return held-out error less training loss, over the last passes, by input, then (seed, fold).
+    """Return held-out error less training loss, over the last epochs, by input, then (seed, fold).
 
-    A tenth of the passes, and at least one.
+    A tenth of the epochs, and at least one.
     """
     found: dict[str, dict[Key, list[float]]] = defaultdict(lambda: defaultdict(list))
     for point in points:
@@ -97,8 +97,8 @@ def gaps(points: Sequence[Point]) -> dict[str, dict[Key, float]]:
         found[point["input"]][point["seed"], point["fold"]].append(gap)
     return {
         name: {
-            key: float(np.mean(passes[-max(1, round(len(passes) * LAST)) :]))
-            for key, passes in runs.items()
+            key: float(np.mean(epochs[-max(1, round(len(epochs) * LAST)) :]))
+            for key, epochs in runs.items()
         }
         for name, runs in found.items()
     }
@@ -137,15 +137,15 @@ def draw(points: Sequence[Point], file: Path) -> None:
             for point in points:
                 if point["input"] == name:
                     key = point["seed"], point["fold"]
-                    lines[key][int(point["pass"])] = float(point[column])
-            passes = sorted(set.intersection(*(set(line) for line in lines.values())))
-            values = np.array([[line[number] for number in passes] for line in lines.values()])
+                    lines[key][int(point["epoch"])] = float(point[column])
+            epochs = sorted(set.intersection(*(set(line) for line in lines.values())))
+            values = np.array([[line[number] for number in epochs] for line in lines.values()])
             if len(lines) > 1:
-                axes.plot(passes, values.T, style, color=color, linewidth=0.5, alpha=0.25)
+                axes.plot(epochs, values.T, style, color=color, linewidth=0.5, alpha=0.25)
             label = f"{name}, {meaning}"
-            marker = "." if len(passes) == 1 else ""
-            axes.plot(passes, values.mean(0), style, marker=marker, color=color, label=label)
-    axes.set_xlabel("passes over the training images")
+            marker = "." if len(epochs) == 1 else ""
+            axes.plot(epochs, values.mean(0), style, marker=marker, color=color, label=label)
+    axes.set_xlabel("epochs over the training images")
     axes.set_ylabel("training: loss; validation: 1 - Jaccard index")
     axes.grid(color="0.9", linewidth=0.6)
     axes.legend(frameon=False)

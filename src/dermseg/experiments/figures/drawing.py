@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dermseg.evaluation.scoring import cutter
+from dermseg.evaluation.scoring import binariser
 from dermseg.imaging.images import (
     MASK_FOREGROUND,
     Mask,
@@ -64,7 +64,7 @@ def make_case(photograph: Path, mask: Path, probability: Probability, title: str
     pixels = resize(read_photograph(photograph, at_least=(height, width)).pixels, height, width)
     reduced = resize(truth, height, width) > MASK_FOREGROUND
     level = as_stored(probability, truth.shape)
-    found = cutter(ThresholdSettings())(level, height, width)
+    found = binariser(ThresholdSettings())(level, height, width)
     return Case(pixels, reduced, found, title)
 
 

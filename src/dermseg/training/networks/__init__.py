@@ -39,7 +39,7 @@ def check(settings: TrainingSettings) -> None:
         raise UsageError(f"unknown network {settings.network!r}; choose from {known}")
     stride = STRIDES.get(settings.network, 1)
     sizes = [(settings.height, settings.width), (settings.early_height, settings.early_width)]
-    for height, width in sizes[: 1 + bool(settings.early_passes)]:
+    for height, width in sizes[: 1 + bool(settings.early_epochs)]:
         if height % stride or width % stride:
             raise UsageError(
                 f"size {height} x {width}: {settings.network} needs multiples of {stride}"
@@ -66,7 +66,7 @@ def take_over(network: nn.Module, tensors: dict[str, Tensor]) -> list[str]:
     """Put those of another training's `tensors` that fit into `network`.
 
     The first convolution takes the channels that both have: red, green and blue lead. Returns
-    the names of the tensors that begin afresh. Raises UsageError if half of the network's do.
+    the names of the newly initialised tensors. Raises UsageError if half of the network's do.
     """
     own = network.state_dict()
     first = next(name for name, tensor in own.items() if tensor.ndim == 4)
@@ -81,5 +81,5 @@ def take_over(network: nn.Module, tensors: dict[str, Tensor]) -> list[str]:
             else:
                 tensor.copy_(given)
     if 2 * len(fresh) > len(own):
-        raise UsageError("--start-from: those weights are another network's")
+        raise UsageError("--fine-tune-from: those weights are another network's")
     return fresh

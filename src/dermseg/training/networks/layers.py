@@ -22,7 +22,7 @@ class Dropout(nn.Module):
     """`nn.Dropout`, with its probability rounded to 1/256 and random numbers eight at a time.
 
     On a processor `nn.Dropout` draws one number after the other, which took a fifth of CDNN-29's
-    training time; here each 64-bit random number decides about eight values. On a card it is
+    training time; here each 64-bit random number decides about eight values. On a GPU it is
     `nn.Dropout`.
     """
 

@@ -128,7 +128,7 @@ class Review:
 
     Decisions stand in decisions.csv beside the masks, whole after each, so that a review stops
     and goes on at any time; those about other photographs, `others`, stay as they are. One that was
-    about another mask, since made anew, holds no longer; `reopened` counts these. Corrected masks
+    about another mask, since made again, holds no longer; `reopened` counts these. Corrected masks
     go to a folder of their own, named like the masks' with `-corrected`: the model's stay as they
     are, and segmenting again does not undo a person's work. `without` counts photographs that
     have no mask, or one that cannot be read.
@@ -170,7 +170,7 @@ class Review:
             decision: Decision = "" if item is None else item.decision
             current = item is not None and item.digest == _digest(masks, job)
             stands = current
-            if decision == "corrected":  # which stays right when the model's mask is made anew
+            if decision == "corrected":  # which stays right when the model's mask is made again
                 stands = (_corrected(masks) / job.mask).is_file()
             if decision and not stands:
                 decision, reopened = "", reopened + 1
@@ -385,7 +385,7 @@ def review_routes(
 
     def present(mask: Path) -> Path:
         if not mask.is_file():
-            raise ProblemError(404, "not-found", "the mask's file is gone; start the review anew")
+            raise ProblemError(404, "not-found", "the mask's file is gone; start the review again")
         return mask
 
     @asynccontextmanager

@@ -85,7 +85,7 @@ async function made(photo, options) {
   return segment({ ...photo, mask: await photo.mask }, options);
 }
 
-// Ask the server anew, after `wait` milliseconds; a later question about the same photograph takes
+// Ask the server again, after `wait` milliseconds; a later question about the same photograph takes
 // the place of an earlier one.
 async function work(photo, wait = 0) {
   photo.asking?.abort();

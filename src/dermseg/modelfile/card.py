@@ -1,0 +1,63 @@
+"""The card in a model's file: which networks it holds, how they were trained, how sure they are."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from dermseg.errors import ModelError
+from dermseg.settings import Arithmetic
+
+KEY = "dermseg"
+"""The key of an ONNX file's metadata under which the card lies, as JSON."""
+FORMAT = 2
+"""The version of the card; files of another one are refused."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model's file says of itself.
+
+    `members` holds a dictionary for each network: its training settings, data, epochs and hours.
+    `hours` is the training time of all members. `mirror` says whether the model is used with
+    mirror averaging unless the user decides otherwise. `calibration` is what
+    `dermseg.inference.confidence.Calibration.to_dict` returned, None for a model that does not say
+    how sure its masks are; `confidence` says how well it knew them out of fold.
+    """
+
+    members: tuple[dict[str, Any], ...]
+    hours: float
+    arithmetic: Arithmetic = "float32"
+    coarse: bool = False
+    mirror: bool = False
+    calibration: dict[str, Any] | None = None
+    confidence: dict[str, Any] | None = None
+
+    @classmethod
+    def from_json(cls, text: str, file: Path) -> "ModelCard":
+        """Read a card from the JSON in `file`.
+
+        Raises ModelError, naming the file, for a card of another format or without its fields.
+        """
+        try:
+            values = json.loads(text)
+            version = values.pop("format", 1)
+        except (ValueError, AttributeError, TypeError) as error:
+            raise ModelError(f"{file}: the model's card is damaged") from error
+        if version != FORMAT:
+            raise ModelError(
+                f"{file}: its card has format {version}, and this version reads {FORMAT}; "
+                "export the model again"
+            )
+        names = {field.name for field in fields(cls)}
+        if not {"members", "hours"} <= values.keys() <= names or not values["members"]:
+            raise ModelError(f"{file}: the model's card is damaged")
+        return cls(**{**values, "members": tuple(values["members"])})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every field and the format, ready for JSON."""
+        return {"format": FORMAT, **asdict(self), "members": list(self.members)}
+
+    def to_json(self) -> str:
+        """Return the card as it stands in the file."""
+        return json.dumps(self.to_dict())
