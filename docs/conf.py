@@ -1,0 +1,38 @@
+"""How the site is built: `scripts/docs`."""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent / "src"), str(HERE / "extensions")]
+
+import dermseg  # noqa: E402 - from this working tree
+
+project = "dermseg"
+author = "The dermseg authors"
+copyright = "The dermseg authors, Apache-2.0"
+version = release = dermseg.__version__
+
+# The public names import numpy, OpenCV and ONNX Runtime, as the base install does, and no PyTorch.
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "commands"]
+exclude_patterns = ["extensions"]
+suppress_warnings = ["myst.header"]  # the experiments' report begins several headings of one level
+
+myst_enable_extensions = ["deflist"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True, "undoc-members": True}
+autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 80
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+default_role = "code"
+
+html_theme = "furo"
+html_title = "dermseg"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sphinx = False

@@ -1,0 +1,210 @@
+"""One page a shipped model, from the model file's own card, its results and model_cards.toml."""
+
+import csv
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from dermseg import Segmenter
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "results"
+WEIGHTS = ROOT / "src" / "dermseg" / "weights"
+WORDS: dict[str, Any] = tomllib.loads((Path(__file__).parent / "model_cards.toml").read_text())
+MODELS = tuple(WORDS["models"])
+"""The shipped models, the default first."""
+METRICS = ("accuracy", "dice", "jaccard", "sensitivity", "specificity")
+MIRRORED = {"lite0": "lite0-flips"}
+"""A model to its ledger name with mirror averaging, which was a file of its own once."""
+SETS = {
+    "isic2017-validation": "validation",
+    "isic2017-validation-without-duplicates": "validation, without near-duplicates of training images",
+    "isic2017-full-resolution": "validation, at full resolution",
+    "isic2017-full-resolution-as-thumbnails": "the same, as thumbnails",
+}
+MEASURES = {
+    "roc_area": ("ROC area of finding masks below 0.65", ".3f"),
+    "gain_of_perfect": (
+        "the least sure tenth set aside: gain in JA, as a share of a perfect order's",
+        ".0%",
+    ),
+    "covered": ("90 % intervals of JA that hold it", ".1%"),
+    "unflagged": ("masks without `low-confidence`", ".1%"),
+    "failed_unflagged": ("of these, below 0.65", ".1%"),
+    "within": ("share of the true border that lies in the band", ".1%"),
+    "width": ("the band's area as a share of the mask's, median", ".2f"),
+}
+"""What a table says of confidence: name in confidence.json, words, and form of the number."""
+FEWEST = 5
+"""Images below which an interval means nothing."""
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """Return a CSV file's rows."""
+    with path.open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def ledger_row(model: str, images: str) -> dict[str, str] | None:
+    """Return the last scoring of a model on a set of images: the one of the file that is there."""
+    found = [
+        row
+        for row in rows(RESULTS / "ledger.csv")
+        if (row["model"], row["set"]) == (model, images)
+    ]
+    return found[-1] if found else None
+
+
+def out_of_fold(model: str) -> dict[str, str] | None:
+    """Return the scores of an ensemble's images by the members that had not seen them."""
+    table = RESULTS / model / "members.csv"
+    if not table.is_file():
+        return None
+    return next(row for row in rows(table) if row["member"] == "out of fold")
+
+
+def interval(row: dict[str, str]) -> str:
+    """Return a row's 95 % interval of the Jaccard index."""
+    return f"{float(row['jaccard_95_low']):.3f} to {float(row['jaccard_95_high']):.3f}"
+
+
+def metrics(row: dict[str, str]) -> list[str]:
+    """Return a row's five metrics, the Jaccard index with its interval."""
+    values = {metric: f"{float(row[metric]):.3f}" for metric in METRICS}
+    values["jaccard"] += f" ({interval(row)})"
+    return list(values.values())
+
+
+def computing(model: str) -> str:
+    """Return what was spent on a model: epochs, size and hours, in both rounds if there were."""
+    rounds = [
+        folder for folder in (RESULTS / model / "first", RESULTS / model) if folder.is_dir()
+    ]
+    given = [json.loads((each / "settings.json").read_text())["settings"] for each in rounds]
+    epochs = " + ".join(str(settings["epochs"]) for settings in given)
+    size = f"{given[-1]['height']} x {given[-1]['width']}"
+    if (RESULTS / model / "members.csv").is_file():
+        tables = [rows(each / "members.csv") for each in rounds]
+        trained = [[row for row in table if row["epochs"]] for table in tables]
+        hours = sum(float(row["hours"]) for table in trained for row in table)
+        many = f"({epochs})" if len(rounds) > 1 else epochs
+        return f"{len(trained[-1])} x {many} epochs, {size}, {hours:.1f} h"
+    seconds = sum(float(row["seconds"]) for each in rounds for row in rows(each / "log.csv"))
+    return f"{epochs} epochs, {size}, {seconds / 3600:.1f} h"
+
+
+def group_jaccard(part: dict[str, Any]) -> str:
+    """Return a group's mean Jaccard index, with its interval where there are enough images."""
+    low, high = part["interval"]["jaccard"]
+    bounds = f" ({low:.3f} to {high:.3f})" if part["count"] >= FEWEST else ""
+    return f"{part['mean']['jaccard']:.3f}{bounds}"
+
+
+def with_interval(rated: dict[str, Any], name: str, form: str) -> str:
+    """Return one measure of confidence, with its interval; nothing where it was not measured."""
+    value = rated["quality"][name]
+    if value is None:
+        return ""
+    return f"{value:{form}} ({' to '.join(format(end, form) for end in rated['intervals'][name])})"
+
+
+def table(head: list[str], body: list[list[str]]) -> list[str]:
+    """Return the lines of a Markdown table."""
+    lines = [head, ["---"] * len(head), *body]
+    return [f"| {' | '.join(cells)} |" for cells in lines]
+
+
+def write_card(model: str) -> str:
+    """Return the model card of a shipped model, as Markdown."""
+    words = WORDS["models"][model]
+    parts = [
+        f"# {model}",
+        words["summary"],
+        "\n".join(table(["", ""], [[key, value] for key, value in _facts(model).items()])),
+        f"## Intended use\n\n{WORDS['intended_use'].strip()}",
+        f"## Scores\n\n{SCORES}\n\n" + "\n".join(_scores(model)),
+        f"## By diagnosis, age and sex\n\n{GROUPS}\n\n" + "\n".join(_groups(model)),
+        *_confidence(model),
+        f"## How it came about\n\n{words['origin'].strip()}\n\n{WORDS['training'].strip()}\n\n{NEAREST}\n\n"
+        f"```\n{words['commands'].strip()}\n```",
+        f"## Data\n\n{WORDS['data'].strip()}",
+        "## Limits\n\n" + "\n".join(f"- {line}" for line in [*words["limits"], *WORDS["limits"]]),
+    ]
+    return f"{GENERATED}\n\n" + "\n\n".join(parts) + "\n"
+
+
+GENERATED = "<!-- Written by scripts/tables.py from scripts/model_cards.toml and results/. -->"
+SCORES = (
+    "AC accuracy, DI Dice, JA Jaccard index with a 95 % bootstrap interval over images, SE "
+    "sensitivity, SP specificity, by the challenge's definitions."
+)
+GROUPS = "The Jaccard index of the 150 validation images, with 95 % bootstrap intervals."
+NEAREST = "As near as the present commands come:"
+
+
+def _facts(model: str) -> dict[str, str]:
+    """Return the first table of a card: what the file is, from its own card where it says so."""
+    words, segmenter = WORDS["models"][model], Segmenter(model)
+    card = segmenter.card
+    trainings = card.get("members", [card])
+    devices = sorted({training["device"] for training in trainings})
+    megabytes = (WEIGHTS / f"{model}.onnx").stat().st_size / 1e6
+    return {
+        "network": words["network"],
+        "input": f"{words['input']}; any size, scaled to {segmenter.height} x {segmenter.width}",
+        "first weights": words["first_weights"],
+        "arithmetic": words["arithmetic"],
+        "mirror averaging": "on by default" if card["mirror"] else "off by default (`--mirror`)",
+        "says how sure it is": words["confidence"],
+        "file": f"`{model}.onnx`, {megabytes:.1f} MB",
+        "trained on": f"{max(training['images'] for training in trainings)} images",
+        "computing": f"{computing(model)}; {', '.join(devices)}",
+        "licence": f"{words['licence']}; the data are CC-0",
+    }
+
+
+def _scores(model: str) -> list[str]:
+    """Return the table of a model's scores."""
+    body = []
+    if total := out_of_fold(model):
+        body.append(["training images, out of fold", total["images"], *metrics(total)])
+    for images, name in SETS.items():
+        if row := ledger_row(model, images):
+            body.append([name, row["images"], *metrics(row)])
+        if row := ledger_row(MIRRORED.get(model, ""), images):
+            body.append([f"{name}, `--mirror`", row["images"], *metrics(row)])
+    return table(["set", "images", "AC", "DI", "JA", "SE", "SP"], body)
+
+
+def _groups(model: str) -> list[str]:
+    """Return the Jaccard index by group."""
+    scored = json.loads((RESULTS / model / "validation.json").read_text())["groups"]
+    body = [
+        [f"{kind}: {value.replace('_', ' ')}", str(part["count"]), group_jaccard(part)]
+        for kind, parts in scored.items()
+        for value, part in parts.items()
+    ]
+    return table(["group", "images", "JA"], body)
+
+
+def _confidence(model: str) -> list[str]:
+    """Return the section on how well a model knows its mistakes; none for one that does not say."""
+    files = {
+        "out of fold": RESULTS / model / "confidence.json",
+        "validation": RESULTS / model / "validation-confidence.json",
+        "validation, `--mirror`": RESULTS / model / "validation-mirror-confidence.json",
+    }
+    rated = {name: json.loads(path.read_text()) for name, path in files.items() if path.is_file()}
+    if not rated:
+        return []
+    body = [["images", *(str(each["quality"]["images"]) for each in rated.values())]]
+    for name, (text, form) in MEASURES.items():
+        cells = [with_interval(each, name, form) for each in rated.values()]
+        if any(cells):
+            body.append([text, *cells])
+    lines = table(["", *rated], body)
+    return [
+        "## How well it knows its mistakes\n\n"
+        "[Confidence](../science/confidence.md) says what these mean.\n\n" + "\n".join(lines)
+    ]

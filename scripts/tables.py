@@ -1,0 +1,283 @@
+#!/usr/bin/env python
+"""Write the tables of the README and of docs/, and the model cards, from the files in results/.
+
+    scripts/tables.py [--check]
+
+A table stands between `<!-- NAME -->` and `<!-- end -->`. With --check nothing is written, and the
+exit status is 1 if a page is not what the results say.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from model_cards import (
+    FEWEST,
+    MEASURES,
+    MIRRORED,
+    MODELS,
+    RESULTS,
+    ROOT,
+    SETS,
+    WEIGHTS,
+    computing,
+    group_jaccard,
+    interval,
+    ledger_row,
+    metrics,
+    out_of_fold,
+    rows,
+    table,
+    with_interval,
+    write_card,
+)
+
+BENCHMARKS = RESULTS / "benchmarks"
+PAGES = (
+    "README.md",
+    "docs/decisions/thresholds.md",
+    "docs/models/index.md",
+    "docs/science/confidence.md",
+    "docs/science/ledger.md",
+    "docs/science/scores.md",
+    "docs/science/trials.md",
+    "docs/speed.md",
+)
+VALIDATION = next(iter(SETS))
+PAPER = (0.953, 0.865, 0.783, 0.879, 0.979)
+"""Table II of the paper, on the same 150 images."""
+PAPER_COMPUTING = "6 x 600 epochs, 192 x 256, 60 h on a GPU"
+"""Section III-B: an epoch took about 60 seconds."""
+CHIPS = {"AMD EPYC": "epyc", "Intel": "xeon"}
+"""Processors of the timings, and how their files end: the README's first."""
+
+
+def scored() -> Iterator[tuple[str, str, str]]:
+    """Yield what is scored: its name, its model, and its name in the ledger."""
+    for model in MODELS:
+        yield model, model, model
+        if model in MIRRORED:
+            yield f"{model}, `--mirror`", model, MIRRORED[model]
+
+
+def models() -> list[str]:
+    """Return the README's table: how good, how fast and how large."""
+    body = []
+    for name, model, entry in scored():
+        row = ledger_row(entry, VALIDATION)
+        assert row is not None, f"{entry} has no line in the ledger"
+        mirrored = "-mirror" if entry != model else ""
+        timed = json.loads((BENCHMARKS / f"segment-{model}{mirrored}-epyc-2-cores.json").read_text())
+        body.append(
+            [
+                name,
+                f"{float(row['jaccard']):.3f} ({interval(row)})",
+                f"{timed['folders'][0]['one']:.0f}",
+                f"{(WEIGHTS / f'{model}.onnx').stat().st_size / 1e6:.1f}",
+            ]
+        )
+    body.append(["*the paper*", f"{PAPER[2]:.3f}", "", ""])
+    return table(["model", "Jaccard index (95 %)", "ms a photograph", "MB"], body)
+
+
+def scores() -> list[str]:
+    """Return the scores on the validation images, the paper's first, with the computing."""
+    body = [["the paper", PAPER_COMPUTING, "150", *(f"{value:.3f}" for value in PAPER)]]
+    for images in list(SETS)[:2]:
+        for name, model, entry in scored():
+            row = ledger_row(entry, images)
+            assert row is not None, f"{entry} has no line in the ledger"
+            body.append([name, computing(model), row["images"], *metrics(row)])
+    return table(["model", "computing", "images", "AC", "DI", "JA", "SE", "SP"], body)
+
+
+def folds() -> list[str]:
+    """Return the scores of the training images, each by the member that had not seen it."""
+    body = [
+        [model, row["images"], *metrics(row)] for model in MODELS if (row := out_of_fold(model))
+    ]
+    return table(["members of", "images", "AC", "DI", "JA", "SE", "SP"], body)
+
+
+def groups() -> list[str]:
+    """Return each shipped model's Jaccard index by diagnosis, age and sex."""
+    known = {
+        name: json.loads(path.read_text())["groups"]
+        for name, model, entry in scored()
+        if (
+            path := RESULTS / model / f"validation{'-mirror' if entry != model else ''}.json"
+        ).is_file()
+    }
+    first = next(iter(known.values()))
+    body = [
+        [
+            f"{kind}: {value.replace('_', ' ')}",
+            str(part["count"]),
+            *(group_jaccard(each[kind][value]) for each in known.values()),
+        ]
+        for kind, parts in first.items()
+        for value, part in parts.items()
+        if part["count"] >= FEWEST
+    ]
+    return table(["group", "images", *known], body)
+
+
+def thresholds() -> list[str]:
+    """Return the comparison of the dual thresholds' rules, out of fold."""
+    body = []
+    for row in rows(RESULTS / "experiments" / "thresholds.csv"):
+        gain = [f"{float(row[f'jaccard_gain_95_{end}']):+.4f}" for end in ("low", "high")]
+        cells = [row["row"], row["images"], f"{float(row['jaccard']):.4f} ({interval(row)})"]
+        body.append([*cells, f"{float(row['jaccard_gain']):+.4f} ({' to '.join(gain)})"])
+    return table(["rule, high/low", "images", "JA (95 %)", "gain (95 %)"], body)
+
+
+def confidence() -> list[str]:
+    """Return how well each model's masks are judged, and their borders bounded."""
+    files = {
+        f"members of {model}, out of fold": RESULTS / model / "confidence.json" for model in MODELS
+    }
+    for name, model, entry in scored():
+        mirrored = "-mirror" if entry != model else ""
+        files[f"{name}, validation"] = RESULTS / model / f"validation{mirrored}-confidence.json"
+    rated = {name: json.loads(path.read_text()) for name, path in files.items() if path.is_file()}
+    measures = [
+        [text, *(with_interval(each, name, form) for each in rated.values())]
+        for name, (text, form) in MEASURES.items()
+    ]
+    images = ["images", *(str(each["quality"]["images"]) for each in rated.values())]
+    return table(["", *rated], [images, *measures])
+
+
+def confidence_groups() -> list[str]:
+    """Return the same by group, for the ensemble whose folds speak for the default model."""
+    judged = json.loads((RESULTS / "lite0-ensemble" / "confidence.json").read_text())
+    body = [_judged_group(kind, value, part) for kind, parts in judged["groups"].items()
+            for value, part in parts.items()]
+    head = ["group", "images", "JA", "below 0.65", "flagged", "of the unflagged below 0.65"]
+    return table([*head, "ROC area", "90 % intervals hold", "border in the band"], body)
+
+
+def _judged_group(kind: str, value: str, part: dict[str, Any]) -> list[str]:
+    area = "" if part["roc_area"] is None else f"{part['roc_area']:.3f}"
+    shares = [part["failed"], 1 - part["unflagged"], part["failed_unflagged"]]
+    return [
+        f"{kind}: {value.replace('_', ' ')}",
+        str(part["images"]),
+        f"{part['jaccard']:.3f}",
+        *(_percent(share) for share in shares),
+        area,
+        _percent(part["covered"]),
+        _percent(part["within"]),
+    ]
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
+def trials() -> list[str]:
+    """Return every trial, one row each."""
+    body = []
+    for row in rows(RESULTS / "trials.csv"):
+        bounds = f" ({float(row['low']):+.4f} to {float(row['high']):+.4f})" if row["low"] else ""
+        difference = f"{float(row['difference']):+.4f}{bounds}" if row["difference"] else ""
+        cells = [row["trial"], row["question"], row["fold"], row["epochs"], row["images"]]
+        cells += [difference, row["against"], row["verdict"], row["how"], row["commit"]]
+        body.append(cells)
+    head = ["trial", "question", "fold", "epochs", "images", "difference in JA (95 %)", "against"]
+    return table([*head, "verdict", "how", "commit"], body)
+
+
+def ledger() -> list[str]:
+    """Return every scoring of the validation images."""
+    body = [
+        [row["date"], row["commit"], row["model"], row["set"], row["images"], *metrics(row)]
+        for row in rows(RESULTS / "ledger.csv")
+    ]
+    head = ["date", "commit", "model", "set", "images", "AC", "DI", "JA (95 %)", "SE", "SP"]
+    return table(head, body)
+
+
+def speed() -> list[str]:
+    """Return how fast each shipped model segments photographs of each size, stage by stage."""
+    body = []
+    for name, chip, timed in _timings():
+        for folder in timed["folders"]:
+            ratios = timed["ratios"][folder["name"]]
+            stages = ("decode", "network", "postprocess", "encode")
+            cells = [f"{name}, {chip}", folder["name"]]
+            cells += [f"{folder['one']:.1f} ({folder['one_95']:.1f})"]
+            cells += [f"{folder['stages'][stage]:.1f}" for stage in stages]
+            cells += [f"{folder['rate']:.1f}", f"{ratios['limit']:.2f}", f"{ratios['plain']:.1f}"]
+            body.append([*cells, f"{folder['peak_megabytes']:.0f}"])
+    head = ["model", "photographs", "one, ms", "decode", "network", "mask", "encode"]
+    head += ["folder, a second", "share of the limit", "times the plain loop", "MB"]
+    return table(head, body)
+
+
+def start() -> list[str]:
+    """Return how long the first mask takes in a new process."""
+    body = [
+        [f"{name}, {chip}", f"{timed['start']:.2f}", f"{timed['torch_start']:.2f}"]
+        for name, chip, timed in _timings()
+    ]
+    return table(["model", "one photograph from start to exit, s", "importing torch, s"], body)
+
+
+def _timings() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield each timing of a shipped model, after the model's name and the processor's."""
+    for name, model, entry in scored():
+        mirrored = "-mirror" if entry != model else ""
+        for chip, ending in CHIPS.items():
+            path = BENCHMARKS / f"segment-{model}{mirrored}-{ending}-2-cores.json"
+            yield name, chip, json.loads(path.read_text())
+
+
+TABLES = {
+    "models": models,
+    "scores": scores,
+    "folds": folds,
+    "groups": groups,
+    "thresholds": thresholds,
+    "confidence": confidence,
+    "confidence-groups": confidence_groups,
+    "trials": trials,
+    "ledger": ledger,
+    "speed": speed,
+    "start": start,
+}
+
+
+def filled(page: str) -> str:
+    """Return a page's text with its tables as the results say."""
+    for name, lines in TABLES.items():
+        between = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", re.DOTALL)
+        if between.search(page):
+            text = "\n".join(lines()) + "\n"
+            page = between.sub(text.replace("\\", r"\\"), page, count=1)
+    return page
+
+
+def main(*, check: bool) -> int:
+    """Write the tables and the model cards, or check them."""
+    wanted = {page: filled((ROOT / page).read_text()) for page in PAGES}
+    wanted |= {f"docs/models/{model}.md": write_card(model) for model in MODELS}
+    stale = []
+    for page, text in wanted.items():
+        path = ROOT / page
+        if not path.is_file() or path.read_text() != text:
+            stale.append(page)
+            if not check:
+                path.write_text(text)
+    if check and stale:
+        print(f"{', '.join(stale)}: not what results/ says; run scripts/tables.py")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(check="--check" in sys.argv[1:]))
