@@ -2,6 +2,9 @@
 
 import sys
 from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent / "src"), str(HERE / "extensions")]
@@ -24,11 +27,12 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True, "undoc-members": True}
-autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 80
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 default_role = "code"
+highlight_language = "none"
+smartquotes = False  # they would turn --option into –option
 
 html_theme = "furo"
 html_title = "dermseg"
@@ -36,3 +40,14 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
+
+
+def keep_colons(_: Sphinx, what: str, *rest: Any) -> None:
+    """Keep Napoleon from taking a property's words before a colon for its type."""
+    if what == "property":
+        rest[-1].insert(0, "")
+
+
+def setup(app: Sphinx) -> None:
+    """Register with Sphinx."""
+    app.connect("autodoc-process-docstring", keep_colons, priority=400)

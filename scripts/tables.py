@@ -185,11 +185,10 @@ def trials() -> list[str]:
     for row in rows(RESULTS / "trials.csv"):
         bounds = f" ({float(row['low']):+.4f} to {float(row['high']):+.4f})" if row["low"] else ""
         difference = f"{float(row['difference']):+.4f}{bounds}" if row["difference"] else ""
-        cells = [row["trial"], row["question"], row["fold"], row["epochs"], row["images"]]
-        cells += [difference, row["against"], row["verdict"], row["how"], row["commit"]]
-        body.append(cells)
-    head = ["trial", "question", "fold", "epochs", "images", "difference in JA (95 %)", "against"]
-    return table([*head, "verdict", "how", "commit"], body)
+        cells = [row["trial"], row["question"], difference, row["verdict"], row["against"]]
+        body.append([*cells, row["fold"], row["epochs"], row["images"], row["how"], row["commit"]])
+    head = ["trial", "what was tried", "difference in JA (95 %)", "verdict", "against"]
+    return table([*head, "fold", "epochs", "images", "how", "commit"], body)
 
 
 def ledger() -> list[str]:

@@ -38,9 +38,9 @@ def page(name: str, command: App) -> str:
     given = [each for each in arguments if each.index is not None]
     options = [each for each in arguments if each.index is None]
     usage = " ".join([name, *(_metavar(each) for each in given), "[options]" if options else ""])
-    parts = [f"# {name}", *text, f"```\n{usage}\n```"]
+    parts = [f"# {name}", *text, f"```text\n{usage}\n```"]
     if example:
-        parts.append("Example:\n\n```\n" + "\n".join(example) + "\n```")
+        parts.append("Example:\n\n```sh\n" + "\n".join(example) + "\n```")
     for title, listed in (("Arguments", given), ("Options", options)):
         if listed:
             parts.append(f"## {title}\n\n" + "\n\n".join(_described(each) for each in listed))
