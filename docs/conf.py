@@ -32,7 +32,7 @@ napoleon_google_docstring = False
 napoleon_use_rtype = False
 default_role = "code"
 highlight_language = "none"
-smartquotes = False  # they would turn --option into –option
+smartquotes = False  # they would make one dash of two
 
 html_theme = "furo"
 html_title = "dermseg"

@@ -3,6 +3,7 @@
 import csv
 import json
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ MODELS = tuple(WORDS["models"])
 METRICS = ("accuracy", "dice", "jaccard", "sensitivity", "specificity")
 MIRRORED = {"lite0": "lite0-flips"}
 """A model to its ledger name with mirror averaging, which was a file of its own once."""
+DISTINCT = "without near-duplicates of training images"
 SETS = {
     "isic2017-validation": "validation",
-    "isic2017-validation-without-duplicates": "validation, without near-duplicates of training images",
+    "isic2017-validation-without-duplicates": f"validation, {DISTINCT}",
     "isic2017-full-resolution": "validation, at full resolution",
     "isic2017-full-resolution-as-thumbnails": "the same, as thumbnails",
 }
@@ -40,20 +42,45 @@ FEWEST = 5
 """Images below which an interval means nothing."""
 
 
+@dataclass(frozen=True)
+class Way:
+    """A shipped model as its card has it, or with mirror averaging."""
+
+    model: str
+    mirror: bool = False
+
+    @property
+    def name(self) -> str:
+        """What a table calls it."""
+        return f"{self.model}, `--mirror`" if self.mirror else self.model
+
+    @property
+    def suffix(self) -> str:
+        """What the names of its results end in."""
+        return "-mirror" if self.mirror else ""
+
+    def scored(self, images: str) -> dict[str, str] | None:
+        """Return the last scoring on a set of images: that of the file that is there."""
+        name = MIRRORED[self.model] if self.mirror else self.model
+        ledger = rows(RESULTS / "ledger.csv")
+        found = [row for row in ledger if (row["model"], row["set"]) == (name, images)]
+        return found[-1] if found else None
+
+    def result(self, name: str) -> Any:
+        """Return a JSON file of its results, None where there is none."""
+        path = RESULTS / self.model / f"{name.format(self.suffix)}.json"
+        return json.loads(path.read_text()) if path.is_file() else None
+
+
+def ways(model: str) -> list[Way]:
+    """Return the ways in which a model is scored and timed."""
+    return [Way(model), *([Way(model, mirror=True)] if model in MIRRORED else [])]
+
+
 def rows(path: Path) -> list[dict[str, str]]:
     """Return a CSV file's rows."""
     with path.open(newline="") as handle:
         return list(csv.DictReader(handle))
-
-
-def ledger_row(model: str, images: str) -> dict[str, str] | None:
-    """Return the last scoring of a model on a set of images: the one of the file that is there."""
-    found = [
-        row
-        for row in rows(RESULTS / "ledger.csv")
-        if (row["model"], row["set"]) == (model, images)
-    ]
-    return found[-1] if found else None
 
 
 def out_of_fold(model: str) -> dict[str, str] | None:
@@ -78,9 +105,7 @@ def metrics(row: dict[str, str]) -> list[str]:
 
 def computing(model: str) -> str:
     """Return what was spent on a model: epochs, size and hours, in both rounds if there were."""
-    rounds = [
-        folder for folder in (RESULTS / model / "first", RESULTS / model) if folder.is_dir()
-    ]
+    rounds = [folder for folder in (RESULTS / model / "first", RESULTS / model) if folder.is_dir()]
     given = [json.loads((each / "settings.json").read_text())["settings"] for each in rounds]
     epochs = " + ".join(str(settings["epochs"]) for settings in given)
     size = f"{given[-1]['height']} x {given[-1]['width']}"
@@ -118,6 +143,8 @@ def table(head: list[str], body: list[list[str]]) -> list[str]:
 def write_card(model: str) -> str:
     """Return the model card of a shipped model, as Markdown."""
     words = WORDS["models"][model]
+    story = [words["origin"].strip(), WORDS["training"].strip(), NEAREST]
+    limits = [f"- {line}" for line in [*words["limits"], *WORDS["limits"]]]
     parts = [
         f"# {model}",
         words["summary"],
@@ -126,10 +153,9 @@ def write_card(model: str) -> str:
         f"## Scores\n\n{SCORES}\n\n" + "\n".join(_scores(model)),
         f"## By diagnosis, age and sex\n\n{GROUPS}\n\n" + "\n".join(_groups(model)),
         *_confidence(model),
-        f"## How it came about\n\n{words['origin'].strip()}\n\n{WORDS['training'].strip()}\n\n{NEAREST}\n\n"
-        f"```\n{words['commands'].strip()}\n```",
+        "\n\n".join(["## How it came about", *story, f"```\n{words['commands'].strip()}\n```"]),
         f"## Data\n\n{WORDS['data'].strip()}",
-        "## Limits\n\n" + "\n".join(f"- {line}" for line in [*words["limits"], *WORDS["limits"]]),
+        "## Limits\n\n" + "\n".join(limits),
     ]
     return f"{GENERATED}\n\n" + "\n\n".join(parts) + "\n"
 
@@ -170,16 +196,16 @@ def _scores(model: str) -> list[str]:
     if total := out_of_fold(model):
         body.append(["training images, out of fold", total["images"], *metrics(total)])
     for images, name in SETS.items():
-        if row := ledger_row(model, images):
-            body.append([name, row["images"], *metrics(row)])
-        if row := ledger_row(MIRRORED.get(model, ""), images):
-            body.append([f"{name}, `--mirror`", row["images"], *metrics(row)])
+        for way in ways(model):
+            if row := way.scored(images):
+                named = f"{name}, `--mirror`" if way.mirror else name
+                body.append([named, row["images"], *metrics(row)])
     return table(["set", "images", "AC", "DI", "JA", "SE", "SP"], body)
 
 
 def _groups(model: str) -> list[str]:
     """Return the Jaccard index by group."""
-    scored = json.loads((RESULTS / model / "validation.json").read_text())["groups"]
+    scored = Way(model).result("validation")["groups"]
     body = [
         [f"{kind}: {value.replace('_', ' ')}", str(part["count"]), group_jaccard(part)]
         for kind, parts in scored.items()
@@ -190,12 +216,11 @@ def _groups(model: str) -> list[str]:
 
 def _confidence(model: str) -> list[str]:
     """Return the section on how well a model knows its mistakes; none for one that does not say."""
-    files = {
-        "out of fold": RESULTS / model / "confidence.json",
-        "validation": RESULTS / model / "validation-confidence.json",
-        "validation, `--mirror`": RESULTS / model / "validation-mirror-confidence.json",
-    }
-    rated = {name: json.loads(path.read_text()) for name, path in files.items() if path.is_file()}
+    measured = {"out of fold": Way(model).result("confidence")}
+    for way in ways(model):
+        name = "validation, `--mirror`" if way.mirror else "validation"
+        measured[name] = way.result("validation{}-confidence")
+    rated = {name: each for name, each in measured.items() if each is not None}
     if not rated:
         return []
     body = [["images", *(str(each["quality"]["images"]) for each in rated.values())]]

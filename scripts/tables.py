@@ -11,26 +11,25 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from model_cards import (
     FEWEST,
     MEASURES,
-    MIRRORED,
     MODELS,
     RESULTS,
     ROOT,
     SETS,
     WEIGHTS,
+    Way,
     computing,
     group_jaccard,
     interval,
-    ledger_row,
     metrics,
     out_of_fold,
     rows,
     table,
+    ways,
     with_interval,
     write_card,
 )
@@ -52,45 +51,42 @@ PAPER = (0.953, 0.865, 0.783, 0.879, 0.979)
 PAPER_COMPUTING = "6 x 600 epochs, 192 x 256, 60 h on a GPU"
 """Section III-B: an epoch took about 60 seconds."""
 CHIPS = {"AMD EPYC": "epyc", "Intel": "xeon"}
-"""Processors of the timings, and how their files end: the README's first."""
+"""Processors of the timings, and what the names of their files say."""
 
 
-def scored() -> Iterator[tuple[str, str, str]]:
-    """Yield what is scored: its name, its model, and its name in the ledger."""
-    for model in MODELS:
-        yield model, model, model
-        if model in MIRRORED:
-            yield f"{model}, `--mirror`", model, MIRRORED[model]
+WAYS = [way for model in MODELS for way in ways(model)]
 
 
 def models() -> list[str]:
     """Return the README's table: how good, how fast and how large."""
     body = []
-    for name, model, entry in scored():
-        row = ledger_row(entry, VALIDATION)
-        assert row is not None, f"{entry} has no line in the ledger"
-        mirrored = "-mirror" if entry != model else ""
-        timed = json.loads((BENCHMARKS / f"segment-{model}{mirrored}-epyc-2-cores.json").read_text())
+    for way in WAYS:
+        row = _on_validation(way)
         body.append(
             [
-                name,
+                way.name,
                 f"{float(row['jaccard']):.3f} ({interval(row)})",
-                f"{timed['folders'][0]['one']:.0f}",
-                f"{(WEIGHTS / f'{model}.onnx').stat().st_size / 1e6:.1f}",
+                f"{_timing(way, CHIPS['AMD EPYC'])['folders'][0]['one']:.0f}",
+                f"{(WEIGHTS / f'{way.model}.onnx').stat().st_size / 1e6:.1f}",
             ]
         )
     body.append(["*the paper*", f"{PAPER[2]:.3f}", "", ""])
     return table(["model", "Jaccard index (95 %)", "ms a photograph", "MB"], body)
 
 
+def _on_validation(way: Way, images: str = VALIDATION) -> dict[str, str]:
+    row = way.scored(images)
+    assert row is not None, f"{way.name} has no line in the ledger"
+    return row
+
+
 def scores() -> list[str]:
     """Return the scores on the validation images, the paper's first, with the computing."""
     body = [["the paper", PAPER_COMPUTING, "150", *(f"{value:.3f}" for value in PAPER)]]
     for images in list(SETS)[:2]:
-        for name, model, entry in scored():
-            row = ledger_row(entry, images)
-            assert row is not None, f"{entry} has no line in the ledger"
-            body.append([name, computing(model), row["images"], *metrics(row)])
+        for way in WAYS:
+            row = _on_validation(way, images)
+            body.append([way.name, computing(way.model), row["images"], *metrics(row)])
     return table(["model", "computing", "images", "AC", "DI", "JA", "SE", "SP"], body)
 
 
@@ -104,13 +100,7 @@ def folds() -> list[str]:
 
 def groups() -> list[str]:
     """Return each shipped model's Jaccard index by diagnosis, age and sex."""
-    known = {
-        name: json.loads(path.read_text())["groups"]
-        for name, model, entry in scored()
-        if (
-            path := RESULTS / model / f"validation{'-mirror' if entry != model else ''}.json"
-        ).is_file()
-    }
+    known = {way.name: way.result("validation{}")["groups"] for way in WAYS}
     first = next(iter(known.values()))
     body = [
         [
@@ -137,13 +127,12 @@ def thresholds() -> list[str]:
 
 def confidence() -> list[str]:
     """Return how well each model's masks are judged, and their borders bounded."""
-    files = {
-        f"members of {model}, out of fold": RESULTS / model / "confidence.json" for model in MODELS
+    measured = {
+        f"members of {model}, out of fold": Way(model).result("confidence") for model in MODELS
     }
-    for name, model, entry in scored():
-        mirrored = "-mirror" if entry != model else ""
-        files[f"{name}, validation"] = RESULTS / model / f"validation{mirrored}-confidence.json"
-    rated = {name: json.loads(path.read_text()) for name, path in files.items() if path.is_file()}
+    for way in WAYS:
+        measured[f"{way.name}, validation"] = way.result("validation{}-confidence")
+    rated = {name: each for name, each in measured.items() if each is not None}
     measures = [
         [text, *(with_interval(each, name, form) for each in rated.values())]
         for name, (text, form) in MEASURES.items()
@@ -154,9 +143,12 @@ def confidence() -> list[str]:
 
 def confidence_groups() -> list[str]:
     """Return the same by group, for the ensemble whose folds speak for the default model."""
-    judged = json.loads((RESULTS / "lite0-ensemble" / "confidence.json").read_text())
-    body = [_judged_group(kind, value, part) for kind, parts in judged["groups"].items()
-            for value, part in parts.items()]
+    judged = Way("lite0-ensemble").result("confidence")
+    body = [
+        _judged_group(kind, value, part)
+        for kind, parts in judged["groups"].items()
+        for value, part in parts.items()
+    ]
     head = ["group", "images", "JA", "below 0.65", "flagged", "of the unflagged below 0.65"]
     return table([*head, "ROC area", "90 % intervals hold", "border in the band"], body)
 
@@ -229,11 +221,14 @@ def start() -> list[str]:
 
 def _timings() -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield each timing of a shipped model, after the model's name and the processor's."""
-    for name, model, entry in scored():
-        mirrored = "-mirror" if entry != model else ""
+    for way in WAYS:
         for chip, ending in CHIPS.items():
-            path = BENCHMARKS / f"segment-{model}{mirrored}-{ending}-2-cores.json"
-            yield name, chip, json.loads(path.read_text())
+            yield way.name, chip, _timing(way, ending)
+
+
+def _timing(way: Way, ending: str) -> Any:
+    path = BENCHMARKS / f"segment-{way.model}{way.suffix}-{ending}-2-cores.json"
+    return json.loads(path.read_text())
 
 
 TABLES = {

@@ -14,6 +14,9 @@ from sphinx.application import Sphinx
 
 from dermseg.cli import app as command_line
 
+EXAMPLE = "Example: "
+"""How the paragraph of a docstring begins that shows a call."""
+
 
 def commands(app: App, prefix: str = "dermseg") -> Iterator[tuple[str, App]]:
     """Yield every command that can be called, after its full name."""
@@ -31,8 +34,8 @@ def page(name: str, command: App) -> str:
     """Return a command's page, as Markdown."""
     words = inspect.cleandoc(command.help or "").partition("\nParameters\n---")[0].strip()
     paragraphs = words.split("\n\n")
-    example = [each.removeprefix("Example: ") for each in paragraphs if each.startswith("Example: ")]
-    text = [each for each in paragraphs if not each.startswith("Example: ")]
+    example = [each for each in paragraphs if each.startswith(EXAMPLE)]
+    text = [each for each in paragraphs if not each.startswith(EXAMPLE)]
     known = command.assemble_argument_collection(parse_docstring=True)
     arguments = [each for each in known if each.show]
     given = [each for each in arguments if each.index is not None]
@@ -40,7 +43,7 @@ def page(name: str, command: App) -> str:
     usage = " ".join([name, *(_metavar(each) for each in given), "[options]" if options else ""])
     parts = [f"# {name}", *text, f"```text\n{usage}\n```"]
     if example:
-        parts.append("Example:\n\n```sh\n" + "\n".join(example) + "\n```")
+        parts.append(f"Example:\n\n```sh\n{example[0].removeprefix(EXAMPLE)}\n```")
     for title, listed in (("Arguments", given), ("Options", options)):
         if listed:
             parts.append(f"## {title}\n\n" + "\n\n".join(_described(each) for each in listed))
