@@ -12,7 +12,7 @@ from typing import Any
 from cyclopts import App
 from sphinx.application import Sphinx
 
-from dermseg.cli import app as command_line
+from dermseg.cli.main import app as command_line
 
 EXAMPLE = "Example: "
 """How the paragraph of a docstring begins that shows a call."""

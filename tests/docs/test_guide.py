@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from dermseg.cli import app
+from dermseg.cli.main import app
 
 ROOT = Path(__file__).parent.parent.parent
 GUIDE = [ROOT / "README.md", ROOT / "docs/start.md", *sorted((ROOT / "docs/guide").glob("*.md"))]
