@@ -173,7 +173,7 @@ def _facts(model: str) -> dict[str, str]:
     """Return the first table of a card: what the file is, from its own card where it says so."""
     words, segmenter = WORDS["models"][model], Segmenter(model)
     card = segmenter.card
-    trainings = card.get("members", [card])
+    trainings = card.members
     devices = sorted({training["device"] for training in trainings})
     megabytes = (WEIGHTS / f"{model}.onnx").stat().st_size / 1e6
     return {
@@ -181,7 +181,7 @@ def _facts(model: str) -> dict[str, str]:
         "input": f"{words['input']}; any size, scaled to {segmenter.height} x {segmenter.width}",
         "first weights": words["first_weights"],
         "arithmetic": words["arithmetic"],
-        "mirror averaging": "on by default" if card["mirror"] else "off by default (`--mirror`)",
+        "mirror averaging": "on by default" if card.mirror else "off by default (`--mirror`)",
         "says how sure it is": words["confidence"],
         "file": f"`{model}.onnx`, {megabytes:.1f} MB",
         "trained on": f"{max(training['images'] for training in trainings)} images",

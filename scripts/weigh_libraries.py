@@ -43,7 +43,7 @@ def main(output: Path) -> None:
     """Weigh all, and write the file."""
     machine = describe_machine()
     libraries = {
-        package: {"megabytes": weigh(package), "milliseconds": time_import(module)}
+        package: {"megabytes": evidence_of(package), "milliseconds": time_import(module)}
         for package, module in MODULES.items()
     }
     result = {
@@ -54,7 +54,7 @@ def main(output: Path) -> None:
     write_json(output, result)
 
 
-def weigh(package: str) -> float:
+def evidence_of(package: str) -> float:
     """Return the megabytes of a package's installed files."""
     found = [Path(str(file.locate())) for file in files(package) or []]
     return sum(path.stat().st_size for path in found if path.is_file()) / 1e6

@@ -1,4 +1,4 @@
-"""What the tests of the experiments share: toy data with sets held back, and a toy experiment."""
+"""What the tests of the experiments share: toy data with a validation set, and a toy experiment."""
 
 import shutil
 from collections.abc import Callable
@@ -25,7 +25,7 @@ TOY = Experiment("a toy", (RGB, ALL), "validation", (CLAIM,), PAPER)
 BASE: dict[str, Any] = {"fold": None, "folds": 2, "epochs": 2, "learning_rate": 0.02}
 
 
-def hold_back(data: Path) -> Path:
+def write_validation_set(data: Path) -> Path:
     """Write 4 validation images beside the toy data, with masks of another size."""
     photographs = data / "ISIC-2017_Validation_Data"
     truth = data / "ISIC-2017_Validation_Part1_GroundTruth"
@@ -39,9 +39,9 @@ def hold_back(data: Path) -> Path:
 
 
 @pytest.fixture
-def held_back(toy_data: Path) -> Path:
+def scored_set(toy_data: Path) -> Path:
     """Return the toy data with validation images."""
-    return hold_back(toy_data)
+    return write_validation_set(toy_data)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> str:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run the toy experiment once for all tests; return the folder of "data" and "out"."""
     folder = tmp_path_factory.mktemp("finished")
-    data = hold_back(write_data(folder / "data"))
+    data = write_validation_set(write_data(folder / "data"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(networks.NETWORKS, "tiny", Tiny)
         patch.setitem(EXPERIMENTS, "toy", TOY)

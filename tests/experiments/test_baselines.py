@@ -12,7 +12,7 @@ from dermseg.data.datasets import Cache
 from dermseg.errors import DataError
 from dermseg.evaluation.scoring import binariser
 from dermseg.experiments import crossfit as module
-from dermseg.experiments.baselines import RIVALS, Rival, dense_crf
+from dermseg.experiments.baselines import BASELINES, Baseline, dense_crf
 from dermseg.experiments.baselines.baseline import Parameters
 from dermseg.experiments.crossfit import Images, Method, choices, crossfit
 from dermseg.experiments.study import Trained
@@ -26,13 +26,13 @@ from dermseg.training.run_folder import read_held_out, write_held_out
 NAMES = [f"ISIC_{number:07}" for number in range(8)]
 
 
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_it_finds_a_dark_disc_on_noisy_skin(name: str) -> None:
-    rival, binarise = RIVALS[name], binariser(ThresholdSettings())
+    baseline, binarise = BASELINES[name], binariser(ThresholdSettings())
     pictures = [draw_picture(seed, 48, 64) for seed in range(3)]
     best = 0.0
-    for parameters in rival.candidates:
-        found = [rival.segment(pixels, **parameters) for pixels, _ in pictures]
+    for parameters in baseline.candidates:
+        found = [baseline.segment(pixels, **parameters) for pixels, _ in pictures]
         assert all(each.dtype == np.float32 and each.shape == (48, 64) for each in found)
         assert 0 <= np.min(found) <= np.max(found) <= 1
         scores = [
@@ -43,12 +43,12 @@ def test_it_finds_a_dark_disc_on_noisy_skin(name: str) -> None:
     assert best > 0.85
 
 
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("name", BASELINES)
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_a_picture_of_one_colour_is_no_error(name: str, value: int) -> None:
     pixels = np.full((16, 24, 3), value, np.uint8)
-    for parameters in RIVALS[name].candidates[:2]:
-        found = RIVALS[name].segment(pixels, **parameters)
+    for parameters in BASELINES[name].candidates[:2]:
+        found = BASELINES[name].segment(pixels, **parameters)
         assert np.isfinite(found).all()
 
 
@@ -165,16 +165,18 @@ def darkest(pixels: Pixels, *, level: int) -> Probability:
     return (pixels.max(2) < level).astype(np.float32)
 
 
-def test_a_new_rival_is_one_file_and_one_line(
+def test_a_new_baseline_is_one_file_and_one_line(
     experiment: Callable[..., Path], toy_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Registered, it is searched, scored, drawn, combined and judged like the others."""
     monkeypatch.setitem(networks.NETWORKS, "cdnn29", Tiny)
-    kept = {"otsu": RIVALS["otsu"], "active-contour": RIVALS["active-contour"]}
-    for name in RIVALS.keys() - kept.keys():
-        monkeypatch.delitem(RIVALS, name)
-    monkeypatch.setitem(RIVALS, "darkest", Rival("darkest", "", darkest, {"level": (10, 100)}))
-    page = experiment("classics", epochs=1)
+    kept = {"otsu": BASELINES["otsu"], "active-contour": BASELINES["active-contour"]}
+    for name in BASELINES.keys() - kept.keys():
+        monkeypatch.delitem(BASELINES, name)
+    monkeypatch.setitem(
+        BASELINES, "darkest", Baseline("darkest", "", darkest, {"level": (10, 100)})
+    )
+    page = experiment("baselines", epochs=1)
     text = page.read_text()
     assert "| darkest | 15 | 1 |" in text
     assert "| CDNN-29 with darkest | 15 | 1 |" in text
@@ -183,8 +185,8 @@ def test_a_new_rival_is_one_file_and_one_line(
     claims = {verdict["claim"]: verdict["outcome"] for verdict in content["verdicts"]}
     assert claims["darkest beats Otsu's threshold"] in ("supported", "not supported", "undecided")
     assert "a CRF after the network lowers the Jaccard index" in claims
-    assert content["beside"] == ["classics-methods.csv"]
-    before = {file: file.read_bytes() for file in page.parent.glob("classics*")}
+    assert content["beside"] == ["baselines-methods.csv"]
+    before = {file: file.read_bytes() for file in page.parent.glob("baselines*")}
     monkeypatch.setattr(module, "_search", None)
-    assert experiment("classics", epochs=1) == page
-    assert before == {file: file.read_bytes() for file in page.parent.glob("classics*")}
+    assert experiment("baselines", epochs=1) == page
+    assert before == {file: file.read_bytes() for file in page.parent.glob("baselines*")}

@@ -120,7 +120,7 @@ def test_the_report_has_the_papers_rows_and_verdicts(done: Path) -> None:
         assert verdict["computing"]["runs"] == 4
         assert verdict["computing"]["epochs"] == 2
         assert verdict["seeds"] == 1
-    for key in ("commit", "machine", "data", "held_back_data", "arms", "paper"):
+    for key in ("commit", "machine", "data", "scored_set_data", "arms", "paper"):
         assert content[key]
     page = done.read_text()
     assert "| the paper: RGB |  |  | 0.900 | 0.800 | 0.700 | 0.600 | 0.950 |" in page
@@ -132,7 +132,7 @@ def test_the_report_has_the_papers_rows_and_verdicts(done: Path) -> None:
 
 def test_the_papers_rows_of_other_images_stand_apart(done: Path) -> None:
     file = done.with_suffix(".json")
-    content = {**facts(done), "held_back": None}
+    content = {**facts(done), "scored_set": None}
     file.write_text(json.dumps(content))
     lines = describe(done.with_suffix(".csv"), file).splitlines()
     heads = [n for n, line in enumerate(lines) if line.startswith("| the challenge's 600 test")]
@@ -164,7 +164,7 @@ def test_experiments_share_their_trainings(
 @pytest.mark.parametrize("moment", ["training", "exporting", "scoring", "keeping"])
 def test_a_killed_experiment_goes_on(
     experiment: Run,
-    held_back: Path,
+    scored_set: Path,
     toy: str,
     quick_export: None,
     monkeypatch: pytest.MonkeyPatch,
@@ -209,7 +209,7 @@ def test_new_weights_are_scored_again(done: Path, experiment: Run, quick_export:
 def test_seeds_and_folds(
     experiment: Run, toy_data: Path, toy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(EXPERIMENTS, toy, replace(EXPERIMENTS[toy], held_back=None))
+    monkeypatch.setitem(EXPERIMENTS, toy, replace(EXPERIMENTS[toy], scored_set=None))
     page = experiment(toy, seeds=2, folds_used=1, epochs=1)
     runs = sorted(path.parent.name for path in page.parent.glob("arms/tiny/*/*"))
     assert runs == ["seed-0", "seed-1"]
@@ -228,18 +228,18 @@ def test_missing_sets_are_refused_with_the_remedy_before_any_training(
     monkeypatch: pytest.MonkeyPatch,
     which: str,
 ) -> None:
-    monkeypatch.setitem(EXPERIMENTS, toy, replace(EXPERIMENTS[toy], held_back=which))
+    monkeypatch.setitem(EXPERIMENTS, toy, replace(EXPERIMENTS[toy], scored_set=which))
     name = {"test": "Test_v2_Data", "validation": "Validation_Data"}[which]
     with pytest.raises(DataError, match=rf"{which} images: unpack ISIC-2017_{name}\.zip"):
         experiment(toy)
     assert not (tmp_path / "out").exists()
 
 
-def test_the_test_set_is_found_by_its_official_names(held_back: Path) -> None:
+def test_the_test_set_is_found_by_its_official_names(scored_set: Path) -> None:
     for part in ("Data", "Part1_GroundTruth"):
-        folder = held_back / f"ISIC-2017_Validation_{part}"
-        folder.rename(held_back / f"ISIC-2017_Test_v2_{part}")
-    found = scoring.find_held_back(held_back, "test")
+        folder = scored_set / f"ISIC-2017_Validation_{part}"
+        folder.rename(scored_set / f"ISIC-2017_Test_v2_{part}")
+    found = scoring.find_scored_set(scored_set, "test")
     assert found.name == "isic2017-test"
     assert len(found.files) == 8
 
@@ -257,7 +257,7 @@ def test_the_test_set_is_found_by_its_official_names(held_back: Path) -> None:
 )
 def test_wrong_usage(
     experiment: Run,
-    held_back: Path,
+    scored_set: Path,
     toy: str,
     name: str,
     options: dict[str, object],
@@ -270,7 +270,7 @@ def test_wrong_usage(
 def test_several_processes_are_refused(
     experiment: Run, toy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each would score the images held back, and tell the ledger."""
+    """Each would score the validation or test images, and tell the ledger."""
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="one process"):
         experiment(toy)
@@ -278,13 +278,13 @@ def test_several_processes_are_refused(
 
 def test_members_against_the_ensemble(
     experiment: Run,
-    held_back: Path,
+    scored_set: Path,
     quick_export: None,
     tiny: Callable[..., TrainingSettings],
     tmp_path: Path,
 ) -> None:
     """On a protocol's folder, which has a sixth member."""
-    train_protocol(held_back, tmp_path / "protocol", tiny(fold=None, folds=2, epochs=2))
+    train_protocol(scored_set, tmp_path / "protocol", tiny(fold=None, folds=2, epochs=2))
     page = experiment("members", runs=[tmp_path / "protocol"])
     rows = {row["row"]: row for row in table(page) if row["set"] == "isic2017-validation"}
     members = ["fold-0", "fold-1", "all"]
@@ -363,7 +363,7 @@ def test_predictions_alone_are_enough_for_thresholds(done: Path, experiment: Run
     assert "computing not logged" in page.read_text()
 
 
-def test_predictions_alone_are_too_little_for_images_held_back(done: Path, experiment: Run) -> None:
+def test_predictions_alone_cannot_score_validation_images(done: Path, experiment: Run) -> None:
     run = done.parent / "arms" / "tiny" / "seed-0"
     for file in run.glob("*/weights.safetensors"):
         file.unlink()

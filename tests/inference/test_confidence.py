@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from dermseg.inference.confidence import BORDER, FLOOR, Calibration, contour, reach, region, weigh
+from dermseg.inference.confidence import (
+    BORDER,
+    FLOOR,
+    Calibration,
+    contour,
+    evidence_of,
+    reach,
+    region,
+)
 from dermseg.masks.postprocess import choose_lesion
 from dermseg.settings import ThresholdSettings
 
@@ -40,7 +48,7 @@ def disc(inside: float, outside: float, radius: float = 10) -> Map:
 
 
 def evidence(probability: Map) -> NDArray[np.float64]:
-    return weigh(probability, region(choose_lesion(probability, USUAL), USUAL.low))
+    return evidence_of(probability, region(choose_lesion(probability, USUAL), USUAL.low))
 
 
 class TestEvidence:
@@ -49,7 +57,7 @@ class TestEvidence:
         mask = np.zeros((4, 5), np.bool_)
         mask[1:3, 1:3] = True
         probability[mask] = 0.9, 0.9, 0.9, 0.6
-        missed, wrong, size, doubt, sure = weigh(probability, mask)
+        missed, wrong, size, doubt, sure = evidence_of(probability, mask)
         assert np.exp(missed) == pytest.approx(1.6 / 4 + FLOOR, rel=1e-5)
         assert np.exp(wrong) == pytest.approx(0.7 / 4 + FLOOR, rel=1e-5)
         assert np.exp(size) == pytest.approx(4 / 20)

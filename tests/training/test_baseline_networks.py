@@ -16,10 +16,10 @@ from dermseg.training.loop import train
 from dermseg.training.losses import LOSSES, cross_entropy
 from dermseg.training.networks.multistage import Multistage
 
-RIVALS = ("cdnn29-crf", "fcrn", "multistage", "unet")
+BASELINES = ("cdnn29-crf", "fcrn", "multistage", "unet")
 
 
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_from_channels_to_logits_with_a_gradient_everywhere(name: str) -> None:
     network = networks.build(name, 7, 0.5)
     x = torch.rand((2, 7, 32, 64), generator=torch.Generator().manual_seed(0))

@@ -81,7 +81,7 @@ class TestHold:
     def test_a_card_takes_them_if_half_of_it_stays_free(
         self, arrays: list[np.ndarray], monkeypatch: pytest.MonkeyPatch, free: int, fits: bool
     ) -> None:
-        monkeypatch.setattr(Device, "is_card", True)
+        monkeypatch.setattr(Device, "is_gpu", True)
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _place: (free, 10**9))
         held = Device(torch.device("cpu"), "float32").hold(arrays)
         assert [isinstance(pixels, torch.Tensor) for pixels in held] == [fits, fits]

@@ -44,7 +44,7 @@ def test_a_shipped_model_becomes_a_network_that_computes_the_same(
         settings = TrainingSettings.from_dict(members[index]["settings"])
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
         shown = ColorChannels(settings.channels)(images.float() / 255)
-        state = fine_tuning.unfold(settings, fine_tuning._tensors(proto, index), shown)
+        state = fine_tuning.restore_batch_norms(settings, fine_tuning._tensors(proto, index), shown)
         network = networks.build(settings.network, CHANNEL_COUNT[settings.channels], 0.5).eval()
         network.load_state_dict(state)
         with torch.inference_mode():
@@ -72,11 +72,13 @@ class TestFromAToyModel:
         export([first / "fold-0"], tmp_path / "first.onnx")
         return tmp_path / "first.onnx"
 
-    def test_unfolding_undoes_export(self, first: Path, file: Path, tiny: Maker) -> None:
+    def test_restoring_batch_norms_undoes_export(
+        self, first: Path, file: Path, tiny: Maker
+    ) -> None:
         proto, _ = fine_tuning._read(file)
         kept = torch.from_numpy(np.load(first / "fold-0" / SAMPLES)).permute(0, 3, 1, 2)
         shown = ColorChannels("rgb-hsv-l")(kept[:5].float() / 255)
-        state = fine_tuning.unfold(tiny(), fine_tuning._tensors(proto, 0), shown)
+        state = fine_tuning.restore_batch_norms(tiny(), fine_tuning._tensors(proto, 0), shown)
         trained, _ = checkpoints.load(first / "fold-0" / WEIGHTS)
         assert state.keys() == trained.keys()
         found = []

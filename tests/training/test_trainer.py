@@ -213,7 +213,7 @@ class TestTrainEpoch:
 @pytest.fixture
 def as_on_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the processor be treated as a card; the compiler traces, but writes no kernels."""
-    monkeypatch.setattr(Device, "is_card", True)
+    monkeypatch.setattr(Device, "is_gpu", True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _place: (2**30, 2**30))
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
     plain_compile = torch.compile

@@ -162,7 +162,7 @@ def time_dermseg(settings: TrainingSettings, device: Device, cache: Cache, steps
     trainer.chosen = rows[WARM_UP * batch :]
     whole = _seconds(device, lambda: trainer.train_epoch(_ignore))
     peak = _peak(device)
-    make = compiled(prepare) if device.is_card else prepare
+    make = compiled(prepare) if device.is_gpu else prepare
     _feed(trainer, make)
     data = _seconds(device, lambda: _feed(trainer, make))
     return _timing(settings, cache, whole / steps, data / whole, peak)
@@ -212,14 +212,14 @@ def time_plain(settings: TrainingSettings, device: Device, cache: Cache, steps: 
     network: nn.Module = UNet(2, 3, 1, features, halvings, num_res_units=2).to(device.place)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     distance = DiceLoss(sigmoid=True)
-    workers = min(WORKERS, usable_cores()) if device.is_card else 0
+    workers = min(WORKERS, usable_cores()) if device.is_gpu else 0
     images = PlainSet(cache, _rows(settings, cache, steps), settings.augmentation)
     loader = DataLoader(
         images,
         settings.batch_size,
         shuffle=True,
         num_workers=workers,
-        pin_memory=device.is_card,
+        pin_memory=device.is_gpu,
     )
     batches = iter(loader)
     began = waited = 0.0
@@ -236,7 +236,7 @@ def time_plain(settings: TrainingSettings, device: Device, cache: Cache, steps: 
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        loss.item()  # as people do, to show it; it waits for the card
+        loss.item()  # as people do, to show it; it waits for the GPU
     whole = time.perf_counter() - began
     return _timing(settings, cache, whole / steps, waited / whole, _peak(device))
 
@@ -267,13 +267,13 @@ def _seconds(device: Device, work: Callable[[], object]) -> float:
 
 
 def _finish(device: Device) -> None:
-    if device.is_card:
+    if device.is_gpu:
         torch.cuda.synchronize(device.place)
 
 
 def _forget_peak(device: Device) -> None:
     """Let the peak of memory be counted from here: on a processor, where Linux can."""
-    if device.is_card:
+    if device.is_gpu:
         torch.cuda.reset_peak_memory_stats(device.place)
         return
     with suppress(OSError):
@@ -282,7 +282,7 @@ def _forget_peak(device: Device) -> None:
 
 def _peak(device: Device) -> float | None:
     """Return the peak of memory in megabytes, of the GPU or else of the process."""
-    if device.is_card:
+    if device.is_gpu:
         return torch.cuda.max_memory_allocated(device.place) / 1e6
     if sys.platform == "darwin":
         import resource

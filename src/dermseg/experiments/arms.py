@@ -1,4 +1,4 @@
-"""Trainings against each other: out of fold, and on the set held back if there is one."""
+"""Trainings against each other: out of fold, and on the set validation or test if there is one."""
 
 from dermseg.experiments.findings import OUT_OF_FOLD, Findings
 from dermseg.experiments.statistics import Table
@@ -6,15 +6,15 @@ from dermseg.experiments.study import Study, shared
 
 
 def measure(study: Study) -> Findings:
-    """Score every arm; of one seed its members are one model on the set held back."""
+    """Score every arm; of one seed its members are one model on the set validation or test."""
     tables: dict[str, dict[str, Table]] = {
         OUT_OF_FOLD: shared({arm.label: study.out_of_fold(arm) for arm in study.arms})
     }
-    if study.held_back is not None:
-        images = study.held_back
+    if study.scored_set is not None:
+        images = study.scored_set
         tables[images.name] = {
             arm.label: {
-                seed: study.scorer.held_back(arm.model(seed), found, images)
+                seed: study.scorer.scored_set(arm.model(seed), found, images)
                 for seed, found in arm.runs.items()
             }
             for arm in study.arms

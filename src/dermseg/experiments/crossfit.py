@@ -18,7 +18,7 @@ from dermseg import __version__
 from dermseg.data.datasets import Cache
 from dermseg.errors import DataError
 from dermseg.evaluation.scoring import binariser
-from dermseg.experiments.baselines.baseline import Parameters, Rival
+from dermseg.experiments.baselines.baseline import Baseline, Parameters
 from dermseg.experiments.study import Study, Trained
 from dermseg.imaging.images import MASK_FOREGROUND, Pixels
 from dermseg.masks.metrics import score
@@ -142,13 +142,13 @@ def open_images(study: Study, maps: Maps) -> Images:
     return Images.of(study.open_images(height, width))
 
 
-def rival_method(name: str, rival: Rival, images: Images) -> Method:
-    """Return a rival as a method to choose the parameters of."""
+def baseline_method(name: str, baseline: Baseline, images: Images) -> Method:
+    """Return a baseline as a method to choose the parameters of."""
 
     def predict(_: int, image: str, parameters: Parameters) -> Probability:
-        return rival.segment(images.pixels(image), **parameters)
+        return baseline.segment(images.pixels(image), **parameters)
 
-    return Method(name, rival.label, rival.source, rival.candidates, predict)
+    return Method(name, baseline.label, baseline.source, baseline.candidates, predict)
 
 
 def choices(found: Trained) -> list[Parameters]:

@@ -1,4 +1,4 @@
-"""The ledger of the images held back: every scoring of them is a line.
+"""The ledger of the validation or test images: every scoring of them is a line.
 
 They only report. The ledger lets anyone check that nothing was chosen by them.
 """

@@ -1,7 +1,7 @@
 """Each member against the ensemble (paper, section III-B: bagging).
 
 Not out of fold: every image there was seen by all members but one, so that an ensemble has nothing
-to show. Only images held back from all members can tell.
+to show. Only validation or test images from all members can tell.
 """
 
 from collections.abc import Sequence
@@ -16,22 +16,22 @@ from dermseg.masks.metrics import Scores, mean
 def measure(study: Study) -> Findings:
     """Score the members, all of them together, and what the members reach on average."""
     (arm,) = study.arms
-    assert study.held_back is not None  # the registry says so
+    assert study.scored_set is not None  # the registry says so
     rows: dict[str, dict[int, dict[str, Scores]]] = {AVERAGE: {}}
     for seed, found in arm.runs.items():
         name = arm.model(seed)
         alone = {
-            run.name: study.scorer.held_back(f"{name}/{run.name}", [run], study.held_back)
+            run.name: study.scorer.scored_set(f"{name}/{run.name}", [run], study.scored_set)
             for run in found
         }
         for member, scores in alone.items():
             rows.setdefault(member, {})[seed] = scores
         rows[AVERAGE][seed] = average(list(alone.values()))
-        together = study.scorer.held_back(name, found, study.held_back)
+        together = study.scorer.scored_set(name, found, study.scored_set)
         rows.setdefault(ENSEMBLE, {})[seed] = together
     tables: dict[str, dict[str, Table]] = {
         OUT_OF_FOLD: {"each image by the member that had not seen it": study.out_of_fold(arm)},
-        study.held_back.name: {**rows},
+        study.scored_set.name: {**rows},
     }
     return Findings(tables, study.judge(tables))
 

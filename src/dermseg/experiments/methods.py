@@ -1,4 +1,4 @@
-"""All methods side by side (paper, Table VI): networks, rivals without training, CRF, ensembles.
+"""All methods side by side (paper, Table VI): networks, baselines without training, CRF, ensembles.
 
 The first arm is what all are compared with. What is not trained is chosen and applied out of fold
 like it (see `crossfit`), on the same images at the same size.
@@ -15,17 +15,17 @@ from hashlib import sha256
 import numpy as np
 import torch
 
-from dermseg.experiments.baselines import RIVALS, dense_crf
+from dermseg.experiments.baselines import BASELINES, dense_crf
 from dermseg.experiments.baselines.baseline import Parameters
 from dermseg.experiments.crossfit import (
     Images,
     Maps,
     Method,
+    baseline_method,
     choices,
     crossfit,
     open_images,
     predictions,
-    rival_method,
 )
 from dermseg.experiments.figures import scatter
 from dermseg.experiments.findings import OUT_OF_FOLD, Findings
@@ -40,8 +40,8 @@ from dermseg.storage.tables import write_table
 from dermseg.training.color import ColorChannels
 from dermseg.training.run_folder import HELD_OUT, WEIGHTS
 
-SHARES = tuple(tenths / 10 for tenths in range(11))
-"""What is tried for the second method's share in an ensemble."""
+ENSEMBLE_WEIGHTS = tuple(tenths / 10 for tenths in range(11))
+"""Weights of the second method that are tried in an ensemble."""
 TIMED = 5
 """Images that the methods are timed on, in turns; the median counts."""
 REFINED = (UNET.name, CROSS_ENTROPY.name)
@@ -93,7 +93,7 @@ class Row:
 
 
 def measure(study: Study) -> Findings:
-    """Find, choose, score and time every method; draw the first against each of its rivals."""
+    """Find, choose, score and time every method; draw the first against each of its baselines."""
     rows = collect(study)
     tables = shared({row.found.label: study.out_of_fold(row.found) for row in rows})
     beside = study.output / f"{study.name}-methods.csv"
@@ -108,7 +108,7 @@ def measure(study: Study) -> Findings:
 
 
 def collect(study: Study) -> list[Row]:
-    """Return a row for each network, CRF, rival and ensemble; the first arm's is the first."""
+    """Return a row for each network, CRF, baseline and ensemble; the first arm's is the first."""
     first = study.arms[0]
     maps = {arm.name: predictions(arm) for arm in study.arms}
     images = open_images(study, maps[first.name])
@@ -120,8 +120,8 @@ def collect(study: Study) -> list[Row]:
             method = _refinement(row.found, maps[row.found.name], images)
             refined.append(_row(fit(method), method, row))
     untrained = []
-    for name, rival in RIVALS.items():
-        method = rival_method(name, rival, images)
+    for name, baseline in BASELINES.items():
+        method = baseline_method(name, baseline, images)
         untrained.append(_row(fit(method), method))
     together = []
     for row in [*networks[1:], *untrained]:
@@ -154,7 +154,7 @@ def _pair(first: Trained, other: Trained, ours: Maps, theirs: Maps) -> Method:
         f"{first.name}+{other.name}",
         _together(first.label, other.label),
         "the paper, section V",
-        [{"share": share} for share in SHARES],
+        [{"share": share} for share in ENSEMBLE_WEIGHTS],
         predict,
         {"of": [_digest(first), _digest(other)]},
     )
@@ -259,7 +259,7 @@ def _claims(study: Study) -> Iterator[Claim]:
     first = study.arms[0].label
     text = "a CRF after the network lowers the Jaccard index"
     yield Claim(text, "section V", first, f"{first} + CRF")
-    contour, otsu = RIVALS["active-contour"].label, RIVALS["otsu"].label
+    contour, otsu = BASELINES["active-contour"].label, BASELINES["otsu"].label
     yield Claim(
         "in an ensemble a less correlated partner (active contour) helps more than U-Net",
         "section V",
@@ -271,6 +271,6 @@ def _claims(study: Study) -> Iterator[Claim]:
         yield Claim(f"an ensemble with {partner} beats {first} alone", "section V", together, first)
     for arm in study.arms:
         yield Claim(f"{arm.label} beats Otsu's threshold", "section IV-D", arm.label, otsu)
-    for name, rival in RIVALS.items():
+    for name, baseline in BASELINES.items():
         if name != "otsu":
-            yield Claim(f"{rival.label} beats Otsu's threshold", "ours", rival.label, otsu)
+            yield Claim(f"{baseline.label} beats Otsu's threshold", "ours", baseline.label, otsu)

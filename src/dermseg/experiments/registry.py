@@ -11,7 +11,7 @@ from typing import Any, Literal
 from dermseg.errors import UsageError
 from dermseg.settings import TrainingSettings
 
-HeldBack = Literal["validation", "test"]
+SetName = Literal["validation", "test"]
 """The challenge's sets that nothing is trained on."""
 Row = tuple[float, float, float, float, float]
 """AC, DI, JA, SE and SP of a row of the paper's tables."""
@@ -50,7 +50,7 @@ class Claim:
 class Experiment:
     """What is compared: `arms` are trained, or, where there are none, folders given.
 
-    Every image is scored by the member that had not seen it, and those of the set `held_back` by
+    Every image is scored by the member that had not seen it, and those of the set `scored_set` by
     the arm's members together. `paper` holds the paper's own rows, on that set. The module
     `measure` of this room turns the runs into findings. Without arms and with `needs_trainings`,
     finished trainings must be given.
@@ -58,7 +58,7 @@ class Experiment:
 
     summary: str
     arms: tuple[Arm, ...] = ()
-    held_back: HeldBack | None = None
+    scored_set: SetName | None = None
     claims: tuple[Claim, ...] = ()
     paper: Mapping[str, Row] = field(default_factory=dict)
     measure: str = "arms"
@@ -82,7 +82,7 @@ MULTISTAGE = Arm("multistage", "two stages of CDNN-29", {**FULL, "network": "mul
 INSIDE = Arm("cdnn29-crf", "CDNN-29 with CRF inside", {**FULL, "network": "cdnn29-crf"})
 TABLE_6 = (CDNN29, UNET, CROSS_ENTROPY, FCRN, MULTISTAGE, INSIDE)
 """The networks of Table VI's methods; another one is a row here. What is not trained comes from
-`rivals.RIVALS`."""
+`baselines.BASELINES`."""
 
 KINDS: dict[str, Mapping[str, Any]] = {
     "flips": {"flip": False},
@@ -231,7 +231,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         },
         measure="methods",
     ),
-    "classics": Experiment(
+    "baselines": Experiment(
         "CDNN-29, or the training of --runs, beside the methods that need no training",
         (CDNN29,),
         measure="methods",

@@ -34,7 +34,7 @@ ONE_SEED = (
     "every number by more than it allows for."
 )
 ONE_MEMBER = (
-    "The models that were scored on the images held back have one member, not the paper's six."
+    "The models that were scored on validation or test images have one member, not the paper's six."
 )
 
 
@@ -106,14 +106,14 @@ def describe(table: Path, facts: Path) -> str:
     lines = [f"# {content['experiment']}: {content['summary']}", ""]
     if content["arms"]:
         lines += [_how(content), ""]
-    held_back = content["held_back"]
+    scored_set = content["scored_set"]
     for part in dict.fromkeys(row["set"] for row in rows):
         ours = [row for row in rows if row["set"] == part]
         lines += [_line([part, *HEADS]), _line(["---"] * (1 + len(HEADS)))]
-        if part == held_back:
+        if part == scored_set:
             lines += [_paper(name, values) for name, values in content["paper"].items()]
         lines += [*(_ours(row, baseline=row is ours[0]) for row in ours), ""]
-    if content["paper"] and not held_back:
+    if content["paper"] and not scored_set:
         lines += [_line([ELSEWHERE, *HEADS]), _line(["---"] * (1 + len(HEADS)))]
         lines += [*(_paper(name, values) for name, values in content["paper"].items()), ""]
     for name in content.get("beside", []):  # older files have none
@@ -124,7 +124,7 @@ def describe(table: Path, facts: Path) -> str:
     notes = list(content["notes"])
     if rows and all(row["seeds"] == "1" for row in rows):
         notes.append(ONE_SEED)
-    if held_back and content["members"] == 1:
+    if scored_set and content["members"] == 1:
         notes.append(ONE_MEMBER)
     return "\n".join([*lines, *(f"{note}\n" for note in notes)]).rstrip()
 

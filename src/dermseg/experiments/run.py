@@ -12,7 +12,7 @@ from dermseg.errors import UsageError
 from dermseg.experiments.findings import Findings
 from dermseg.experiments.registry import Experiment, find_experiment
 from dermseg.experiments.report import write_report
-from dermseg.experiments.scoring import HeldBackSet, Scorer, find_held_back
+from dermseg.experiments.scoring import ScoredSet, Scorer, find_scored_set
 from dermseg.experiments.study import (
     Options,
     Study,
@@ -45,7 +45,7 @@ def run_experiment(
     """
     experiment = find_experiment(name)
     _check(name, experiment, base, options)
-    held_back = find_held_back(data, experiment.held_back) if experiment.held_back else None
+    scored_set = find_scored_set(data, experiment.scored_set) if experiment.scored_set else None
     masks = {pair.image_id: pair.mask for pair in find_pairs(data)}
     remove_leftovers(output)
     if options.runs:
@@ -53,12 +53,12 @@ def run_experiment(
     else:
         arms = train_arms(experiment.arms, data, output, base, options)
     scorer = Scorer(output, masks, options.ledger or output / LEDGER)
-    study = Study(name, experiment, output, arms, scorer, held_back, data, options)
+    study = Study(name, experiment, output, arms, scorer, scored_set, data, options)
     measure: Callable[[Study], Findings] = import_module(
         f"dermseg.experiments.{experiment.measure}"
     ).measure
     findings = measure(study)
-    return write_report(name, experiment, findings, _facts(study, data, held_back), output)
+    return write_report(name, experiment, findings, _facts(study, data, scored_set), output)
 
 
 def _check(name: str, experiment: Experiment, base: TrainingSettings, options: Options) -> None:
@@ -92,7 +92,7 @@ def _check_arms(experiment: Experiment, base: TrainingSettings) -> None:
             )
 
 
-def _facts(study: Study, data: Path, held_back: HeldBackSet | None) -> dict[str, Any]:
+def _facts(study: Study, data: Path, scored_set: ScoredSet | None) -> dict[str, Any]:
     """Return what the JSON file says of how the findings came about."""
     pairs = find_pairs(data)
     files = [file for pair in pairs for file in (pair.photograph, pair.mask)]
@@ -100,8 +100,8 @@ def _facts(study: Study, data: Path, held_back: HeldBackSet | None) -> dict[str,
         "commit": commit(),
         "machine": describe_machine(),
         "data": digest(files, times=False),
-        "held_back": held_back and held_back.name,
-        "held_back_data": held_back and digest(held_back.files, times=False),
+        "scored_set": scored_set and scored_set.name,
+        "scored_set_data": scored_set and digest(scored_set.files, times=False),
         "members": min(
             (len(found) for arm in study.arms for found in arm.runs.values()), default=0
         ),

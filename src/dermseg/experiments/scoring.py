@@ -1,4 +1,4 @@
-"""Scores that are kept: of the images that a fold held out, and of the sets held back.
+"""Scores that are kept: of the images that a fold held out, and of the a validation set.
 
 What was scored once is read again. A file of scores is named by a digest of everything that decided
 them: predictions or weights, data, and the way of cutting masks.
@@ -16,7 +16,7 @@ from dermseg.data.datasets import digest
 from dermseg.errors import DataError, ModelError
 from dermseg.evaluation.scoring import Binariser, check_known, evaluate, score_maps
 from dermseg.experiments import ledger
-from dermseg.experiments.registry import HeldBack
+from dermseg.experiments.registry import SetName
 from dermseg.export.exporter import export
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.metrics import Scores
@@ -24,7 +24,7 @@ from dermseg.settings import ThresholdSettings
 from dermseg.storage.files import written_whole
 from dermseg.training.run_folder import HELD_OUT, WEIGHTS, read_held_out
 
-ARCHIVES: dict[HeldBack, tuple[str, str]] = {
+ARCHIVES: dict[SetName, tuple[str, str]] = {
     "validation": ("Validation_Data", "Validation_Part1_GroundTruth"),
     "test": ("Test_v2_Data", "Test_v2_Part1_GroundTruth"),
 }
@@ -34,7 +34,7 @@ KEY = 16
 
 
 @dataclass(frozen=True)
-class HeldBackSet:
+class ScoredSet:
     """A set that nothing is trained on: its name in the ledger, photographs and masks."""
 
     name: str
@@ -52,7 +52,7 @@ class HeldBackSet:
         return sorted(self.truth.glob("*.png"))
 
 
-def find_held_back(data: Path, which: HeldBack) -> HeldBackSet:
+def find_scored_set(data: Path, which: SetName) -> ScoredSet:
     """Return the challenge's set `which` in the folder `data`.
 
     Raises DataError with the remedy if its folders are not there.
@@ -67,7 +67,7 @@ def find_held_back(data: Path, which: HeldBack) -> HeldBackSet:
         )
     ((photographs,), (truth,)) = found
     challenge = photographs.name.removesuffix(endings[0]).strip("-_").replace("-", "").lower()
-    return HeldBackSet(f"{challenge}-{which}".lstrip("-"), photographs, truth)
+    return ScoredSet(f"{challenge}-{which}".lstrip("-"), photographs, truth)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Scorer:
     """Scores runs, and keeps what it found under `output`.
 
     `masks` are the true masks of the training images; `ledger` receives a line for each scoring of
-    images held back.
+    validation or test images.
     """
 
     output: Path
@@ -105,7 +105,7 @@ class Scorer:
                 _write(places[way], scores)
         return {way: _read(place) for way, place in places.items()}
 
-    def held_back(self, name: str, runs: Sequence[Path], images: HeldBackSet) -> dict[str, Scores]:
+    def scored_set(self, name: str, runs: Sequence[Path], images: ScoredSet) -> dict[str, Scores]:
         """Score the set `images` by all `runs` together, as `dermseg segment` would.
 
         They are exported as one model, which averages their probabilities. A scoring that is not
@@ -125,7 +125,7 @@ class Scorer:
         return _read(place)
 
     def _segment_and_score(
-        self, name: str, runs: Sequence[Path], images: HeldBackSet, key: str
+        self, name: str, runs: Sequence[Path], images: ScoredSet, key: str
     ) -> dict[str, Scores]:
         model = self.output / "models" / f"{name.replace('/', '-')}-{key}.onnx"
         if not model.is_file():

@@ -11,7 +11,7 @@ from dermseg.errors import DataError, UsageError
 from dermseg.evaluation.scoring import binariser
 from dermseg.experiments.findings import Computing, Verdict
 from dermseg.experiments.registry import Arm, Experiment
-from dermseg.experiments.scoring import HeldBackSet, Scorer
+from dermseg.experiments.scoring import ScoredSet, Scorer
 from dermseg.experiments.statistics import Table, decide, difference, restrict
 from dermseg.settings import ThresholdSettings, TrainingSettings
 from dermseg.training import run_folder
@@ -72,7 +72,7 @@ class Study:
     output: Path
     arms: Sequence[Trained]
     scorer: Scorer
-    held_back: HeldBackSet | None
+    scored_set: ScoredSet | None
     data: Path
     options: Options
 

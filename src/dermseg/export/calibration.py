@@ -19,7 +19,7 @@ from dermseg.data.datasets import find_pairs
 from dermseg.errors import DataError
 from dermseg.evaluation.scoring import compare_all
 from dermseg.imaging.images import Mask
-from dermseg.inference.confidence import Calibration, Numbers, region, weigh
+from dermseg.inference.confidence import Calibration, Numbers, evidence_of, region
 from dermseg.masks.metrics import score
 from dermseg.masks.postprocess import Probability, binarise, choose_lesion
 from dermseg.settings import ThresholdSettings
@@ -100,7 +100,7 @@ def examine(probability: Probability, truth: Mask) -> tuple[Numbers, float, NDAr
     lesion = choose_lesion(probability, USUAL)
     height, width = truth.shape
     mask, _ = binarise(lesion, height, width, USUAL)
-    evidence = weigh(probability, region(lesion, USUAL.low))
+    evidence = evidence_of(probability, region(lesion, USUAL.low))
     return evidence, score(truth, mask).jaccard, border_of(truth, probability.shape)
 
 

@@ -99,8 +99,8 @@ def halve(network: nn.Module) -> None:
 def _fold_norms(network: nn.Module) -> None:
     """Fold each batch norm that directly follows a convolution into it.
 
-    The exporter would do so too, but on weights that are already rounded. `starting.unfold` undoes
-    it.
+    PyTorch's exporter would do so too, but on weights that are already rounded.
+    `fine_tuning.restore_batch_norms` undoes it.
     """
     for convolution, norm in list(normed_convolutions(network)):
         before, after = network.get_submodule(convolution), network.get_submodule(norm)

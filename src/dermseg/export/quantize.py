@@ -25,7 +25,7 @@ from onnxruntime.quantization import (
 from dermseg.imaging.images import Pixels
 
 QUANTISED = ("Clip", "Conv", "MaxPool", "Resize", "Pad", "Relu")
-"""Operators that compute in 8 bits; what stands between two of them passes 8 bits on."""
+"""Operators that compute in 8 bits; what stands between two of them hands 8 bits on."""
 COARSE_STEP = 16
 """Coarse weights are multiples of this, which leaves four of their eight bits."""
 COARSE_FROM = 2**16

@@ -60,9 +60,9 @@ class Band:
 class Calibration:
     """What a model's evidence means, from images that were held out of its training.
 
-    A score is `weights` times 1 and the evidence (see `weigh`). `scores` ascend; at each of them
-    `jaccard` is the mean Jaccard index of masks like that, and `low` and `high` leave 5 % of them
-    on either side.
+    A score is `weights` times 1 and the evidence (see `evidence_of`). `scores` ascend; at each of
+    them `jaccard` is the mean Jaccard index of masks like that, and `low` and `high` leave 5 % of
+    these on either side.
 
     Masks that score below `flag_below` are flagged. Of the others at most the share `risk` falls
     below a Jaccard index of `failure`, with the certainty `certainty`, if new images are
@@ -108,7 +108,7 @@ class Calibration:
 
     def judge(self, probability: Probability, lesion: Lesion, low: float) -> Confidence:
         """Say how sure the mask of `lesion`, chosen in `probability` and cut at `low`, is."""
-        score = float(self.score(weigh(probability, region(lesion, low))[np.newaxis])[0])
+        score = float(self.score(evidence_of(probability, region(lesion, low))[np.newaxis])[0])
         jaccard, bottom, top = (
             float(np.interp(score, self.scores, values))
             for values in (self.jaccard, self.low, self.high)
@@ -156,11 +156,11 @@ def contour(probability: Probability, level: float, size: tuple[int, int]) -> Co
     )
 
 
-def weigh(probability: Probability, mask: Mask) -> Numbers:
+def evidence_of(probability: Probability, mask: Mask) -> Numbers:
     """Return the evidence, (5,), that `probability` gives on the quality of `mask`, both (h, w).
 
     The logarithms of the expected lesion outside the mask, of the expected skin inside it, both as
-    shares of the mask, and of the mask's own share of the frame; how much of what may be lesion
+    fractions of the mask, and of the mask's own share of the frame; how much of what may be lesion
     (0.2 and more) surely is (0.8 and more); and the logarithm of the doubt, p (1 - p), for each
     pixel of the border.
     """

@@ -11,7 +11,7 @@ from dermseg.settings import Arithmetic
 KEY = "dermseg"
 """The key of an ONNX file's metadata under which the card lies, as JSON."""
 FORMAT = 2
-"""The version of the card; files of another one are refused."""
+"""The card's version; files of another one are refused."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ModelCard:
     def from_json(cls, text: str, file: Path) -> "ModelCard":
         """Read a card from the JSON in `file`.
 
-        Raises ModelError, naming the file, for a card of another format or without its fields.
+        Raises ModelError, naming the file, if the card has another format or lacks a field.
         """
         try:
             values = json.loads(text)

@@ -115,7 +115,7 @@ def warp(images: Tensor, affine: Tensor, height: int, width: int) -> Tensor:
 def recolor(rgb: Tensor, color: Tensor) -> Tensor:
     """Return `rgb` (N, 3, H, W) in 0..1 with its colours mapped by `color` (N, 3, 4), and clipped.
 
-    Each row of a map holds the shares of red, green and blue, and what is added.
+    Each row of a map holds the factors of red, green and blue, and what is added.
     """
     mixed = torch.einsum("nij,njhw->nihw", color[:, :, :3], rgb)
     return (mixed + color[:, :, 3, None, None]).clamp(0, 1)

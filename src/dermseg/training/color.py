@@ -56,7 +56,7 @@ class ColorChannels(nn.Module):
     """Turn RGB (N, 3, H, W) in 0..1 into the network's input channels, each in 0..1.
 
     "rgb-hsv-l" gives (N, 7, H, W): red, green, blue, hue, saturation, value, lightness.
-    "rgb" passes its input through (the RGB rows of Tables IV and V).
+    "rgb" returns its input (the RGB rows of Tables IV and V).
     """
 
     def __init__(self, channels: Channels) -> None:

@@ -30,14 +30,14 @@ class Device:
     precision: Precision
 
     @property
-    def is_card(self) -> bool:
+    def is_gpu(self) -> bool:
         """Whether it works beside the processor, which must then not wait for it in each step."""
         return self.place.type == "cuda"
 
     @property
     def name(self) -> str:
         """What the device is, for people and model cards."""
-        if self.is_card:
+        if self.is_gpu:
             return torch.cuda.get_device_name(self.place)
         name = _processor().get("cpu_name") or platform.processor() or platform.machine()
         return f"{name}, {os.cpu_count()} cores"
@@ -53,7 +53,7 @@ class Device:
         On a processor they stay memory-mapped.
         """
         size = sum(array.nbytes for array in arrays)
-        if not self.is_card or size > DATA_SHARE * torch.cuda.mem_get_info(self.place)[0]:
+        if not self.is_gpu or size > DATA_SHARE * torch.cuda.mem_get_info(self.place)[0]:
             return list(arrays)
         return [torch.tensor(array, device=self.place) for array in arrays]
 

@@ -100,7 +100,9 @@ def _of_model(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, di
         )
     known_folds = same_split and same_folds and "folds" in facts
     apart = _same_data(trainer, facts) and known_folds and _origin_apart(facts)
-    tensors = unfold(settings, _tensors(proto, index), _show(trainer, settings.channels))
+    tensors = restore_batch_norms(
+        settings, _tensors(proto, index), _show(trainer, settings.channels)
+    )
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     return tensors, {"model": file.name, "sha256": sha256, "apart": apart, **_known(facts)}
 
@@ -189,7 +191,7 @@ def _show(trainer: Trainer, channels: Channels) -> Tensor:
     return shown
 
 
-def unfold(settings: TrainingSettings, tensors: Tensors, shown: Tensor) -> Tensors:
+def restore_batch_norms(settings: TrainingSettings, tensors: Tensors, shown: Tensor) -> Tensors:
     """Return all that the network of `settings` needs, of a file's weights without batch norms.
 
     `tensors` are a folded network's by name, and `shown`, the network's channels (n, C, H, W), what
@@ -223,12 +225,14 @@ def unfold(settings: TrainingSettings, tensors: Tensors, shown: Tensor) -> Tenso
             assert isinstance(filters, Tensor)
             lengths = filters.flatten(1).norm(dim=1).clamp(min=TINY)
             filters /= lengths.view(-1, 1, 1, 1)
-            _settle(network.get_submodule(norm), lengths, tensors[f"{convolution}.bias"])
+            _restore_statistics(
+                network.get_submodule(norm), lengths, tensors[f"{convolution}.bias"]
+            )
         network(shown)
     return network.state_dict()
 
 
-def _settle(norm: nn.Module, scale: Tensor, bias: Tensor) -> None:
+def _restore_statistics(norm: nn.Module, scale: Tensor, bias: Tensor) -> None:
     """Let a batch norm take the statistics of what it sees next, times `scale` and plus `bias`."""
     assert isinstance(norm, nn.BatchNorm2d)
 

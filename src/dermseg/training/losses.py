@@ -39,7 +39,7 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Return the mean binary cross-entropy over all pixels, which the paper's loss is to beat.
 
     `logits` and `target` are (N, H, W), targets in 0..1. Classes are not weighted (Ronneberger et
-    al. 2015 weigh the gaps between cells, which a single lesion has none of).
+    al. 2015 add weight to the gaps between cells, which a single lesion has none of).
     """
     return functional.binary_cross_entropy_with_logits(logits.float(), target.float())
 

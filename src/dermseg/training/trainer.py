@@ -96,7 +96,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 class Average(AveragedModel):
     """The exponential average of a network's weights and statistics.
 
-    PyTorch's own update waits for the card in each step.
+    PyTorch's own update waits for the GPU in each step.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -151,14 +151,14 @@ class Trainer:
         self._together = distributed.averaging(self.network)
         self._loss: Callable[..., Tensor] = batch_loss
         rate: float | Tensor = settings.learning_rate
-        if device.is_card:
+        if device.is_gpu:
             # Convolutions in float32 use TF32 already; the affine maps need all their digits.
             torch.backends.cudnn.benchmark = True
             if self._together is None:  # what the processes exchange cannot be part of one graph
                 self._loss = compiled(batch_loss)
             rate = torch.tensor(rate, device=device.place)
         self.optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=rate, fused=True, capturable=device.is_card
+            self.network.parameters(), lr=rate, fused=True, capturable=device.is_gpu
         )
         self.average: Average | None = None
         if settings.ema_epochs > 0:
@@ -195,7 +195,7 @@ class Trainer:
         torch.manual_seed(_seed(self.settings, dropout, self.epochs_done))
         batches, draws = self.draw_epoch()
         self.network.train()
-        unseen = STEPS_UNSEEN if self.device.is_card else 1
+        unseen = STEPS_UNSEEN if self.device.is_gpu else 1
         total = torch.zeros((), dtype=torch.float64, device=self.device.place)
         for step, rows in enumerate(batches):
             total += self._train_step(rows, draws, step)

@@ -30,7 +30,7 @@ from dermseg.web.errors import (
     install,
 )
 from dermseg.web.limits import Places, time_limit, unless_hung_up
-from dermseg.web.middleware import Guard
+from dermseg.web.middleware import RequestChecks
 from dermseg.web.responses import FORMS, Answer, Found, Include, choose_form
 from dermseg.web.review.review import Review, review_routes
 from dermseg.web.uploads import Upload, check_pixels, read_drawn, read_upload
@@ -109,7 +109,7 @@ def create_app(
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.allowed_origins, allow_methods=["GET", "POST"]
         )
-    app.add_middleware(Guard, settings=settings, registry=registry)
+    app.add_middleware(RequestChecks, settings=settings, registry=registry)
     app.state.places = places
 
     def work(upload: Upload, form: str, how: ThresholdSettings, at: Any, include: Any) -> bytes:

@@ -73,7 +73,7 @@ def _named(place: Sequence[str | int]) -> str:
 
 
 def install(app: FastAPI) -> None:
-    """Let every error of the app be answered with a problem document; `Guard` answers bugs."""
+    """Answer every error of the app with a problem document; `RequestChecks` answers bugs."""
 
     @app.exception_handler(ProblemError)
     async def problem(_: Request, error: ProblemError) -> Response:

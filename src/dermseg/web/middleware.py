@@ -1,4 +1,4 @@
-"""What every request passes before and after the app: who may ask, and what browsers are told."""
+"""Checks of every request's host and origin, and headers that protect the browser."""
 
 import time
 from urllib.parse import urlsplit
@@ -23,7 +23,7 @@ BUG = ProblemError(500, "bug", "dermseg made a mistake; its log says where")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
-class Guard:
+class RequestChecks:
     """Checks Host and Origin, adds headers, and counts; an ASGI middleware.
 
     Host: a page elsewhere whose name was made to point here (DNS rebinding) is refused. Origin: so

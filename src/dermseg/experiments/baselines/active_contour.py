@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from dermseg.experiments.baselines.baseline import Grey, Rival, centrality, frame, smoothed
+from dermseg.experiments.baselines.baseline import Baseline, Grey, centrality, frame, smoothed
 from dermseg.imaging.images import Pixels
 from dermseg.masks.postprocess import Probability
 
@@ -19,7 +19,7 @@ SMOOTHINGS = 2
 def active_contour(pixels: Pixels, *, colors: str, reach: float, inside: float) -> Probability:
     """Return what a contour encloses that was started on a saliency map and moved upon it.
 
-    After the paper's rival NedMos (its reference [25], Table VI), of whose method it says no more.
+    After the paper's baseline NedMos (its reference [25], Table VI), whose method it does not tell.
     The contour starts where `saliency` is above Otsu's threshold and moves by scikit-image's
     morphological Chan-Vese (P. Marquez-Neila, L. Baumela and L. Alvarez, IEEE Trans. Pattern
     Analysis and Machine Intelligence 36, 2014); `inside` is how much the spread within it counts
@@ -59,7 +59,7 @@ def saliency(pixels: Pixels, colors: str, reach: float) -> Grey:
     return found
 
 
-RIVAL = Rival(
+BASELINE = Baseline(
     "active contour on saliency",
     "the paper's reference [25]; Marquez-Neila et al. 2014",
     active_contour,

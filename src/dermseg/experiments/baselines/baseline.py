@@ -21,7 +21,7 @@ MARGIN = 0.08
 
 
 @dataclass(frozen=True)
-class Rival:
+class Baseline:
     """A method that finds the lesion without being trained.
 
     `segment` takes uint8 RGB (h, w, 3) and keywords, and returns the probability of lesion, float32

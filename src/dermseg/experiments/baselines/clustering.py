@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dermseg.experiments.baselines.baseline import Rival, centrality, smoothed
+from dermseg.experiments.baselines.baseline import Baseline, centrality, smoothed
 from dermseg.imaging.images import Pixels
 from dermseg.masks.postprocess import Probability
 
@@ -54,7 +54,7 @@ def _cluster(
     return membership, centres
 
 
-RIVAL = Rival(
+BASELINE = Baseline(
     "fuzzy c-means",
     "Bezdek 1981, Schmid 1999",
     fuzzy_c_means,

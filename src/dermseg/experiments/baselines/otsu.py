@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from dermseg.experiments.baselines.baseline import Rival, darkness, step
+from dermseg.experiments.baselines.baseline import Baseline, darkness, step
 from dermseg.imaging.images import Pixels
 from dermseg.masks.postprocess import Probability
 
@@ -24,7 +24,7 @@ def otsu(pixels: Pixels, *, channel: str, sigma: float) -> Probability:
     return step(dark, threshold, contrast)
 
 
-RIVAL = Rival(
+BASELINE = Baseline(
     "Otsu's threshold",
     "Otsu 1979",
     otsu,

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from dermseg.experiments.baselines.baseline import Grey, Rival, centrality, darkness, frame, step
+from dermseg.experiments.baselines.baseline import Baseline, Grey, centrality, darkness, frame, step
 from dermseg.imaging.images import Mask, Pixels
 from dermseg.masks.postprocess import Probability
 
@@ -40,7 +40,7 @@ def _near(region: Mask) -> Grey:
     return cv2.dilate(region.astype(np.float32), np.ones((3, 3), np.uint8)).astype(np.float32)
 
 
-RIVAL = Rival(
+BASELINE = Baseline(
     "region growing",
     "Adams & Bischof 1994",
     grow,

@@ -16,7 +16,7 @@ from dermseg.experiments.study import Study
 from dermseg.masks.metrics import Scores
 
 PLACES = (0.2, 0.4, 0.6, 0.8)
-"""Shares of a diagnosis's images that score below the ones drawn."""
+"""Fractions of a diagnosis's images that score below the ones drawn."""
 ORDER = ("nevus", "seborrheic_keratosis", "melanoma")
 """The paper's order; other diagnoses follow."""
 NOTE = (

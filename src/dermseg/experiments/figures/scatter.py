@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
 
-from dermseg.experiments.baselines import RIVALS
-from dermseg.experiments.crossfit import crossfit, open_images, predictions, rival_method
+from dermseg.experiments.baselines import BASELINES
+from dermseg.experiments.crossfit import baseline_method, crossfit, open_images, predictions
 from dermseg.experiments.figures.drawing import save
 from dermseg.experiments.findings import OUT_OF_FOLD, Findings
 from dermseg.experiments.statistics import Table, correlation, paired_jaccard, restrict
@@ -25,7 +25,7 @@ def measure(study: Study) -> Findings:
     """Draw the first arm against the other ones and the active contour."""
     first = study.arms[0]
     images = open_images(study, predictions(first))
-    method = rival_method("active-contour", RIVALS["active-contour"], images)
+    method = baseline_method("active-contour", BASELINES["active-contour"], images)
     contour = crossfit(method, first, images, study.output)
     tables = shared({arm.label: study.out_of_fold(arm) for arm in [*study.arms, contour]})
     others = [contour.label, *(arm.label for arm in study.arms[1:])]

@@ -60,7 +60,7 @@ class FCRN(nn.Module):
     via very deep residual networks, IEEE Trans. Medical Imaging 36: 16 residual blocks, and scores
     of several depths that are fused as in a fully convolutional network (Long et al. 2015): each
     is doubled in size and added to the next. Theirs begins with ImageNet weights; here it begins
-    from scratch like its rivals. With stem, shortcuts and scores there are 56 convolutions.
+    from scratch like its baselines. With stem, shortcuts and scores there are 56 convolutions.
 
     Input: (N, `channels`, H, W), values in 0..1, H and W multiples of 32.
     Output: logits (N, H, W).

@@ -6,7 +6,7 @@ import { save, stemOf, table, zip } from "./files.js";
 import { drawHeat, previewPath, readProbability } from "./preview.js";
 import { Stage, bandPath, pathOf } from "./stage.js";
 
-const SETTLE = 250; // milliseconds that a slider stands still before the server is asked
+const REST = 250; // milliseconds that a slider stands still before the server is asked
 const FLAGS = {
   empty: "No lesion was found.",
   "touches-border": "The lesion touches the photograph's edge: it may go on outside.",
@@ -247,7 +247,7 @@ function slide(name) {
     const { width, height } = current.answer;
     draw(previewPath(current.map, current.thresholds, current.at, [width, height]));
     stage.element.dataset.state = "preview";
-    work(current, SETTLE);
+    work(current, REST);
   }
   setSliders();
 }
@@ -354,7 +354,7 @@ async function downloadAll() {
   const open = () => photos.filter((one) => one.asking || !(one.answer || one.error)).length;
   while (open()) {
     say(`The ZIP waits for photographs in work: ${open()} …`);
-    await pause(SETTLE);
+    await pause(REST);
   }
   say("Making the ZIP …");
   const all = photos.map((photo) => ({ ...photo })); // as they are, whatever is painted meanwhile
