@@ -95,6 +95,9 @@ class TrainingSettings:
     """What is minimised: the paper's Jaccard distance, or the cross-entropy of each pixel."""
     dropout: float = 0.5
     """Probability of dropping a value in each of the network's dropouts."""
+    style_dropout: float = 0.15
+    """Probability that a network that takes the style of an outline is not told a training
+    mask's, so that it can do without."""
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     folds: int = 5
     """Folds of the cross-validation; near-duplicate images share one."""
@@ -138,6 +141,8 @@ class TrainingSettings:
                 )
         if not 0 <= self.dropout < LARGEST_DROPOUT:
             raise UsageError(f"--dropout {self.dropout}: must be at least 0 and below 0.998")
+        if not 0 <= self.style_dropout <= 1:
+            raise UsageError(f"--style-dropout {self.style_dropout}: must be from 0 to 1")
         if not 0 < self.learning_rate < math.inf:
             raise UsageError(f"--learning-rate {self.learning_rate}: must be above 0")
         if min(self.early_epochs, self.ema_epochs) < 0:

@@ -68,7 +68,8 @@ def test_the_crf_moves_a_border_to_the_colours_edge() -> None:
 def draw_images() -> Images:
     pictures = [draw_picture(seed) for seed in range(len(NAMES))]
     pixels = np.stack([picture.transpose(2, 0, 1) for picture, _ in pictures])
-    cache = Cache(NAMES, pixels, np.stack([mask for _, mask in pictures]), "a digest")
+    masks = np.stack([mask for _, mask in pictures])
+    cache = Cache(NAMES, pixels, masks, "a digest", np.ones(len(NAMES), np.uint8))
     return Images.of(cache)
 
 

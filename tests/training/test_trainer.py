@@ -24,7 +24,7 @@ NO_CHANGE = AugmentationSettings(flip=False, rotation=0, scale=0, shift=0, contr
 def trainer_of(settings: TrainingSettings, images: Tensor, masks: Tensor) -> Trainer:
     """Return a trainer on all of `images`, uint8 (n, 3, H, W), and `masks`, uint8 (n, H, W)."""
     names = [f"{number}" for number in range(len(images))]
-    cache = Cache(names, images.numpy(), masks.numpy(), "digest")
+    cache = Cache(names, images.numpy(), masks.numpy(), "digest", np.ones(len(names), np.uint8))
     return Trainer(settings, Device(torch.device("cpu"), "float32"), cache, np.arange(len(images)))
 
 

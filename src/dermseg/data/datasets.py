@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from dermseg.cores import parallel_map
 from dermseg.errors import DataError, ImageError
 from dermseg.imaging.images import (
+    MASK_FOREGROUND,
     PHOTOGRAPH_SUFFIXES,
     by_name,
     check_mask,
@@ -31,13 +32,15 @@ from dermseg.imaging.images import (
     resize,
     turn,
 )
+from dermseg.masks.style import STYLE_IDS, UNTOLD, read_style
 from dermseg.progress import track
 from dermseg.storage.files import aside_prefix, remove_leftovers, umask, writing, written_whole
 
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3
 """Raised when what a cache holds changes, so that old ones are rebuilt."""
 DIGEST_FORMAT = 1
 """Not to be changed: model files name their data by such digests."""
+STYLES = "styles.npy"
 SIGNATURE_SIDE = 16
 SIGNATURE_READ = 64
 """Height and width to which a photograph may be reduced before it is shrunk to its signature."""
@@ -127,13 +130,15 @@ class Cache:
 
     `images` is uint8 (N, 3, H, W); `masks` is uint8 (N, H, W), 0 to 255, between the two where a
     border crosses the pixel. Portraits lie turned, as they are for the network in use. `digest`
-    changes when a file's name or size does, and so is the same for a copy of the data.
+    changes when a file's name or size does, and so is the same for a copy of the data. `styles`,
+    uint8 (N,), are the ids of the masks' styles (`masks.style`), read at their full size.
     """
 
     image_ids: list[str]
     images: NDArray[np.uint8]
     masks: NDArray[np.uint8]
     digest: str
+    styles: NDArray[np.uint8]
 
 
 def open_cache(
@@ -151,7 +156,10 @@ def open_cache(
         _build(pairs, height, width, place, allow_resized)
     images = np.load(place / "images.npy", mmap_mode="r")
     masks = np.load(place / "masks.npy", mmap_mode="r")
-    return Cache([pair.image_id for pair in pairs], images, masks, digest(files, times=False))
+    styles = np.load(place / STYLES)
+    return Cache(
+        [pair.image_id for pair in pairs], images, masks, digest(files, times=False), styles
+    )
 
 
 def read_signatures(photographs: Sequence[Path], folder: Path) -> NDArray[np.uint8]:
@@ -228,6 +236,7 @@ def _fill(
         folder / "images.npy", "w+", np.uint8, (count, 3, height, width)
     )
     masks = np.lib.format.open_memmap(folder / "masks.npy", "w+", np.uint8, (count, height, width))
+    styles = np.full(count, UNTOLD, np.uint8)
     for file in folder.iterdir():
         _take_room(file)
 
@@ -241,6 +250,8 @@ def _fill(
                 )
             mask = read_mask(pair.mask)
             check_mask(pair.mask, mask)
+            if (style := read_style(mask > MASK_FOREGROUND).style) is not None:
+                styles[row] = STYLE_IDS[style]
             across = lies_across(mask.shape, (height, width))
             needed = (width, height) if across else (height, width)
             pixels = read_photograph(pair.photograph, at_least=needed).pixels
@@ -258,6 +269,7 @@ def _fill(
         raise DataError.listing(f"{len(problems)} of {count} pairs are unusable", problems)
     images.flush()
     masks.flush()
+    np.save(folder / STYLES, styles)
 
 
 def _take_room(file: Path) -> None:

@@ -33,7 +33,8 @@ class Draws:
     height; `low` and `high` (N, C) bound each channel's percentile window, as fractions. Channels
     with the window (0, 1) stay as they are. `color` (N, 3, 4) maps red, green, blue and 1 to the
     new red, green and blue, and `sharpness` (N,) says how far an image is taken from its blurred
-    self; None leaves all images alone.
+    self; None leaves all images alone. `told` (N,) says whether a network that takes the style of
+    an outline is told the image's; None tells all.
     """
 
     affine: Tensor
@@ -41,6 +42,7 @@ class Draws:
     high: Tensor
     color: Tensor | None = None
     sharpness: Tensor | None = None
+    told: Tensor | None = None
 
     def to(self, device: torch.device) -> "Draws":
         """Return the same table on `device`."""

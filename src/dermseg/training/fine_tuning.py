@@ -213,7 +213,7 @@ def restore_batch_norms(settings: TrainingSettings, tensors: Tensors, shown: Ten
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
             owner, _, own = name.rpartition(".")
-            if owner in folded or own == "num_batches_tracked":
+            if owner in folded or own == "num_batches_tracked" or _is_style(name, tensors):
                 continue
             if name not in tensors or tensors[name].shape != tensor.shape:
                 raise ModelError(
@@ -230,6 +230,11 @@ def restore_batch_norms(settings: TrainingSettings, tensors: Tensors, shown: Ten
             )
         network(shown)
     return network.state_dict()
+
+
+def _is_style(name: str, tensors: Tensors) -> bool:
+    """Say whether `name` is a style's vectors, which start at zero where a file has none."""
+    return name.startswith("styles.") and name not in tensors
 
 
 def _restore_statistics(norm: nn.Module, scale: Tensor, bias: Tensor) -> None:

@@ -7,6 +7,7 @@ as if nothing had happened.
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from dermseg.data.datasets import Cache
+from dermseg.masks.style import UNTOLD
 from dermseg.settings import CHANNEL_COUNT, Loss, TrainingSettings
 from dermseg.training import augment, checkpoints, distributed, networks
 from dermseg.training.color import ColorChannels
@@ -71,17 +73,22 @@ def prepare(
     return channels, warped[:, 3]
 
 
-def apply(network: nn.Module, device: Device, channels: Tensor) -> Tensor:
-    """Return the logits, float32 (n, H, W), of `channels`, computed in the device's arithmetic."""
+def apply(network: nn.Module, device: Device, channels: Tensor, *style: Tensor) -> Tensor:
+    """Return the logits, float32 (n, H, W), of `channels`, computed in the device's arithmetic.
+
+    `style` is what else the network takes: nothing, or the style asked for (n,).
+    """
     with device.autocast():
-        logits: Tensor = network(channels.contiguous(memory_format=torch.channels_last))
+        logits: Tensor = network(channels.contiguous(memory_format=torch.channels_last), *style)
     return logits.float()
 
 
-def batch_loss(loss: Loss, network: nn.Module, device: Device, *batch: Any) -> Tensor:
+def batch_loss(
+    loss: Loss, network: nn.Module, device: Device, style: Sequence[Tensor], *batch: Any
+) -> Tensor:
     """Return the loss, a scalar, on what `prepare` makes of `batch`: all tensor work of a step."""
     channels, targets = prepare(*batch)
-    return LOSSES[loss](apply(network, device, channels), targets)
+    return LOSSES[loss](apply(network, device, channels, *style), targets)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -138,6 +145,7 @@ class Trainer:
         self.cache = cache
         self.chosen = chosen
         self.images, self.masks = device.hold((cache.images, cache.masks))
+        self.styles = torch.from_numpy(cache.styles).long().to(device.place)
         self.epochs_done = 0
         torch.manual_seed(_seed(settings, "weights", 0))
         channels = CHANNEL_COUNT[settings.channels]
@@ -216,6 +224,8 @@ class Trainer:
             settings.width / settings.height,
             _generator(settings, "augmentation", epoch),
         )
+        told = torch.rand(len(self.styles), generator=_generator(settings, "style", epoch))
+        draws = replace(draws, told=told >= settings.style_dropout)
         rows = torch.from_numpy(self.chosen)[order].to(self.device.place)
         batch = settings.batch_size
         batches = [rows[step * batch :][:batch] for step in range(self.steps_per_epoch)]
@@ -230,7 +240,7 @@ class Trainer:
         """Train on one batch and return its loss, a scalar."""
         done = (self.epochs_done + step / self.steps_per_epoch) / self.settings.epochs
         self._set_rate(learning_rate(self.settings, done))
-        batch = self.load(rows, draws)
+        batch = self._style(rows, draws.told), *self.load(rows, draws)
         try:
             loss = self._gradients(batch)
         except Exception as error:  # compilers fail in many ways; a fault of ours comes again
@@ -268,15 +278,26 @@ class Trainer:
             return pixels[rows]
         return torch.from_numpy(pixels[rows.cpu().numpy()]).to(self.device.place)
 
+    def _style(self, rows: Tensor, told: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Return what the network takes besides the channels of the images `rows`."""
+        if self.settings.network not in networks.STYLED:
+            return ()
+        styles = self.styles[rows]
+        return (styles if told is None else torch.where(told[rows], styles, UNTOLD),)
+
     def predict(self, rows: Rows) -> NDArray[np.float32]:
-        """Return the probability, float32 (n, H, W), of the images `rows`, by the result so far."""
+        """Return the probability, float32 (n, H, W), of the images `rows`, by the result so far.
+
+        A network that takes a style is told the masks' own.
+        """
         self.result.eval()
         found = []
         with torch.inference_mode():
             for start in range(0, len(rows), PREDICTED_AT_ONCE):
                 some = torch.from_numpy(rows[start : start + PREDICTED_AT_ONCE])
-                images = self._load(self.images, some.to(self.device.place))
-                logits = apply(self.result, self.device, self.color(images.float() / 255))
+                some = some.to(self.device.place)
+                channels = self.color(self._load(self.images, some).float() / 255)
+                logits = apply(self.result, self.device, channels, *self._style(some))
                 found.append(logits.sigmoid().cpu().numpy())
         return np.concatenate(found)
 

@@ -28,6 +28,10 @@ NETWORKS: dict[str, Callable[[int, float], nn.Module]] = {
 
 A network takes (N, channels, H, W) in 0..1 and returns logits (N, H, W).
 """
+STYLED = frozenset({"lite0"})
+"""Networks that also take a style of outline for each image, (N,), as ids of `masks.style`.
+
+Without it they draw as for no style in particular."""
 STRIDES = {"fcrn": 32, "lite0": 32}
 """Networks that need height and width to be multiples of more than the settings ask for."""
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dermseg.errors import MissingExtraError
+from dermseg.masks.style import STYLE_IDS, UNTOLD
 from dermseg.training.networks.depthwise import depthwise
 from dermseg.training.networks.layers import Dropout, convolution, initialise
 
@@ -207,7 +208,9 @@ class Lite0(nn.Module):
     """EfficientNet-Lite0 as encoder, U-Net's decoder, and an output at half size, scaled up.
 
     Input: (N, `channels`, H, W), values in 0..1, H and W multiples of 32; the first three channels
-    are red, green and blue. Output: logits (N, H, W).
+    are red, green and blue. And a style of outline for each image, (N,), as ids of `masks.style`:
+    each decoder stage adds a vector that it learnt for the style to its features.
+    Output: logits (N, H, W).
     """
 
     def __init__(self, channels: int = 7, dropout: float = 0.5) -> None:
@@ -217,6 +220,10 @@ class Lite0(nn.Module):
         inputs = STAGES[-1].features
         self.dropout = Dropout(dropout)
         self.decoder = nn.ModuleList()
+        self.styles = nn.ModuleList(
+            nn.Embedding(1 + len(STYLE_IDS), count, _weight=torch.zeros(1 + len(STYLE_IDS), count))
+            for count in DECODER
+        )
         for features, skip in zip(DECODER, skipped, strict=True):
             self.decoder.append(Up(inputs, skip, features))
             inputs = features
@@ -227,13 +234,15 @@ class Lite0(nn.Module):
         """Start the encoder from ImageNet weights (see `Encoder.load_imagenet`)."""
         self.encoder.load_imagenet()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits of lesion, (N, H, W)."""
+    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+        """Return the logits of lesion, (N, H, W), outlined in `style`, (N,)."""
+        if style is None:
+            style = torch.full((len(x),), UNTOLD, device=x.device)
         # From 0..1 to the encoder's own range, about -1..1.
         *features, x = self.encoder((x * 255 - 127) / 128)
         x = self.dropout(x)
-        for up, skipped in zip(self.decoder, reversed(features), strict=True):
-            x = up(x, skipped)
+        for up, vectors, skipped in zip(self.decoder, self.styles, reversed(features), strict=True):
+            x = up(x, skipped) + vectors(style)[:, :, None, None]
         logits: Tensor = functional.interpolate(
             functional.pixel_shuffle(self.output(x), 2),
             scale_factor=2.0,
