@@ -13,11 +13,18 @@ Channels = Literal["rgb-hsv-l", "rgb"]
 Schedule = Literal["constant", "one-cycle"]
 Loss = Literal["jaccard", "cross-entropy"]
 Precision = Literal["auto", "float32", "bfloat16"]
+FoldsBy = Literal["image", "source"]
 Rule = Literal["complete", "paper"]
 Arithmetic = Literal["float32", "int8"]
 Sampler = Literal["grid", "tpe"]
 
-CHOICES = {"channels": Channels, "schedule": Schedule, "loss": Loss, "precision": Precision}
+CHOICES = {
+    "channels": Channels,
+    "schedule": Schedule,
+    "loss": Loss,
+    "precision": Precision,
+    "folds_by": FoldsBy,
+}
 """Settings of a training that are one of a few words."""
 CHANNEL_COUNT: dict[Channels, int] = {"rgb-hsv-l": 7, "rgb": 3}
 STRIDE = 16
@@ -101,6 +108,9 @@ class TrainingSettings:
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     folds: int = 5
     """Folds of the cross-validation; near-duplicate images share one."""
+    folds_by: FoldsBy = "image"
+    """What is dealt to the folds: images, as in the paper, or whole sources, so that a fold is of
+    other cameras than the training's. Photographs of one stored size count as one source."""
     fold: int | None = None
     """The fold held out, counted from 0; None trains on everything."""
     fine_tune_from: str = ""
@@ -136,9 +146,8 @@ class TrainingSettings:
             )
         for name, kind in CHOICES.items():
             if getattr(self, name) not in get_args(kind):
-                raise UsageError(
-                    f"--{name} {getattr(self, name)}: choose {' or '.join(get_args(kind))}"
-                )
+                option, choices = f"--{name.replace('_', '-')}", " or ".join(get_args(kind))
+                raise UsageError(f"{option} {getattr(self, name)}: choose {choices}")
         if not 0 <= self.dropout < LARGEST_DROPOUT:
             raise UsageError(f"--dropout {self.dropout}: must be at least 0 and below 0.998")
         if not 0 <= self.style_dropout <= 1:

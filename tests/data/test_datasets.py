@@ -17,6 +17,7 @@ from dermseg.data.folds import near_duplicates
 from dermseg.errors import DataError, OutputError
 from dermseg.imaging.images import turn
 from dermseg.inference.segmenter import Segmenter
+from dermseg.masks.style import STYLE_NAMES
 
 Picture = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
@@ -208,6 +209,22 @@ class TestOpenCacheFeatures:
             pixels = np.asarray(Image.open(pair.photograph))
             assert np.array_equal(cache.images[row], pixels.transpose(2, 0, 1))
             assert np.array_equal(cache.masks[row], np.asarray(Image.open(pair.mask)))
+
+    def test_it_holds_the_style_of_each_mask_at_its_full_size(self, tmp_path: Path) -> None:
+        y, x = np.mgrid[:400, :600]
+        smooth = (x - 300) ** 2 + 2 * (y - 200) ** 2 < 150**2
+        steps = smooth[::10, ::10].repeat(10, 0).repeat(10, 1)
+        for name, mask in (("a", smooth), ("b", steps), ("c", smooth & (x < 1))):
+            put(tmp_path / "data" / "images" / f"{name}.png", np.zeros((400, 600, 3), np.uint8))
+            put(tmp_path / "data" / "masks" / f"{name}.png", mask.astype(np.uint8) * 255)
+        pairs = find_pairs(tmp_path / "data")
+        for _ in range(2):
+            cache = open_cache(pairs, 32, 48, tmp_path / "cache", allow_resized=False)
+            assert [STYLE_NAMES[style] for style in cache.styles] == [
+                "traced",
+                "semi-automatic",
+                "unclear",
+            ]
 
     def test_it_resizes_bilinearly_with_soft_borders(
         self, make: Callable[..., Path], tmp_path: Path

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from dermseg.errors import MissingExtraError, UsageError
+from dermseg.masks.style import STYLE_IDS, UNTOLD
 from dermseg.settings import TrainingSettings
 from dermseg.training import networks
 from dermseg.training.networks.lite0 import DECODER, SKIPPED, STAGES, Encoder, Lite0, _smooth
@@ -82,6 +83,23 @@ class TestLite0:
         for name, parameter in network.named_parameters():
             assert parameter.grad is not None, name
             assert parameter.grad.isfinite().all(), name
+
+    def test_a_style_says_nothing_at_first_and_each_learns_its_own_vectors(self) -> None:
+        network = Lite0(3).eval()
+        x = torch.rand(3, 3, 64, 64)
+        styles = torch.tensor([UNTOLD, *STYLE_IDS.values()])
+        assert torch.equal(network(x, styles), network(x))
+        network(x, styles)[1:].square().mean().backward()
+        for vectors in network.styles:
+            assert isinstance(vectors, nn.Embedding)
+            assert vectors.weight.grad is not None
+            assert [bool(grad.any()) for grad in vectors.weight.grad] == [False, True, True]
+            nn.init.normal_(vectors.weight)
+        one = x[:1].expand(3, -1, -1, -1)
+        untold, traced, filled = network(one, styles)
+        assert (untold - traced).abs().max() > 0.01
+        assert (filled - traced).abs().max() > 0.01
+        torch.testing.assert_close(network(x)[0], untold)
 
     def test_it_is_deterministic_in_use_and_random_in_training(self) -> None:
         network = Lite0()

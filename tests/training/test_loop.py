@@ -83,6 +83,23 @@ class TestTrainFeatures:
         train(toy_data, tmp_path / "run", tiny(), device="cpu")
         return tmp_path / "run"
 
+    def test_folds_by_source_hold_out_all_photographs_of_a_size(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        photographs = sorted((toy_data / "images").iterdir())
+        for path in photographs[::3]:
+            for file in (path, toy_data / "masks" / f"{path.stem}_segmentation.png"):
+                with Image.open(file) as image:
+                    image.resize((48, 32)).save(file)
+        settings = tiny(epochs=1, folds=2, folds_by="source")
+        train(toy_data, tmp_path / "run", settings, device="cpu")
+        fold_of = json.loads((tmp_path / "run" / "folds.json").read_text())
+        wide = {fold_of[path.stem] for path in photographs[::3]}
+        square = set(fold_of.values()) - wide
+        assert len(wide) == len(square) == 1
+        assert list(fold_of.values()).count(*wide) == 5
+        assert "sources" in capsys.readouterr().err
+
     def test_it_learns(self, toy_data: Path, tmp_path: Path, tiny: Maker) -> None:
         settings = tiny(epochs=30, learning_rate=0.02, dropout=0.0)
         train(toy_data, tmp_path / "run", settings, device="cpu")

@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from toy import Tiny
 
 from dermseg.data.datasets import Cache
+from dermseg.masks.style import STYLE_IDS
 from dermseg.settings import AugmentationSettings, TrainingSettings
-from dermseg.training import augment
+from dermseg.training import augment, networks
 from dermseg.training import trainer as trainer_module
 from dermseg.training.color import ColorChannels
 from dermseg.training.devices import Device
@@ -149,6 +151,62 @@ class TestTrainStep:
         assert seen[0][:, 0].max() == 1
         torch.testing.assert_close(seen[0][:, 1:], images[:, 1:] / 255, atol=1e-5, rtol=0)
         torch.testing.assert_close(targets[0], masks / 255, atol=1e-5, rtol=0)
+
+
+class Styled(Tiny):
+    """A network that is told styles, and keeps what it was told."""
+
+    def __init__(self, channels: int, dropout: float) -> None:
+        super().__init__(channels, dropout)
+        self.told: list[Tensor] = []
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:  # type: ignore[override]
+        self.told.append(style)
+        return super().forward(x)
+
+
+class TestStyles:
+    @pytest.fixture
+    def styled(self, tiny: Maker, monkeypatch: pytest.MonkeyPatch) -> Maker:
+        monkeypatch.setitem(networks.NETWORKS, "tiny", Styled)
+        monkeypatch.setattr(networks, "STYLED", {"tiny"})
+        return tiny
+
+    def trained(self, settings: TrainingSettings) -> tuple[Trainer, Tensor]:
+        """Return a trainer after an epoch, and what its network was told of each image."""
+        trainer = trainer_of(settings, *noise(16))
+        trainer.styles[:8] = STYLE_IDS["semi-automatic"]
+        batches, _ = trainer.draw_epoch()
+        trainer.train_epoch(ignore)
+        told = torch.full((16,), -1)
+        assert isinstance(trainer.network, Styled)
+        told[torch.cat(list(batches))] = torch.cat(trainer.network.told)
+        return trainer, told
+
+    def test_a_network_is_told_each_masks_style(self, styled: Maker) -> None:
+        trainer, told = self.trained(styled(style_dropout=0, ema_epochs=0))
+        assert torch.equal(told, trainer.styles)
+        trainer.predict(np.array([9, 0, 4]))
+        assert isinstance(trainer.network, Styled)
+        assert trainer.network.told[-1].tolist() == [1, 2, 2]
+
+    def test_now_and_then_it_is_told_nothing_by_seed_and_epoch_alone(self, styled: Maker) -> None:
+        trainer, told = self.trained(styled(style_dropout=0.5, ema_epochs=0))
+        again, same = self.trained(styled(style_dropout=0.5, ema_epochs=0, learning_rate=0.1))
+        assert torch.equal(told, same)
+        assert set(told.tolist()) == {0, 1, 2}
+        trainer.train_epoch(ignore)
+        assert isinstance(trainer.network, Styled)
+        assert isinstance(again.network, Styled)
+        first, second = trainer.network.told[:4], trainer.network.told[4:]
+        assert not torch.equal(torch.cat(first) > 0, torch.cat(second) > 0)
+
+    def test_who_is_told_changes_no_other_chance(self, tiny: Maker) -> None:
+        often, never = (
+            trainer_of(tiny(style_dropout=share), *noise(16)).draw_epoch() for share in (0.9, 0)
+        )
+        assert all(torch.equal(one, other) for one, other in zip(often[0], never[0], strict=True))
+        assert torch.equal(often[1].affine, never[1].affine)
 
 
 class TestTrainEpoch:

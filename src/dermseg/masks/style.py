@@ -19,6 +19,8 @@ UNTOLD = 0
 """What a network that takes a style's id is given where no style is asked for."""
 STYLE_IDS: dict[Style, int] = {"traced": 1, "semi-automatic": 2}
 """Style to what such a network is given for it."""
+STYLE_NAMES = {UNTOLD: "unclear", **{number: style for style, number in STYLE_IDS.items()}}
+"""The same the other way round, and what a mask without a style is called."""
 
 FINE = 0.5
 """Tolerance, in pixels, that the steps of a rasterised straight line exceed."""

@@ -127,9 +127,9 @@ def _known(facts: dict[str, Any]) -> dict[str, Any]:
     return {name: facts[name] for name in KNOWN if name in facts}
 
 
-def _split(settings: TrainingSettings) -> tuple[int | None, int, int]:
+def _split(settings: TrainingSettings) -> tuple[int | None, int, str, int]:
     """Return what decides, on the same data, which images are held out."""
-    return settings.fold, settings.folds, settings.seed
+    return settings.fold, settings.folds, settings.folds_by, settings.seed
 
 
 def _read(file: Path) -> tuple[onnx.ModelProto, ModelCard]:

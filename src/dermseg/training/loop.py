@@ -12,11 +12,12 @@ import numpy as np
 import torch
 
 from dermseg import __version__
-from dermseg.data import datasets, folds
+from dermseg.data import datasets, folds, sources
 from dermseg.data.metadata import UNKNOWN, read_groups
 from dermseg.errors import DataError, DivergedError, UsageError
-from dermseg.imaging.images import MASK_FOREGROUND
+from dermseg.imaging.images import MASK_FOREGROUND, image_size
 from dermseg.masks.metrics import mean, score
+from dermseg.masks.style import STYLE_NAMES
 from dermseg.progress import Advance, bar, say
 from dermseg.settings import TrainingSettings
 from dermseg.storage.files import occupied, remove_leftovers, write_json, written_whole
@@ -74,7 +75,8 @@ def train(
         images = datasets.open_cache(
             pairs, settings.height, settings.width, store, allow_resized=allow_resized
         )
-        fold_of = _assign_folds(data, pairs, store, settings)
+        styles = [STYLE_NAMES[number] for number in images.styles.tolist()]
+        fold_of = _assign_folds(data, pairs, store, styles, settings)
     inside = np.array([settings.fold is None or fold != settings.fold for fold in fold_of])
     held_out = np.flatnonzero(~inside)
     if settings.fold is not None and len(held_out) == 0:
@@ -130,13 +132,32 @@ def _fit(run: Path, trainer: Trainer, held_out: Rows, fold_of: dict[str, int]) -
 
 
 def _assign_folds(
-    data: Path, pairs: list[datasets.Pair], store: Path, settings: TrainingSettings
+    data: Path,
+    pairs: list[datasets.Pair],
+    store: Path,
+    styles: list[str],
+    settings: TrainingSettings,
 ) -> list[int]:
     photographs = [pair.photograph for pair in pairs]
     groups = folds.near_duplicates(datasets.read_signatures(photographs, store))
+    if settings.folds_by == "source":
+        return _assign_sources(pairs, groups, styles, settings)
     groups_of = read_groups(data)
     strata = [groups_of.get(pair.image_id, {}).get("diagnosis", UNKNOWN) for pair in pairs]
     return folds.assign(groups, strata, settings.folds, settings.seed)
+
+
+def _assign_sources(
+    pairs: list[datasets.Pair], groups: list[int], styles: list[str], settings: TrainingSettings
+) -> list[int]:
+    """Deal whole sources to the folds, and say what each fold holds."""
+    # A thumbnail's mask has the size of its photograph.
+    source_of = sources.find_sources([image_size(pair.mask) for pair in pairs])
+    parts = sources.merge(source_of, groups)
+    fold_of = sources.assign_parts(parts, styles, settings.folds, settings.seed)
+    if distributed.leads():
+        say(sources.describe(fold_of, styles, source_of))
+    return fold_of
 
 
 def _identity(trainer: Trainer) -> dict[str, Any]:
