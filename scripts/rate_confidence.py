@@ -28,7 +28,8 @@ COLUMNS = ("image", "fold", *(field.name for field in fields(Judged)[2:]))
 
 def main(data: Path, output: Path, runs: list[Path]) -> None:
     """Write the files, and print what they say."""
-    report(gather(runs, data), data, output)
+    for style, held in gather(runs, data).items():
+        report(held, data, output / style)
 
 
 def report(held: HeldOut, data: Path, output: Path) -> None:

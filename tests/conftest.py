@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -12,8 +13,9 @@ from PIL import Image
 
 from dermseg.inference.confidence import Calibration
 from dermseg.inference.segmenter import Segmenter
-from dermseg.modelfile.card import KEY
-from dermseg.settings import DEFAULT_MODEL
+from dermseg.masks.style import STYLE_IDS
+from dermseg.modelfile.card import KEY, StyleFacts
+from dermseg.settings import DEFAULT_MODEL, ThresholdSettings
 from dermseg.weights import find_model
 
 pytest_plugins = ["toy"]
@@ -58,7 +60,7 @@ def with_card(path: Path, changes: dict[str, object]) -> Path:
 @pytest.fixture(scope="session")
 def uncalibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the file of a model that does not say how sure it is."""
-    return with_card(tmp_path_factory.mktemp("plain") / "plain.onnx", {"calibration": None})
+    return with_card(tmp_path_factory.mktemp("plain") / "plain.onnx", {"styles": {}})
 
 
 @pytest.fixture(scope="session")
@@ -80,8 +82,9 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
         outer=0.1,
         within=0.9,
     )
+    facts = StyleFacts(asdict(ThresholdSettings()), calibration.to_dict())
     path = tmp_path_factory.mktemp("sure") / "sure.onnx"
-    return with_card(path, {"calibration": calibration.to_dict()})
+    return with_card(path, {"styles": dict.fromkeys(STYLE_IDS, asdict(facts))})
 
 
 def skin(height: int, width: int) -> NDArray[np.uint8]:
@@ -111,7 +114,13 @@ def photograph(tmp_path: Path) -> Callable[..., Path]:
 def darkness(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every model take darkness for the probability, so that what it finds is known."""
 
-    def probability(self: Segmenter, pixels: NDArray[np.uint8], *, turned: bool = False) -> Map:
+    def probability(
+        self: Segmenter,
+        pixels: NDArray[np.uint8],
+        *,
+        turned: bool = False,
+        style: str | None = None,
+    ) -> Map:
         size = (self.height, self.width) if turned else (self.width, self.height)
         grey = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
         return ((255 - grey.astype(np.float32).mean(2)) / 200).clip(0, 1)

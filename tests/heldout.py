@@ -1,11 +1,21 @@
 """Held-out images of which the truth is known, for the tests of calibration and rating."""
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dermseg.export.calibration import HeldOut, border_of
 
 SIDE = 32
+
+
+def traced_disc(side: int, row: float, column: float, radius: float) -> NDArray[np.bool_]:
+    """Return a disc as an expert clicks it, (side, side): a polygon of twelve corners."""
+    angles = np.linspace(0, 2 * np.pi, 12, endpoint=False) + 0.1
+    corners = np.stack([column + radius * np.cos(angles), row + radius * np.sin(angles)], 1)
+    mask = np.zeros((side, side), np.uint8)
+    cv2.fillPoly(mask, [corners.round().astype(np.int32)], 1)
+    return mask.astype(np.bool_)
 
 
 def made_up(count: int, noise: float, seed: int = 0, folds: int = 2) -> HeldOut:

@@ -17,6 +17,8 @@ FoldsBy = Literal["image", "source"]
 Rule = Literal["complete", "paper"]
 Arithmetic = Literal["float32", "int8"]
 Sampler = Literal["grid", "tpe"]
+Style = Literal["traced", "semi-automatic"]
+"""How a lesion is outlined (see `dermseg.masks.style`)."""
 
 CHOICES = {
     "channels": Channels,
@@ -344,5 +346,7 @@ class ServiceSettings:
 
 
 DEFAULT_MODEL = "lite0"
+DEFAULT_STYLE: Style = "traced"
+"""What an expert draws by hand."""
 OVERLAY_SIDE = 1024
 """Longest side of an overlay picture, in pixels."""

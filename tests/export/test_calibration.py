@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from heldout import discs, made_up
+from heldout import discs, made_up, traced_disc
 from scipy.stats import binom
 
 from dermseg.errors import DataError
@@ -130,8 +130,8 @@ def test_predictions_are_taken_from_all_folds(tmp_path: Path) -> None:
         maps = []
         for name in names:
             centre = chance.uniform(5, 11, 2)
-            distance = np.hypot(y - centre[0], x - centre[1])
-            write_mask(tmp_path / "data" / "masks" / f"{name}.png", distance < 4)
+            truth = traced_disc(320, *(20 * (centre + 0.5) - 0.5), 80)
+            write_mask(tmp_path / "data" / "masks" / f"{name}.png", truth)
             path = tmp_path / "data" / "images" / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             write_image(path, np.zeros((16, 16, 3), np.uint8))
@@ -141,13 +141,14 @@ def test_predictions_are_taken_from_all_folds(tmp_path: Path) -> None:
             maps.append(1 / (1 + np.exp((seen - 4) / blur)))
         held_out = np.array(maps, np.float16)
         np.savez(run / "held-out.npz", image_ids=np.array(names), probability=held_out)
-    held = gather([tmp_path / "runs"], tmp_path / "data")
+    (held,) = gather([tmp_path / "runs"], tmp_path / "data").values()
     assert sorted(held.names) == sorted(f"{fold}-{k}" for fold in range(2) for k in range(120))
     assert set(zip(held.fold_of, (name[0] for name in held.names), strict=True)) == {
         ("fold-0", "0"),
         ("fold-1", "1"),
     }
-    twice = gather([tmp_path / "runs", tmp_path / "runs" / "fold-1"], tmp_path / "data")
+    folders = [tmp_path / "runs", tmp_path / "runs" / "fold-1"]
+    (twice,) = gather(folders, tmp_path / "data").values()
     assert sorted(twice.names) == sorted(held.names), "an image counts once"
     quality = Quality.of(judge(held))
     assert fit(held).images == quality.images == 240

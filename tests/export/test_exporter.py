@@ -19,6 +19,7 @@ from dermseg.export import quantize
 from dermseg.export.exporter import TOLERANCE, TOLERANCE_INT8, EndToEnd, export, halve, load_run
 from dermseg.imaging.images import read_photograph, resize
 from dermseg.inference.segmenter import Segmenter
+from dermseg.masks.style import STYLE_IDS
 from dermseg.modelfile.card import KEY
 from dermseg.settings import CHANNEL_COUNT, Arithmetic, Channels, TrainingSettings
 from dermseg.training import checkpoints, loop, networks, provenance
@@ -125,6 +126,31 @@ def test_the_card_travels_in_the_file(tiny_run: Path) -> None:
     assert json.loads(metadata[KEY]) == segmenter.card.to_dict()
 
 
+@pytest.mark.parametrize("arithmetic", get_args(Arithmetic))
+def test_a_network_that_knows_styles_is_asked_for_one(
+    tmp_path: Path, arithmetic: Arithmetic
+) -> None:
+    run = make_run(tmp_path, network="lite0", channels="rgb", height=64, width=64)
+    tensors, facts = checkpoints.load(run / WEIGHTS)
+    for name, tensor in tensors.items():
+        if name.startswith("styles."):
+            tensor.normal_(0, 1, generator=torch.Generator().manual_seed(1))
+    checkpoints.save(run / WEIGHTS, tensors, facts)
+    kept = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    np.save(run / SAMPLES, kept)
+    export([run], run / "model.onnx", arithmetic=arithmetic)
+    segmenter = Segmenter(run / "model.onnx")
+    assert segmenter.draws_styles
+    found = [segmenter.probability(kept[0], style=style) for style in STYLE_IDS]
+    assert np.abs(found[0] - found[1]).max() > 0.01
+    model = model_of(run)
+    for style, probability in zip(STYLE_IDS.values(), found, strict=True):
+        with torch.inference_mode():
+            expected = model(torch.from_numpy(kept[:1]), torch.tensor([style]))[0].numpy()
+        atol = TOLERANCE if arithmetic == "float32" else 0.3
+        np.testing.assert_allclose(probability, expected, atol=atol)
+
+
 def test_a_card_of_another_format_is_refused(tiny_run: Path) -> None:
     export([tiny_run], tiny_run / "model.onnx")
     model = onnx.load(tiny_run / "model.onnx")
@@ -170,7 +196,9 @@ def test_a_file_that_differs_is_refused_and_leaves_nothing(
             return found
 
     monkeypatch.setattr(
-        module, "_to_onnx", lambda model, example: real(Other(model).eval(), example)
+        module,
+        "_to_onnx",
+        lambda model, example, styled: real(Other(model).eval(), example, styled=styled),
     )
     (tiny_run / "old.onnx").write_bytes(b"old")
     for name in ("new.onnx", "old.onnx"):

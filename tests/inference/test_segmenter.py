@@ -18,7 +18,8 @@ from dermseg.imaging.images import Photograph, read_mask, read_photograph
 from dermseg.inference import segmenter as module
 from dermseg.inference.segmenter import X86, Segmentation, Segmenter, drawn_by_hand, segment
 from dermseg.masks.metrics import score
-from dermseg.modelfile.card import KEY, ModelCard
+from dermseg.masks.style import STYLE_IDS
+from dermseg.modelfile.card import KEY, ModelCard, StyleFacts
 from dermseg.settings import DEFAULT_MODEL, ThresholdSettings
 
 Map = NDArray[np.float32]
@@ -336,7 +337,7 @@ class TestResults:
                 for path, _ in examples
             ]
         )
-        (together,) = session.run(None, {"photographs": batch})
+        (together,) = session.run(None, {"photographs": batch, "style": np.array([1])})
         for pixels, expected in zip(batch, together, strict=True):
             np.testing.assert_allclose(segmenter.probability(pixels), expected, atol=1e-5)
 
@@ -420,6 +421,44 @@ def test_mirror_averaging_is_the_mean_of_what_lite0_sees_in_mirrors(examples: Ex
     assert not once.mirror
 
 
+class TestStyles:
+    def with_thresholds(self, path: Path) -> Path:
+        styles = {
+            "traced": StyleFacts({"rule": "complete", "high": 0.8, "low": 0.3}),
+            "semi-automatic": StyleFacts({"rule": "complete", "high": 0.8, "low": 0.6}),
+        }
+        return tiny_onnx(path, ModelCard(({"network": "mean"},), 0.5, styles=styles).to_json())
+
+    def test_a_network_without_styles_takes_the_cards_thresholds(self, tmp_path: Path) -> None:
+        path = self.with_thresholds(tmp_path / "mine.onnx")
+        assert Segmenter(path).thresholds.low == 0.3, "traced is the default"
+        other = Segmenter(path, style="semi-automatic")
+        assert other.thresholds.low == 0.6
+        assert not other.draws_styles
+        given = ThresholdSettings(low=0.5)
+        assert Segmenter(path, thresholds=given).thresholds_for("semi-automatic") == given
+        grey = np.full((8, 8, 3), int(0.45 * 255), np.uint8)
+        assert Segmenter(path).segment(grey).mask.all()
+        assert not Segmenter(path).segment(grey, style="semi-automatic").mask.any()
+
+    def test_a_fingerprint_depends_on_the_style(self, tmp_path: Path) -> None:
+        path = self.with_thresholds(tmp_path / "mine.onnx")
+        both = [Segmenter(path, style=style).fingerprint for style in STYLE_IDS]
+        assert both[0] != both[1]
+
+    def test_the_default_model_draws_generously_or_tightly(
+        self, segmenter: Segmenter, examples: Examples
+    ) -> None:
+        assert segmenter.style == "traced"
+        for path, _ in examples:
+            traced = segmenter.segment(path).area
+            assert traced > segmenter.segment(path, style="semi-automatic").area > 0.5 * traced
+
+    def test_an_unknown_style(self) -> None:
+        with pytest.raises(UsageError, match="choose traced or semi-automatic"):
+            Segmenter(style="neat")  # type: ignore[arg-type]
+
+
 class TestConfidence:
     def test_a_mask_comes_with_its_predicted_index(
         self, calibrated: Path, examples: Examples
@@ -429,8 +468,11 @@ class TestConfidence:
         assert found.confidence is not None
         assert 0.2 < found.confidence.low < found.confidence.jaccard < found.confidence.high <= 1
         assert "low-confidence" not in found.flags
-        assert known._calibration is not None
-        known._calibration = replace(known._calibration, flag_below=2.0)
+        outline = known._outlines[known.style]
+        assert outline.calibration is not None
+        known._outlines[known.style] = replace(
+            outline, calibration=replace(outline.calibration, flag_below=2.0)
+        )
         doubtful = known.segment(examples[0][0])
         assert doubtful.confidence == replace(found.confidence, low_confidence=True)
         assert "low-confidence" in doubtful.flags

@@ -15,6 +15,7 @@ from dermseg.errors import DataError, ModelError, UsageError
 from dermseg.export.exporter import export
 from dermseg.imaging.images import read_photograph, resize
 from dermseg.inference.segmenter import Segmenter, open_session
+from dermseg.modelfile.graph import member_tensors, read_model
 from dermseg.settings import CHANNEL_COUNT, TrainingSettings
 from dermseg.training import checkpoints, fine_tuning, networks
 from dermseg.training.color import ColorChannels
@@ -38,20 +39,23 @@ def test_a_shipped_model_becomes_a_network_that_computes_the_same(
             for path, _ in examples
         ]
     )
-    proto, card = fine_tuning._read(file)
+    proto, card = read_model(file)
     members = card.members
     for index in (0, len(members) - 1):
         settings = TrainingSettings.from_dict(members[index]["settings"])
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
         shown = ColorChannels(settings.channels)(images.float() / 255)
-        state = fine_tuning.restore_batch_norms(settings, fine_tuning._tensors(proto, index), shown)
+        state = fine_tuning.restore_batch_norms(settings, member_tensors(proto, index), shown)
         network = networks.build(settings.network, CHANNEL_COUNT[settings.channels], 0.5).eval()
         network.load_state_dict(state)
         with torch.inference_mode():
             channels = ColorChannels(settings.channels)(images.float() / 255)
-            found = network(channels).sigmoid().numpy()
+            told = (torch.tensor([1]),) if segmenter.draws_styles else ()
+            found = network(channels, *told).sigmoid().numpy()
         session = open_session(file, "cpu")
-        (expected,) = session.run(None, {session.get_inputs()[0].name: pixels})
+        given = {"photographs": pixels, "style": np.array([1])}
+        names = [entry.name for entry in session.get_inputs()]
+        (expected,) = session.run(None, {name: given[name] for name in names})
         # An ensemble's member is near the ensemble, and its own 8 bits are not the network's.
         agreement = ((found > 0.5) & (expected > 0.5)).sum() / (
             (found > 0.5) | (expected > 0.5)
@@ -75,10 +79,10 @@ class TestFromAToyModel:
     def test_restoring_batch_norms_undoes_export(
         self, first: Path, file: Path, tiny: Maker
     ) -> None:
-        proto, _ = fine_tuning._read(file)
+        proto, _ = read_model(file)
         kept = torch.from_numpy(np.load(first / "fold-0" / SAMPLES)).permute(0, 3, 1, 2)
         shown = ColorChannels("rgb-hsv-l")(kept[:5].float() / 255)
-        state = fine_tuning.restore_batch_norms(tiny(), fine_tuning._tensors(proto, 0), shown)
+        state = fine_tuning.restore_batch_norms(tiny(), member_tensors(proto, 0), shown)
         trained, _ = checkpoints.load(first / "fold-0" / WEIGHTS)
         assert state.keys() == trained.keys()
         found = []

@@ -34,7 +34,7 @@ def check_can_order(segmenter: Segmenter) -> None:
     """Raise UsageError if `segmenter` does not say how sure its masks are."""
     if segmenter.says_how_sure:
         return
-    if segmenter.card.calibration is not None:
+    if segmenter.calibrated:
         raise UsageError(
             f"--review: {segmenter.name} says how sure its masks are with its default thresholds "
             "only"

@@ -20,10 +20,12 @@ from dermseg.errors import DermsegError, MissingExtraError, UsageError
 from dermseg.experiments.registry import EXPERIMENTS
 from dermseg.settings import (
     DEFAULT_MODEL,
+    DEFAULT_STYLE,
     PROTOCOLS,
     Arithmetic,
     Protocol,
     ServiceSettings,
+    Style,
     ThresholdSettings,
     TrainingSettings,
     TuningSettings,
@@ -86,10 +88,11 @@ def segment(
     overlay: Path | None = None,
     review: int | None = None,
     model: str = DEFAULT_MODEL,
+    style: Style = DEFAULT_STYLE,
     mirror: bool | None = None,
     size_from: Path | None = None,
     device: str = "cpu",
-    thresholds: Annotated[ThresholdSettings, Flat] = ThresholdSettings(),
+    thresholds: Annotated[ThresholdSettings | None, Flat] = None,
 ) -> int:
     """Write a mask for each photograph, and report.csv.
 
@@ -109,6 +112,9 @@ def segment(
         OUTPUT/review_sheet.jpg; needs a model that says how sure it is.
     model
         A shipped model's name, or an .onnx file written by `dermseg export`.
+    style
+        How lesions are outlined: "traced", generous and smooth, as an expert draws them by hand;
+        or "semi-automatic", tight and jagged, as a flood fill does.
     mirror
         Average the probability over the photograph and its three mirror images, which takes four
         times as long; unless given, as the model's card says.
@@ -124,7 +130,7 @@ def segment(
     if review is not None and review < 1:
         raise UsageError(f"--review {review}: must be at least 1")
     jobs = find_jobs(photographs, without=(output, overlay))
-    segmenter = Segmenter(model, thresholds=thresholds, mirror=mirror, device=device)
+    segmenter = Segmenter(model, style=style, thresholds=thresholds, mirror=mirror, device=device)
     if review is not None:
         check_can_order(segmenter)
     _say(f"{segmenter.description}: {len(jobs)} photographs")
@@ -381,6 +387,54 @@ def export(
     return 0
 
 
+@app.command
+def calibrate(
+    model: str,
+    data: Path,
+    /,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")],
+    allow_resized: Annotated[bool, Parameter(negative=())] = False,
+    cache: Path | None = None,
+) -> int:
+    """Learn how sure a model's masks are, and its thresholds, on your own photographs.
+
+    For each style of outline of which DATA hold 200 masks or more. The weights stay as they are.
+
+    Example: dermseg calibrate lite0 clinic/ -o lite0-clinic.onnx
+
+    Parameters
+    ----------
+    model
+        A shipped model's name, or an .onnx file written by `dermseg export`.
+    data
+        Folder laid out like the official archives, or with the folders images and masks. If the
+        model was trained on it, each member of the ensemble predicts the fold that it held out.
+    output
+        The ONNX file to write.
+    allow_resized
+        Accept photographs whose size is not their mask's (thumbnails of the official ones).
+    cache
+        Folder for the decoded images, to share between runs; a temporary one unless given.
+    """
+    _require("train", *TRAINING)
+    from tempfile import TemporaryDirectory
+
+    from dermseg.export.recalibration import calibrate
+
+    with TemporaryDirectory() as folder:
+        card = calibrate(
+            model, data, output, cache=cache or Path(folder), allow_resized=allow_resized
+        )
+    for style, facts in card.styles.items():
+        quality = facts.confidence or {}
+        _say(
+            f"{style}: threshold at the border {facts.thresholds['low']:g}; of the masks without "
+            f"a flag {quality['failed_unflagged']:.1%} fail, of {quality['images']} images"
+        )
+    return 0
+
+
 @benchmark.command(name="segment")
 def benchmark_segment(
     photographs: Annotated[list[Path] | None, Parameter(negative=())] = None,
@@ -567,11 +621,12 @@ def serve(
     *,
     review: Path | None = None,
     model: str = DEFAULT_MODEL,
+    style: Style = DEFAULT_STYLE,
     mirror: bool | None = None,
     device: str = "cpu",
     open: Annotated[bool, Parameter(negative=())] = False,
     service: Annotated[ServiceSettings, FlatLists] = ServiceSettings(),
-    thresholds: Annotated[ThresholdSettings, Flat] = ThresholdSettings(),
+    thresholds: Annotated[ThresholdSettings | None, Flat] = None,
 ) -> int:
     """Offer a page in the browser, and an HTTP service, on this machine.
 
@@ -590,6 +645,9 @@ def serve(
         named like it with -corrected.
     model
         A shipped model's name, or an .onnx file written by `dermseg export`.
+    style
+        How lesions are outlined: "traced", generous and smooth, as an expert draws them by hand;
+        or "semi-automatic", tight and jagged, as a flood fill does.
     mirror
         Average the probability over the photograph and its three mirror images, which takes four
         times as long; unless given, as the model's card says.
@@ -604,7 +662,7 @@ def serve(
     from dermseg.inference.segmenter import Segmenter
     from dermseg.web.app import Server, create_app
 
-    segmenter = Segmenter(model, thresholds=thresholds, mirror=mirror, device=device)
+    segmenter = Segmenter(model, style=style, thresholds=thresholds, mirror=mirror, device=device)
 
     def listening(address: str) -> None:
         _say(f"{segmenter.description}: {address} (Ctrl+C stops it)")

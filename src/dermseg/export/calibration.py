@@ -6,8 +6,9 @@ take the calibration of the folds, which is on the safe side as far as they are 
 assumption where they are surer.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from math import exp, lgamma, log, log1p
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from dermseg.imaging.images import Mask
 from dermseg.inference.confidence import Calibration, Numbers, evidence_of, region
 from dermseg.masks.metrics import score
 from dermseg.masks.postprocess import Probability, binarise, choose_lesion
-from dermseg.settings import ThresholdSettings
+from dermseg.masks.style import STYLE_IDS, read_style
+from dermseg.settings import Style, ThresholdSettings
 from dermseg.training.run_folder import find_held_out, read_held_out
 
 FAILURE = 0.65
@@ -42,7 +44,8 @@ NEVER = 1e9
 """A threshold above all scores (JSON knows no infinity)."""
 TRIED = 50
 """Thresholds at which all images are unflagged; those from a fifth of them on are tested."""
-USUAL = ThresholdSettings()
+THRESHOLDS = tuple(ThresholdSettings(low=twentieths / 20) for twentieths in range(2, 16))
+"""Border thresholds that are tried for a style, 0.1 to 0.75."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ class HeldOut:
 
     `fold_of` names the member that predicted; `maps` (n, h, w) is what it predicted, `evidence`
     (n, 5) and `jaccard` (n,) are those of the mask cut from it. `border` (n, POINTS, 2) holds
-    places along the true border, x and y in pixels of the map; NaN where there is none.
+    places along the true border, x and y in pixels of the map; NaN where there is none. All masks
+    are made with `thresholds`.
     """
 
     names: NDArray[np.str_]
@@ -60,47 +64,97 @@ class HeldOut:
     evidence: Numbers
     jaccard: Numbers
     border: NDArray[np.float32]
+    thresholds: ThresholdSettings = ThresholdSettings()
 
     def where(self, chosen: NDArray[np.bool_]) -> "HeldOut":
         """Return those of the images that are `chosen`, (n,)."""
-        return HeldOut(*(getattr(self, field.name)[chosen] for field in fields(self)))
+        columns = [field.name for field in fields(self) if field.name != "thresholds"]
+        return replace(self, **{name: getattr(self, name)[chosen] for name in columns})
 
 
-def gather(folders: Sequence[Path], data: Path) -> HeldOut:
+def gather(folders: Sequence[Path], data: Path) -> dict[Style, HeldOut]:
     """Return what the trainings in `folders` held out of `data`, which they were trained on.
 
-    For a protocol's run that held nothing out its folds speak. Of several that held out one image,
-    the first speaks for it: counted twice, it would make the calibration surer than it is.
+    By the style of the true mask, each with the thresholds that are best for it. For a protocol's
+    run that held nothing out its folds speak. Of several that held out one image, the first
+    speaks for it: counted twice, it would make the calibration surer than it is.
 
-    Raises DataError if fewer than 200 images were held out, or if they are not of `data`.
+    Raises DataError if no style has 200 held-out images, or if they are not of `data`.
     """
     masks = {pair.image_id: pair.mask for pair in find_pairs(data)}
-    names, fold_of, maps = [], [], []
-    found: list[tuple[Numbers, float, NDArray[np.float32]]] = []
-    known: set[str] = set()
+    maps: dict[str, Probability] = {}
+    fold_of: dict[str, str] = {}
     for run in [run for folder in folders for run in find_held_out(folder)]:
-        predicted = {k: v for k, v in read_held_out(run).items() if k not in known}
-        known |= predicted.keys()
-        examined = compare_all(predicted, masks, examine)
-        names += list(examined)
-        fold_of += [run.name] * len(examined)
-        maps += [predicted[name].astype(np.float16) for name in examined]
-        found += examined.values()
-    if len(names) < FEWEST:
+        predicted = {k: v for k, v in read_held_out(run).items() if k not in maps}
+        maps |= predicted
+        fold_of |= dict.fromkeys(predicted, run.name)
+    return sort_by_style(maps, fold_of, masks)
+
+
+def sort_by_style(
+    maps: Mapping[str, Probability], fold_of: Mapping[str, str], masks: Mapping[str, Path]
+) -> dict[Style, HeldOut]:
+    """Return the images of each style, with the thresholds that are best for it.
+
+    `maps` are probabilities that a network gave for images that it had not seen, `fold_of` names
+    the network, and `masks` are the true ones; all by image. Raises DataError as `gather` does.
+    """
+    seen = compare_all(maps, masks, _try_borders)
+    found = {}
+    for style in STYLE_IDS:
+        chosen = [name for name, (own, _) in seen.items() if own == style]
+        if len(chosen) >= FEWEST:
+            best = int(np.array([seen[name][1] for name in chosen]).mean(0).argmax())
+            thresholds = THRESHOLDS[best]
+            own = {name: maps[name] for name in chosen}
+            found[style] = _held_out(own, fold_of, masks, thresholds)
+    if not found:
         raise DataError(
-            f"{len(names)} held-out images are too few to calibrate on; "
-            f"train with --fold or --protocol on a data set of which {FEWEST} are held out"
+            f"{len(maps)} held-out images are too few to calibrate on; train with --fold or "
+            f"--protocol on a data set of which {FEWEST} of one style are held out"
         )
-    evidence, jaccard, border = (np.array(column) for column in zip(*found, strict=True))
-    return HeldOut(np.array(names), np.array(fold_of), np.stack(maps), evidence, jaccard, border)
+    return found
 
 
-def examine(probability: Probability, truth: Mask) -> tuple[Numbers, float, NDArray[np.float32]]:
-    """Return the evidence (5,) of the usual mask, its Jaccard index, and the true border."""
-    lesion = choose_lesion(probability, USUAL)
+def _try_borders(probability: Probability, truth: Mask) -> tuple[Style | None, list[float]]:
+    """Return a true mask's style, and the Jaccard index by each of THRESHOLDS."""
     height, width = truth.shape
-    mask, _ = binarise(lesion, height, width, USUAL)
-    evidence = evidence_of(probability, region(lesion, USUAL.low))
+    return read_style(truth).style, [
+        score(truth, binarise(choose_lesion(probability, each), height, width, each)[0]).jaccard
+        for each in THRESHOLDS
+    ]
+
+
+def _held_out(
+    maps: Mapping[str, Probability],
+    fold_of: Mapping[str, str],
+    masks: Mapping[str, Path],
+    thresholds: ThresholdSettings,
+) -> HeldOut:
+    """Return the images of `maps`, whose masks are made with `thresholds`."""
+    examined = compare_all(maps, masks, partial(examine, thresholds=thresholds))
+    evidence, jaccard, border = (
+        np.array(column) for column in zip(*examined.values(), strict=True)
+    )
+    return HeldOut(
+        np.array(list(examined)),
+        np.array([fold_of[name] for name in examined]),
+        np.stack([maps[name].astype(np.float16) for name in examined]),
+        evidence,
+        jaccard,
+        border,
+        thresholds,
+    )
+
+
+def examine(
+    probability: Probability, truth: Mask, thresholds: ThresholdSettings
+) -> tuple[Numbers, float, NDArray[np.float32]]:
+    """Return the evidence (5,) of the mask, its Jaccard index, and the true border."""
+    lesion = choose_lesion(probability, thresholds)
+    height, width = truth.shape
+    mask, _ = binarise(lesion, height, width, thresholds)
+    evidence = evidence_of(probability, region(lesion, thresholds.low))
     return evidence, score(truth, mask).jaccard, border_of(truth, probability.shape)
 
 
@@ -184,7 +238,7 @@ def _levels(held: HeldOut) -> tuple[float, float]:
     tail = max(0.0, TAIL - (1 - TAIL) / len(values))
     outer = float(np.quantile(values, tail, method="lower"))
     inner = float(np.quantile(values, 1 - tail, method="higher"))
-    return max(inner, USUAL.low), min(outer, USUAL.low)
+    return max(inner, held.thresholds.low), min(outer, held.thresholds.low)
 
 
 def _flag_below(scores: Numbers, failed: NDArray[np.bool_]) -> tuple[float, float]:

@@ -21,13 +21,21 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dermseg.errors import ModelError, UsageError
-from dermseg.export.calibration import fit, gather
+from dermseg.export.calibration import gather
 from dermseg.export.quantize import quantize
-from dermseg.export.rating import Quality, judge
+from dermseg.export.rating import learn_styles
 from dermseg.imaging.images import Pixels, read_photograph, resize
-from dermseg.inference.segmenter import open_session
-from dermseg.modelfile.card import KEY, ModelCard
-from dermseg.settings import CHANNEL_COUNT, Arithmetic, Channels, TrainingSettings
+from dermseg.inference.segmenter import STYLE_INPUT, open_session
+from dermseg.masks.style import STYLE_IDS
+from dermseg.modelfile.card import ModelCard
+from dermseg.modelfile.graph import HALVED, halve_weights, put_card
+from dermseg.settings import (
+    CHANNEL_COUNT,
+    DEFAULT_STYLE,
+    Arithmetic,
+    Channels,
+    TrainingSettings,
+)
 from dermseg.storage.files import written_whole
 from dermseg.training import checkpoints, networks
 from dermseg.training.color import ColorChannels
@@ -38,8 +46,6 @@ TOLERANCE = 1e-4
 """Largest difference in probability between the written file and PyTorch."""
 TOLERANCE_INT8 = 0.02
 """Largest mean difference in probability over training images, if the file computes in 8 bits."""
-HALVED = 1024
-"""Tensors with at least this many numbers are stored in half precision."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +70,14 @@ class EndToEnd(nn.Module):
         self.colors = nn.ModuleDict({name: ColorChannels(name) for name in channels})
         self.channels = list(channels)
 
-    def forward(self, photographs: Tensor) -> Tensor:
-        """Return the probability of lesion."""
+    def forward(self, photographs: Tensor, style: Tensor | None = None) -> Tensor:
+        """Return the probability of lesion, outlined in `style`, (1,), where networks know it."""
         rgb = photographs.permute(0, 3, 1, 2).to(torch.float32) / 255
         inputs = {name: color(rgb) for name, color in self.colors.items()}
         probability: Tensor | None = None
         for network, channels in zip(self.networks, self.channels, strict=True):
-            part = network(inputs[channels]).sigmoid() * (1 / len(self.channels))
+            told = () if style is None else (style,)
+            part = network(inputs[channels], *told).sigmoid() * (1 / len(self.channels))
             probability = part if probability is None else probability + part
         assert probability is not None  # there is at least one network
         return probability
@@ -148,6 +155,9 @@ def export(
         listed = ", ".join(f"{height} x {width}" for height, width in sorted(sizes))
         raise ModelError(f"{file}: the networks of an ensemble have one size, not {listed}")
     ((height, width),) = sizes
+    if len({member.settings.network in networks.STYLED for member in members}) > 1:
+        raise ModelError(f"{file}: either all networks of an ensemble know styles, or none does")
+    styled = members[0].settings.network in networks.STYLED
     model: nn.Module = EndToEnd(
         [member.network for member in members],
         [member.settings.channels for member in members],
@@ -160,24 +170,21 @@ def export(
         mirror,
     )
     if data is not None:
-        held = gather(folders, data)
-        quality = Quality.of(judge(held))
-        card = replace(card, calibration=fit(held).to_dict(), confidence=quality.to_dict())
+        card = replace(card, styles=learn_styles(gather(folders, data)))
     kept: Pixels = np.load(runs[0] / SAMPLES)
     if arithmetic == "float32":
         halve(model)
-        proto = _to_onnx(model, kept[:2])
-        _halve_weights(proto)
+        proto = _to_onnx(model, kept[:2], styled=styled)
+        halve_weights(proto)
         samples, tolerance = np.concatenate([kept, _samples(photographs, height, width)]), TOLERANCE
     else:
-        proto = quantize(_to_onnx(model, kept[:2]), kept, coarse=coarse)
+        proto = quantize(_to_onnx(model, kept[:2], styled=styled), kept, coarse=coarse)
         samples, tolerance = kept, TOLERANCE_INT8
     with written_whole(file) as temporary:
-        entry = proto.metadata_props.add()
-        entry.key, entry.value = KEY, card.to_json()
+        put_card(proto, card)
         onnx.checker.check_model(proto)
         onnx.save_model(proto, temporary)
-        differences = _differences(model, temporary, samples)
+        differences = _differences(model, temporary, samples, styled=styled)
         difference = float(differences.max() if arithmetic == "float32" else differences.mean())
         if not difference <= tolerance:  # which is also so if it is no number
             raise ModelError(
@@ -194,17 +201,22 @@ def _hours(facts: dict[str, Any]) -> float:
     return hours
 
 
-def _to_onnx(model: nn.Module, example: Pixels) -> onnx.ModelProto:
+def _to_onnx(model: nn.Module, example: Pixels, *, styled: bool) -> onnx.ModelProto:
+    """Return the graph; with `styled` it also takes a style, int64 (1,)."""
+    style = torch.tensor([STYLE_IDS[DEFAULT_STYLE]])
     # It says at each start that torchvision, which nothing here needs, is not installed.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PyTorch's exporter uses its own old names
         program = torch.onnx.export(
             model,
-            (torch.from_numpy(example),),
-            input_names=["photographs"],
+            (torch.from_numpy(example), *([style] if styled else [])),
+            input_names=["photographs", STYLE_INPUT][: 1 + styled],
             output_names=["probability"],
-            dynamic_shapes={"photographs": {0: torch.export.Dim("N")}},
+            dynamic_shapes={
+                "photographs": {0: torch.export.Dim("N")},
+                **({STYLE_INPUT: None} if styled else {}),
+            },
             dynamo=True,
             optimize=False,  # the runtime does so when it loads the file
             verbose=False,
@@ -224,31 +236,18 @@ def _samples(photographs: Sequence[Path], height: int, width: int) -> Pixels:
     return np.stack([*random, *real])
 
 
-def _halve_weights(proto: onnx.ModelProto) -> None:
-    """Store large float32 weights as float16, each with a cast that the runtime folds away."""
-    graph = proto.graph
-    casts = []
-    for tensor in graph.initializer:
-        if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < HALVED:
-            continue
-        name = tensor.name
-        half = onnx.numpy_helper.to_array(tensor).astype(np.float16)
-        tensor.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}.half"))
-        casts.append(
-            onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT)
-        )
-    nodes = list(graph.node)
-    del graph.node[:]
-    graph.node.extend(casts + nodes)
-
-
-def _differences(model: nn.Module, file: Path, samples: Pixels) -> NDArray[np.float32]:
-    """Return how far the file's probabilities are from PyTorch's, (n, H, W)."""
+def _differences(
+    model: nn.Module, file: Path, samples: Pixels, *, styled: bool
+) -> NDArray[np.float32]:
+    """Return how far the file's probabilities are from PyTorch's, in each style, (n, H, W)."""
     session = open_session(file, "cpu")
     differences = []
     for sample in samples:
-        (found,) = session.run(None, {session.get_inputs()[0].name: sample[np.newaxis]})
-        with torch.inference_mode():
-            expected = model(torch.from_numpy(sample[np.newaxis])).numpy()
-        differences.append(np.abs(found - expected)[0])
+        for style in STYLE_IDS.values() if styled else [None]:
+            given = [sample[np.newaxis], *([] if style is None else [np.array([style])])]
+            names = [entry.name for entry in session.get_inputs()]
+            (found,) = session.run(None, dict(zip(names, given, strict=True)))
+            with torch.inference_mode():
+                expected = model(*map(torch.from_numpy, given)).numpy()
+            differences.append(np.abs(found - expected)[0])
     return np.stack(differences)

@@ -6,10 +6,11 @@ point, for a hue or a probability of 256 levels would show.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,6 +24,7 @@ from onnxruntime.quantization import (
 )
 
 from dermseg.imaging.images import Pixels
+from dermseg.masks.style import STYLE_IDS
 
 QUANTISED = ("Clip", "Conv", "MaxPool", "Resize", "Pad", "Relu")
 """Operators that compute in 8 bits; what stands between two of them hands 8 bits on."""
@@ -37,13 +39,18 @@ large ones together."""
 class _Samples(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is not typed
     """Hands images to the calibration one by one."""
 
-    def __init__(self, name: str, images: Pixels) -> None:
-        self._given: Iterator[dict[str, NDArray[np.uint8]]] = iter(
-            [{name: image[np.newaxis]} for image in images]
+    def __init__(self, names: Sequence[str], images: Pixels) -> None:
+        styles = [np.array([style]) for style in STYLE_IDS.values()]
+        self._given: Iterator[dict[str, NDArray[Any]]] = iter(
+            [
+                dict(zip(names, (image[np.newaxis], style), strict=False))
+                for image in images
+                for style in (styles if len(names) > 1 else styles[:1])
+            ]
         )
 
-    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-        """Return the next image as the graph's input."""
+    def get_next(self) -> dict[str, NDArray[Any]] | None:
+        """Return the next image, in the next style, as the graph's inputs."""
         return next(self._given, None)
 
 
@@ -82,7 +89,7 @@ def quantize(proto: onnx.ModelProto, images: Pixels, *, coarse: bool = False) ->
             quantize_static(
                 folded,
                 small,
-                _Samples(session.get_inputs()[0].name, images),
+                _Samples([entry.name for entry in session.get_inputs()], images),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=list(QUANTISED),
                 per_channel=True,

@@ -4,6 +4,7 @@ Each image is judged by a calibration on the other folds, so that what is measur
 images would get.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -11,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermseg.data.metadata import UNKNOWN, Groups
-from dermseg.export.calibration import FAILURE, USUAL, HeldOut, fit, read_along
+from dermseg.export.calibration import FAILURE, HeldOut, fit, read_along
 from dermseg.inference.confidence import Calibration, Numbers, reach, region
 from dermseg.masks.postprocess import choose_lesion
+from dermseg.modelfile.card import StyleFacts
+from dermseg.settings import Style
 
 PARTS = 5
 """Into so many parts images are dealt that were all held out by one member."""
@@ -115,6 +118,16 @@ class Quality:
         )
 
 
+def learn_styles(held_out: Mapping[Style, HeldOut]) -> dict[str, StyleFacts]:
+    """Return what a card says of each style, learnt from its held-out images."""
+    return {
+        style: StyleFacts(
+            asdict(held.thresholds), fit(held).to_dict(), Quality.of(judge(held)).to_dict()
+        )
+        for style, held in held_out.items()
+    }
+
+
 def judge(held: HeldOut) -> Judged:
     """Judge each fold's images by a calibration on the other folds.
 
@@ -153,7 +166,7 @@ def _bounded(held: HeldOut, known: Calibration) -> tuple[Numbers, Numbers]:
     found = []
     for stored, border in zip(held.maps, held.border, strict=True):
         probability = stored.astype(np.float32)
-        mask = region(choose_lesion(probability, USUAL), USUAL.low)
+        mask = region(choose_lesion(probability, held.thresholds), held.thresholds.low)
         own = reach(probability, mask, known.outer)
         values = read_along(own, border)
         within = np.where(

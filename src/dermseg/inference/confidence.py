@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dermseg.imaging.images import Mask
 from dermseg.masks.postprocess import Lesion, Probability
-from dermseg.settings import OVERLAY_SIDE, ThresholdSettings
+from dermseg.settings import OVERLAY_SIDE
 
 Contours = tuple[NDArray[np.float32], ...]
 Numbers = NDArray[np.float64]
@@ -69,7 +69,8 @@ class Calibration:
     exchangeable with those `images`; the share `unflagged` of these had no flag.
 
     Between the levels `outer` and `inner` of the probability lies, on average over images, the
-    share `within` of the true border. All of it holds for masks made with `thresholds`.
+    share `within` of the true border. All of it holds for masks made with the thresholds that
+    stand beside it in the model's card.
     """
 
     weights: tuple[float, ...]
@@ -86,7 +87,6 @@ class Calibration:
     inner: float
     outer: float
     within: float
-    thresholds: ThresholdSettings = ThresholdSettings()
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Calibration":
@@ -95,7 +95,7 @@ class Calibration:
             name: tuple(value) if isinstance(value, list) else value
             for name, value in values.items()
         }
-        return cls(**{**given, "thresholds": ThresholdSettings(**values["thresholds"])})
+        return cls(**given)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything, ready for JSON."""

@@ -29,12 +29,15 @@ from dermseg.imaging.images import (
 )
 from dermseg.inference.confidence import Band, Calibration, Confidence, Contours
 from dermseg.masks.postprocess import Probability, binarise, choose_lesion, outline_of
+from dermseg.masks.style import STYLE_IDS
 from dermseg.modelfile.card import KEY, ModelCard
-from dermseg.settings import DEFAULT_MODEL, ThresholdSettings
+from dermseg.settings import DEFAULT_MODEL, DEFAULT_STYLE, Style, ThresholdSettings
 from dermseg.weights import find_model
 
 PhotographLike: TypeAlias = str | Path | BinaryIO | Photograph | Pixels
 Flag = Literal["empty", "touches-border", "several-candidates", "low-confidence"]
+STYLE_INPUT = "style"
+"""The input of a graph whose network knows styles: int64 (1,), one of STYLE_IDS."""
 MIRRORS: tuple[tuple[int, int], ...] = ((1, 1), (1, -1), (-1, 1), (-1, -1))
 """Steps along rows and columns that turn a picture into itself and its three mirror images."""
 
@@ -117,7 +120,9 @@ class Segmenter:
     """A model, loaded once and used for many photographs; safe to share between threads.
 
     `model` is a shipped model's name or the path of an ONNX file that `dermseg export` wrote.
-    `thresholds` binarise the probability; unless given, those that the model was calibrated with.
+    `style` says how lesions are outlined: as an expert traces them, or as a semi-automatic fill
+    does. A network that knows styles draws in it; for others the model's card names thresholds.
+    `thresholds` binarise the probability; unless given, the card's for the style.
     `mirror` averages the probability over the photograph and its three mirror images, which takes
     four times as long; unless given, as the model's card says.
     `device` is "cpu", or "cuda" with onnxruntime-gpu installed in place of onnxruntime.
@@ -130,6 +135,7 @@ class Segmenter:
         self,
         model: str | Path = DEFAULT_MODEL,
         *,
+        style: Style = DEFAULT_STYLE,
         thresholds: ThresholdSettings | None = None,
         mirror: bool | None = None,
         device: str = "cpu",
@@ -138,27 +144,47 @@ class Segmenter:
         self.device = device
         self.name = str(model)
         self._session = open_session(self.path, device)
-        self._calibration: Calibration | None = None
+        if style not in STYLE_IDS:
+            raise UsageError(f"style {style!r}: choose {' or '.join(STYLE_IDS)}")
+        self.style = style
         try:
             card = self._session.get_modelmeta().custom_metadata_map[KEY]
-            (entry,) = self._session.get_inputs()
+            entry, *others = self._session.get_inputs()
             _, height, width, _ = entry.shape
             self._input, self.height, self.width = entry.name, int(height), int(width)
             self.card = ModelCard.from_json(card, self.path)
-            if self.card.calibration is not None:
-                self._calibration = Calibration.from_dict(self.card.calibration)
+            self._outlines = {name: _Outline.of(self.card, name) for name in STYLE_IDS}
         except (KeyError, ValueError, TypeError) as error:
             raise ModelError(
                 f"{self.path}: an ONNX file, but not one that `dermseg export` wrote"
             ) from error
-        usual = self._calibration.thresholds if self._calibration else ThresholdSettings()
-        self.thresholds = thresholds or usual
+        self._style_input = [other.name for other in others if other.name == STYLE_INPUT]
+        self._given_thresholds = thresholds
         self.mirror = self.card.mirror if mirror is None else mirror
 
     @property
+    def draws_styles(self) -> bool:
+        """Whether the network itself knows the styles, or the thresholds alone make them."""
+        return bool(self._style_input)
+
+    @property
+    def thresholds(self) -> ThresholdSettings:
+        """The thresholds in use: those given, or the card's for the style."""
+        return self.thresholds_for(self.style)
+
+    def thresholds_for(self, style: Style) -> ThresholdSettings:
+        """Return the thresholds in use for masks of `style`."""
+        return self._given_thresholds or self._outlines[style].thresholds
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the card says how sure masks of this style are."""
+        return self._outlines[self.style].calibration is not None
+
+    @property
     def says_how_sure(self) -> bool:
-        """Whether its masks come with a confidence: it holds for the calibration's thresholds."""
-        return self._calibration is not None and self.thresholds == self._calibration.thresholds
+        """Whether its masks come with a confidence, which holds for the card's thresholds only."""
+        return self.calibrated and self.thresholds == self._outlines[self.style].thresholds
 
     @property
     def description(self) -> str:
@@ -169,27 +195,31 @@ class Segmenter:
             if self.device == "cpu" and asks_for_exact_sums():
                 arithmetic += " with slower, exact sums: no VNNI is known here"
         mirrored = ", with mirror averaging" if self.mirror else ""
-        return f"{self.name} on {self.device}, {arithmetic}{mirrored}"
+        return f"{self.name} on {self.device}, {arithmetic}{mirrored}, {self.style} outlines"
 
     @cached_property
     def fingerprint(self) -> str:
         """A digest of everything that decides a mask, but for the photograph."""
         digest = blake2b(self.path.read_bytes(), digest_size=16)
-        digest.update(repr((__version__, self.thresholds, self.mirror)).encode())
+        digest.update(repr((__version__, self.style, self.thresholds, self.mirror)).encode())
         return digest.hexdigest()
 
-    def probability(self, pixels: Pixels, *, turned: bool = False) -> Probability:
+    def probability(
+        self, pixels: Pixels, *, turned: bool = False, style: Style | None = None
+    ) -> Probability:
         """Return the probability of lesion, float32 (h, w) in 0..1, at the network's size.
 
         `pixels` is uint8 RGB (H, W, 3) of any size. `turned` shows the network the picture after a
-        quarter turn, and turns the probability back: (w, h).
+        quarter turn, and turns the probability back: (w, h). `style` stands in for the segmenter's.
         """
         if turned:
-            return turn_back(self.probability(turn(pixels)))
+            return turn_back(self.probability(turn(pixels), style=style))
         small = resize(pixels, self.height, self.width)
         mirrors = MIRRORS if self.mirror else MIRRORS[:1]
+        views = np.stack([small[::down, ::right] for down, right in mirrors])
+        told = np.array([STYLE_IDS[style or self.style]])
         (maps,) = self._session.run(
-            None, {self._input: np.stack([small[::down, ::right] for down, right in mirrors])}
+            None, {self._input: views, **dict.fromkeys(self._style_input, told)}
         )
         probability: Probability = np.mean(
             [each[::down, ::right] for each, (down, right) in zip(maps, mirrors, strict=True)],
@@ -202,29 +232,32 @@ class Segmenter:
         photograph: PhotographLike,
         *,
         size: tuple[int, int] | None = None,
+        style: Style | None = None,
         thresholds: ThresholdSettings | None = None,
         at: tuple[float, float] | None = None,
     ) -> Segmentation:
         """Segment a photograph: a path, a binary file, a `Photograph`, or uint8 RGB (H, W, 3).
 
         `size`, (height, width), gives the mask another size than the photograph's, for thumbnails
-        of photographs. `thresholds` stand in for the segmenter's own. `at`, (x, y) in the mask's
-        pixels, says where the lesion is, and so which of several candidates. Raises ImageError if
-        the photograph cannot be read, UsageError for a place outside the mask, and TypeError for
-        what is no photograph.
+        of photographs. `style` and `thresholds` stand in for the segmenter's own. `at`, (x, y) in
+        the mask's pixels, says where the lesion is, and so which of several candidates. Raises
+        ImageError if the photograph cannot be read, UsageError for a place outside the mask, and
+        TypeError for what is no photograph.
         """
         photograph = self.read(photograph)
         height, width = size or (photograph.height, photograph.width)
         if height < 1 or width < 1:
             raise UsageError(f"a mask of {height} x {width} pixels cannot be made")
-        probability = self.probability(photograph.pixels, turned=self.turns(height, width))
-        return self.find(probability, (height, width), thresholds=thresholds, at=at)
+        turned = self.turns(height, width)
+        probability = self.probability(photograph.pixels, turned=turned, style=style)
+        return self.find(probability, (height, width), style=style, thresholds=thresholds, at=at)
 
     def find(
         self,
         probability: Probability,
         size: tuple[int, int],
         *,
+        style: Style | None = None,
         thresholds: ThresholdSettings | None = None,
         at: tuple[float, float] | None = None,
     ) -> Segmentation:
@@ -232,7 +265,9 @@ class Segmenter:
 
         `size` is the mask's (height, width).
         """
-        thresholds = thresholds or self.thresholds
+        outline_style = self._outlines[style or self.style]
+        thresholds = thresholds or self.thresholds_for(style or self.style)
+        calibration = outline_style.calibration
         height, width = size
         if at is not None and not (0 <= at[0] < width and 0 <= at[1] < height):
             raise UsageError(f"at {at[0]:g}, {at[1]:g}: outside the mask of {width} x {height}")
@@ -241,13 +276,13 @@ class Segmenter:
         mask, outline = binarise(lesion, height, width, thresholds)
         found = mask, outline, _box(outline), probability
         flags = _flags(mask, lesion.candidates)
-        if self._calibration is None:
+        if calibration is None:
             return Segmentation(*found, flags)
-        bound = partial(self._calibration.bound, probability, lesion, thresholds.low, size)
+        bound = partial(calibration.bound, probability, lesion, thresholds.low, size)
         # What a mask is worth was learnt on these thresholds' own choice of the lesion.
-        if thresholds != self._calibration.thresholds or place is not None:
+        if thresholds != outline_style.thresholds or place is not None:
             return Segmentation(*found, flags, None, bound)
-        confidence = self._calibration.judge(probability, lesion, thresholds.low)
+        confidence = calibration.judge(probability, lesion, thresholds.low)
         if confidence.low_confidence:
             flags = (*flags, "low-confidence")
         return Segmentation(*found, flags, confidence, bound)
@@ -279,6 +314,24 @@ class Segmenter:
                 f"this one is {photograph.dtype} {photograph.shape}"
             )
         return Photograph(photograph, photograph.shape[0], photograph.shape[1])
+
+
+@dataclass(frozen=True)
+class _Outline:
+    """How a model's masks of one style are made, and how sure they are."""
+
+    thresholds: ThresholdSettings
+    calibration: Calibration | None
+
+    @classmethod
+    def of(cls, card: ModelCard, style: str) -> "_Outline":
+        """Read what a card says of a style."""
+        if style not in card.styles:
+            return cls(ThresholdSettings(), None)
+        facts = card.styles[style]
+        known = facts.calibration
+        calibration = None if known is None else Calibration.from_dict(known)
+        return cls(ThresholdSettings(**facts.thresholds), calibration)
 
 
 X86 = {"x86_64", "amd64"}

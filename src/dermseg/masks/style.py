@@ -8,13 +8,14 @@ the source of a photograph, not on its lesion.
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Style = Literal["traced", "semi-automatic"]
+from dermseg.settings import Style
+
 UNTOLD = 0
 """What a network that takes a style's id is given where no style is asked for."""
 STYLE_IDS: dict[Style, int] = {"traced": 1, "semi-automatic": 2}

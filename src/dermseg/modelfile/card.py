@@ -1,7 +1,7 @@
 """The card in a model's file: which networks it holds, how they were trained, how sure they are."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,28 @@ FORMAT = 2
 
 
 @dataclass(frozen=True)
+class StyleFacts:
+    """What a model's card says of masks that are outlined in one style.
+
+    `thresholds` are the fields of the `ThresholdSettings` that make such masks. `calibration` is
+    what `dermseg.inference.confidence.Calibration.to_dict` returned, None for a model that does
+    not say how sure these masks are; `confidence` says how well it knew them out of fold.
+    """
+
+    thresholds: dict[str, Any]
+    calibration: dict[str, Any] | None = None
+    confidence: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """What a model's file says of itself.
 
     `members` holds a dictionary for each network: its training settings, data, epochs and hours.
     `hours` is the training time of all members. `mirror` says whether the model is used with
-    mirror averaging unless the user decides otherwise. `calibration` is what
-    `dermseg.inference.confidence.Calibration.to_dict` returned, None for a model that does not say
-    how sure its masks are; `confidence` says how well it knew them out of fold.
+    mirror averaging unless the user decides otherwise. `styles` has the facts of each style of
+    outline that the model's thresholds were chosen for; `note` is a sentence about where they
+    come from, if not from the model's own members.
     """
 
     members: tuple[dict[str, Any], ...]
@@ -30,8 +44,8 @@ class ModelCard:
     arithmetic: Arithmetic = "float32"
     coarse: bool = False
     mirror: bool = False
-    calibration: dict[str, Any] | None = None
-    confidence: dict[str, Any] | None = None
+    styles: dict[str, StyleFacts] = field(default_factory=dict)
+    note: str = ""
 
     @classmethod
     def from_json(cls, text: str, file: Path) -> "ModelCard":
@@ -49,10 +63,14 @@ class ModelCard:
                 f"{file}: its card has format {version}, and this version reads {FORMAT}; "
                 "export the model again"
             )
-        names = {field.name for field in fields(cls)}
-        if not {"members", "hours"} <= values.keys() <= names or not values["members"]:
+        names = {each.name for each in fields(cls)}
+        if not {"members", "hours", "styles"} <= values.keys() <= names or not values["members"]:
             raise ModelError(f"{file}: the model's card is damaged")
-        return cls(**{**values, "members": tuple(values["members"])})
+        try:
+            styles = {name: StyleFacts(**facts) for name, facts in values["styles"].items()}
+        except (TypeError, AttributeError, KeyError) as error:
+            raise ModelError(f"{file}: the model's card is damaged") from error
+        return cls(**{**values, "members": tuple(values["members"]), "styles": styles})
 
     def to_dict(self) -> dict[str, Any]:
         """Return every field and the format, ready for JSON."""

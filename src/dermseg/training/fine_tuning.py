@@ -7,19 +7,18 @@ computes what the file does, and can be trained on.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
-from onnx import numpy_helper
 from torch import Tensor, nn
 
 from dermseg.data import folds
 from dermseg.errors import DataError, ModelError
-from dermseg.modelfile.card import KEY, ModelCard
+from dermseg.modelfile import graph
+from dermseg.modelfile.graph import member_tensors, read_model
 from dermseg.settings import CHANNEL_COUNT, Channels, TrainingSettings
 from dermseg.training import augment, checkpoints, networks
 from dermseg.training.color import ColorChannels
@@ -77,7 +76,7 @@ def _of_run(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, dict
 
 def _of_model(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, dict[str, Any]]:
     file = find_model(trainer.settings.fine_tune_from)
-    proto, card = _read(file)
+    proto, card = read_model(file)
     members = card.members
     wanted = trainer.settings.fold
     fitting = [i for i, m in enumerate(members) if m["settings"]["fold"] == wanted]
@@ -101,7 +100,7 @@ def _of_model(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, di
     known_folds = same_split and same_folds and "folds" in facts
     apart = _same_data(trainer, facts) and known_folds and _origin_apart(facts)
     tensors = restore_batch_norms(
-        settings, _tensors(proto, index), _show(trainer, settings.channels)
+        settings, member_tensors(proto, index), _show(trainer, settings.channels)
     )
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     return tensors, {"model": file.name, "sha256": sha256, "apart": apart, **_known(facts)}
@@ -132,43 +131,6 @@ def _split(settings: TrainingSettings) -> tuple[int | None, int, str, int]:
     return settings.fold, settings.folds, settings.folds_by, settings.seed
 
 
-def _read(file: Path) -> tuple[onnx.ModelProto, ModelCard]:
-    """Return a model file's graph and card; ModelError if `dermseg export` did not write it."""
-    try:
-        proto = onnx.load(file)
-        text = next(entry.value for entry in proto.metadata_props if entry.key == KEY)
-    except Exception as error:  # protobuf's own errors are of no common kind
-        raise ModelError(f"{file}: no model that `dermseg export` wrote") from error
-    return proto, ModelCard.from_json(text, file)
-
-
-def _tensors(proto: onnx.ModelProto, index: int) -> Tensors:
-    """Return the weights of a graph's network `index`, by their names in it, as float32."""
-    prefix = f"networks.{index}."
-    stored = {
-        tensor.name.removeprefix(prefix): tensor
-        for tensor in proto.graph.initializer
-        if tensor.name.startswith(prefix)
-    }
-    return dict(_decoded({name: numpy_helper.to_array(tensor) for name, tensor in stored.items()}))
-
-
-def _decoded(stored: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
-    """Undo what `export` stores weights as: half precision, or 8 and 32 bits with a scale a map."""
-    for name, array in stored.items():
-        if name.endswith("_quantized"):
-            own = name.removesuffix("_quantized")
-            scaled = name if f"{name}_scale" in stored else own
-            along = (-1, *[1] * (array.ndim - 1))
-            zero = stored[f"{scaled}_zero_point"].astype(np.float64).reshape(along)
-            array = (array - zero) * stored[f"{scaled}_scale"].reshape(along)
-        elif name.endswith(("_scale", "_zero_point")):
-            continue
-        else:
-            own = name.removesuffix(".half")
-        yield own, torch.from_numpy(np.array(array, np.float32))
-
-
 def _show(trainer: Trainer, channels: Channels) -> Tensor:
     """Return some of the training images as `trainer` will show them, (n, C, H, W).
 
@@ -191,10 +153,12 @@ def _show(trainer: Trainer, channels: Channels) -> Tensor:
     return shown
 
 
-def restore_batch_norms(settings: TrainingSettings, tensors: Tensors, shown: Tensor) -> Tensors:
+def restore_batch_norms(
+    settings: TrainingSettings, stored: graph.Tensors, shown: Tensor
+) -> Tensors:
     """Return all that the network of `settings` needs, of a file's weights without batch norms.
 
-    `tensors` are a folded network's by name, and `shown`, the network's channels (n, C, H, W), what
+    `stored` are a folded network's by name, and `shown`, the network's channels (n, C, H, W), what
     the batch norms get their statistics from. In evaluation the network then computes what the
     folded one does. Filters get the length 1, and their norms the rest: to a norm it makes no
     difference, but Adam's steps are as long for any filter, and would undo short ones (lite0's of
@@ -202,6 +166,7 @@ def restore_batch_norms(settings: TrainingSettings, tensors: Tensors, shown: Ten
 
     Raises ModelError if weights are missing.
     """
+    tensors = {name: torch.from_numpy(array) for name, array in stored.items()}
     network = networks.build(
         settings.network, CHANNEL_COUNT[settings.channels], settings.dropout
     ).eval()

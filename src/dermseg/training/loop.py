@@ -75,8 +75,7 @@ def train(
         images = datasets.open_cache(
             pairs, settings.height, settings.width, store, allow_resized=allow_resized
         )
-        styles = [STYLE_NAMES[number] for number in images.styles.tolist()]
-        fold_of = _assign_folds(data, pairs, store, styles, settings)
+        fold_of = assign_folds(data, images, store, settings)
     inside = np.array([settings.fold is None or fold != settings.fold for fold in fold_of])
     held_out = np.flatnonzero(~inside)
     if settings.fold is not None and len(held_out) == 0:
@@ -131,16 +130,18 @@ def _fit(run: Path, trainer: Trainer, held_out: Rows, fold_of: dict[str, int]) -
     checkpoints.save(run / WEIGHTS, dict(trainer.result.state_dict()), facts)
 
 
-def _assign_folds(
-    data: Path,
-    pairs: list[datasets.Pair],
-    store: Path,
-    styles: list[str],
-    settings: TrainingSettings,
+def assign_folds(
+    data: Path, images: datasets.Cache, store: Path, settings: TrainingSettings
 ) -> list[int]:
+    """Return the fold of each image of `data`, as trainings with these settings hold it out.
+
+    `store` is the folder of the decoded images.
+    """
+    pairs = datasets.find_pairs(data)
     photographs = [pair.photograph for pair in pairs]
     groups = folds.near_duplicates(datasets.read_signatures(photographs, store))
     if settings.folds_by == "source":
+        styles = [STYLE_NAMES[number] for number in images.styles.tolist()]
         return _assign_sources(pairs, groups, styles, settings)
     groups_of = read_groups(data)
     strata = [groups_of.get(pair.image_id, {}).get("diagnosis", UNKNOWN) for pair in pairs]

@@ -1,0 +1,120 @@
+"""A finished model calibrated again, on the images that its networks have not seen."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from dermseg.cores import parallel_map
+from dermseg.data import datasets, folds
+from dermseg.data.datasets import Cache
+from dermseg.errors import DataError, UsageError
+from dermseg.export.calibration import sort_by_style
+from dermseg.export.rating import learn_styles
+from dermseg.inference.segmenter import Segmenter
+from dermseg.masks.postprocess import Probability
+from dermseg.masks.style import STYLE_IDS, STYLE_NAMES
+from dermseg.modelfile.card import ModelCard
+from dermseg.modelfile.graph import member_model, put_card, read_model
+from dermseg.progress import track
+from dermseg.settings import DEFAULT_STYLE, Style, TrainingSettings
+from dermseg.storage.files import written_whole
+from dermseg.training.loop import assign_folds
+from dermseg.weights import find_model
+
+Predictor = tuple[str, Segmenter, NDArray[np.intp]]
+"""A name, a network, and the rows of the images that it has not seen."""
+
+
+def calibrate(
+    model: str | Path, data: Path, file: Path, *, cache: Path, allow_resized: bool = False
+) -> ModelCard:
+    """Write `model` to `file` with thresholds and calibrations that `data` teach, by style.
+
+    Of the data that it was trained on, each member of an ensemble predicts the fold that it held
+    out. Of other data all images count, and the whole model predicts them.
+
+    Parameters
+    ----------
+    model
+        A shipped model's name, or a model file.
+    data
+        A folder of photographs and masks, 200 or more of one style.
+    file
+        The model file to write.
+    cache
+        Folder for the decoded images.
+    allow_resized
+        Accept photographs whose size is not their mask's.
+
+    Returns
+    -------
+    ModelCard
+        The card in the new file.
+
+    Raises
+    ------
+    DataError
+        If the data are too few, or were all seen by the networks.
+    ModelError
+        If there is no such model.
+    """
+    if file.suffix != ".onnx":
+        raise UsageError(f"{file}: the name of a model ends in .onnx")
+    proto, card = read_model(find_model(model))
+    height, width = (
+        int(side.dim_value) for side in proto.graph.input[0].type.tensor_type.shape.dim[1:3]
+    )
+    pairs = datasets.find_pairs(data)
+    images = datasets.open_cache(pairs, height, width, cache, allow_resized=allow_resized)
+    maps: dict[str, Probability] = {}
+    fold_of: dict[str, str] = {}
+    with TemporaryDirectory() as folder:
+        for name, network, rows in _predictors(proto, card, data, images, cache, Path(folder)):
+            names = [images.image_ids[row] for row in rows]
+            maps |= zip(names, _predict(network, images, rows), strict=True)
+            fold_of |= dict.fromkeys(names, name)
+    held_out = sort_by_style(maps, fold_of, {pair.image_id: pair.mask for pair in pairs})
+    new = replace(card, styles=learn_styles(held_out), note="")
+    put_card(proto, new)
+    with written_whole(file) as temporary:
+        onnx.save_model(proto, temporary)
+    return new
+
+
+def _predictors(
+    proto: onnx.ModelProto, card: ModelCard, data: Path, images: Cache, store: Path, folder: Path
+) -> Iterator[Predictor]:
+    """Yield the networks, and the images that each has not seen."""
+    if any(member["data"] != images.digest for member in card.members):
+        file = folder / "whole.onnx"
+        onnx.save_model(proto, file)
+        yield "whole", Segmenter(file), np.arange(len(images.image_ids))
+        return
+    for index, member in enumerate(card.members):
+        settings = TrainingSettings.from_dict(member["settings"])
+        if settings.fold is None:
+            continue
+        fold_of = assign_folds(data, images, store, settings)
+        digest = folds.digest(dict(zip(images.image_ids, fold_of, strict=True)))
+        if member.get("folds", digest) != digest:
+            raise DataError(f"{data}: the model's members were trained on other folds")
+        file = folder / f"{index}.onnx"
+        onnx.save_model(member_model(proto, index), file)
+        rows = np.flatnonzero(np.array(fold_of) == settings.fold)
+        yield f"fold-{settings.fold}", Segmenter(file), rows
+
+
+def _predict(network: Segmenter, images: Cache, rows: NDArray[np.intp]) -> list[Probability]:
+    """Return the probability of the images `rows`, told the style of each mask."""
+
+    def one(row: int) -> Probability:
+        name = STYLE_NAMES[int(images.styles[row])]
+        style: Style = name if name in STYLE_IDS else DEFAULT_STYLE
+        return network.probability(images.images[row].transpose(1, 2, 0), style=style)
+
+    return list(track(parallel_map(one, rows.tolist()), "Predicting", len(rows)))

@@ -1,0 +1,115 @@
+"""A finished model calibrated again: by its members out of fold, or on other data."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from heldout import traced_disc
+from numpy.typing import NDArray
+
+from dermseg.errors import DataError, UsageError
+from dermseg.export import calibration
+from dermseg.export.exporter import export
+from dermseg.export.recalibration import calibrate
+from dermseg.imaging.images import read_photograph, write_image, write_mask
+from dermseg.inference.segmenter import Segmenter
+from dermseg.modelfile.graph import member_model, read_model
+from dermseg.settings import TrainingSettings
+from dermseg.training.protocol import train_protocol
+from dermseg.training.run_folder import read_held_out
+
+COUNT = 24
+
+
+def photograph(chance: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    mask = traced_disc(200, *chance.uniform(80, 120, 2), 55)
+    skin = chance.integers(150, 250, (200, 200, 3))
+    return np.where(mask[..., None], skin // 3, skin).astype(np.uint8), mask
+
+
+def write_data(folder: Path, seed: int) -> Path:
+    chance = np.random.default_rng(seed)
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    for number in range(COUNT):
+        pixels, mask = photograph(chance)
+        write_image(folder / "images" / f"{number}.png", pixels)
+        write_mask(folder / "masks" / f"{number}_segmentation.png", mask)
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(calibration, "FEWEST", 10)
+    return write_data(tmp_path / "data", 0)
+
+
+@pytest.fixture
+def model(data: Path, tmp_path: Path, tiny: Callable[..., TrainingSettings]) -> Path:
+    """Return an ensemble of two folds and a member that held nothing out."""
+    settings = tiny(fold=None, folds=2, epochs=12, learning_rate=0.02, dropout=0.0)
+    train_protocol(data, tmp_path / "runs", settings)
+    export([tmp_path / "runs"], tmp_path / "model.onnx")
+    return tmp_path / "model.onnx"
+
+
+@pytest.mark.slow
+def test_each_member_predicts_what_it_held_out(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = {}
+    real = calibration.sort_by_style
+
+    def remember(maps: dict[str, NDArray[np.float32]], *others: object) -> object:
+        seen.update(maps)
+        return real(maps, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("dermseg.export.recalibration.sort_by_style", remember)
+    new = tmp_path / "new.onnx"
+    card = calibrate(str(model), data, new, cache=tmp_path / "cache")
+    held_out = read_held_out(tmp_path / "runs")
+    assert seen.keys() == held_out.keys()
+    for name, probability in held_out.items():
+        np.testing.assert_allclose(seen[name], probability, atol=2e-3)  # kept in half precision
+    assert Segmenter(new).card.to_json() == card.to_json()
+    assert [facts.calibration is not None for facts in card.styles.values()] == [True]
+    before, after = read_model(model), read_model(new)
+    assert before[0].graph == after[0].graph
+    assert before[1].members == after[1].members
+
+
+@pytest.mark.slow
+def test_on_other_data_the_whole_model_predicts(model: Path, tmp_path: Path) -> None:
+    other = write_data(tmp_path / "other", 1)
+    card = calibrate(model, other, tmp_path / "new.onnx", cache=tmp_path / "cache")
+    (facts,) = card.styles.values()
+    assert facts.confidence is not None
+    assert facts.confidence["images"] == COUNT
+    found = Segmenter(tmp_path / "new.onnx").segment(other / "images" / "0.png")
+    whole = Segmenter(model).segment(other / "images" / "0.png")
+    np.testing.assert_array_equal(found.probability, whole.probability)
+
+
+@pytest.mark.slow
+def test_members_of_an_ensemble_average_to_it(model: Path, data: Path, tmp_path: Path) -> None:
+    import onnx
+
+    proto, card = read_model(model)
+    pixels = read_photograph(data / "images" / "3.png").pixels
+    parts = []
+    for index in range(len(card.members)):
+        onnx.save_model(member_model(proto, index), tmp_path / "alone.onnx")
+        parts.append(Segmenter(tmp_path / "alone.onnx").probability(pixels))
+    whole = Segmenter(model).probability(pixels)
+    assert np.abs(parts[0] - parts[1]).max() > 0.01
+    np.testing.assert_allclose(np.mean(parts, 0), whole, atol=1e-5)
+
+
+def test_too_few_photographs_and_a_wrong_name(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", 0)
+    with pytest.raises(DataError, match="24 held-out images are too few"):
+        calibrate("cdnn29", data, tmp_path / "new.onnx", cache=tmp_path / "cache")
+    assert not (tmp_path / "new.onnx").exists()
+    with pytest.raises(UsageError, match=r"ends in \.onnx"):
+        calibrate("cdnn29", data, tmp_path / "new", cache=tmp_path / "cache")
