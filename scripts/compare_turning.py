@@ -42,7 +42,8 @@ def main(run: Path, model: Path, data: Path, output: Path) -> None:
         # Thumbnails are square: at the mask's shape they are what the camera saw.
         seen = resize(read_photograph(pair.photograph).pixels, height, width)
         upright = np.ascontiguousarray(np.rot90(seen))
-        ways = (segmenter.probability(upright), np.rot90(segmenter.probability(seen)))
+        squeezed = resize(upright, segmenter.height, segmenter.width)
+        ways = (segmenter.probability(squeezed), segmenter.probability(upright))
         row = []
         for probability in ways:
             lesion = choose_lesion(np.ascontiguousarray(probability), segmenter.thresholds)

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from dermseg.imaging.orientation import shape_along
 from dermseg.inference.confidence import Calibration
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.style import STYLE_IDS
@@ -118,11 +119,11 @@ def darkness(monkeypatch: pytest.MonkeyPatch) -> None:
         self: Segmenter,
         pixels: NDArray[np.uint8],
         *,
-        turned: bool = False,
+        size: tuple[int, int] | None = None,
         style: str | None = None,
     ) -> Map:
-        size = (self.height, self.width) if turned else (self.width, self.height)
-        grey = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        shape = shape_along((self.height, self.width), size or pixels.shape[:2])
+        grey = cv2.resize(pixels, shape[::-1], interpolation=cv2.INTER_AREA)
         return ((255 - grey.astype(np.float32).mean(2)) / 200).clip(0, 1)
 
     monkeypatch.setattr(Segmenter, "probability", probability)

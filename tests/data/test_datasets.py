@@ -15,7 +15,7 @@ from dermseg.data import datasets
 from dermseg.data.datasets import Pair, find_pairs, open_cache, read_signatures
 from dermseg.data.folds import near_duplicates
 from dermseg.errors import DataError, OutputError
-from dermseg.imaging.images import turn
+from dermseg.imaging.orientation import lies_across, turn
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.style import STYLE_NAMES
 
@@ -252,7 +252,7 @@ class TestOpenCacheFeatures:
         segmenter = Segmenter()
         segmenter.height, segmenter.width = 48, 64
         seen = segmenter.read(photograph).pixels
-        assert segmenter.turns(*seen.shape[:2])
+        assert lies_across(seen.shape[:2], (48, 64))
         assert np.array_equal(cache.images[0].transpose(1, 2, 0), turn(seen))
 
     def test_a_large_jpeg_read_at_a_reduced_scale_is_still_the_same_picture(

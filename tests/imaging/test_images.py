@@ -13,15 +13,12 @@ from PIL import Image
 
 from dermseg.errors import ImageError, OutputError, TooManyPixelsError
 from dermseg.imaging.images import (
-    as_stored,
     encode_mask,
     image_size,
-    lies_across,
     mask_stem,
     read_mask,
     read_photograph,
     resize,
-    turn,
     write_image,
     write_mask,
     written_whole,
@@ -359,11 +356,3 @@ class TestResize:
         for width in (10, 80):
             scaled = resize(half, 20, width).astype(int)
             np.testing.assert_allclose(scaled + scaled[:, ::-1], 200, atol=1)
-
-
-@pytest.mark.parametrize("size", [(30, 40), (40, 30), (30, 30)])
-def test_what_a_network_saw_lies_as_the_photograph_again(size: tuple[int, int]) -> None:
-    pixels = gradient(*size)
-    seen = turn(pixels) if lies_across(size, (96, 128)) else pixels
-    assert seen.shape[0] <= seen.shape[1]
-    np.testing.assert_array_equal(as_stored(seen, size), pixels)

@@ -7,7 +7,8 @@ from dermseg.batch.run import Result
 from dermseg.errors import UsageError
 from dermseg.imaging.contact_sheet import CELL_HEIGHT, CELL_WIDTH, contact_sheet
 from dermseg.imaging.images import Photograph, Pixels, read_photograph, resize, write_image
-from dermseg.imaging.overlay import TURNED, draw_overlay
+from dermseg.imaging.orientation import exchanges_sides
+from dermseg.imaging.overlay import draw_overlay
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import DEFAULT_MODEL
 from dermseg.storage.tables import write_table
@@ -85,7 +86,7 @@ def _caption(rank: int, result: Result) -> str:
 def _picture(result: Result, segmenter: Segmenter) -> Pixels:
     """Return the upright picture with outline and band, as large as fits into a cell."""
     photograph = read_photograph(result.job.photograph, at_least=(FINE * CELL_WIDTH,) * 2)
-    turned = photograph.orientation in TURNED
+    turned = exchanges_sides(photograph.orientation)
     cell = (CELL_WIDTH, CELL_HEIGHT) if turned else (CELL_HEIGHT, CELL_WIDTH)
     size = result.row["height"], result.row["width"]
     scale = min(room / side for room, side in zip(cell, size, strict=True))

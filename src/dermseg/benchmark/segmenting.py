@@ -255,7 +255,7 @@ def time_stages(job: Job, segmenter: Segmenter, output: Path) -> list[float]:
     photograph = segmenter.read(job.photograph)
     size = photograph.height, photograph.width
     marks.append(time.perf_counter())
-    probability = segmenter.probability(photograph.pixels, turned=segmenter.turns(*size))
+    probability = segmenter.probability(photograph.pixels, size=size)
     marks.append(time.perf_counter())
     found = segmenter.find(probability, size)
     report_row(job, found)

@@ -25,13 +25,12 @@ from dermseg.imaging.images import (
     by_name,
     check_mask,
     image_size,
-    lies_across,
     mask_stem,
     read_mask,
     read_photograph,
     resize,
-    turn,
 )
+from dermseg.imaging.orientation import as_seen, shape_along
 from dermseg.masks.style import STYLE_IDS, UNTOLD, read_style
 from dermseg.progress import track
 from dermseg.storage.files import aside_prefix, remove_leftovers, umask, writing, written_whole
@@ -231,7 +230,7 @@ def _fill(
     pairs: Sequence[Pair], height: int, width: int, folder: Path, allow_resized: bool
 ) -> None:
     """Write a cache's arrays into `folder`, and close them: Windows renames no folder in use."""
-    count = len(pairs)
+    count, shape = len(pairs), (height, width)
     images = np.lib.format.open_memmap(
         folder / "images.npy", "w+", np.uint8, (count, 3, height, width)
     )
@@ -252,13 +251,11 @@ def _fill(
             check_mask(pair.mask, mask)
             if (style := read_style(mask > MASK_FOREGROUND).style) is not None:
                 styles[row] = STYLE_IDS[style]
-            across = lies_across(mask.shape, (height, width))
-            needed = (width, height) if across else (height, width)
+            needed = shape_along(shape, mask.shape)
             pixels = read_photograph(pair.photograph, at_least=needed).pixels
-            if across:
-                pixels, mask = turn(pixels), turn(mask)
-            images[row] = resize(pixels, height, width).transpose(2, 0, 1)
-            masks[row] = resize(mask, height, width)
+            seen, truth = (as_seen(each, mask.shape, shape) for each in (pixels, mask))
+            images[row] = resize(seen, height, width).transpose(2, 0, 1)
+            masks[row] = resize(truth, height, width)
         except ImageError as error:
             return str(error)
         return None

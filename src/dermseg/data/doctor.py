@@ -20,7 +20,6 @@ from dermseg.imaging.images import (
     Mask,
     Photograph,
     Pixels,
-    as_stored,
     image_size,
     is_binary,
     read_mask,
@@ -28,6 +27,7 @@ from dermseg.imaging.images import (
     resize,
     write_image,
 )
+from dermseg.imaging.orientation import as_stored
 from dermseg.imaging.overlay import draw_overlay
 from dermseg.masks.metrics import score
 from dermseg.masks.postprocess import Probability, binarise, choose_lesion

@@ -16,11 +16,10 @@ from dermseg.imaging.images import (
     by_name,
     check_mask,
     is_binary,
-    lies_across,
     mask_stem,
     read_mask,
-    turn,
 )
+from dermseg.imaging.orientation import lies_across, turn
 from dermseg.masks.metrics import METRICS, Scores, bootstrap_interval, mean, score
 from dermseg.masks.postprocess import Probability, binarise, choose_lesion
 from dermseg.progress import track

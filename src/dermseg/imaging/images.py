@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, TypeAlias, TypeVar
+from typing import BinaryIO, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from dermseg.errors import ImageError, OutputError, TooManyPixelsError
+from dermseg.imaging.orientation import exif_orientation
 from dermseg.storage.files import written_whole
 
 Pixels: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = NDArray[np.bool_]
-Picture = TypeVar("Picture", bound=NDArray[np.generic])
 Source: TypeAlias = str | Path | BinaryIO
 """Where an image is read from: a file's path, or an open binary file that can be rewound.
 
@@ -170,7 +170,7 @@ def read_photograph(source: Source, at_least: tuple[int, int] | None = None) -> 
     """
     with _opened(source) as image:
         width, height = image.size
-        orientation = _orientation(image)
+        orientation = exif_orientation(image)
         if at_least is not None:
             image.draft("RGB", (at_least[1], at_least[0]))
         pixels = np.asarray(_to_rgb(image))
@@ -191,12 +191,7 @@ def read_mask(path: str | Path) -> Pixels:
 def read_orientation(source: Source) -> int:
     """Return an image's EXIF orientation, 1 to 8, without decoding it; 1 if it says none."""
     with _opened(source) as image:
-        return _orientation(image)
-
-
-def _orientation(image: Image.Image) -> int:
-    said = image.getexif().get(ExifTags.Base.Orientation, 1)
-    return said if isinstance(said, int) and 1 <= said <= 8 else 1
+        return exif_orientation(image)
 
 
 def image_size(source: Source) -> tuple[int, int]:
@@ -215,31 +210,6 @@ def resize(pixels: Pixels, height: int, width: int) -> Pixels:
         return pixels
     image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image)
-
-
-def lies_across(size: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Say whether a picture of `size` must be turned for its long side to lie as that of `other`.
-
-    Both are (height, width). Squeezed into a network's shape that lies the other way a photograph
-    scores 0.007 less (401 held-out images, scripts/compare_turning.py).
-    """
-    (height, width), (other_height, other_width) = size, other
-    return (height > width) != (other_height > other_width) and height != width
-
-
-def turn(picture: Picture) -> Picture:
-    """Return a picture, (h, w) or (h, w, 3), after a quarter turn, counterclockwise."""
-    return np.ascontiguousarray(np.rot90(picture))  # type: ignore[return-value]
-
-
-def as_stored(picture: Picture, size: tuple[int, int]) -> Picture:
-    """Return what lies as a network saw it as the photograph of `size`, (height, width), lies."""
-    return turn_back(picture) if lies_across(size, picture.shape[:2]) else picture
-
-
-def turn_back(picture: Picture) -> Picture:
-    """Undo `turn`."""
-    return np.ascontiguousarray(np.rot90(picture, -1))  # type: ignore[return-value]
 
 
 def is_whole_image(path: Path) -> bool:

@@ -6,28 +6,15 @@ from math import ceil
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from dermseg.imaging.images import Photograph, Pixels, resize
+from dermseg.imaging.orientation import upright
 from dermseg.settings import OVERLAY_SIDE
 
 RESULT_COLOR = (255, 230, 0)
 """Yellow, as the paper draws its results (Figure 3)."""
 BAND_COLOR = (0, 160, 255)
 """Blue, for the contours between which the border may lie."""
-
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""EXIF orientation to the turn that shows a picture upright, as in Pillow's exif_transpose."""
-TURNED = (5, 6, 7, 8)
-"""Orientations that exchange height and width."""
 
 
 def draw_overlay(
@@ -51,9 +38,7 @@ def draw_overlay(
     if len(outline):
         _draw(picture, outline, factor, (0, 0, 0), thickness + 2)
         _draw(picture, outline, factor, RESULT_COLOR, thickness)
-    if photograph.orientation in UPRIGHT:
-        picture = np.asarray(Image.fromarray(picture).transpose(UPRIGHT[photograph.orientation]))
-    return picture
+    return upright(picture, photograph.orientation)
 
 
 def _draw(

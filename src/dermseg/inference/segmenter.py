@@ -21,12 +21,10 @@ from dermseg.imaging.images import (
     Photograph,
     Pixels,
     image_size,
-    lies_across,
     read_photograph,
     resize,
-    turn,
-    turn_back,
 )
+from dermseg.imaging.orientation import as_seen, as_stored, shape_along
 from dermseg.inference.confidence import Band, Calibration, Confidence, Contours
 from dermseg.masks.postprocess import Probability, binarise, choose_lesion, outline_of
 from dermseg.masks.style import STYLE_IDS
@@ -205,19 +203,29 @@ class Segmenter:
         return digest.hexdigest()
 
     def probability(
-        self, pixels: Pixels, *, turned: bool = False, style: Style | None = None
+        self,
+        pixels: Pixels,
+        *,
+        size: tuple[int, int] | None = None,
+        style: Style | None = None,
     ) -> Probability:
-        """Return the probability of lesion, float32 (h, w) in 0..1, at the network's size.
+        """Return the probability of lesion, float32 in 0..1, at the network's size.
 
-        `pixels` is uint8 RGB (H, W, 3) of any size. `turned` shows the network the picture after a
-        quarter turn, and turns the probability back: (w, h). `style` stands in for the segmenter's.
+        `pixels` is uint8 RGB (H, W, 3) of any size. `size` is the photograph's (height, width)
+        where that is not (H, W), as for thumbnails. The network sees a photograph after a quarter
+        turn where its long side lies across the network's; the map lies as the photograph does:
+        (h, w), or (w, h) if it was turned. `style` stands in for the segmenter's.
         """
-        if turned:
-            return turn_back(self.probability(turn(pixels), style=style))
+        size = size or (pixels.shape[0], pixels.shape[1])
+        seen = as_seen(pixels, size, (self.height, self.width))
+        return as_stored(self._run(seen, style or self.style), size)
+
+    def _run(self, pixels: Pixels, style: Style) -> Probability:
+        """Return the probability, (h, w), of `pixels` that lie as the network does."""
         small = resize(pixels, self.height, self.width)
         mirrors = MIRRORS if self.mirror else MIRRORS[:1]
         views = np.stack([small[::down, ::right] for down, right in mirrors])
-        told = np.array([STYLE_IDS[style or self.style]])
+        told = np.array([STYLE_IDS[style]])
         (maps,) = self._session.run(
             None, {self._input: views, **dict.fromkeys(self._style_input, told)}
         )
@@ -248,8 +256,7 @@ class Segmenter:
         height, width = size or (photograph.height, photograph.width)
         if height < 1 or width < 1:
             raise UsageError(f"a mask of {height} x {width} pixels cannot be made")
-        turned = self.turns(height, width)
-        probability = self.probability(photograph.pixels, turned=turned, style=style)
+        probability = self.probability(photograph.pixels, size=(height, width), style=style)
         return self.find(probability, (height, width), style=style, thresholds=thresholds, at=at)
 
     def find(
@@ -287,10 +294,6 @@ class Segmenter:
             flags = (*flags, "low-confidence")
         return Segmentation(*found, flags, confidence, bound)
 
-    def turns(self, height: int, width: int) -> bool:
-        """Say whether a photograph is turned, so that its long side lies as the network's does."""
-        return lies_across((height, width), (self.height, self.width))
-
     def read(self, photograph: PhotographLike) -> Photograph:
         """Return a photograph as the network needs it, at a reduced scale where that is quicker.
 
@@ -304,9 +307,8 @@ class Segmenter:
                 f"uint8 RGB, not {type(photograph).__name__}"
             )
         if not isinstance(photograph, np.ndarray):
-            needed = self.height, self.width
-            turned = self.turns(*image_size(photograph))
-            return read_photograph(photograph, at_least=needed[::-1] if turned else needed)
+            needed = shape_along((self.height, self.width), image_size(photograph))
+            return read_photograph(photograph, at_least=needed)
         fits = photograph.dtype == np.uint8 and photograph.ndim == 3 and photograph.shape[2] == 3
         if not fits or photograph.size == 0:
             raise ImageError(

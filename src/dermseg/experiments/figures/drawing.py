@@ -12,11 +12,11 @@ from dermseg.imaging.images import (
     MASK_FOREGROUND,
     Mask,
     Pixels,
-    as_stored,
     read_mask,
     read_photograph,
     resize,
 )
+from dermseg.imaging.orientation import as_stored
 from dermseg.masks.postprocess import Probability
 from dermseg.settings import ThresholdSettings
 from dermseg.storage.files import written_whole
