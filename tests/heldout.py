@@ -29,7 +29,7 @@ def made_up(count: int, noise: float, seed: int = 0, folds: int = 2) -> HeldOut:
     return HeldOut(
         names=np.array([f"image-{number}" for number in range(count)]),
         fold_of=np.array([f"fold-{number % folds}" for number in range(count)]),
-        maps=np.zeros((count, 2, 2), np.float16),
+        maps=list(np.zeros((count, 2, 2), np.float16)),
         evidence=evidence,
         jaccard=jaccard.clip(0, 1),
         border=np.full((count, 100, 2), np.nan, np.float32),

@@ -26,9 +26,9 @@ def cache() -> Cache:
     chance = np.random.default_rng(0)
     images = chance.integers(0, 256, (10, 3, 32, 48), dtype=np.uint8)
     masks = np.where(images[:, 0] > 127, 255, 0).astype(np.uint8)
-    return Cache(
-        [str(number) for number in range(10)], images, masks, "digest", np.ones(10, np.uint8)
-    )
+    names = [str(number) for number in range(10)]
+    flags = np.ones(10, np.uint8), np.zeros(10, np.bool_)
+    return Cache(names, images, masks, "digest", *flags)
 
 
 class TestBenchmark:

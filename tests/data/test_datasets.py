@@ -249,6 +249,7 @@ class TestOpenCacheFeatures:
         pairs = find_pairs(tmp_path / "data")
         cache = open_cache(pairs, 48, 64, tmp_path / "cache", allow_resized=False)
         assert np.array_equal(cache.masks[0], np.rot90(truth))
+        assert cache.turned.tolist() == [True]
         segmenter = Segmenter()
         segmenter.height, segmenter.width = 48, 64
         seen = segmenter.read(photograph).pixels

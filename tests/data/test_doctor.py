@@ -10,7 +10,7 @@ from PIL import Image
 from dermseg.cli.main import main
 from dermseg.data.doctor import examine, report
 from dermseg.errors import DataError
-from dermseg.training.run_folder import read_held_out
+from dermseg.training.run_folder import read_held_out, write_held_out
 
 Masks = dict[str, np.ndarray]
 
@@ -79,11 +79,11 @@ def test_masks_that_a_network_contradicts_come_first(ailing: Path) -> None:
 def test_predictions_come_from_a_run(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"train with --fold"):
         read_held_out(tmp_path)
-    probability = np.random.default_rng(0).random((2, 4, 6)).astype(np.float16)
-    np.savez(tmp_path / "held-out.npz", image_ids=np.array(["a", "b"]), probability=probability)
+    probability = np.random.default_rng(0).random((2, 4, 6)).astype(np.float32)
+    write_held_out(tmp_path, ["a", "b"], probability, np.zeros(2, np.bool_))
     found = read_held_out(tmp_path)
     assert list(found) == ["a", "b"]
-    np.testing.assert_array_equal(found["b"], probability[1].astype(np.float32))
+    np.testing.assert_array_equal(found["b"], probability[1].astype(np.float16))
 
 
 def test_the_command_prints_and_writes(

@@ -177,10 +177,10 @@ def test_many_thresholds_score_as_each_does_alone(tmp_path: Path, rule: Rule) ->
         assert len(set(scores)) > 2
 
 
-def test_a_portraits_map_lies_as_the_network_saw_it(tmp_path: Path) -> None:
+def test_a_portraits_map_lies_as_its_mask(tmp_path: Path) -> None:
     truth = np.zeros((64, 48), np.bool_)
     truth[5:30, 10:20] = True
     write_mask(tmp_path / "a.png", truth)
-    level = np.rot90(truth).astype(np.float32)
-    found = evaluate_maps({"a": level}, {"a": tmp_path / "a.png"}, ThresholdSettings())
+    maps = {"a": truth.astype(np.float32)}
+    found = evaluate_maps(maps, {"a": tmp_path / "a.png"}, ThresholdSettings())
     assert found.images["a"].jaccard > 0.9

@@ -69,8 +69,14 @@ def draw_images() -> Images:
     pictures = [draw_picture(seed) for seed in range(len(NAMES))]
     pixels = np.stack([picture.transpose(2, 0, 1) for picture, _ in pictures])
     masks = np.stack([mask for _, mask in pictures])
-    cache = Cache(NAMES, pixels, masks, "a digest", np.ones(len(NAMES), np.uint8))
+    flags = np.ones(len(NAMES), np.uint8), np.zeros(len(NAMES), np.bool_)
+    cache = Cache(NAMES, pixels, masks, "a digest", *flags)
     return Images.of(cache)
+
+
+def hold_out(run: Path, names: list[str]) -> None:
+    count = len(names)
+    write_held_out(run, names, np.zeros((count, 32, 32), np.float32), np.zeros(count, np.bool_))
 
 
 @pytest.fixture
@@ -78,7 +84,7 @@ def reference(tmp_path: Path) -> Trained:
     """Return a training whose first fold held out the first five images, the second the others."""
     runs = [tmp_path / "run" / f"fold-{fold}" for fold in range(2)]
     for run, held_out in zip(runs, (NAMES[:5], NAMES[5:]), strict=True):
-        write_held_out(run, held_out, np.zeros((len(held_out), 32, 32), np.float32))
+        hold_out(run, held_out)
     return Trained("net", "a network", {0: runs})
 
 
@@ -156,7 +162,7 @@ def test_each_part_is_searched_on_as_many_images_of_the_others(
 
 def test_a_single_image_leaves_nothing_to_choose_by(tmp_path: Path) -> None:
     images = draw_images()
-    write_held_out(tmp_path / "fold-0", NAMES[:1], np.zeros((1, 32, 32), np.float32))
+    hold_out(tmp_path / "fold-0", NAMES[:1])
     alone = Trained("net", "a network", {0: [tmp_path / "fold-0"]})
     with pytest.raises(DataError, match="too few images"):
         crossfit(method(images, lambda _: "a", []), alone, images, tmp_path / "out")

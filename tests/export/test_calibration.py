@@ -22,6 +22,7 @@ from dermseg.export.calibration import (
 )
 from dermseg.export.rating import Quality, judge
 from dermseg.imaging.images import write_image, write_mask
+from dermseg.training.run_folder import write_held_out
 
 
 class TestFit:
@@ -139,8 +140,7 @@ def test_predictions_are_taken_from_all_folds(tmp_path: Path) -> None:
             off = chance.normal(0, blur / 2, 2)
             seen = np.hypot(y - centre[0] - off[0], x - centre[1] - off[1])
             maps.append(1 / (1 + np.exp((seen - 4) / blur)))
-        held_out = np.array(maps, np.float16)
-        np.savez(run / "held-out.npz", image_ids=np.array(names), probability=held_out)
+        write_held_out(run, names, np.array(maps, np.float32), np.zeros(len(names), np.bool_))
     (held,) = gather([tmp_path / "runs"], tmp_path / "data").values()
     assert sorted(held.names) == sorted(f"{fold}-{k}" for fold in range(2) for k in range(120))
     assert set(zip(held.fold_of, (name[0] for name in held.names), strict=True)) == {

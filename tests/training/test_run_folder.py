@@ -11,6 +11,7 @@ from dermseg.training.run_folder import (
     find_held_out,
     find_members,
     read_held_out,
+    write_held_out,
 )
 
 
@@ -23,8 +24,8 @@ def finish(run: Path) -> Path:
 
 def hold_out(run: Path, *names: str) -> None:
     run.mkdir(parents=True, exist_ok=True)
-    maps = np.full((len(names), 2, 3), 0.5, np.float16)
-    np.savez(run / "held-out.npz", image_ids=np.array(names), probability=maps)
+    maps = np.full((len(names), 2, 3), 0.5, np.float32)
+    write_held_out(run, names, maps, np.zeros(len(names), np.bool_))
 
 
 def test_a_run_is_its_only_member(tmp_path: Path) -> None:
@@ -65,6 +66,23 @@ def test_predictions_of_all_folds_are_one(tmp_path: Path) -> None:
     assert sorted(read_held_out(tmp_path / "fold-0")) == ["a", "c"]
     with pytest.raises(DataError, match="--protocol"):
         read_held_out(tmp_path / "all")
+
+
+def test_a_portraits_probability_lies_as_the_photograph(tmp_path: Path) -> None:
+    maps = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
+    write_held_out(tmp_path, ["level", "portrait"], maps, np.array([False, True]))
+    found = read_held_out(tmp_path)
+    np.testing.assert_array_equal(found["level"], maps[0])
+    np.testing.assert_array_equal(np.rot90(found["portrait"]), maps[1])
+    seen = read_held_out(tmp_path, as_seen=True)
+    np.testing.assert_array_equal(list(seen.values()), maps)
+
+
+def test_predictions_that_do_not_say_how_they_lie_are_refused(tmp_path: Path) -> None:
+    maps = np.zeros((1, 2, 3), np.float16)
+    np.savez(tmp_path / "held-out.npz", image_ids=np.array(["a"]), probability=maps)
+    with pytest.raises(DataError, match="older dermseg"):
+        read_held_out(tmp_path)
 
 
 def test_the_folds_speak_for_the_run_that_held_nothing_out(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ NO_CHANGE = AugmentationSettings(flip=False, rotation=0, scale=0, shift=0, contr
 def trainer_of(settings: TrainingSettings, images: Tensor, masks: Tensor) -> Trainer:
     """Return a trainer on all of `images`, uint8 (n, 3, H, W), and `masks`, uint8 (n, H, W)."""
     names = [f"{number}" for number in range(len(images))]
-    cache = Cache(names, images.numpy(), masks.numpy(), "digest", np.ones(len(names), np.uint8))
+    flags = np.ones(len(names), np.uint8), np.zeros(len(names), np.bool_)
+    cache = Cache(names, images.numpy(), masks.numpy(), "digest", *flags)
     return Trainer(settings, Device(torch.device("cpu"), "float32"), cache, np.arange(len(images)))
 
 

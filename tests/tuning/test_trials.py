@@ -28,7 +28,7 @@ from dermseg.settings import (
     TuningSettings,
 )
 from dermseg.training import loop, protocol
-from dermseg.training.run_folder import read_held_out
+from dermseg.training.run_folder import read_held_out, write_held_out
 from dermseg.tuning import trials
 from dermseg.tuning.ranking import (
     Point,
@@ -171,7 +171,7 @@ class TestScores:
                     map_[-4:-3] = 0.1
                 maps.append(map_)
             run.mkdir(parents=True)
-            np.savez(run / "held-out.npz", image_ids=np.array(ids), probability=np.stack(maps))
+            write_held_out(run, ids, np.stack(maps), np.zeros(len(ids), np.bool_))
             (run / "weights.safetensors").touch()
 
         monkeypatch.setattr(trials, "train", stand_in)

@@ -30,16 +30,16 @@ from dermseg.imaging.images import (
     read_photograph,
     resize,
 )
-from dermseg.imaging.orientation import as_seen, shape_along
+from dermseg.imaging.orientation import as_seen, lies_across, shape_along
 from dermseg.masks.style import STYLE_IDS, UNTOLD, read_style
 from dermseg.progress import track
 from dermseg.storage.files import aside_prefix, remove_leftovers, umask, writing, written_whole
 
-CACHE_FORMAT = 3
+CACHE_FORMAT = 4
 """Raised when what a cache holds changes, so that old ones are rebuilt."""
 DIGEST_FORMAT = 1
 """Not to be changed: model files name their data by such digests."""
-STYLES = "styles.npy"
+STYLES, TURNED = "styles.npy", "turned.npy"
 SIGNATURE_SIDE = 16
 SIGNATURE_READ = 64
 """Height and width to which a photograph may be reduced before it is shrunk to its signature."""
@@ -128,9 +128,10 @@ class Cache:
     """A data set at one size.
 
     `images` is uint8 (N, 3, H, W); `masks` is uint8 (N, H, W), 0 to 255, between the two where a
-    border crosses the pixel. Portraits lie turned, as they are for the network in use. `digest`
-    changes when a file's name or size does, and so is the same for a copy of the data. `styles`,
-    uint8 (N,), are the ids of the masks' styles (`masks.style`), read at their full size.
+    border crosses the pixel. Both lie as the network sees them: `turned`, bool (N,), says which
+    photographs lie across it and are turned (`imaging.orientation`). `digest` changes when a file's
+    name or size does, and so is the same for a copy of the data. `styles`, uint8 (N,), are the ids
+    of the masks' styles (`masks.style`), read at their full size.
     """
 
     image_ids: list[str]
@@ -138,6 +139,7 @@ class Cache:
     masks: NDArray[np.uint8]
     digest: str
     styles: NDArray[np.uint8]
+    turned: NDArray[np.bool_]
 
 
 def open_cache(
@@ -153,11 +155,13 @@ def open_cache(
     place = folder / f"{height}x{width}-{version[:16]}"
     if not place.is_dir():
         _build(pairs, height, width, place, allow_resized)
-    images = np.load(place / "images.npy", mmap_mode="r")
-    masks = np.load(place / "masks.npy", mmap_mode="r")
-    styles = np.load(place / STYLES)
     return Cache(
-        [pair.image_id for pair in pairs], images, masks, digest(files, times=False), styles
+        image_ids=[pair.image_id for pair in pairs],
+        images=np.load(place / "images.npy", mmap_mode="r"),
+        masks=np.load(place / "masks.npy", mmap_mode="r"),
+        digest=digest(files, times=False),
+        styles=np.load(place / STYLES),
+        turned=np.load(place / TURNED),
     )
 
 
@@ -235,7 +239,7 @@ def _fill(
         folder / "images.npy", "w+", np.uint8, (count, 3, height, width)
     )
     masks = np.lib.format.open_memmap(folder / "masks.npy", "w+", np.uint8, (count, height, width))
-    styles = np.full(count, UNTOLD, np.uint8)
+    styles, turned = np.full(count, UNTOLD, np.uint8), np.zeros(count, np.bool_)
     for file in folder.iterdir():
         _take_room(file)
 
@@ -256,6 +260,7 @@ def _fill(
             seen, truth = (as_seen(each, mask.shape, shape) for each in (pixels, mask))
             images[row] = resize(seen, height, width).transpose(2, 0, 1)
             masks[row] = resize(truth, height, width)
+            turned[row] = lies_across(mask.shape, shape)
         except ImageError as error:
             return str(error)
         return None
@@ -267,6 +272,7 @@ def _fill(
     images.flush()
     masks.flush()
     np.save(folder / STYLES, styles)
+    np.save(folder / TURNED, turned)
 
 
 def _take_room(file: Path) -> None:

@@ -27,7 +27,6 @@ from dermseg.imaging.images import (
     resize,
     write_image,
 )
-from dermseg.imaging.orientation import as_stored
 from dermseg.imaging.overlay import draw_overlay
 from dermseg.masks.metrics import score
 from dermseg.masks.postprocess import Probability, binarise, choose_lesion
@@ -59,7 +58,7 @@ def examine(
 ) -> list[Finding]:
     """Return what deserves a look in the data set `data`, likeliest wrong masks first.
 
-    `predictions` maps image ids to out-of-fold probabilities (h, w), as `runs.read_held_out` gives
+    `predictions` maps image ids to out-of-fold probabilities (h, w), as `read_held_out` gives
     them. `allow_resized` accepts photographs whose size is not their mask's. Raises DataError if
     photographs and masks do not pair up.
     """
@@ -99,7 +98,7 @@ def _examine(pair: Pair, predictions: Predictions) -> list[Finding]:
     if pieces > 1:
         found.append(finding("pieces", f"{pieces} separate regions", -pieces))
     if pair.image_id in predictions:
-        predicted, _ = _cut(as_stored(predictions[pair.image_id], mask.shape), *mask.shape)
+        predicted, _ = _cut(predictions[pair.image_id], *mask.shape)
         jaccard = score(mask, predicted).jaccard
         if jaccard < SUSPICIOUS:
             detail = f"Jaccard {jaccard:.3f} with a network that had not seen it"
@@ -156,7 +155,7 @@ def _picture(pair: Pair, probability: Probability | None) -> Pixels:
     stored = read_mask(pair.mask)
     mask = (resize(stored, CELL_HEIGHT, CELL_WIDTH) > MASK_FOREGROUND).astype(np.uint8)
     if probability is not None:
-        _, outline = _cut(as_stored(probability, stored.shape), CELL_HEIGHT, CELL_WIDTH)
+        _, outline = _cut(probability, CELL_HEIGHT, CELL_WIDTH)
         pixels = draw_overlay(Photograph(pixels, CELL_HEIGHT, CELL_WIDTH), outline)
     pixels = pixels.copy()
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)

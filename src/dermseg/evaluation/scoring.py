@@ -19,7 +19,6 @@ from dermseg.imaging.images import (
     mask_stem,
     read_mask,
 )
-from dermseg.imaging.orientation import lies_across, turn
 from dermseg.masks.metrics import METRICS, Scores, bootstrap_interval, mean, score
 from dermseg.masks.postprocess import Probability, binarise, choose_lesion
 from dermseg.progress import track
@@ -245,17 +244,13 @@ def compare_all(
 ) -> dict[str, T]:
     """Return what `compare` makes of each probability and its true mask, in order of their ids.
 
-    `maps` and `masks` belong together by their keys; `masks` may hold more. The mask of a portrait
-    is turned as its photograph was for the network. Raises DataError if an image has no mask,
-    ImageError if a mask cannot be read.
+    `maps` and `masks` belong together by their keys; `masks` may hold more. Maps lie as the
+    photographs do. Raises DataError if an image has no mask, ImageError if a mask cannot be read.
     """
     check_known(maps, masks)
 
     def one(image_id: str) -> T:
-        probability, truth = maps[image_id], read_mask(masks[image_id]) > MASK_FOREGROUND
-        if lies_across(truth.shape, probability.shape):
-            truth = turn(truth)
-        return compare(probability, truth)
+        return compare(maps[image_id], read_mask(masks[image_id]) > MASK_FOREGROUND)
 
     names = sorted(maps)
     found = list(track(parallel_map(one, names), "Scoring", len(names)))

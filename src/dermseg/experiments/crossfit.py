@@ -54,7 +54,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Images:
-    """A data set at the network's size, by image."""
+    """A data set at the network's size, by image, as the network sees it."""
 
     cache: Cache
     rows: Mapping[str, int]
@@ -67,6 +67,10 @@ class Images:
     def pixels(self, image: str) -> Pixels:
         """Return an image as uint8 RGB (h, w, 3)."""
         return np.ascontiguousarray(self.cache.images[self.rows[image]].transpose(1, 2, 0))
+
+    def turned(self, images: Sequence[str]) -> NDArray[np.bool_]:
+        """Return which of `images` the network sees after a quarter turn."""
+        return self.cache.turned[[self.rows[image] for image in images]]
 
     def jaccard(self, image: str, probability: Probability) -> float:
         """Return the Jaccard index of a probability's mask, at the network's size."""
@@ -115,19 +119,20 @@ def crossfit(method: Method, reference: Trained, images: Images, output: Path) -
                 method.predict(seed, image, chosen)
                 for image in track(held_out[name], f"{method.label}, {name}", len(held_out[name]))
             ]
-            write_held_out(folder / name, held_out[name], np.stack(maps))
+            turned = images.turned(held_out[name])
+            write_held_out(folder / name, held_out[name], np.stack(maps), turned)
             _write(folder / name / CHOICE, {**facts, "chosen": dict(chosen)})
     return Trained(method.name, method.label, found, reference.given)
 
 
 def predictions(arm: Trained) -> Maps:
-    """Return an arm's probabilities out of fold, by seed, then by image."""
+    """Return an arm's probabilities out of fold, by seed, then by image, as the network saw it."""
     return {
         seed: {
             image: found
             for run in runs
             if (run / HELD_OUT).is_file()
-            for image, found in read_held_out(run).items()
+            for image, found in read_held_out(run, as_seen=True).items()
         }
         for seed, runs in arm.runs.items()
     }

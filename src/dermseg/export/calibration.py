@@ -9,6 +9,7 @@ assumption where they are surer.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from itertools import compress
 from math import exp, lgamma, log, log1p
 from pathlib import Path
 
@@ -50,17 +51,17 @@ THRESHOLDS = tuple(ThresholdSettings(low=twentieths / 20) for twentieths in rang
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Images that the predicting network had not seen; each array has a row for each of them.
+    """Images that the predicting network had not seen; each column has a row for each of them.
 
-    `fold_of` names the member that predicted; `maps` (n, h, w) is what it predicted, `evidence`
-    (n, 5) and `jaccard` (n,) are those of the mask cut from it. `border` (n, POINTS, 2) holds
-    places along the true border, x and y in pixels of the map; NaN where there is none. All masks
-    are made with `thresholds`.
+    `fold_of` names the member that predicted; `maps` are what it predicted, (h, w) or, for
+    portraits, (w, h); `evidence` (n, 5) and `jaccard` (n,) are those of the mask cut from it.
+    `border` (n, POINTS, 2) holds places along the true border, x and y in pixels of the map; NaN
+    where there is none. All masks are made with `thresholds`.
     """
 
     names: NDArray[np.str_]
     fold_of: NDArray[np.str_]
-    maps: NDArray[np.float16]
+    maps: Sequence[NDArray[np.float16]]
     evidence: Numbers
     jaccard: Numbers
     border: NDArray[np.float32]
@@ -68,8 +69,10 @@ class HeldOut:
 
     def where(self, chosen: NDArray[np.bool_]) -> "HeldOut":
         """Return those of the images that are `chosen`, (n,)."""
-        columns = [field.name for field in fields(self) if field.name != "thresholds"]
-        return replace(self, **{name: getattr(self, name)[chosen] for name in columns})
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        del columns["thresholds"]
+        maps = list(compress(columns.pop("maps"), chosen))
+        return replace(self, maps=maps, **{name: each[chosen] for name, each in columns.items()})
 
 
 def gather(folders: Sequence[Path], data: Path) -> dict[Style, HeldOut]:
@@ -139,7 +142,7 @@ def _held_out(
     return HeldOut(
         np.array(list(examined)),
         np.array([fold_of[name] for name in examined]),
-        np.stack([maps[name].astype(np.float16) for name in examined]),
+        [maps[name].astype(np.float16) for name in examined],
         evidence,
         jaccard,
         border,

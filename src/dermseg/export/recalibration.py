@@ -15,6 +15,7 @@ from dermseg.data.datasets import Cache
 from dermseg.errors import DataError, UsageError
 from dermseg.export.calibration import sort_by_style
 from dermseg.export.rating import learn_styles
+from dermseg.imaging.orientation import turn_back
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.postprocess import Probability
 from dermseg.masks.style import STYLE_IDS, STYLE_NAMES
@@ -115,6 +116,7 @@ def _predict(network: Segmenter, images: Cache, rows: NDArray[np.intp]) -> list[
     def one(row: int) -> Probability:
         name = STYLE_NAMES[int(images.styles[row])]
         style: Style = name if name in STYLE_IDS else DEFAULT_STYLE
-        return network.probability(images.images[row].transpose(1, 2, 0), style=style)
+        seen = network.probability(images.images[row].transpose(1, 2, 0), style=style)
+        return turn_back(seen) if images.turned[row] else seen
 
     return list(track(parallel_map(one, rows.tolist()), "Predicting", len(rows)))

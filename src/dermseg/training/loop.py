@@ -124,7 +124,7 @@ def _fit(run: Path, trainer: Trainer, held_out: Rows, fold_of: dict[str, int]) -
             say(_progress(log, settings.epochs))
     if len(held_out):
         held_out_ids = [images.image_ids[row] for row in held_out]
-        write_held_out(run, held_out_ids, trainer.predict(held_out))
+        write_held_out(run, held_out_ids, trainer.predict(held_out), images.turned[held_out])
     facts = {**_identity(trainer), **_provenance(trainer, log), **history}
     facts["folds"] = folds.digest(fold_of)
     checkpoints.save(run / WEIGHTS, dict(trainer.result.state_dict()), facts)

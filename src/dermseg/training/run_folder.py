@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermseg.errors import DataError, ModelError
+from dermseg.imaging.orientation import turn_back
 from dermseg.masks.postprocess import Probability
 from dermseg.storage.files import written_whole
 
@@ -69,31 +70,42 @@ def find_held_out(folder: Path) -> list[Path]:
     return [run for run in runs if (run / HELD_OUT).is_file()]
 
 
-def read_held_out(folder: Path) -> dict[str, Probability]:
+def read_held_out(folder: Path, *, as_seen: bool = False) -> dict[str, Probability]:
     """Return the out-of-fold probabilities, float32 (h, w) by image, in a run's folder.
 
-    Those of all folds in a protocol's folder. Raises DataError if there are none.
+    Those of all folds in a protocol's folder. They lie as the photographs do; with `as_seen` as the
+    network saw them, like the images of its cache. Raises DataError if there are none, or if an
+    older dermseg left them.
     """
     maps: dict[str, Probability] = {}
     for file in [*folder.glob(HELD_OUT), *sorted(folder.glob(f"fold-*/{HELD_OUT}"))]:
         with np.load(file) as stored:
+            if "turned" not in stored:
+                raise DataError(f"{file}: predictions of an older dermseg; train again")
             probability = stored["probability"].astype(np.float32)
-            maps.update(zip(stored["image_ids"].tolist(), probability, strict=True))
+            rows = zip(stored["image_ids"].tolist(), probability, stored["turned"], strict=True)
+        for image_id, seen, turned in rows:
+            maps[image_id] = turn_back(seen) if turned and not as_seen else seen
     if not maps:
         raise DataError(f"{folder}: holds no predictions (train with --fold or --protocol)")
     return maps
 
 
 def write_held_out(
-    folder: Path, image_ids: Sequence[str], probability: NDArray[np.float32]
+    folder: Path,
+    image_ids: Sequence[str],
+    probability: NDArray[np.float32],
+    turned: NDArray[np.bool_],
 ) -> None:
     """Keep a run's probabilities, (n, h, w), of the images that it held out, in half precision.
 
-    Raises OutputError if they cannot be written.
+    They lie as the network saw the images, of which it saw those that are `turned`, (n,), after a
+    quarter turn. Raises OutputError if they cannot be written.
     """
     with written_whole(folder / HELD_OUT) as temporary:
         np.savez_compressed(
             temporary,
             image_ids=np.array(image_ids),
             probability=probability.astype(np.float16),
+            turned=turned,
         )

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dermseg.data.datasets import find_pairs
 from dermseg.data.metadata import UNKNOWN, read_groups
 from dermseg.experiments import arms
-from dermseg.experiments.crossfit import predictions
 from dermseg.experiments.figures.drawing import Case, draw_cases, make_case
 from dermseg.experiments.findings import Findings
 from dermseg.experiments.study import Study
 from dermseg.masks.metrics import Scores
+from dermseg.training.run_folder import read_held_out
 
 PLACES = (0.2, 0.4, 0.6, 0.8)
 """Fractions of a diagnosis's images that score below the ones drawn."""
@@ -57,7 +57,8 @@ def ranked(scores: Mapping[str, Scores]) -> list[str]:
 
 def cases(study: Study, images: Sequence[str], scores: Mapping[str, Scores]) -> list[Case]:
     """Return `images` as the first arm's first seed found them."""
-    maps = next(iter(predictions(study.arms[0]).values()))
+    runs = next(iter(study.arms[0].runs.values()))
+    maps = {name: level for run in runs for name, level in read_held_out(run).items()}
     pairs = {pair.image_id: pair for pair in find_pairs(study.data)}
     return [
         make_case(

@@ -16,7 +16,6 @@ from dermseg.imaging.images import (
     read_photograph,
     resize,
 )
-from dermseg.imaging.orientation import as_stored
 from dermseg.masks.postprocess import Probability
 from dermseg.settings import ThresholdSettings
 from dermseg.storage.files import written_whole
@@ -63,8 +62,7 @@ def make_case(photograph: Path, mask: Path, probability: Probability, title: str
     height, width = (max(1, round(side * scale)) for side in truth.shape)
     pixels = resize(read_photograph(photograph, at_least=(height, width)).pixels, height, width)
     reduced = resize(truth, height, width) > MASK_FOREGROUND
-    level = as_stored(probability, truth.shape)
-    found = binariser(ThresholdSettings())(level, height, width)
+    found = binariser(ThresholdSettings())(probability, height, width)
     return Case(pixels, reduced, found, title)
 
 
