@@ -20,7 +20,7 @@ import numpy as np
 from dermseg.data.datasets import find_pairs
 from dermseg.evaluation.scoring import evaluate_maps
 from dermseg.export.exporter import export
-from dermseg.imaging.images import read_photograph
+from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.metrics import bootstrap_interval
 from dermseg.masks.postprocess import Probability

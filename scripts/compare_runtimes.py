@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import openvino
 
-from dermseg.imaging.images import read_photograph, resize
+from dermseg.imaging.images import resize
+from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.about import describe_machine
 from dermseg.inference.segmenter import open_session
 from dermseg.storage.files import write_json

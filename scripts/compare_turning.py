@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from dermseg.data.datasets import find_pairs
-from dermseg.imaging.images import MASK_FOREGROUND, read_mask, read_photograph, resize
+from dermseg.imaging.images import resize
+from dermseg.imaging.mask_files import MASK_FOREGROUND, read_mask
+from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.metrics import bootstrap_interval, score
 from dermseg.masks.postprocess import binarise, choose_lesion

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dermseg.imaging.images import read_photograph, resize, write_image
+from dermseg.imaging.images import resize, write_image
 from dermseg.imaging.overlay import draw_overlay
+from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.segmenter import segment
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "photographs"

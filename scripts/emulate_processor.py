@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from dermseg.imaging.images import PHOTOGRAPH_SUFFIXES, read_photograph
+from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES, read_photograph
 from dermseg.inference import segmenter
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.metrics import score

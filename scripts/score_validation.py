@@ -22,7 +22,7 @@ from dermseg.data.datasets import find_pairs, read_signatures
 from dermseg.data.folds import near_duplicates
 from dermseg.evaluation.scoring import evaluate
 from dermseg.experiments.ledger import append
-from dermseg.imaging.images import MASK_FOREGROUND, MASK_SUFFIX, read_mask
+from dermseg.imaging.mask_files import MASK_FOREGROUND, MASK_SUFFIX, read_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.metrics import mean, score
 

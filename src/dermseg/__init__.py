@@ -28,8 +28,9 @@ if TYPE_CHECKING:
         UsageError,
     )
     from dermseg.evaluation.scoring import Evaluation, evaluate
-    from dermseg.imaging.images import Photograph, read_mask, read_photograph, write_mask
+    from dermseg.imaging.mask_files import read_mask, write_mask
     from dermseg.imaging.overlay import draw_overlay
+    from dermseg.imaging.photographs import Photograph, read_photograph
     from dermseg.inference.segmenter import Segmentation, Segmenter, segment
     from dermseg.masks.metrics import Scores, score
     from dermseg.settings import ThresholdSettings
@@ -42,7 +43,7 @@ _HOMES = {
     "MissingExtraError": "errors",
     "ModelError": "errors",
     "OutputError": "errors",
-    "Photograph": "imaging.images",
+    "Photograph": "imaging.photographs",
     "Scores": "masks.metrics",
     "Segmentation": "inference.segmenter",
     "Segmenter": "inference.segmenter",
@@ -50,11 +51,11 @@ _HOMES = {
     "UsageError": "errors",
     "draw_overlay": "imaging.overlay",
     "evaluate": "evaluation.scoring",
-    "read_mask": "imaging.images",
-    "read_photograph": "imaging.images",
+    "read_mask": "imaging.mask_files",
+    "read_photograph": "imaging.photographs",
     "score": "masks.metrics",
     "segment": "inference.segmenter",
-    "write_mask": "imaging.images",
+    "write_mask": "imaging.mask_files",
 }
 
 __all__ = [

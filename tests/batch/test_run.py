@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from dermseg.batch import run
-from dermseg.batch.run import COLUMNS, JOURNAL, TIMINGS, Job, find_jobs, find_mask, segment_all
+from dermseg.batch.run import COLUMNS, JOURNAL, TIMINGS, Job, find_jobs, segment_all
 from dermseg.cli.main import main
 from dermseg.errors import UsageError
-from dermseg.imaging.images import image_size, read_mask, write_mask
+from dermseg.imaging.mask_files import read_mask, write_mask
 from dermseg.imaging.overlay import RESULT_COLOR
+from dermseg.imaging.photographs import image_size
 from dermseg.settings import DEFAULT_MODEL
 from dermseg.storage.journal import Entry, Journal
 
@@ -634,15 +635,6 @@ class TestSecondRun:
         assert main(arguments) == 1
         photograph("c.jpg")
         assert self.done(tmp_path, arguments) == ["c.jpg"]
-
-
-def test_masks_for_sizes_are_found_by_either_name(tmp_path: Path) -> None:
-    (tmp_path / "a.png").touch()
-    assert find_mask(tmp_path, Path("a.jpg")) == tmp_path / "a.png"
-    (tmp_path / "a_segmentation.png").touch()
-    assert find_mask(tmp_path, Path("a.jpg")) == tmp_path / "a_segmentation.png"
-    with pytest.raises(UsageError, match=r"b_segmentation\.png or b\.png"):
-        find_mask(tmp_path, Path("b.jpg"))
 
 
 def test_a_bug_is_not_taken_for_a_bad_file(

@@ -10,7 +10,7 @@ import pytest
 from dermseg import __version__
 from dermseg.cli.main import main
 from dermseg.experiments.registry import EXPERIMENTS
-from dermseg.imaging.images import write_mask
+from dermseg.imaging.mask_files import write_mask
 from dermseg.masks.metrics import METRICS
 from dermseg.settings import DEFAULT_MODEL, PROTOCOLS
 

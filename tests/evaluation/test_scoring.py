@@ -9,7 +9,8 @@ from PIL import Image
 
 from dermseg.errors import DataError
 from dermseg.evaluation.scoring import evaluate, evaluate_maps, score_thresholds
-from dermseg.imaging.images import write_image, write_mask
+from dermseg.imaging.images import write_image
+from dermseg.imaging.mask_files import write_mask
 from dermseg.masks.metrics import METRICS, score
 from dermseg.settings import Rule, ThresholdSettings
 

@@ -21,7 +21,8 @@ from dermseg.export.calibration import (
     read_along,
 )
 from dermseg.export.rating import Quality, judge
-from dermseg.imaging.images import write_image, write_mask
+from dermseg.imaging.images import write_image
+from dermseg.imaging.mask_files import write_mask
 from dermseg.training.run_folder import write_held_out
 
 

@@ -17,7 +17,8 @@ from dermseg.errors import DermsegError, ModelError, UsageError
 from dermseg.export import exporter as module
 from dermseg.export import quantize
 from dermseg.export.exporter import TOLERANCE, TOLERANCE_INT8, EndToEnd, export, halve, load_run
-from dermseg.imaging.images import read_photograph, resize
+from dermseg.imaging.images import resize
+from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.style import STYLE_IDS
 from dermseg.modelfile.card import KEY

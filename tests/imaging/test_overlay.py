@@ -4,8 +4,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from dermseg.imaging.images import Photograph
 from dermseg.imaging.overlay import BAND_COLOR, RESULT_COLOR, draw_overlay
+from dermseg.imaging.photographs import Photograph
 from dermseg.settings import OVERLAY_SIDE
 
 NOTHING = np.zeros((0, 2), np.int32)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dermseg.errors import DermsegError, ImageError, ModelError, UsageError
-from dermseg.imaging.images import Photograph, read_mask, read_photograph
+from dermseg.imaging.mask_files import read_mask
+from dermseg.imaging.photographs import Photograph, read_photograph
 from dermseg.inference import segmenter as module
 from dermseg.inference.segmenter import X86, Segmentation, Segmenter, drawn_by_hand, segment
 from dermseg.masks.metrics import score

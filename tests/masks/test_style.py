@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dermseg.imaging.images import MASK_FOREGROUND, read_mask
+from dermseg.imaging.mask_files import MASK_FOREGROUND, read_mask
 from dermseg.masks.style import StyleReading, read_style
 
 Mask = NDArray[np.bool_]

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import os
+import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -112,3 +113,55 @@ def test_a_folder_is_occupied_once_and_free_after_a_kill(tmp_path: Path) -> None
 
 def test_a_folder_that_is_not_there_has_no_leftovers(tmp_path: Path) -> None:
     remove_leftovers(tmp_path / "missing")
+
+
+def write_half(path: Path, error: type[BaseException]) -> None:
+    with written_whole(path) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
+class TestWrittenWhole:
+    def test_content_appears_whole_and_only_at_the_end(self, tmp_path: Path) -> None:
+        target = tmp_path / "new" / "folder" / "a.txt"
+        with written_whole(target) as temporary:
+            temporary.write_text("half")
+            assert temporary.parent == target.parent
+            assert temporary.suffix == ".txt"
+            assert not target.exists()
+            temporary.write_text("whole")
+        assert target.read_text() == "whole"
+        assert list(target.parent.iterdir()) == [target]
+
+    @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+    def test_a_failure_leaves_nothing(self, tmp_path: Path, error: type[BaseException]) -> None:
+        with pytest.raises(error):
+            write_half(tmp_path / "a.txt", error)
+        assert not list(tmp_path.iterdir())
+
+    def test_a_failure_keeps_what_was_there(self, tmp_path: Path) -> None:
+        target = tmp_path / "a.txt"
+        target.write_text("old")
+        with pytest.raises(RuntimeError):
+            write_half(target, RuntimeError)
+        assert target.read_text() == "old"
+        assert list(tmp_path.iterdir()) == [target]
+
+    def test_an_older_file_is_replaced(self, tmp_path: Path) -> None:
+        target = tmp_path / "a.txt"
+        target.write_text("a longer text than the new one")
+        with written_whole(target) as temporary:
+            temporary.write_text("new")
+        assert target.read_text() == "new"
+
+    @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+    @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+    def test_permissions_follow_the_umask(self, tmp_path: Path, umask: int) -> None:
+        before = os.umask(umask)
+        try:
+            with written_whole(tmp_path / "a.png") as temporary:
+                temporary.write_text("whole")
+            assert os.umask(umask) == umask
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE((tmp_path / "a.png").stat().st_mode) == 0o666 & ~umask

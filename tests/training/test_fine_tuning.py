@@ -13,7 +13,8 @@ from toy import write_data
 
 from dermseg.errors import DataError, ModelError, UsageError
 from dermseg.export.exporter import export
-from dermseg.imaging.images import read_photograph, resize
+from dermseg.imaging.images import resize
+from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.segmenter import Segmenter, open_session
 from dermseg.modelfile.graph import member_tensors, read_model
 from dermseg.settings import CHANNEL_COUNT, TrainingSettings

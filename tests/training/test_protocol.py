@@ -9,7 +9,7 @@ import pytest
 
 from dermseg.cli.main import main
 from dermseg.evaluation.scoring import evaluate
-from dermseg.imaging.images import write_mask
+from dermseg.imaging.mask_files import write_mask
 from dermseg.masks.postprocess import binarise, choose_lesion
 from dermseg.settings import PROTOCOLS, ThresholdSettings, TrainingSettings
 from dermseg.training import loop, protocol

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dermseg.cli.main import main
-from dermseg.imaging.images import encode_image, read_photograph
+from dermseg.imaging.images import encode_image
 from dermseg.imaging.overlay import draw_overlay
+from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import ServiceSettings
 from dermseg.web.app import create_app

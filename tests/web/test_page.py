@@ -14,7 +14,7 @@ from local_service import listening
 from PIL import Image
 
 from dermseg.batch.run import find_jobs, segment_all
-from dermseg.imaging.images import read_mask
+from dermseg.imaging.mask_files import read_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import ThresholdSettings
 from dermseg.web.app import create_app

@@ -15,7 +15,7 @@ from PIL import Image
 from dermseg.batch.run import Job, find_jobs, segment_all
 from dermseg.cli.main import main
 from dermseg.errors import DataError, UsageError
-from dermseg.imaging.images import read_mask, write_mask
+from dermseg.imaging.mask_files import read_mask, write_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import ServiceSettings
 from dermseg.storage.files import occupied

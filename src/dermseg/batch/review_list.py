@@ -6,9 +6,10 @@ from pathlib import Path
 from dermseg.batch.run import Result
 from dermseg.errors import UsageError
 from dermseg.imaging.contact_sheet import CELL_HEIGHT, CELL_WIDTH, contact_sheet
-from dermseg.imaging.images import Photograph, Pixels, read_photograph, resize, write_image
+from dermseg.imaging.images import Pixels, resize, write_image
 from dermseg.imaging.orientation import exchanges_sides
 from dermseg.imaging.overlay import draw_overlay
+from dermseg.imaging.photographs import Photograph, read_photograph
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import DEFAULT_MODEL
 from dermseg.storage.tables import write_table

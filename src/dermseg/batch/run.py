@@ -15,18 +15,17 @@ from zlib import crc32
 
 from dermseg.cores import parallel_map
 from dermseg.errors import DermsegError, ImageError, UsageError
-from dermseg.imaging.images import (
-    MASK_SUFFIX,
+from dermseg.imaging.images import write_image
+from dermseg.imaging.mask_files import MASK_SUFFIX, encode_mask, find_mask
+from dermseg.imaging.overlay import draw_overlay
+from dermseg.imaging.photographs import (
     PHOTOGRAPH_SUFFIXES,
     UNREAD_SUFFIXES,
     Photograph,
-    encode_mask,
     image_size,
     is_whole_image,
     read_photograph,
-    write_image,
 )
-from dermseg.imaging.overlay import draw_overlay
 from dermseg.inference.segmenter import Segmentation, Segmenter
 from dermseg.progress import track
 from dermseg.settings import OVERLAY_SIDE
@@ -416,12 +415,3 @@ def report_row(job: Job, segmentation: Segmentation) -> Row:
 
 def _failed(job: Job, error: str) -> Row:
     return {**dict.fromkeys(COLUMNS, ""), "photograph": job.name.as_posix(), "error": error}
-
-
-def find_mask(folder: Path, name: Path) -> Path:
-    """Return the mask in `folder` of the photograph `name`; raise UsageError if there is none."""
-    candidates = [name.with_name(name.stem + MASK_SUFFIX), name.with_suffix(".png")]
-    for candidate in candidates:
-        if (folder / candidate).is_file():
-            return folder / candidate
-    raise UsageError(f"{folder}: holds no {' or '.join(c.as_posix() for c in candidates)}")

@@ -23,7 +23,8 @@ from PIL import Image
 from dermseg.batch.run import Job, find_jobs, report_row, segment_all
 from dermseg.cores import parallel_map, usable_cores
 from dermseg.errors import DermsegError
-from dermseg.imaging.images import Mask, write_mask
+from dermseg.imaging.images import Mask
+from dermseg.imaging.mask_files import write_mask
 from dermseg.inference.about import describe_machine
 from dermseg.inference.segmenter import Segmenter
 from dermseg.storage.files import write_json

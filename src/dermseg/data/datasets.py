@@ -19,18 +19,10 @@ from numpy.typing import NDArray
 
 from dermseg.cores import parallel_map
 from dermseg.errors import DataError, ImageError
-from dermseg.imaging.images import (
-    MASK_FOREGROUND,
-    PHOTOGRAPH_SUFFIXES,
-    by_name,
-    check_mask,
-    image_size,
-    mask_stem,
-    read_mask,
-    read_photograph,
-    resize,
-)
+from dermseg.imaging.images import resize
+from dermseg.imaging.mask_files import MASK_FOREGROUND, by_name, check_mask, mask_stem, read_mask
 from dermseg.imaging.orientation import as_seen, lies_across, shape_along
+from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES, image_size, read_photograph
 from dermseg.masks.style import STYLE_IDS, UNTOLD, read_style
 from dermseg.progress import track
 from dermseg.storage.files import aside_prefix, remove_leftovers, umask, writing, written_whole

@@ -15,19 +15,10 @@ from dermseg.data.datasets import Pair, find_pairs, read_signatures
 from dermseg.data.folds import near_duplicates
 from dermseg.errors import ImageError
 from dermseg.imaging.contact_sheet import CELL_HEIGHT, CELL_WIDTH, contact_sheet
-from dermseg.imaging.images import (
-    MASK_FOREGROUND,
-    Mask,
-    Photograph,
-    Pixels,
-    image_size,
-    is_binary,
-    read_mask,
-    read_photograph,
-    resize,
-    write_image,
-)
+from dermseg.imaging.images import Mask, Pixels, resize, write_image
+from dermseg.imaging.mask_files import MASK_FOREGROUND, is_binary, read_mask
 from dermseg.imaging.overlay import draw_overlay
+from dermseg.imaging.photographs import Photograph, image_size, read_photograph
 from dermseg.masks.metrics import score
 from dermseg.masks.postprocess import Probability, binarise, choose_lesion
 from dermseg.progress import track

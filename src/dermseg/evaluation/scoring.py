@@ -10,9 +10,9 @@ import numpy as np
 from dermseg.cores import parallel_map
 from dermseg.data.metadata import UNKNOWN, Groups, read_groups
 from dermseg.errors import DataError, ImageError
-from dermseg.imaging.images import (
+from dermseg.imaging.images import Mask
+from dermseg.imaging.mask_files import (
     MASK_FOREGROUND,
-    Mask,
     by_name,
     check_mask,
     is_binary,

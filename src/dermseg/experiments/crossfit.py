@@ -20,7 +20,8 @@ from dermseg.errors import DataError
 from dermseg.evaluation.scoring import binariser
 from dermseg.experiments.baselines.baseline import Baseline, Parameters
 from dermseg.experiments.study import Study, Trained
-from dermseg.imaging.images import MASK_FOREGROUND, Pixels
+from dermseg.imaging.images import Pixels
+from dermseg.imaging.mask_files import MASK_FOREGROUND
 from dermseg.masks.metrics import score
 from dermseg.masks.postprocess import Probability
 from dermseg.progress import track

@@ -24,7 +24,8 @@ from dermseg.errors import ModelError, UsageError
 from dermseg.export.calibration import gather
 from dermseg.export.quantize import quantize
 from dermseg.export.rating import learn_styles
-from dermseg.imaging.images import Pixels, read_photograph, resize
+from dermseg.imaging.images import Pixels, resize
+from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.segmenter import STYLE_INPUT, open_session
 from dermseg.masks.style import STYLE_IDS
 from dermseg.modelfile.card import ModelCard

@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dermseg.imaging.images import Photograph, Pixels, resize
+from dermseg.imaging.images import Pixels, resize
 from dermseg.imaging.orientation import upright
+from dermseg.imaging.photographs import Photograph
 from dermseg.settings import OVERLAY_SIDE
 
 RESULT_COLOR = (255, 230, 0)

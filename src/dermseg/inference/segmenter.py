@@ -16,15 +16,9 @@ from numpy.typing import NDArray
 from dermseg import __version__
 from dermseg.cores import processor_features
 from dermseg.errors import ImageError, ModelError, UsageError
-from dermseg.imaging.images import (
-    Mask,
-    Photograph,
-    Pixels,
-    image_size,
-    read_photograph,
-    resize,
-)
+from dermseg.imaging.images import Mask, Pixels, resize
 from dermseg.imaging.orientation import as_seen, as_stored, shape_along
+from dermseg.imaging.photographs import Photograph, image_size, read_photograph
 from dermseg.inference.confidence import Band, Calibration, Confidence, Contours
 from dermseg.masks.postprocess import Probability, binarise, choose_lesion, outline_of
 from dermseg.masks.style import STYLE_IDS

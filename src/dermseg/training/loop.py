@@ -15,7 +15,8 @@ from dermseg import __version__
 from dermseg.data import datasets, folds, sources
 from dermseg.data.metadata import UNKNOWN, read_groups
 from dermseg.errors import DataError, DivergedError, UsageError
-from dermseg.imaging.images import MASK_FOREGROUND, image_size
+from dermseg.imaging.mask_files import MASK_FOREGROUND
+from dermseg.imaging.photographs import image_size
 from dermseg.masks.metrics import mean, score
 from dermseg.masks.style import STYLE_NAMES
 from dermseg.progress import Advance, bar, say

@@ -13,15 +13,10 @@ import numpy as np
 from pydantic import BaseModel
 
 from dermseg.batch.run import Job, report_row
-from dermseg.imaging.images import (
-    Source,
-    encode_image,
-    encode_mask,
-    read_orientation,
-    read_photograph,
-    resize,
-)
+from dermseg.imaging.images import encode_image, resize
+from dermseg.imaging.mask_files import encode_mask
 from dermseg.imaging.overlay import draw_overlay
+from dermseg.imaging.photographs import Source, read_orientation, read_photograph
 from dermseg.inference.confidence import Band, Confidence
 from dermseg.inference.segmenter import Flag, Segmentation
 from dermseg.settings import OVERLAY_SIDE, Rule, ThresholdSettings

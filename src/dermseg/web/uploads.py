@@ -10,7 +10,9 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from dermseg.errors import ImageError, TooManyPixelsError
-from dermseg.imaging.images import LONGEST_SIDE, MASK_FOREGROUND, Mask, image_size, read_photograph
+from dermseg.imaging.images import Mask
+from dermseg.imaging.mask_files import LONGEST_SIDE, MASK_FOREGROUND
+from dermseg.imaging.photographs import image_size, read_photograph
 from dermseg.web.errors import ProblemError
 from dermseg.web.limits import bounded
 

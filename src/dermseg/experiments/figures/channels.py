@@ -11,7 +11,8 @@ from dermseg.data.metadata import read_groups
 from dermseg.experiments.figures.drawing import save
 from dermseg.experiments.findings import Findings
 from dermseg.experiments.study import Study
-from dermseg.imaging.images import Pixels, image_size, read_photograph, resize
+from dermseg.imaging.images import Pixels, resize
+from dermseg.imaging.photographs import image_size, read_photograph
 from dermseg.training.color import ColorChannels
 
 NAMES = ("red", "green", "blue", "hue", "saturation", "value", "lightness")

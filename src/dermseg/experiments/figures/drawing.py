@@ -8,14 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dermseg.evaluation.scoring import binariser
-from dermseg.imaging.images import (
-    MASK_FOREGROUND,
-    Mask,
-    Pixels,
-    read_mask,
-    read_photograph,
-    resize,
-)
+from dermseg.imaging.images import Mask, Pixels, resize
+from dermseg.imaging.mask_files import MASK_FOREGROUND, read_mask
+from dermseg.imaging.photographs import read_photograph
 from dermseg.masks.postprocess import Probability
 from dermseg.settings import ThresholdSettings
 from dermseg.storage.files import written_whole

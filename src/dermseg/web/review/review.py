@@ -17,14 +17,9 @@ from pydantic import BaseModel, ValidationError
 
 from dermseg.batch.run import JOURNAL, Job, row_as_left
 from dermseg.errors import DataError, ImageError, UsageError
-from dermseg.imaging.images import (
-    MASK_FOREGROUND,
-    Mask,
-    image_size,
-    read_mask,
-    read_orientation,
-    write_mask,
-)
+from dermseg.imaging.images import Mask
+from dermseg.imaging.mask_files import MASK_FOREGROUND, read_mask, write_mask
+from dermseg.imaging.photographs import image_size, read_orientation
 from dermseg.inference.segmenter import Segmenter, drawn_by_hand
 from dermseg.masks.postprocess import Probability, outline_of
 from dermseg.settings import ServiceSettings
