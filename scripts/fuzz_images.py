@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from hostile import encoded, mutated, picture, write_all
 
-from dermseg.batch.run import find_jobs, segment_all
+from dermseg.batch.jobs import find_jobs
+from dermseg.batch.run import segment_all
 from dermseg.inference.segmenter import Segmenter
 
 AT_ONCE = 500

@@ -22,13 +22,14 @@ from typing import Any
 import httpx2 as httpx
 import numpy as np
 
-from dermseg.batch.run import find_jobs
+from dermseg.batch.jobs import find_jobs
 from dermseg.storage.files import write_json
 
 BATCH = """
 import sys, time
 from pathlib import Path
-from dermseg.batch.run import find_jobs, segment_all
+from dermseg.batch.jobs import find_jobs
+from dermseg.batch.run import segment_all
 from dermseg.inference.segmenter import Segmenter
 jobs, segmenter = find_jobs([Path(sys.argv[1])]), Segmenter()
 segmenter.segment(jobs[0].photograph)

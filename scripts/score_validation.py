@@ -17,7 +17,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from dermseg.batch.run import find_jobs, segment_all
+from dermseg.batch.jobs import find_jobs
+from dermseg.batch.run import segment_all
 from dermseg.data.datasets import find_pairs, read_signatures
 from dermseg.data.folds import near_duplicates
 from dermseg.evaluation.scoring import evaluate

@@ -9,7 +9,8 @@ import pytest
 from hostile import bad_files, encoded, good_files, mutated, picture, write_all
 from PIL import Image
 
-from dermseg.batch.run import Result, find_jobs, segment_all
+from dermseg.batch.jobs import find_jobs
+from dermseg.batch.run import Result, segment_all
 from dermseg.cli.main import main
 from dermseg.inference.segmenter import Segmenter
 

@@ -9,7 +9,8 @@ import pytest
 
 from dermseg import cores
 from dermseg.batch import run
-from dermseg.batch.run import find_jobs, segment_all
+from dermseg.batch.jobs import find_jobs
+from dermseg.batch.run import segment_all
 from dermseg.imaging.mask_files import encode_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.storage.journal import Journal

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from dermseg.batch import run
-from dermseg.batch.run import COLUMNS, JOURNAL, TIMINGS, Job, find_jobs, segment_all
+from dermseg.batch.jobs import find_jobs
+from dermseg.batch.report import COLUMNS, TIMINGS
+from dermseg.batch.run import JOURNAL, segment_all
 from dermseg.cli.main import main
-from dermseg.errors import UsageError
 from dermseg.imaging.mask_files import read_mask, write_mask
 from dermseg.imaging.overlay import RESULT_COLOR
 from dermseg.imaging.photographs import image_size
@@ -33,100 +34,6 @@ def files(folder: Path) -> list[str]:
 def report(folder: Path) -> list[dict[str, str]]:
     with (folder / "report.csv").open(encoding="utf-8", newline="") as handle:
         return list(csv.DictReader(handle))
-
-
-class TestFindJobs:
-    def test_folders_are_searched_and_masks_passed_over(
-        self, tmp_path: Path, photograph: Make
-    ) -> None:
-        for name in ("b.jpg", "sub/a.PNG", "sub/deep/c.webp"):
-            photograph(name)
-        for name in ("b_segmentation.png", "b_superpixels.png", "sub/a_Segmentation.png"):
-            photograph(name)
-        (tmp_path / "in" / "notes.txt").touch()
-        (tmp_path / "in" / "folder.jpg").mkdir()
-        for name in (".hidden.jpg", ".checkpoints/b.jpg"):
-            photograph(name)
-        names = [job.name.as_posix() for job in find_jobs([tmp_path / "in"])]
-        assert names == ["b.jpg", "sub/a.PNG", "sub/deep/c.webp"]
-
-    def test_a_file_is_taken_whatever_its_name(self, photograph: Make) -> None:
-        path = photograph("sub/x_segmentation.png")
-        assert find_jobs([path]) == [Job(path, Path("x_segmentation.png"))]
-
-    def test_names_of_outputs(self) -> None:
-        job = Job(Path("in/sub/a.b.jpg"), Path("sub/a.b.jpg"))
-        assert job.mask == Path("sub/a.b_segmentation.png")
-        assert job.overlay == Path("sub/a.b_overlay.jpg")
-
-    def test_nothing_to_do_is_an_error(self, tmp_path: Path) -> None:
-        with pytest.raises(UsageError, match="holds no photographs"):
-            find_jobs([tmp_path])
-        with pytest.raises(UsageError, match="gone: no such file or folder"):
-            find_jobs([tmp_path / "gone"])
-
-    def test_a_folder_that_cannot_be_read_is_told_of(
-        self,
-        tmp_path: Path,
-        photograph: Make,
-        monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
-    ) -> None:
-        photograph("a.jpg")
-        photograph("closed/b.jpg")
-        real = os.scandir
-
-        def scandir(place: Any) -> Any:
-            if "closed" in str(place):
-                raise PermissionError(13, "Permission denied", str(place))
-            return real(place)
-
-        monkeypatch.setattr(os, "scandir", scandir)
-        assert main(["segment", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 0
-        closed = tmp_path / "in" / "closed"
-        assert f"passed over: {closed}, a folder (Permission denied)" in capsys.readouterr().err
-        with pytest.raises(UsageError, match=r"closed: cannot be read \(Permission denied\)"):
-            find_jobs([closed])
-
-    @pytest.mark.skipif(os.name != "posix", reason="links and pipes are POSIX's")
-    def test_a_broken_link_is_told_of_and_a_pipe_not_waited_for(
-        self, tmp_path: Path, photograph: Make
-    ) -> None:
-        photograph("a.jpg")
-        (tmp_path / "in" / "b.jpg").symlink_to("gone")
-        os.mkfifo(tmp_path / "in" / "c.jpg")
-        assert main(["segment", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 1
-        assert [bool(row["error"]) for row in report(tmp_path / "out")] == [False, True]
-
-    def test_forms_that_are_not_read_are_told_of(
-        self, tmp_path: Path, photograph: Make, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        photograph("a.jpg")
-        for name in ("b.HEIC", "sub/c.heic", "d.gif", "e.txt"):
-            path = tmp_path / "in" / name
-            path.parent.mkdir(exist_ok=True)
-            path.touch()
-        assert main(["segment", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 0
-        said = capsys.readouterr().err
-        assert "passed over: 2 .heic" in said
-        assert "passed over: 1 .gif" in said
-        assert "txt" not in said
-
-    def test_one_mask_for_two_photographs_is_an_error(
-        self, tmp_path: Path, photograph: Make
-    ) -> None:
-        photograph("a.jpg")
-        second = photograph("a.png")
-        with pytest.raises(UsageError, match=r"a\.jpg and .*a\.png would both write"):
-            find_jobs([tmp_path / "in"])
-        assert len(find_jobs([second])) == 1
-
-    def test_a_photograph_that_is_named_twice_counts_once(
-        self, tmp_path: Path, photograph: Make
-    ) -> None:
-        first, second = photograph("a.jpg"), photograph("b.jpg")
-        jobs = find_jobs([first, tmp_path / "in", first])
-        assert [job.photograph for job in jobs] == [first, second]
 
 
 class TestSegmentCommand:

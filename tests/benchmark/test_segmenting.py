@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dermseg.batch.run import find_jobs
+from dermseg.batch.jobs import find_jobs
 from dermseg.benchmark import segmenting as module
 from dermseg.benchmark.segmenting import (
     Benchmark,

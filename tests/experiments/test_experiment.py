@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dermseg.batch.run import find_jobs, segment_all
+from dermseg.batch.jobs import find_jobs
+from dermseg.batch.run import segment_all
 from dermseg.data.datasets import find_pairs
 from dermseg.errors import DataError, ModelError, UsageError
 from dermseg.evaluation.scoring import binariser, evaluate, evaluate_maps

@@ -13,7 +13,8 @@ import pytest
 from local_service import listening
 from PIL import Image
 
-from dermseg.batch.run import find_jobs, segment_all
+from dermseg.batch.jobs import find_jobs
+from dermseg.batch.run import segment_all
 from dermseg.imaging.mask_files import read_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import ThresholdSettings

@@ -12,7 +12,8 @@ from local_service import client_of, listening
 from numpy.typing import NDArray
 from PIL import Image
 
-from dermseg.batch.run import Job, find_jobs, segment_all
+from dermseg.batch.jobs import Job, find_jobs
+from dermseg.batch.run import segment_all
 from dermseg.cli.main import main
 from dermseg.errors import DataError, UsageError
 from dermseg.imaging.mask_files import read_mask, write_mask

@@ -20,7 +20,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from dermseg.batch.run import Job, find_jobs, report_row, segment_all
+from dermseg.batch.jobs import Job, find_jobs
+from dermseg.batch.report import report_row
+from dermseg.batch.run import segment_all
 from dermseg.cores import parallel_map, usable_cores
 from dermseg.errors import DermsegError
 from dermseg.imaging.images import Mask

@@ -123,8 +123,9 @@ def segment(
     device
         cpu, or cuda with onnxruntime-gpu installed.
     """
-    from dermseg.batch.review_list import TABLE, check_can_order, write_shortlist
-    from dermseg.batch.run import find_jobs, passed_over, segment_all
+    from dermseg.batch.jobs import find_jobs, passed_over
+    from dermseg.batch.least_sure import TABLE, check_says_how_sure, write_least_sure
+    from dermseg.batch.run import segment_all
     from dermseg.inference.segmenter import Segmenter
 
     if review is not None and review < 1:
@@ -132,7 +133,7 @@ def segment(
     jobs = find_jobs(photographs, without=(output, overlay))
     segmenter = Segmenter(model, style=style, thresholds=thresholds, mirror=mirror, device=device)
     if review is not None:
-        check_can_order(segmenter)
+        check_says_how_sure(segmenter)
     _say(f"{segmenter.description}: {len(jobs)} photographs")
     for line in passed_over(photographs):
         _say(f"passed over: {line}")
@@ -146,7 +147,7 @@ def segment(
     reused = sum(result.reused for result in results)
     _say(f"{done} masks in {output} ({reused} from an earlier run), {len(failed)} failed")
     if review is not None:
-        listed = write_shortlist(results, review, segmenter, output)
+        listed = write_least_sure(results, review, segmenter, output)
         _say(f"{output}: review.csv and review_sheet.jpg have the {listed} least sure")
     elif reused < done and (output / TABLE).exists():
         _say(f"{output / TABLE} is of an earlier run; --review makes it again")
@@ -674,7 +675,7 @@ def serve(
     with ExitStack() as stack:
         queue = None
         if review is not None:
-            from dermseg.batch.run import find_jobs
+            from dermseg.batch.jobs import find_jobs
             from dermseg.progress import track
             from dermseg.storage.files import occupied
             from dermseg.web.review.review import Review

@@ -11,7 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from dermseg import __version__
-from dermseg.batch.run import find_jobs, segment_all
+from dermseg.batch.jobs import find_jobs
+from dermseg.batch.run import segment_all
 from dermseg.data.datasets import digest
 from dermseg.errors import DataError, ModelError
 from dermseg.evaluation.scoring import Binariser, check_known, evaluate, score_maps

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel
 
-from dermseg.batch.run import Job, report_row
+from dermseg.batch.jobs import Job
+from dermseg.batch.report import report_row
 from dermseg.imaging.images import encode_image, resize
 from dermseg.imaging.mask_files import encode_mask
 from dermseg.imaging.overlay import draw_overlay

@@ -15,7 +15,8 @@ from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ValidationError
 
-from dermseg.batch.run import JOURNAL, Job, row_as_left
+from dermseg.batch.jobs import Job
+from dermseg.batch.run import JOURNAL, row_as_left
 from dermseg.errors import DataError, ImageError, UsageError
 from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import MASK_FOREGROUND, read_mask, write_mask

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dermseg.batch.review_list import SHEET, TABLE, least_sure
-from dermseg.batch.run import COLUMNS, Job, Result, find_jobs
+from dermseg.batch.jobs import Job, find_jobs
+from dermseg.batch.least_sure import SHEET, TABLE, least_sure
+from dermseg.batch.report import COLUMNS
+from dermseg.batch.run import Result
 from dermseg.cli.main import main
 from dermseg.imaging.contact_sheet import CELL_HEIGHT, CELL_WIDTH
 

@@ -1,4 +1,4 @@
-"""The masks of a folder most worth a look: a table, and a contact sheet to look at."""
+"""The least sure masks of a folder, most worth a look: a table and a contact sheet."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ COLUMNS = (
 )
 
 
-def check_can_order(segmenter: Segmenter) -> None:
+def check_says_how_sure(segmenter: Segmenter) -> None:
     """Raise UsageError if `segmenter` does not say how sure its masks are."""
     if segmenter.says_how_sure:
         return
@@ -48,7 +48,7 @@ def check_can_order(segmenter: Segmenter) -> None:
     )
 
 
-def write_shortlist(
+def write_least_sure(
     results: Sequence[Result], count: int, segmenter: Segmenter, output: Path
 ) -> int:
     """Write review.csv and review_sheet.jpg: the `count` least sure masks, the least sure first.
