@@ -7,7 +7,6 @@ Prints how many were segmented, how many failed with a clear line, and what was 
 which should be nothing; with the time of the slowest and the peak memory.
 """
 
-import csv
 import resource
 import sys
 import warnings
@@ -21,6 +20,7 @@ from hostile import encoded, mutated, picture, write_all
 from dermseg.batch.jobs import find_jobs
 from dermseg.batch.run import segment_all
 from dermseg.inference.segmenter import Segmenter
+from dermseg.storage.tables import read_table
 
 AT_ONCE = 500
 
@@ -46,9 +46,8 @@ def main(count: int) -> int:
                 failed += bool(result.error and not result.bug)
                 if result.bug:
                     strange.append(result.error)
-            with (folder / "out" / "timings.csv").open(newline="") as handle:
-                times = (float(row["milliseconds"]) for row in csv.DictReader(handle))
-                slowest = max(slowest, *times)
+            rows = read_table(folder / "out" / "timings.csv")
+            slowest = max(slowest, *(float(row["milliseconds"]) for row in rows))
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{count} damaged images: {segmented} segmented, {failed} refused by name")
     print(f"not understood: {len(strange)}; slowest {slowest:.0f} ms; peak {megabytes:.0f} MB")

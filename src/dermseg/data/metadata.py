@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dermseg.errors import DataError
+from dermseg.storage.tables import read_table
 
 Groups = dict[str, dict[str, str]]
 """Image id to what is known of it: "diagnosis", "age" (a band of 20 years) and "sex"."""
@@ -41,11 +42,10 @@ def _read(table: Path) -> Iterator[tuple[str, dict[str, str]]]:
             header = next(csv.reader(handle), [])
         if not IDS & set(header):
             return  # a table of another kind
-        with table.open(newline="", encoding="utf-8-sig") as handle:
-            for row in csv.DictReader(handle):
-                image_id = row.pop("image_id", None) or row.pop("isic_id", None)
-                if image_id is not None:
-                    yield image_id, _facts(row)
+        for row in read_table(table, errors="strict"):
+            image_id = row.pop("image_id", None) or row.pop("isic_id", None)
+            if image_id is not None:
+                yield image_id, _facts(row)
     except (OSError, ValueError, TypeError, AttributeError, csv.Error) as error:
         raise DataError(f"{table}: a damaged table ({error})") from error
 

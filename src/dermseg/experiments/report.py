@@ -12,7 +12,7 @@ from dermseg.experiments.registry import Experiment
 from dermseg.experiments.statistics import Table, difference, estimate
 from dermseg.masks.metrics import METRICS
 from dermseg.storage.files import write_json, written_whole
-from dermseg.storage.tables import write_table
+from dermseg.storage.tables import read_table, write_table
 
 ENDS = ("low", "high")
 COLUMNS = (
@@ -101,8 +101,7 @@ def _ends(name: str, ends: Sequence[float]) -> dict[str, object]:
 def describe(table: Path, facts: Path) -> str:
     """Return the report as Markdown, from the files `table` and `facts` alone."""
     content = json.loads(facts.read_text(encoding="utf-8"))
-    with table.open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = read_table(table)
     lines = [f"# {content['experiment']}: {content['summary']}", ""]
     if content["arms"]:
         lines += [_how(content), ""]

@@ -1,6 +1,5 @@
 """An experiment under way: its trainings, and what its scoring finds in them."""
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from dermseg.experiments.registry import Arm, Experiment
 from dermseg.experiments.scoring import ScoredSet, Scorer
 from dermseg.experiments.statistics import Table, decide, difference, restrict
 from dermseg.settings import ThresholdSettings, TrainingSettings
+from dermseg.storage.tables import read_table
 from dermseg.training import run_folder
 from dermseg.training.loop import train
 
@@ -59,8 +59,7 @@ def read_log(file: Path) -> list[dict[str, str]]:
     """Return the rows of a run's log.csv; DataError if it is not there."""
     if not file.is_file():
         raise DataError(f"{file}: missing; it says how the training went")
-    with file.open(newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
+    return read_table(file)
 
 
 @dataclass(frozen=True)

@@ -25,5 +25,15 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
         temporary.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape")
 
 
+def read_table(path: Path, *, errors: str = "surrogateescape") -> list[dict[str, str]]:
+    """Return a CSV file's rows, by column; `errors` is what becomes of bytes that are not UTF-8.
+
+    Spreadsheets put a mark before the first column, which is dropped. Raises OSError if the file
+    cannot be read, and ValueError or csv.Error if it is no table.
+    """
+    with path.open(newline="", encoding="utf-8-sig", errors=errors) as handle:
+        return list(csv.DictReader(handle))
+
+
 def _defused(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

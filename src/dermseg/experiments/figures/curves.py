@@ -1,6 +1,5 @@
 """Training and validation curves of two inputs (paper, Figure 2)."""
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from dermseg.experiments.findings import OUT_OF_FOLD, Findings, Verdict
 from dermseg.experiments.registry import RGB, RGB_HSV_L
 from dermseg.experiments.statistics import decide, student_interval
 from dermseg.experiments.study import Study, computing, read_log, read_settings
-from dermseg.storage.tables import write_table
+from dermseg.storage.tables import read_table, write_table
 from dermseg.training.run_folder import LOG, fold_name
 
 COLUMNS = ("input", "seed", "fold", "epoch", "training_loss", "held_out_error")
@@ -82,8 +81,7 @@ def _points(study: Study) -> Iterator[dict[str, object]]:
 
 def read_points(table: Path) -> list[Point]:
     """Return the rows of the file that `measure` wrote."""
-    with table.open(newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
+    return read_table(table)
 
 
 def gaps(points: Sequence[Point]) -> dict[str, dict[Key, float]]:

@@ -1,6 +1,5 @@
 """The Jaccard index of one method against that of others, image by image (paper, Figure 5)."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
@@ -11,7 +10,7 @@ from dermseg.experiments.figures.drawing import save
 from dermseg.experiments.findings import OUT_OF_FOLD, Findings
 from dermseg.experiments.statistics import Table, correlation, paired_jaccard, restrict
 from dermseg.experiments.study import Study, shared
-from dermseg.storage.tables import write_table
+from dermseg.storage.tables import read_table, write_table
 
 PANEL = 2.9
 """Inches of a panel's side."""
@@ -60,10 +59,8 @@ def draw(table: Path, texts: Mapping[str, str], file: Path) -> None:
     """Draw the second column of `table` against each later one, with its text above."""
     from matplotlib.figure import Figure
 
-    with table.open(newline="", encoding="utf-8") as handle:
-        reader = csv.DictReader(handle)
-        _, first, *others = reader.fieldnames or ()
-        rows = list(reader)
+    rows = read_table(table)
+    _, first, *others = rows[0]
     columns = min(len(others), 4)
     lines = ceil(len(others) / columns)
     figure = Figure(figsize=(columns * PANEL, lines * (PANEL + 0.3)), layout="constrained")

@@ -1,7 +1,6 @@
 """A folder's masks looked at by a person, the least sure first; decisions kept beside the masks."""
 
 import asyncio
-import csv
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from dermseg.masks.postprocess import Probability, outline_of
 from dermseg.settings import ServiceSettings
 from dermseg.storage.files import writing
 from dermseg.storage.journal import Row, read_journal
-from dermseg.storage.tables import write_table
+from dermseg.storage.tables import read_table, write_table
 from dermseg.web.errors import ProblemError, describe
 from dermseg.web.limits import Places, bounded, time_limit, unless_hung_up
 from dermseg.web.responses import Bounds, Predicted, picture
@@ -152,7 +151,7 @@ class Review:
     def open(cls, jobs: Iterable[Job], masks: Path, segmenter: Segmenter) -> "Review":
         """Return the review of `jobs`, gone on with where an earlier one stopped."""
         masks = masks.resolve()
-        known = {row["photograph"]: row for row in _read_table(masks / DECISIONS)}
+        known = {row["photograph"]: row for row in _read_decisions(masks / DECISIONS)}
         noted = read_journal(masks / JOURNAL)
         items, reopened, without = [], 0, 0
         for job in jobs:
@@ -277,11 +276,10 @@ def mask_of(path: Path) -> Mask:
     return read_mask(path) > MASK_FOREGROUND
 
 
-def _read_table(path: Path) -> list[dict[str, str]]:
+def _read_decisions(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = read_table(path)
     if rows and set(rows[0]) != set(COLUMNS):
         raise DataError(f"{path}: not a table of decisions; move it away")
     return rows
