@@ -12,7 +12,9 @@ from dermseg.errors import DataError, UsageError
 from dermseg.export import calibration
 from dermseg.export.exporter import export
 from dermseg.export.recalibration import calibrate
-from dermseg.imaging.images import read_photograph, write_image, write_mask
+from dermseg.imaging.images import write_image
+from dermseg.imaging.mask_files import write_mask
+from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.segmenter import Segmenter
 from dermseg.modelfile.graph import member_model, read_model
 from dermseg.settings import TrainingSettings
