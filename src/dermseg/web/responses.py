@@ -1,19 +1,18 @@
 """A segmentation in the forms that a client can ask for."""
 
-import json
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel
 
 from dermseg.batch.jobs import Job
 from dermseg.batch.report import report_row
+from dermseg.formats import geojson, svg
 from dermseg.imaging.images import encode_image, resize
 from dermseg.imaging.mask_files import encode_mask
 from dermseg.imaging.overlay import draw_overlay
@@ -189,31 +188,19 @@ class Found:
 
     def geojson(self) -> bytes:
         """Return the outline as a GeoJSON feature in the photograph's pixels, y down."""
-        ring = self.segmentation.outline.tolist()
-        geometry = {"type": "Polygon", "coordinates": [[*ring, *ring[:1]]]} if ring else None
-        properties: dict[str, Any] = {
-            "height": self.size[0],
-            "width": self.size[1],
-            "area": self.segmentation.area,
-            "flags": self.segmentation.flags,
+        lesion = self.segmentation
+        properties = {
+            "area": lesion.area,
+            "flags": lesion.flags,
             "by_hand": self.by_hand,
             "model": self.model,
-            "units": "pixels of the photograph as stored, x to the right, y down",
         }
-        feature = {"type": "Feature", "geometry": geometry, "properties": properties}
-        return json.dumps(feature).encode()
+        return geojson.write(lesion.outline, self.size, properties).encode()
 
     def svg(self) -> bytes:
         """Return the outline as an SVG drawing of the photograph's size."""
-        height, width = self.size
-        # A pixel's centre lies half a pixel from its corner, where SVG counts from.
-        points = " ".join(f"{x + 0.5:g},{y + 0.5:g}" for x, y in self.segmentation.outline.tolist())
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-            f'viewBox="0 0 {width} {height}"><title>Outline by {escape(self.model)}</title>'
-            f'<polygon points="{points}" fill="none" stroke="#ffe600" '
-            f'stroke-width="{max(1, max(height, width) / 400):g}"/></svg>\n'
-        ).encode()
+        title = f"Outline by {self.model}"
+        return svg.write(self.segmentation.outline, self.size, title).encode()
 
 
 FORMS: dict[str, Callable[[Found], bytes]] = {
