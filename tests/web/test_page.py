@@ -19,7 +19,7 @@ from dermseg.imaging.mask_files import read_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import ThresholdSettings
 from dermseg.web.app import create_app
-from dermseg.web.review.review import Review
+from dermseg.web.review.queue import Review
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt install chromium)")
@@ -623,7 +623,7 @@ def review(segmenter: Segmenter, tmp_path: Path) -> Review:
     """Return the review of the examples' masks."""
     jobs = find_jobs([PHOTOGRAPHS])
     segment_all(jobs, segmenter, tmp_path / "masks")
-    return Review.open(jobs, tmp_path / "masks", segmenter)
+    return Review.load(jobs, tmp_path / "masks", segmenter)
 
 
 def test_a_mask_that_comes_late_is_not_painted_over_another_photograph(
@@ -724,7 +724,7 @@ def test_the_review_of_a_folder(browser: Any, segmenter: Segmenter, review: Revi
         page.wait_for_selector("#stage[data-number='3']")
         assert page.problems == []
         page.context.close()
-    again = Review.open(jobs, masks, segmenter)
+    again = Review.load(jobs, masks, segmenter)
     decisions = [item.decision for item in again.items]
     assert decisions == ["accepted", "corrected", "rejected", "corrected"]
     assert [(masks / name).read_bytes() for name in names] == before

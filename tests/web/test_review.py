@@ -21,7 +21,9 @@ from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import ServiceSettings
 from dermseg.storage.files import occupied
 from dermseg.web.app import create_app
-from dermseg.web.review.review import DECISIONS, Review, unsure_share
+from dermseg.web.review.decisions import DECISIONS
+from dermseg.web.review.items import unsure_share
+from dermseg.web.review.queue import Review
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def masks(tmp_path: Path, jobs: list[Job], segmenter: Segmenter) -> Path:
 
 @pytest.fixture
 def client(jobs: list[Job], masks: Path, segmenter: Segmenter) -> TestClient:
-    return client_of(create_app(segmenter, review=Review.open(jobs, masks, segmenter)))
+    return client_of(create_app(segmenter, review=Review.load(jobs, masks, segmenter)))
 
 
 def test_the_queue_and_its_pictures(client: TestClient) -> None:
@@ -66,7 +68,7 @@ def test_decisions_are_kept_taken_back_and_gone_on_with(
     for decision in ("accepted", "rejected", "", "accepted"):
         answer = client.put("/v1/review/0", json={"decision": decision})
         assert answer.json()["decision"] == decision
-        again = Review.open(jobs, masks, segmenter)
+        again = Review.load(jobs, masks, segmenter)
         assert again.items[0].decision == decision
     assert client.put("/v1/review/0", json={"decision": "melanoma"}).status_code == 422
 
@@ -97,11 +99,11 @@ def test_a_decision_about_another_mask_holds_no_longer(
     for name in (names[0], names[2]):
         path = masks / f"{Path(name).stem}_segmentation.png"
         path.write_bytes(encoded(Image.fromarray(255 - read_mask(path)), "PNG"))
-    again = Review.open(jobs, masks, segmenter)
+    again = Review.load(jobs, masks, segmenter)
     decisions = {item.job.name.as_posix(): item.decision for item in again.items}
     assert decisions == {names[0]: "", names[1]: "rejected", names[2]: "corrected"}
     assert again.reopened == 1
-    assert Review.open(jobs, masks, segmenter).reopened == 0, "which was said once"
+    assert Review.load(jobs, masks, segmenter).reopened == 0, "which was said once"
 
 
 def test_how_sure_a_mask_is_comes_from_the_run_that_made_it(
@@ -109,7 +111,7 @@ def test_how_sure_a_mask_is_comes_from_the_run_that_made_it(
 ) -> None:
     known, silent = Segmenter(calibrated), Segmenter(uncalibrated)
     results = segment_all(jobs, known, tmp_path / "masks")
-    review = Review.open(jobs, tmp_path / "masks", silent)  # whichever model the service has
+    review = Review.load(jobs, tmp_path / "masks", silent)  # whichever model the service has
     predicted = {result.job.name: result.row["predicted_jaccard"] for result in results}
     for item in review.items:
         assert item.predicted is not None
@@ -119,7 +121,7 @@ def test_how_sure_a_mask_is_comes_from_the_run_that_made_it(
     shown = client_of(create_app(known, review=review)).get("/v1/review/0").json()
     assert shown["band"].keys() == {"inner", "outer"}
     review.decide(0, "accepted")
-    again = Review.open(jobs, tmp_path / "masks", known)
+    again = Review.load(jobs, tmp_path / "masks", known)
     assert [item for item in again.items if item.decision] == [review.items[0]]
     assert [item.predicted for item in again.items] == [item.predicted for item in review.items]
 
@@ -133,7 +135,7 @@ def test_nothing_is_said_of_how_sure_a_model_is_of_another_s_mask(
     corner = np.zeros_like(read_mask(path))
     corner[:9, :9] = corner[-5:, -5:] = 255
     Image.fromarray(corner).save(path)
-    review = Review.open(jobs, masks, Segmenter(calibrated))
+    review = Review.load(jobs, masks, Segmenter(calibrated))
     item = next(item for item in review.items if item.job == jobs[1])
     assert item.predicted is None
     assert item.flags.split() == ["touches-border", "several-candidates"]
@@ -150,8 +152,8 @@ def test_decisions_about_other_photographs_stay(
     for number in range(3):
         client.put(f"/v1/review/{number}", json={"decision": "accepted"})
     for some in (jobs[:1], jobs[1:2]):
-        assert len(Review.open(some, masks, segmenter).items) == 1
-    again = Review.open(jobs, masks, segmenter)
+        assert len(Review.load(some, masks, segmenter).items) == 1
+    again = Review.load(jobs, masks, segmenter)
     assert [item.decision for item in again.items] == ["accepted"] * 3
 
 
@@ -162,9 +164,9 @@ def test_a_decision_outlives_a_mask_that_cannot_be_read_for_a_while(
         client.put(f"/v1/review/{number}", json={"decision": "accepted"})
     whole = (masks / jobs[1].mask).read_bytes()
     (masks / jobs[1].mask).write_bytes(whole[:40])
-    assert len(Review.open(jobs, masks, segmenter).items) == 2
+    assert len(Review.load(jobs, masks, segmenter).items) == 2
     (masks / jobs[1].mask).write_bytes(whole)
-    again = Review.open(jobs, masks, segmenter)
+    again = Review.load(jobs, masks, segmenter)
     assert [item.decision for item in again.items] == ["accepted"] * 3
 
 
@@ -189,7 +191,7 @@ def test_a_correction_is_kept_by_accepting_it_and_thrown_away_by_name(
 def test_a_correction_and_a_decision_at_once_agree_with_the_file(
     jobs: list[Job], masks: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    review = Review.open(jobs, masks, segmenter)
+    review = Review.load(jobs, masks, segmenter)
     drawn = encoded(Image.fromarray(np.full((60, 80), 255, np.uint8)), "PNG")
     review.correct(0, drawn)
     writing, go_on = Event(), Event()
@@ -199,7 +201,7 @@ def test_a_correction_and_a_decision_at_once_agree_with_the_file(
         writing.set()
         go_on.wait(5)
 
-    monkeypatch.setattr("dermseg.web.review.review.write_mask", slowly)
+    monkeypatch.setattr("dermseg.web.review.queue.write_mask", slowly)
     with ThreadPoolExecutor(2) as pool:
         corrected = pool.submit(review.correct, 0, drawn)
         assert writing.wait(5)
@@ -244,13 +246,13 @@ def test_a_table_that_a_spreadsheet_has_saved(
     client.put("/v1/review/0", json={"decision": "accepted"})
     table = masks / "decisions.csv"
     table.write_text(table.read_text(encoding="utf-8"), encoding="utf-8-sig")
-    assert Review.open(jobs, masks, segmenter).items[0].decision == "accepted"
+    assert Review.load(jobs, masks, segmenter).items[0].decision == "accepted"
 
 
 def test_a_decision_is_kept_though_the_page_is_closed(
     jobs: list[Job], masks: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    review = Review.open(jobs, masks, segmenter)
+    review = Review.load(jobs, masks, segmenter)
     app = create_app(segmenter, ServiceSettings(workers=1), review)
     begun, go_on = Event(), Event()
     with listening(app) as address:
@@ -280,7 +282,7 @@ def test_a_corrected_mask_that_is_gone(
         answer = client.get(address)
         assert answer.status_code == 404
         assert str(masks) not in answer.text
-    again = Review.open(jobs, masks, segmenter)
+    again = Review.load(jobs, masks, segmenter)
     assert (again.items[0].decision, again.reopened) == ("", 1)
 
 
@@ -304,6 +306,28 @@ def test_one_review_of_a_folder_at_a_time(
     assert "no such folder of masks" in capsys.readouterr().err
 
 
+def test_opening_says_what_is_looked_at_again_and_what_is_not_shown(
+    jobs: list[Job], masks: Path, segmenter: Segmenter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Review.load(jobs, masks, segmenter).decide(0, "accepted")
+    photographs = [jobs[0].photograph.parent]
+    with Review.open(photographs, masks, segmenter) as review:
+        decided, *others = (item.job for item in review.items)
+        with pytest.raises(UsageError, match="another process"), occupied(masks):
+            pass
+    assert capsys.readouterr().err == ""
+    path = masks / decided.mask
+    path.write_bytes(encoded(Image.fromarray(255 - read_mask(path)), "PNG"))
+    (masks / others[0].mask).unlink()
+    with Review.open(photographs, masks, segmenter) as review:
+        assert len(review.items) == 2
+    said = capsys.readouterr().err
+    assert "1 decisions were about masks that have changed: look again" in said
+    assert "1 photographs have no mask that can be read: not shown" in said
+    with occupied(masks):
+        pass
+
+
 def test_pages_elsewhere_decide_nothing(client: TestClient) -> None:
     headers = {"origin": "http://evil.example"}
     answer = client.put("/v1/review/0", json={"decision": "accepted"}, headers=headers)
@@ -314,10 +338,10 @@ def test_a_photograph_without_a_mask(jobs: list[Job], masks: Path, segmenter: Se
     (masks / jobs[1].mask).unlink()
     damaged = (masks / jobs[2].mask).read_bytes()[:40]
     (masks / jobs[2].mask).write_bytes(damaged)
-    review = Review.open(jobs, masks, segmenter)
+    review = Review.load(jobs, masks, segmenter)
     assert (len(review.items), review.without) == (1, 2)
     with pytest.raises(UsageError, match="segment first"):
-        Review.open([jobs[1]], masks, segmenter)
+        Review.load([jobs[1]], masks, segmenter)
 
 
 @pytest.mark.parametrize(
@@ -334,7 +358,7 @@ def test_a_damaged_table_of_decisions_is_not_written_over(
 ) -> None:
     (masks / DECISIONS).write_text(table)
     with pytest.raises(DataError, match=DECISIONS):
-        Review.open(jobs, masks, segmenter)
+        Review.load(jobs, masks, segmenter)
     assert (masks / DECISIONS).read_text() == table
 
 

@@ -675,20 +675,9 @@ def serve(
     with ExitStack() as stack:
         queue = None
         if review is not None:
-            from dermseg.batch.jobs import find_jobs
-            from dermseg.progress import track
-            from dermseg.storage.files import occupied
-            from dermseg.web.review.review import Review
+            from dermseg.web.review.queue import Review
 
-            jobs = find_jobs(photographs or [], without=(review,))
-            if not review.is_dir():
-                raise UsageError(f"{review}: no such folder of masks")
-            stack.enter_context(occupied(review))
-            queue = Review.open(track(jobs, "Ordering", len(jobs)), review, segmenter)
-            if queue.reopened:
-                _say(f"{queue.reopened} decisions were about masks that have changed: look again")
-            if queue.without:
-                _say(f"{queue.without} photographs have no mask that can be read: not shown")
+            queue = stack.enter_context(Review.open(photographs or [], review, segmenter))
         with suppress(KeyboardInterrupt):  # how it is meant to end
             Server(create_app(segmenter, service, queue), service, listening).run()
     return 0

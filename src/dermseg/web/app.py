@@ -31,8 +31,10 @@ from dermseg.web.errors import (
 )
 from dermseg.web.limits import Places, time_limit, unless_hung_up
 from dermseg.web.middleware import RequestChecks
-from dermseg.web.responses import FORMS, Answer, Found, Include, choose_form
-from dermseg.web.review.review import Review, review_routes
+from dermseg.web.responses import FORMS, Found, choose_form
+from dermseg.web.review.queue import Review
+from dermseg.web.review.routes import review_routes
+from dermseg.web.schema import Answer, Include
 from dermseg.web.uploads import Upload, check_pixels, read_drawn, read_upload
 
 STATIC = Path(__file__).parent / "static"

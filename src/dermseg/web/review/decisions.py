@@ -1,0 +1,71 @@
+"""decisions.csv: a row for each mask of a review, with what a person decided about it."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import get_args
+
+from dermseg.batch.jobs import Job
+from dermseg.errors import DataError
+from dermseg.storage.tables import read_table, write_table
+from dermseg.web.review.items import Decision, Item
+from dermseg.web.schema import Predicted
+
+DECISIONS = "decisions.csv"
+PREDICTED = ("predicted_jaccard", "jaccard_low", "jaccard_high")
+COLUMNS = ("photograph", "mask", "digest", "flags", *PREDICTED, "unsure", "decision")
+
+
+def read_decisions(path: Path) -> dict[str, dict[str, str]]:
+    """Return the rows of a table of decisions by photograph, none if there is no table.
+
+    Raises DataError for another table.
+    """
+    if not path.is_file():
+        return {}
+    rows = read_table(path)
+    if rows and set(rows[0]) != set(COLUMNS):
+        raise DataError(f"{path}: not a table of decisions; move it away")
+    return {row["photograph"]: row for row in rows}
+
+
+def write_decisions(path: Path, items: Iterable[Item], others: Iterable[Mapping[str, str]]) -> None:
+    """Write a table of decisions whole: the items', then `others`, rows as they were read.
+
+    Raises OutputError if it cannot be written.
+    """
+    write_table(path, COLUMNS, [*map(_row, items), *others])
+
+
+def item_of(job: Job, row: Mapping[str, str], path: Path) -> Item:
+    """Return the item that a row of `path` describes; raise DataError if the row is damaged."""
+    decision = row["decision"]
+    if decision not in get_args(Decision):
+        raise DataError(f"{path}: {decision!r} is no decision")
+    try:
+        unsure = float(row["unsure"])
+        ends = [float(row[name]) for name in PREDICTED if row[name]]
+    except ValueError as error:
+        raise DataError(f"{path}: what should be a number is none ({error})") from error
+    predicted = None
+    if len(ends) == len(PREDICTED):
+        predicted = Predicted(jaccard=ends[0], low=ends[1], high=ends[2])
+    return Item(job, row["digest"], row["flags"], unsure, decision, predicted)  # type: ignore[arg-type]
+
+
+def _row(item: Item) -> dict[str, object]:
+    return {
+        "photograph": item.job.name.as_posix(),
+        "mask": item.job.mask.as_posix(),
+        "digest": item.digest,
+        "flags": item.flags,
+        **_cells(item.predicted),
+        "unsure": item.unsure,
+        "decision": item.decision,
+    }
+
+
+def _cells(predicted: Predicted | None) -> dict[str, object]:
+    if predicted is None:
+        return dict.fromkeys(PREDICTED, "")
+    values = (predicted.jaccard, predicted.low, predicted.high)
+    return {name: round(value, 3) for name, value in zip(PREDICTED, values, strict=True)}

@@ -1,0 +1,49 @@
+"""What a review says and is told, field by field: the models behind its JSON and OpenAPI."""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+from dermseg.web.review.items import Decision
+from dermseg.web.schema import Bounds, Predicted
+
+Choice = Literal["", "accepted", "rejected"]
+"""The decisions that are sent by name; corrections are sent as masks."""
+
+
+class Entry(BaseModel):
+    """A mask in the queue; with `version` in If-Match only what was seen is decided about."""
+
+    number: int
+    version: str
+    name: str
+    flags: list[str]
+    confidence: Predicted | None
+    unsure: float
+    decision: Decision
+
+
+class Queue(BaseModel):
+    """The whole queue, in order."""
+
+    items: list[Entry]
+
+
+class Shown(BaseModel):
+    """What is drawn of a mask: its outline, in the photograph's stored pixels, and the band.
+
+    The band is that of the model's mask, also where it was corrected; null where the service's
+    model says nothing of it, or is not the one that made the mask.
+    """
+
+    height: int
+    width: int
+    orientation: int
+    outline: list[tuple[int, int]]
+    band: Bounds | None
+
+
+class Chosen(BaseModel):
+    """A decision; corrections are sent as masks."""
+
+    decision: Choice

@@ -1,0 +1,100 @@
+"""What the service says of a lesion, field by field: the models behind its JSON and OpenAPI."""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+from dermseg.inference.confidence import Band, Confidence
+from dermseg.inference.segmenter import Flag
+from dermseg.settings import Rule
+
+Include = Literal["mask", "probability", "overlay", "picture"]
+
+
+class Box(BaseModel):
+    """The smallest upright box around the mask."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+class Point(BaseModel):
+    """A place in the photograph's stored pixels: x to the right, y down, from 0."""
+
+    x: float
+    y: float
+
+
+class Thresholds(BaseModel):
+    """How the mask was cut from the probability."""
+
+    rule: Rule
+    high: float
+    low: float
+
+
+class Predicted(BaseModel):
+    """A mask's predicted Jaccard index, 0 to 1, with the ends of its 90 % interval."""
+
+    jaccard: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, confidence: Confidence | None) -> "Predicted | None":
+        """Return what a model says of its mask."""
+        if confidence is None:
+            return None
+        return cls(jaccard=confidence.jaccard, low=confidence.low, high=confidence.high)
+
+
+class Bounds(BaseModel):
+    """Contours between which the border may lie, in pixels of the photograph as it is stored."""
+
+    inner: list[list[tuple[float, float]]]
+    outer: list[list[tuple[float, float]]]
+
+    @classmethod
+    def of(cls, band: Band | None) -> "Bounds | None":
+        """Return what a model says of the border, to a tenth of a pixel."""
+        if band is None:
+            return None
+        return cls(
+            inner=[contour.round(1).tolist() for contour in band.inner],
+            outer=[contour.round(1).tolist() for contour in band.outer],
+        )
+
+
+class Answer(BaseModel):
+    """Where the lesion is, in pixels of the photograph as it is stored.
+
+    Area, box and centroid are those of the mask; perimeter and diameter those of the outline, which
+    of a mask drawn by hand in several pieces (`several-candidates`) is that of the largest.
+    `confidence` is null where the model does not say how sure it is of this mask, `band` where it
+    says nothing of the border. `orientation` is the EXIF orientation, 1 to 8, to show the picture
+    upright by. `report` is the row of report.csv. The images are in base64, and null unless they
+    were asked for.
+    """
+
+    model: str
+    thresholds: Thresholds
+    by_hand: bool
+    height: int
+    width: int
+    orientation: int
+    area: int
+    bounding_box: Box | None
+    centroid: Point | None
+    perimeter: float
+    diameter: float
+    flags: list[Flag]
+    confidence: Predicted | None
+    outline: list[tuple[int, int]]
+    band: Bounds | None
+    report: dict[str, str | int | float]
+    mask: str | None = None
+    probability: str | None = None
+    overlay: str | None = None
+    picture: str | None = None
