@@ -28,6 +28,7 @@ def test_help_names_every_command(arguments: list[str], capsys: Captured) -> Non
     said = capsys.readouterr().out
     for command in COMMANDS:
         assert command in said
+    assert "Write a mask for each photograph" in said
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -169,6 +170,7 @@ class TestExperiment:
 def test_help_imports_nothing_heavy() -> None:
     done = python(
         "import sys, dermseg; from dermseg.cli.main import main\n"
+        "assert main(['--version']) == main(['--help']) == 0\n"
         f"for command in {COMMANDS}: assert main([command, '--help']) == 0\n"
         "heavy = {'torch', 'onnx', 'onnxruntime', 'numpy', 'cv2', 'PIL', 'safetensors'}\n"
         "heavy |= {'matplotlib', 'optuna', 'fastapi', 'uvicorn'}\n"

@@ -1,0 +1,110 @@
+"""Time segmenting and training on this machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from dermseg.cli.console import TRAINING, require, say
+from dermseg.cli.options import Flat
+from dermseg.errors import MissingExtraError
+from dermseg.settings import DEFAULT_MODEL, TrainingSettings
+
+app = App(
+    name="benchmark",
+    help="Time dermseg on this machine.\n\nExample: dermseg benchmark segment --json segment.json",
+)
+
+
+@app.command
+def segment(
+    photographs: Annotated[list[Path] | None, Parameter(negative=())] = None,
+    /,
+    *,
+    model: str = DEFAULT_MODEL,
+    mirror: bool | None = None,
+    json: Path | None = None,
+    device: str = "cpu",
+) -> int:
+    """Time segmenting: one photograph, a folder, and the two ends beside them.
+
+    These are decoding and encoding alone, and, with dermseg[train], the loop that most people
+    write: Pillow, and the model's network in PyTorch.
+
+    Example: dermseg benchmark segment --json segment.json
+
+    Parameters
+    ----------
+    photographs
+        Files or folders; without them photographs of four sizes are made from an example.
+    model
+        A shipped model's name, or an .onnx file written by `dermseg export`.
+    mirror
+        Average the probability over the photograph and its three mirror images, which takes four
+        times as long; unless given, as the model's card says.
+    json
+        File for the numbers.
+    device
+        cpu, or cuda with onnxruntime-gpu installed.
+    """
+    from dermseg.benchmark.segmenting import benchmark
+    from dermseg.inference.segmenter import Segmenter
+
+    segmenter = Segmenter(model, mirror=mirror, device=device)
+    plain = None
+    try:
+        require("train", *TRAINING)
+    except MissingExtraError as error:
+        say(f"no plain loop: {error}")
+    else:
+        from dermseg.benchmark.plain_loop import PlainLoop
+
+        plain = PlainLoop(segmenter.card)
+    result = benchmark(segmenter, photographs or (), plain)
+    if json is not None:
+        result.write_json(json)
+    print(result)
+    return 0
+
+
+@app.command
+def train(
+    data: Path,
+    /,
+    *,
+    settings: Annotated[TrainingSettings, Flat] = TrainingSettings(),
+    steps: int = 20,
+    json: Path | None = None,
+    device: str = "auto",
+    allow_resized: Annotated[bool, Parameter(negative=())] = False,
+    cache: Path | None = None,
+) -> int:
+    """Time training, and beside it a plain loop: MONAI's U-Net and PyTorch's DataLoader.
+
+    Example: dermseg benchmark train ISIC-2017/ --height 96 --width 128
+
+    Parameters
+    ----------
+    data
+        Folder laid out like the official archives, or with the folders images and masks.
+    steps
+        Steps to time; an epoch is extrapolated from them.
+    json
+        File for the numbers.
+    device
+        auto, cpu or cuda.
+    allow_resized
+        Accept photographs whose size is not their mask's (thumbnails of the official ones).
+    cache
+        Folder for the decoded images, to share with trainings; a temporary one unless given.
+    """
+    require("train", *TRAINING)
+    from dermseg.benchmark.training import benchmark
+
+    result = benchmark(
+        data, settings, steps=steps, device=device, allow_resized=allow_resized, cache=cache
+    )
+    if json is not None:
+        result.write_json(json)
+    print(result)
+    return 0

@@ -1,0 +1,47 @@
+"""Examine a data set before training."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def doctor(
+    data: Path,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    predictions: Path | None = None,
+    allow_resized: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Examine a data set: what a training would trip over, or learn wrongly.
+
+    Sizes that differ, masks that are empty, full, in pieces or not binary, near-duplicates; and
+    with predictions the masks that are likeliest wrong.
+
+    Example: dermseg doctor ISIC-2017/ -o findings/ --predictions run/
+
+    Parameters
+    ----------
+    data
+        Folder laid out like the official archives, or with the folders images and masks.
+    output
+        Folder for doctor.csv and doctor.png, a contact sheet.
+    predictions
+        Folder that `dermseg train` filled with --fold or --protocol: its images are compared
+        with their masks.
+    allow_resized
+        Do not list photographs whose size is not their mask's (thumbnails).
+    """
+    from dermseg.data.doctor import examine, report
+    from dermseg.training.run_folder import read_held_out
+
+    maps = read_held_out(predictions) if predictions else {}
+    findings = examine(data, maps, allow_resized=allow_resized)
+    for finding in findings:
+        print(f"{finding.image}: {finding.kind}: {finding.detail}")
+    images = len({finding.image for finding in findings})
+    print(f"{len(findings)} findings in {images} images")
+    if output is not None:
+        report(data, findings, output, maps)
+    return 0

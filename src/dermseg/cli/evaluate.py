@@ -1,0 +1,38 @@
+"""Score masks against the truth."""
+
+from pathlib import Path
+
+from dermseg.cli.console import say
+
+
+def evaluate(
+    truth: Path, predictions: Path, /, *, json: Path | None = None, csv: Path | None = None
+) -> int:
+    """Score masks against the truth with the challenge's five metrics.
+
+    Also by diagnosis, age and sex, where the tables of the data set lie beside the truth.
+
+    Example: dermseg evaluate ISIC-2017_Validation_Part1_GroundTruth/ masks/
+
+    Parameters
+    ----------
+    truth
+        Folder of true masks.
+    predictions
+        Folder of masks to score.
+    json
+        File for the means, the groups and every image's metrics.
+    csv
+        File for a table of every image's metrics.
+    """
+    from dermseg.evaluation.scoring import evaluate
+
+    evaluation = evaluate(truth, predictions)
+    if json is not None:
+        evaluation.write_json(json)
+    if csv is not None:
+        evaluation.write_csv(csv)
+    for path in evaluation.grey:
+        say(f"{path}: not binary; its values above 128 count as lesion")
+    print(evaluation)
+    return 0

@@ -1,0 +1,37 @@
+"""Say what is installed."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from dermseg.cli.console import print_json
+from dermseg.settings import DEFAULT_MODEL
+
+
+def info(*, json: Annotated[bool, Parameter(negative=())] = False) -> int:
+    """Say what is installed: versions, processor, devices, models.
+
+    Example: dermseg info --json
+
+    Parameters
+    ----------
+    json
+        Print everything, with the models' cards, as JSON.
+    """
+    from dermseg.inference.about import describe_installation
+
+    described = describe_installation()
+    if json:
+        print_json(described)
+        return 0
+    packages = ", ".join(f"{name} {found}" for name, found in described["packages"].items())
+    processor = described["processor"]
+    print(f"dermseg {described['dermseg']}, Python {described['python']}, {described['system']}")
+    print(f"packages: {packages}")
+    print(
+        f"processor: {processor['name']}, {described['cores']} cores, "
+        f"{' '.join(processor['features'])}"
+    )
+    print(f"models run on: {', '.join(described['devices'])}")
+    print(f"models: {', '.join(described['models'])} (default {DEFAULT_MODEL})")
+    return 0

@@ -1,0 +1,38 @@
+"""What all commands do with their options: fields of settings as options, paths, --protocol."""
+
+from cyclopts import App, ArgumentCollection, Parameter, Token
+
+from dermseg.errors import UsageError
+from dermseg.settings import PROTOCOLS, TrainingSettings, changed_options
+
+Flat = Parameter(name="*")
+"""A dataclass whose fields are options."""
+FlatLists = Parameter(name="*", consume_multiple=True, negative=())
+"""The same, where an option takes several values."""
+
+
+def read_early(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Check paths and apply --protocol before a command sees its options' values."""
+    _refuse_empty_paths(arguments)
+    _apply_protocol(arguments)
+
+
+def _refuse_empty_paths(arguments: ArgumentCollection) -> None:
+    """Raise UsageError for a path without a name, which would be the present folder."""
+    for argument in arguments:
+        if "Path" in str(argument.hint) and any(not token.value for token in argument.tokens):
+            raise UsageError(f"{argument.name} is empty: name a file or a folder")
+
+
+def _apply_protocol(arguments: ArgumentCollection) -> None:
+    """Let --protocol set what the command line does not set itself.
+
+    Here and not in the command, which could not tell a default from a choice.
+    """
+    chosen = arguments.get("--protocol", None)
+    name = chosen.tokens[0].value if chosen is not None and chosen.tokens else None
+    if name not in PROTOCOLS:
+        return  # none was asked for, or cyclopts is about to say which ones there are
+    for option, value in changed_options(PROTOCOLS[name], TrainingSettings()).items():
+        if not arguments[option].tokens:
+            arguments[option].append(Token(keyword=option, value=str(value), source="protocol"))

@@ -1,0 +1,22 @@
+"""Put experiments on one page."""
+
+from pathlib import Path
+
+
+def report(folder: Path, /) -> int:
+    """Put the experiments of a folder on one page: report.html, and report.md.
+
+    The HTML page holds its figures, follows the light or dark of the reader's system, and prints.
+
+    Example: dermseg report results/
+
+    Parameters
+    ----------
+    folder
+        Folder that `dermseg experiment` filled.
+    """
+    from dermseg.experiments.page import write_page
+
+    for file in write_page(folder):
+        print(file)
+    return 0

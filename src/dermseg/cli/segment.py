@@ -1,0 +1,95 @@
+"""Write masks of photographs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from dermseg.cli import console
+from dermseg.cli.console import say
+from dermseg.cli.options import Flat
+from dermseg.errors import UsageError
+from dermseg.settings import DEFAULT_MODEL, DEFAULT_STYLE, Style, ThresholdSettings
+
+if TYPE_CHECKING:
+    from dermseg.batch.run import Result
+
+
+def segment(
+    photographs: Annotated[list[Path], Parameter(negative=())],
+    /,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")],
+    overlay: Path | None = None,
+    review: int | None = None,
+    model: str = DEFAULT_MODEL,
+    style: Style = DEFAULT_STYLE,
+    mirror: bool | None = None,
+    size_from: Path | None = None,
+    device: str = "cpu",
+    thresholds: Annotated[ThresholdSettings | None, Flat] = None,
+) -> int:
+    """Write a mask for each photograph, and report.csv.
+
+    Example: dermseg segment photographs/ -o masks/ --overlay pictures/
+
+    Parameters
+    ----------
+    photographs
+        Files, or folders with their subfolders.
+    output
+        Folder for the masks, `<name>_segmentation.png`, and report.csv.
+    overlay
+        Folder for pictures with the lesion's outline, and where the model says, the band in which
+        the border lies.
+    review
+        List this many masks, the least sure first, in OUTPUT/review.csv, with a contact sheet,
+        OUTPUT/review_sheet.jpg; needs a model that says how sure it is.
+    model
+        A shipped model's name, or an .onnx file written by `dermseg export`.
+    style
+        How lesions are outlined: "traced", generous and smooth, as an expert draws them by hand;
+        or "semi-automatic", tight and jagged, as a flood fill does.
+    mirror
+        Average the probability over the photograph and its three mirror images, which takes four
+        times as long; unless given, as the model's card says.
+    size_from
+        Folder of masks whose sizes to take instead of the photographs' (for thumbnails).
+    device
+        cpu, or cuda with onnxruntime-gpu installed.
+    """
+    from dermseg.batch.jobs import find_jobs, passed_over
+    from dermseg.batch.least_sure import TABLE, check_says_how_sure, write_least_sure
+    from dermseg.batch.run import segment_all
+    from dermseg.inference.segmenter import Segmenter
+
+    if review is not None and review < 1:
+        raise UsageError(f"--review {review}: must be at least 1")
+    jobs = find_jobs(photographs, without=(output, overlay))
+    segmenter = Segmenter(model, style=style, thresholds=thresholds, mirror=mirror, device=device)
+    if review is not None:
+        check_says_how_sure(segmenter)
+    say(f"{segmenter.description}: {len(jobs)} photographs")
+    for line in passed_over(photographs):
+        say(f"passed over: {line}")
+    results = segment_all(jobs, segmenter, output, overlay=overlay, size_from=size_from)
+    failed = _say_results(results, output)
+    if review is not None:
+        listed = write_least_sure(results, review, segmenter, output)
+        say(f"{output}: review.csv and review_sheet.jpg have the {listed} least sure")
+    elif (output / TABLE).exists() and any(not (each.reused or each.error) for each in results):
+        say(f"{output / TABLE} is of an earlier run; --review makes it again")
+    return 1 if failed else 0
+
+
+def _say_results(results: "list[Result]", output: Path) -> int:
+    """Say which photographs failed and how many masks there are; return the number of failures."""
+    failed = [result for result in results if result.error]
+    for result in failed:
+        say(f"failed: {result.error}")
+        if console.debug and result.bug:
+            say(result.bug)
+    reused = sum(result.reused for result in results)
+    done = len(results) - len(failed)
+    say(f"{done} masks in {output} ({reused} from an earlier run), {len(failed)} failed")
+    return len(failed)

@@ -1,0 +1,79 @@
+"""Offer the page and the HTTP service."""
+
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from dermseg.cli.console import WEB, require, say
+from dermseg.cli.options import Flat, FlatLists
+from dermseg.errors import UsageError
+from dermseg.settings import DEFAULT_MODEL, DEFAULT_STYLE, ServiceSettings, Style, ThresholdSettings
+
+
+def serve(
+    photographs: Annotated[list[Path] | None, Parameter(negative=())] = None,
+    /,
+    *,
+    review: Path | None = None,
+    model: str = DEFAULT_MODEL,
+    style: Style = DEFAULT_STYLE,
+    mirror: bool | None = None,
+    device: str = "cpu",
+    open: Annotated[bool, Parameter(negative=())] = False,
+    service: Annotated[ServiceSettings, FlatLists] = ServiceSettings(),
+    thresholds: Annotated[ThresholdSettings | None, Flat] = None,
+) -> int:
+    """Offer a page in the browser, and an HTTP service, on this machine.
+
+    Photographs are worked on in memory and forgotten. With --review the page shows the masks of
+    a folder, the least sure first, to be accepted or corrected; decisions.csv beside them
+    keeps what was decided, and a review goes on where it stopped.
+
+    Example: dermseg serve --open
+
+    Parameters
+    ----------
+    photographs
+        With --review: the photographs whose masks are reviewed; files or folders.
+    review
+        Folder of masks that `dermseg segment` filled. Corrected masks go to a folder beside it,
+        named like it with -corrected.
+    model
+        A shipped model's name, or an .onnx file written by `dermseg export`.
+    style
+        How lesions are outlined: "traced", generous and smooth, as an expert draws them by hand;
+        or "semi-automatic", tight and jagged, as a flood fill does.
+    mirror
+        Average the probability over the photograph and its three mirror images, which takes four
+        times as long; unless given, as the model's card says.
+    device
+        cpu, or cuda with onnxruntime-gpu installed.
+    open
+        Open the page in the browser.
+    """
+    if (review is None) != (not photographs):
+        raise UsageError("--review MASKS and PHOTOGRAPHS go together")
+    require("web", *WEB)
+    from dermseg.inference.segmenter import Segmenter
+    from dermseg.web.app import Server, create_app
+
+    segmenter = Segmenter(model, style=style, thresholds=thresholds, mirror=mirror, device=device)
+
+    def listening(address: str) -> None:
+        say(f"{segmenter.description}: {address} (Ctrl+C stops it)")
+        if open:
+            import webbrowser
+
+            webbrowser.open(address)
+
+    with ExitStack() as stack:
+        queue = None
+        if review is not None:
+            from dermseg.web.review.queue import Review
+
+            queue = stack.enter_context(Review.open(photographs or [], review, segmenter))
+        with suppress(KeyboardInterrupt):  # how it is meant to end
+            Server(create_app(segmenter, service, queue), service, listening).run()
+    return 0

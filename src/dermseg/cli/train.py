@@ -1,0 +1,55 @@
+"""Train a network, or a protocol's six."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from dermseg.cli.console import TRAINING, require
+from dermseg.cli.options import Flat
+from dermseg.settings import Protocol, TrainingSettings
+
+
+def train(
+    data: Path,
+    /,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")],
+    protocol: Protocol | None = None,
+    settings: Annotated[TrainingSettings, Flat] = TrainingSettings(),
+    device: str = "auto",
+    allow_resized: Annotated[bool, Parameter(negative=())] = False,
+    cache: Path | None = None,
+) -> int:
+    """Train a network on a folder of photographs and masks; needs dermseg[train].
+
+    Started again with the same options, it goes on where it was stopped.
+
+    Example: dermseg train ISIC-2017/ -o runs/ --protocol short
+
+    Parameters
+    ----------
+    data
+        Folder laid out like the official archives, or with the folders images and masks.
+    output
+        Folder for log.csv, checkpoints and the trained weights; with --protocol for one such
+        folder a model, and members.csv.
+    protocol
+        Train the paper's six models, a fold held out from each of five and nothing from the
+        sixth: with its settings (192 x 256, 600 epochs), with short ones (RGB, 96 x 128, 46
+        epochs, one-cycle), or lite0 from ImageNet weights (22 epochs). Other options change the
+        settings; --fold K trains that fold's model alone.
+    device
+        auto, cpu or cuda.
+    allow_resized
+        Accept photographs whose size is not their mask's (thumbnails of the official ones).
+    cache
+        Folder for the decoded images, to share between trainings; OUTPUT/cache unless given.
+    """
+    require("train", *TRAINING)
+    from dermseg.training.loop import train
+    from dermseg.training.protocol import train_protocol
+
+    work = train if protocol is None else train_protocol
+    work(data, output, settings, device=device, allow_resized=allow_resized, cache=cache)
+    return 0

@@ -1,0 +1,63 @@
+"""Search for settings."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from dermseg.cli.console import TRAINING, require
+from dermseg.cli.options import Flat, FlatLists
+from dermseg.settings import Protocol, TrainingSettings, TuningSettings
+
+
+def tune(
+    data: Path,
+    /,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")],
+    protocol: Protocol | None = None,
+    tuning: Annotated[TuningSettings, FlatLists] = TuningSettings(),
+    settings: Annotated[TrainingSettings, Flat] = TrainingSettings(),
+    device: str = "auto",
+    allow_resized: Annotated[bool, Parameter(negative=())] = False,
+    cache: Path | None = None,
+) -> int:
+    """Search for settings by their Jaccard index out of fold; needs dermseg[tune].
+
+    Tries learning rates, dropouts, contrast windows and the two thresholds. Started again with the
+    same options, it goes on where it was stopped; several processes can share a search.
+
+    Example: dermseg tune ISIC-2017/ -o search/ --protocol short --learning-rates 0.001 0.003
+
+    Parameters
+    ----------
+    data
+        Folder laid out like the official archives, or with the folders images and masks.
+    output
+        Folder for grid.json, what is tried; trials.csv, a row a trial, best first; thresholds.csv,
+        a row a pair of thresholds; and every trial's trainings.
+    protocol
+        Settings that all trials share, the paper's or others, as in `dermseg train`. Other
+        options change them.
+    device
+        auto, cpu or cuda.
+    allow_resized
+        Accept photographs whose size is not their mask's (thumbnails of the official ones).
+    cache
+        Folder for the decoded images, to share between trainings; OUTPUT/cache unless given.
+    """
+    require("tune", *TRAINING, "optuna", "filelock")
+    from dermseg.tuning.trials import tune
+
+    conclusion = tune(
+        data,
+        output,
+        settings,
+        tuning,
+        protocol=protocol,
+        device=device,
+        allow_resized=allow_resized,
+        cache=cache,
+    )
+    print(conclusion)
+    return 0
