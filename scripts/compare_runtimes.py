@@ -22,8 +22,8 @@ import openvino
 
 from dermseg.imaging.images import resize
 from dermseg.imaging.photographs import read_photograph
-from dermseg.inference.about import describe_machine
 from dermseg.inference.segmenter import open_session
+from dermseg.machine import describe_machine
 from dermseg.storage.files import write_json
 from dermseg.weights import MODELS, find_model
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from statistics import median
 
-from dermseg.inference.about import describe_machine
+from dermseg.machine import describe_machine
 from dermseg.storage.files import write_json
 
 MODULES = {

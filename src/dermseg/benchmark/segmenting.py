@@ -27,8 +27,8 @@ from dermseg.cores import parallel_map, usable_cores
 from dermseg.errors import DermsegError
 from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import write_mask
-from dermseg.inference.about import describe_machine
 from dermseg.inference.segmenter import Segmenter
+from dermseg.machine import describe_machine
 from dermseg.storage.files import write_json
 
 Plain = Callable[[Iterable[Path], Path], None]

@@ -18,9 +18,11 @@ def info(*, json: Annotated[bool, Parameter(negative=())] = False) -> int:
     json
         Print everything, with the models' cards, as JSON.
     """
-    from dermseg.inference.about import describe_installation
+    from dermseg.cli.models import describe_models
+    from dermseg.inference.segmenter import usable_devices
+    from dermseg.machine import describe_machine
 
-    described = describe_installation()
+    described = {**describe_machine(), "devices": usable_devices(), "models": describe_models()}
     if json:
         print_json(described)
         return 0

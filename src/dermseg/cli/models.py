@@ -1,6 +1,6 @@
 """List the shipped models."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -18,8 +18,6 @@ def models(*, json: Annotated[bool, Parameter(negative=())] = False) -> int:
     json
         Print everything, with the models' cards, as JSON.
     """
-    from dermseg.inference.about import describe_models
-
     described = describe_models()
     if json:
         print_json(described)
@@ -29,3 +27,27 @@ def models(*, json: Annotated[bool, Parameter(negative=())] = False) -> int:
         size = f"{model['height']} x {model['width']}"
         print(f"{name}: {size}, {model['megabytes']} MB{default}")
     return 0
+
+
+def describe_models() -> dict[str, dict[str, Any]]:
+    """Return, for each shipped model: its size, file, digest and card."""
+    from dermseg.weights import MODELS
+
+    return {name: _describe_model(name) for name in MODELS}
+
+
+def _describe_model(name: str) -> dict[str, Any]:
+    from hashlib import sha256
+
+    from dermseg.inference.segmenter import Segmenter
+    from dermseg.weights import find_model
+
+    path = find_model(name)
+    segmenter = Segmenter(name)
+    return {
+        "height": segmenter.height,
+        "width": segmenter.width,
+        "megabytes": round(path.stat().st_size / 1e6, 1),
+        "sha256": sha256(path.read_bytes()).hexdigest(),
+        "card": segmenter.card.to_dict(),
+    }

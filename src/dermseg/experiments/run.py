@@ -22,7 +22,7 @@ from dermseg.experiments.study import (
     read_settings,
     train_arms,
 )
-from dermseg.inference.about import describe_machine
+from dermseg.machine import describe_machine
 from dermseg.settings import TrainingSettings
 from dermseg.storage.files import remove_leftovers
 from dermseg.training import networks

@@ -1,4 +1,4 @@
-"""What is installed here."""
+"""What `models` and `info` say."""
 
 import json
 
