@@ -175,11 +175,11 @@ def export(
     kept: Pixels = np.load(runs[0] / SAMPLES)
     if arithmetic == "float32":
         halve(model)
-        proto = _to_onnx(model, kept[:2], styled=styled)
+        proto = _to_onnx(model, kept, styled=styled)
         halve_weights(proto)
         samples, tolerance = np.concatenate([kept, _samples(photographs, height, width)]), TOLERANCE
     else:
-        proto = quantize(_to_onnx(model, kept[:2], styled=styled), kept, coarse=coarse)
+        proto = quantize(_to_onnx(model, kept, styled=styled), kept, coarse=coarse)
         samples, tolerance = kept, TOLERANCE_INT8
     with written_whole(file) as temporary:
         put_card(proto, card)
@@ -202,8 +202,22 @@ def _hours(facts: dict[str, Any]) -> float:
     return hours
 
 
-def _to_onnx(model: nn.Module, example: Pixels, *, styled: bool) -> onnx.ModelProto:
-    """Return the graph; with `styled` it also takes a style, int64 (1,)."""
+def _to_onnx(model: nn.Module, examples: Pixels, *, styled: bool) -> onnx.ModelProto:
+    """Return the graph for any number of photographs; with `styled` it also takes a style.
+
+    PyTorch's exporter has been seen, once, to fix the number of photographs at the example's
+    without a word. Then another number is tried.
+    """
+    for count in (2, 3):
+        example = np.resize(examples, (count, *examples.shape[1:]))
+        proto = _trace(model, example, styled=styled)
+        if proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
+            return proto
+    raise ModelError("PyTorch's exporter fixed the number of photographs; export again")
+
+
+def _trace(model: nn.Module, example: Pixels, *, styled: bool) -> onnx.ModelProto:
+    """Return the graph that PyTorch's exporter makes; a style is int64 (1,)."""
     style = torch.tensor([STYLE_IDS[DEFAULT_STYLE]])
     # It says at each start that torchvision, which nothing here needs, is not installed.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

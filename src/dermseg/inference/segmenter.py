@@ -161,7 +161,7 @@ class Segmenter:
 
     @property
     def thresholds(self) -> ThresholdSettings:
-        """The thresholds in use: those given, or the card's for the style."""
+        """The thresholds in use: those given, or those of the model's card for the style."""
         return self.thresholds_for(self.style)
 
     def thresholds_for(self, style: Style) -> ThresholdSettings:
@@ -175,7 +175,7 @@ class Segmenter:
 
     @property
     def says_how_sure(self) -> bool:
-        """Whether its masks come with a confidence, which holds for the card's thresholds only."""
+        """Whether its masks come with a confidence: only for the thresholds of its card."""
         return self.calibrated and self.thresholds == self._outlines[self.style].thresholds
 
     @property
