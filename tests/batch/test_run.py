@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dermseg import __version__
 from dermseg.batch import run
 from dermseg.batch.jobs import find_jobs
-from dermseg.batch.report import COLUMNS, TIMINGS
+from dermseg.batch.report import COLUMNS, MADE_BY, TIMINGS
 from dermseg.batch.run import JOURNAL, segment_all
 from dermseg.cli.main import main
 from dermseg.imaging.mask_files import read_mask, write_mask
@@ -75,6 +77,26 @@ class TestSegmentCommand:
         assert int(last["box_height"]) == np.ptp(lines) + 1
         assert float(last["centroid_x"]) == pytest.approx(columns.mean(), abs=0.006)
         assert float(last["centroid_y"]) == pytest.approx(lines.mean(), abs=0.006)
+
+    def test_each_row_says_what_made_its_mask(
+        self, tmp_path: Path, photograph: Make, uncalibrated: Path
+    ) -> None:
+        photograph("a.png")
+        (tmp_path / "in" / "b.png").write_bytes(b"no picture")
+        segment = ["segment", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+        assert main([*segment, "--model", str(uncalibrated), "--low", "0.4", "--mirror"]) == 1
+        digest = hashlib.sha256(uncalibrated.read_bytes()).hexdigest()
+        known = ["plain.onnx", f"sha256:{digest[:12]}", "traced", "yes", "complete", "0.8", "0.4"]
+        first, failed = report(tmp_path / "out")
+        for row in (first, failed):
+            assert [row[column] for column in MADE_BY] == [*known, __version__]
+        (tmp_path / "in" / "a.png").unlink()
+        photograph("c.png")
+        assert main([*segment, "--style", "semi-automatic"]) == 1
+        rows = {row["photograph"]: row for row in report(tmp_path / "out")}
+        assert rows["a.png"] == first, "an earlier run's mask keeps what made it"
+        made = [rows["c.png"][column] for column in ("model", "style", "mirror", "low")]
+        assert made == [DEFAULT_MODEL, "semi-automatic", "no", "0.5"]
 
     def test_a_bad_file_costs_its_own_row(
         self, tmp_path: Path, photograph: Make, capsys: pytest.CaptureFixture[str]
@@ -408,9 +430,15 @@ class TestSecondRun:
         (tmp_path / "empty").mkdir()
         assert main([*arguments, "--size-from", str(tmp_path / "empty")]) == 1
         assert "holds no a_segmentation.png" in report(tmp_path / "out")[0]["error"]
+        read = Path.read_bytes
+
+        def away(path: Path) -> bytes:
+            if path.suffix == ".onnx":
+                return read(path)
+            raise OSError(5, "away")
+
         with monkeypatch.context() as patch:
-            patch.setattr(Path, "read_bytes", lambda _: (_ for _ in ()).throw(OSError(5, "away")))
-            patch.setattr("dermseg.batch.run.Segmenter.fingerprint", "same")
+            patch.setattr(Path, "read_bytes", away)
             assert main(arguments) == 1
         assert "cannot be read (away)" in report(tmp_path / "out")[0]["error"]
         assert (tmp_path / "out" / "a_segmentation.png").read_bytes() == before

@@ -1,4 +1,7 @@
+import os
 import platform
+import shutil
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -406,6 +409,17 @@ def test_a_portrait_file_is_decoded_large_enough(segmenter: Segmenter, tmp_path:
     found = segmenter.segment(tmp_path / "a.jpg")
     assert found.mask.shape == (height, width)
     assert found.probability.shape == (segmenter.width, segmenter.height)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems have no such names")
+def test_a_model_in_a_folder_whose_name_is_no_utf_8(tmp_path: Path, segmenter: Segmenter) -> None:
+    folder = tmp_path / os.fsdecode(b"mod\xe4l")
+    folder.mkdir()
+    shutil.copy(segmenter.path, folder / "mine.onnx")
+    found, pixels = Segmenter(folder / "mine.onnx"), np.full((32, 32, 3), 80, np.uint8)
+    np.testing.assert_array_equal(found.probability(pixels), segmenter.probability(pixels))
+    assert found.sha256 == segmenter.sha256
+    assert found.fingerprint == segmenter.fingerprint
 
 
 def test_mirror_averaging_is_the_mean_of_what_lite0_sees_in_mirrors(examples: Examples) -> None:

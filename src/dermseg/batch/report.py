@@ -1,11 +1,17 @@
 """The report of a folder: a row for each mask with its measures, or with what went wrong."""
 
+from pathlib import PurePath
+
+from dermseg import __version__
 from dermseg.batch.jobs import Job
-from dermseg.inference.segmenter import Segmentation
+from dermseg.inference.segmenter import Segmentation, Segmenter
 from dermseg.storage.journal import Row
 
 REPORT = "report.csv"
 TIMINGS = "timings.csv"
+MADE_BY = ("model", "weights", "style", "mirror", "rule", "high", "low", "version")
+"""What made a mask: the model, the first digits of its file's SHA-256, the settings that decide a
+mask, and the version of dermseg."""
 COLUMNS = (
     "photograph",
     "mask",
@@ -24,14 +30,36 @@ COLUMNS = (
     "confidence_score",
     "flags",
     "error",
+    *MADE_BY,
 )
 """The report's columns. Lengths are in pixels of the mask, areas in square pixels; the predicted
 Jaccard index, with its 90 % interval, says how sure the mask is, and the score orders masks by it
 (see `dermseg.inference.confidence`)."""
 
 
+def made_by(segmenter: Segmenter) -> Row:
+    """Return the columns that say what makes a segmenter's masks.
+
+    Of a model's path only the file's name is told: a report is passed on.
+    """
+    thresholds = segmenter.thresholds
+    return {
+        "model": PurePath(segmenter.name).name,
+        "weights": f"sha256:{segmenter.sha256[:12]}",  # which no spreadsheet takes for a number
+        "style": segmenter.style,
+        "mirror": "yes" if segmenter.mirror else "no",
+        "rule": thresholds.rule,
+        "high": thresholds.high,
+        "low": thresholds.low,
+        "version": __version__,
+    }
+
+
 def report_row(job: Job, segmentation: Segmentation) -> Row:
-    """Return a job's row of the report; names have forward slashes everywhere."""
+    """Return a job's row of the report, but for what made it.
+
+    Names have forward slashes everywhere.
+    """
     row: Row = dict.fromkeys(COLUMNS, "")
     row["photograph"], row["mask"] = job.name.as_posix(), job.mask.as_posix()
     row["height"], row["width"] = segmentation.mask.shape

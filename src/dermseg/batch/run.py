@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
@@ -11,7 +12,7 @@ from traceback import format_exc
 from zlib import crc32
 
 from dermseg.batch.jobs import Job
-from dermseg.batch.report import COLUMNS, REPORT, TIMINGS, failed_row, report_row
+from dermseg.batch.report import COLUMNS, REPORT, TIMINGS, failed_row, made_by, report_row
 from dermseg.cores import parallel_map
 from dermseg.errors import DermsegError, ImageError, UsageError
 from dermseg.imaging.images import write_image
@@ -136,6 +137,10 @@ class _Work:
     size_from: Path | None
     journal: Journal
 
+    @cached_property
+    def _by(self) -> Row:
+        return made_by(self.segmenter)
+
     def do(self, job: Job) -> Result:
         """Do one job, unless the journal knows that it is done."""
         began = time.perf_counter()
@@ -154,7 +159,7 @@ class _Work:
                 return Result(job, known.row, reused=True)
             self._check_own(job)
             stale = known is None
-            row = report_row(job, self._segment(job, photograph, size))
+            row = {**report_row(job, self._segment(job, photograph, size)), **self._by}
         except DermsegError as error:
             text, bug = str(error), ""
         except Exception as error:  # a bug, which must not cost the other photographs
@@ -165,7 +170,7 @@ class _Work:
             return Result(job, row)
         if stale:
             self._remove_stale(job)
-        return Result(job, failed_row(job, text), bug=bug)
+        return Result(job, {**failed_row(job, text), **self._by}, bug=bug)
 
     def _fingerprint(self, job: Job, photograph: BytesIO, size: tuple[int, int] | None) -> str:
         # It finds a photograph that was changed, not one that was forged: a sum is enough, and

@@ -37,8 +37,6 @@ def describe_models() -> dict[str, dict[str, Any]]:
 
 
 def _describe_model(name: str) -> dict[str, Any]:
-    from hashlib import sha256
-
     from dermseg.inference.segmenter import Segmenter
     from dermseg.weights import find_model
 
@@ -48,6 +46,6 @@ def _describe_model(name: str) -> dict[str, Any]:
         "height": segmenter.height,
         "width": segmenter.width,
         "megabytes": round(path.stat().st_size / 1e6, 1),
-        "sha256": sha256(path.read_bytes()).hexdigest(),
+        "sha256": segmenter.sha256,
         "card": segmenter.card.to_dict(),
     }

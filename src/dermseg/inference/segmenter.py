@@ -4,7 +4,7 @@ import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias
 
@@ -118,6 +118,7 @@ class Segmenter:
     `mirror` averages the probability over the photograph and its three mirror images, which takes
     four times as long; unless given, as the model's card says.
     `device` is "cpu", or "cuda" with onnxruntime-gpu installed in place of onnxruntime.
+    The attribute `sha256` is the digest of the model's file, in hexadecimal.
 
     Raises ModelError if the model is unknown or its file is not dermseg's, UsageError if the
     device is not there.
@@ -135,7 +136,9 @@ class Segmenter:
         self.path = find_model(model)
         self.device = device
         self.name = str(model)
-        self._session = open_session(self.path, device)
+        content = _read_file(self.path)
+        self.sha256 = sha256(content).hexdigest()
+        self._session = _session_of(content, self.path, device)
         if style not in STYLE_IDS:
             raise UsageError(f"style {style!r}: choose {' or '.join(STYLE_IDS)}")
         self.style = style
@@ -192,9 +195,8 @@ class Segmenter:
     @cached_property
     def fingerprint(self) -> str:
         """A digest of everything that decides a mask, but for the photograph."""
-        digest = blake2b(self.path.read_bytes(), digest_size=16)
-        digest.update(repr((__version__, self.style, self.thresholds, self.mirror)).encode())
-        return digest.hexdigest()
+        known = self.sha256, __version__, self.style, self.thresholds, self.mirror
+        return blake2b(repr(known).encode(), digest_size=16).hexdigest()
 
     def probability(
         self,
@@ -354,6 +356,18 @@ def open_session(path: Path, device: str) -> onnxruntime.InferenceSession:
 
     Raises ModelError if it cannot be loaded, UsageError if the device is not there.
     """
+    return _session_of(_read_file(path), path, device)
+
+
+def _read_file(path: Path) -> bytes:
+    """Return a model file's content; onnxruntime itself opens no name that is not UTF-8."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _session_of(content: bytes, path: Path, device: str) -> onnxruntime.InferenceSession:
     if device not in PROVIDERS:
         raise UsageError(f"unknown device {device!r}; choose {' or '.join(PROVIDERS)}")
     absent = UsageError(
@@ -370,7 +384,7 @@ def open_session(path: Path, device: str) -> onnxruntime.InferenceSession:
     if asks_for_exact_sums():
         options.add_session_config_entry("session.x64quantprecision", "1")
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=[PROVIDERS[device]])
+        session = onnxruntime.InferenceSession(content, options, providers=[PROVIDERS[device]])
     except Exception as error:  # onnxruntime's errors have no common base but this
         if type(error).__module__.startswith("onnxruntime"):
             raise ModelError(f"{path}: not a model that onnxruntime can load ({error})") from error
