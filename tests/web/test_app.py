@@ -17,7 +17,7 @@ from dermseg.imaging.images import encode_image
 from dermseg.imaging.overlay import draw_overlay
 from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.segmenter import Segmenter
-from dermseg.settings import ServiceSettings
+from dermseg.settings import ServiceSettings, Style
 from dermseg.web.app import create_app
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")
@@ -69,6 +69,31 @@ class TestSegment:
         assert answer["thresholds"] == {"rule": "complete", "high": 0.8, "low": 0.5}
         assert answer["mask"] is None
         assert answer["report"]["area"] == lesion.area
+
+    @pytest.mark.parametrize("style", ["traced", "semi-automatic"])
+    def test_a_style_that_the_network_draws(
+        self, client: TestClient, segmenter: Segmenter, style: Style
+    ) -> None:
+        content = EXAMPLE.read_bytes()
+        answer = post(client, content, params={"style": style}).json()
+        assert answer["outline"] == segmenter.segment(EXAMPLE, style=style).outline.tolist()
+        assert (answer["style"], answer["style_by"]) == (style, "network")
+        headers = {"accept": "application/geo+json"}
+        feature = post(client, content, params={"style": style}, headers=headers).json()
+        assert feature["properties"]["style"] == style
+
+    def test_a_style_that_thresholds_make(self) -> None:
+        model = Segmenter("cdnn29", style="semi-automatic")
+        with client_of(create_app(model)) as client:
+            content = EXAMPLE.read_bytes()
+            untold = post(client, content).json()
+            traced = post(client, content, params={"style": "traced"}).json()
+            higher = post(client, content, params={"style": "traced", "low": 0.3}).json()
+        assert (untold["style"], untold["style_by"]) == ("semi-automatic", "thresholds")
+        assert untold["thresholds"] == vars(model.thresholds_for("semi-automatic"))
+        assert traced["thresholds"] == vars(model.thresholds_for("traced"))
+        assert (higher["thresholds"]["low"], higher["style"]) == (0.3, "traced")
+        assert traced["area"] > higher["area"] > untold["area"]
 
     def test_images_are_included_on_demand(self, client: TestClient, segmenter: Segmenter) -> None:
         names = ["probability", "overlay", "picture"]
@@ -125,6 +150,7 @@ class TestSegment:
         }
         answer = client.post("/v1/segment", files=files).json()
         assert (answer["area"], answer["by_hand"]) == (600, True)
+        assert (answer["style"], answer["style_by"]) == (None, None)
         mask = client.post("/v1/segment", files=files, headers=MASK).content
         with Image.open(BytesIO(mask)) as image:
             assert image.mode == "L"
@@ -148,6 +174,8 @@ class TestRefusals:
             ({"params": {"low": 0.9}}, 422, "invalid-settings"),
             ({"params": {"low": "nan"}}, 422, "invalid-settings"),
             ({"params": {"rule": "compleat"}}, 422, "invalid-settings"),
+            ({"params": {"style": "automatic"}}, 422, "invalid-settings"),
+            ({"params": {"hihg": 0.4}}, 422, "invalid-settings"),
             ({"params": {"x": 3}}, 422, "invalid-settings"),
             ({"params": {"x": 99999, "y": 3}}, 422, "invalid-settings"),
             ({"params": {"x": 3, "y": -1}}, 422, "invalid-settings"),

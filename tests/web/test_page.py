@@ -17,7 +17,7 @@ from dermseg.batch.jobs import find_jobs
 from dermseg.batch.run import segment_all
 from dermseg.imaging.mask_files import read_mask
 from dermseg.inference.segmenter import Segmenter
-from dermseg.settings import ThresholdSettings
+from dermseg.settings import Style, ThresholdSettings
 from dermseg.web.app import create_app
 from dermseg.web.review.queue import Review
 
@@ -197,6 +197,48 @@ def test_a_slider_previews_at_once_and_the_server_settles_it(
     segment_all(find_jobs([EXAMPLE]), Segmenter(thresholds=settings), tmp_path / "cli")
     mask = saved(page, "text=Mask", tmp_path)
     assert mask.read_bytes() == (tmp_path / "cli" / mask.name).read_bytes()
+
+
+def test_both_styles_of_the_outline(page: Any, segmenter: Segmenter, tmp_path: Path) -> None:
+    def is_drawn(kind: str, style: Style) -> bool:
+        x, y = segmenter.segment(EXAMPLE, style=style).outline[0]
+        return str(page.get_attribute(f"path.{kind}", "d")).startswith(f"M{x + 0.5:g} {y + 0.5:g}L")
+
+    add(page, EXAMPLE)
+    traced = outline(page)
+    assert page.is_checked("[value=traced]")
+    assert page.is_hidden("#legend")
+    page.check("#both")
+    page.wait_for_selector("#legend:not([hidden])")
+    assert page.inner_text("#legend").split() == ["Traced", "Semi-automatic"]
+    assert is_drawn("outline", "traced")
+    assert is_drawn("other", "semi-automatic")
+    page.keyboard.press("t")
+    changed(page, traced)
+    page.wait_for_selector("#legend:not([hidden])")
+    assert page.inner_text("#legend").split() == ["Semi-automatic", "Traced"]
+    assert is_drawn("outline", "semi-automatic")
+    assert is_drawn("other", "traced")
+    segment_all(find_jobs([EXAMPLE]), Segmenter(style="semi-automatic"), tmp_path / "cli")
+    mask = saved(page, "text=Mask", tmp_path)
+    assert mask.read_bytes() == (tmp_path / "cli" / mask.name).read_bytes()
+    page.keyboard.press("d")
+    assert page.get_attribute("path.other", "d") == ""
+    assert page.is_hidden("#legend")
+
+
+def test_the_page_begins_with_the_servers_style(browser: Any) -> None:
+    with listening(create_app(Segmenter("cdnn29", style="semi-automatic"))) as address:
+        page = opened(browser, address)
+        add(page, EXAMPLE)
+        assert page.is_checked("[value=semi-automatic]")
+        assert page.inner_text("#low-value") == "0.55"
+        before = outline(page)
+        page.keyboard.press("t")
+        changed(page, before)
+        assert page.inner_text("#low-value") == "0.25"
+        assert page.problems == []
+        page.context.close()
 
 
 def test_brush_undo_and_download(page: Any, tmp_path: Path) -> None:

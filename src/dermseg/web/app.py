@@ -20,7 +20,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from dermseg import __version__
 from dermseg.errors import UsageError
 from dermseg.inference.segmenter import Segmenter, drawn_by_hand
-from dermseg.settings import Rule, ServiceSettings, ThresholdSettings
+from dermseg.masks.style import STYLE_IDS
+from dermseg.settings import ServiceSettings
 from dermseg.web.errors import (
     MEDIA_TYPE,
     ProblemDocument,
@@ -31,10 +32,11 @@ from dermseg.web.errors import (
 )
 from dermseg.web.limits import Places, time_limit, unless_hung_up
 from dermseg.web.middleware import RequestChecks
+from dermseg.web.query import Manner, SegmentQuery, style_by
 from dermseg.web.responses import FORMS, Found, choose_form
 from dermseg.web.review.queue import Review
 from dermseg.web.review.routes import review_routes
-from dermseg.web.schema import Answer, Include
+from dermseg.web.schema import Answer
 from dermseg.web.uploads import Upload, check_pixels, read_drawn, read_upload
 
 STATIC = Path(__file__).parent / "static"
@@ -114,18 +116,17 @@ def create_app(
     app.add_middleware(RequestChecks, settings=settings, registry=registry)
     app.state.places = places
 
-    def work(upload: Upload, form: str, how: ThresholdSettings, at: Any, include: Any) -> bytes:
+    def work(upload: Upload, form: str, manner: Manner, at: Any, include: Any) -> bytes:
         """Do all that takes a processor; runs in a thread."""
         size = check_pixels(upload.photograph, settings.megapixels * 10**6)
         if upload.mask is not None:
             segmentation = drawn_by_hand(read_drawn(upload.mask, size))
         else:
-            segmentation = segmenter.segment(BytesIO(upload.photograph), thresholds=how, at=at)
-        by_hand = upload.mask is not None
-        found = Found(segmentation, upload.photograph, segmenter.name, how, by_hand)
+            segmentation = segmenter.segment(
+                BytesIO(upload.photograph), style=manner.style, thresholds=manner.thresholds, at=at
+            )
+        found = Found(segmentation, upload.photograph, manner, by_hand=upload.mask is not None)
         return found.json(include) if form == "application/json" else FORMS[form](found)
-
-    default = segmenter.thresholds
 
     @app.post(
         "/v1/segment",
@@ -141,30 +142,17 @@ def create_app(
     )
     async def segment(
         request: Request,
-        rule: Annotated[Rule, Query(description="How the mask is cut")] = default.rule,
-        high: Annotated[float, Query(gt=0, le=1, description="Marks the core")] = default.high,
-        low: Annotated[float, Query(gt=0, le=1, description="Marks the border")] = default.low,
-        x: Annotated[
-            float | None, Query(ge=0, le=10**6, description="With y: a place in the lesion")
-        ] = None,
-        y: Annotated[float | None, Query(ge=0, le=10**6, description="With x")] = None,
-        include: Annotated[
-            list[Include], Query(description="Images to put into the JSON, in base64")
-        ] = [],  # noqa: B006 - FastAPI copies it
+        query: Annotated[SegmentQuery, Query()],
     ) -> Response:
         """Find the lesion in one photograph; or, with a mask, describe a lesion drawn by hand."""
-        thresholds = ThresholdSettings(rule, high, low)
-        if (x is None) != (y is None):
-            raise ProblemError(422, "invalid-settings", "x and y go together")
-        at = None if x is None or y is None else (x, y)
+        manner, at, chosen = query.manner(segmenter), query.at, frozenset(query.include)
         form = choose_form(request.headers.get("accept", ""))
         if form is None:
             raise ProblemError(406, "no-such-form", f"there are {', '.join(FORMS)}")
         with places.take() as place:
             async with time_limit(request, settings.seconds):
                 upload = await read_upload(request, settings.megabytes * 2**20)
-                chosen = frozenset(include)
-                done = place.run(lambda: work(upload, form, thresholds, at, chosen))
+                done = place.run(lambda: work(upload, form, manner, at, chosen))
                 content = await unless_hung_up(request, done)
         return Response(content, media_type=form, headers={"Vary": "Accept"})
 
@@ -187,7 +175,9 @@ def create_app(
         return {
             "version": __version__,
             "model": segmenter.name,
-            "thresholds": vars(default),
+            "style": segmenter.style,
+            "style_by": style_by(segmenter),
+            "styles": {name: vars(segmenter.thresholds_for(name)) for name in STYLE_IDS},
             "review": review is not None,
             **bounds,
         }

@@ -16,7 +16,8 @@ from dermseg.imaging.mask_files import encode_mask
 from dermseg.imaging.overlay import draw_overlay
 from dermseg.imaging.photographs import Source, read_orientation, read_photograph
 from dermseg.inference.segmenter import Segmentation
-from dermseg.settings import OVERLAY_SIDE, ThresholdSettings
+from dermseg.settings import OVERLAY_SIDE
+from dermseg.web.query import Manner
 from dermseg.web.schema import Answer, Bounds, Box, Include, Point, Predicted, Thresholds
 
 PICTURE_SIDE = 2048
@@ -37,8 +38,7 @@ class Found:
 
     segmentation: Segmentation
     photograph: bytes
-    model: str
-    thresholds: ThresholdSettings
+    manner: Manner
     by_hand: bool
 
     @property
@@ -74,8 +74,10 @@ class Found:
             "picture": lambda: picture(BytesIO(self.photograph)),
         }
         answer = Answer(
-            model=self.model,
-            thresholds=Thresholds(**vars(self.thresholds)),
+            model=self.manner.model,
+            style=None if self.by_hand else self.manner.style,
+            style_by=None if self.by_hand else self.manner.style_by,
+            thresholds=Thresholds(**vars(self.manner.thresholds)),
             by_hand=self.by_hand,
             height=self.size[0],
             width=self.size[1],
@@ -101,13 +103,14 @@ class Found:
             "area": lesion.area,
             "flags": lesion.flags,
             "by_hand": self.by_hand,
-            "model": self.model,
+            "model": self.manner.model,
+            "style": None if self.by_hand else self.manner.style,
         }
         return geojson.write(lesion.outline, self.size, properties).encode()
 
     def svg(self) -> bytes:
         """Return the outline as an SVG drawing of the photograph's size."""
-        title = f"Outline by {self.model}"
+        title = f"Outline by {self.manner.model}"
         return svg.write(self.segmentation.outline, self.size, title).encode()
 
 

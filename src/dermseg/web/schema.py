@@ -6,9 +6,11 @@ from pydantic import BaseModel
 
 from dermseg.inference.confidence import Band, Confidence
 from dermseg.inference.segmenter import Flag
-from dermseg.settings import Rule
+from dermseg.settings import Rule, Style
 
 Include = Literal["mask", "probability", "overlay", "picture"]
+StyleBy = Literal["network", "thresholds"]
+"""What makes the styles of a model differ: a network that draws them, or a threshold for each."""
 
 
 class Box(BaseModel):
@@ -28,7 +30,7 @@ class Point(BaseModel):
 
 
 class Thresholds(BaseModel):
-    """How the mask was cut from the probability."""
+    """How the mask was made of the probability."""
 
     rule: Rule
     high: float
@@ -71,7 +73,9 @@ class Answer(BaseModel):
     """Where the lesion is, in pixels of the photograph as it is stored.
 
     Area, box and centroid are those of the mask; perimeter and diameter those of the outline, which
-    of a mask drawn by hand in several pieces (`several-candidates`) is that of the largest.
+    of a mask drawn by hand in several pieces (`several-candidates`) is that of the largest. `style`
+    says how the lesion is outlined, and `style_by` whether the network draws that style or
+    thresholds make it; both are null for a mask drawn by hand.
     `confidence` is null where the model does not say how sure it is of this mask, `band` where it
     says nothing of the border. `orientation` is the EXIF orientation, 1 to 8, to show the picture
     upright by. `report` is the row of report.csv. The images are in base64, and null unless they
@@ -79,6 +83,8 @@ class Answer(BaseModel):
     """
 
     model: str
+    style: Style | None
+    style_by: StyleBy | None
     thresholds: Thresholds
     by_hand: bool
     height: int

@@ -24,9 +24,10 @@ export async function ask(path, options = {}) {
   }
 }
 
-// photo: {blob, mask, at, thresholds}. Always the server makes what is shown and downloaded.
+// photo: {blob, mask, at, style, thresholds}; without thresholds the style's own are used. Always the
+// server makes what is shown and downloaded.
 export function segment(photo, { accept = "application/json", include = [], signal } = {}) {
-  const query = new URLSearchParams(photo.thresholds);
+  const query = new URLSearchParams({ style: photo.style, ...photo.thresholds });
   for (const name of include) query.append("include", name);
   if (photo.at) {
     query.set("x", photo.at[0]);

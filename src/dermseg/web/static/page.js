@@ -13,6 +13,7 @@ const FLAGS = {
   "several-candidates": "There are several candidates: click the right one.",
   "low-confidence": "The model is not sure of this outline: look closely.",
 };
+const STYLES = { traced: "Traced", "semi-automatic": "Semi-automatic" };
 const ENDINGS = {
   "image/png": "_segmentation.png",
   "image/jpeg": "_overlay.jpg",
@@ -48,8 +49,11 @@ async function addFiles(files) {
     name: file.name || "pasted.png",
     blob: file,
     url: URL.createObjectURL(file),
-    thresholds: { ...defaults.thresholds },
+    style: defaults.style,
+    thresholds: null, // unless a person moves them, the style's own
     at: null,
+    maps: {}, // style to probability
+    others: new Map(), // what was asked to the answer in the other style
     mask: null, // what a person painted: a promise, since a PNG takes its time
     before: null, // the mask that undoing all strokes comes back to
     answer: null,
@@ -97,17 +101,18 @@ async function work(photo, wait = 0) {
     if (wait) await pause(wait);
     asking.signal.throwIfAborted();
     if (photo === current) say(looking);
-    const include = photo.map ? [] : ["probability"];
-    if (!photo.map && !(await shows(photo.url))) include.push("picture");
+    const { style } = photo;
+    const include = photo.maps[style] ? [] : ["probability"];
+    if (!photo.answer && !(await shows(photo.url))) include.push("picture");
     const response = await made(photo, { include, signal: asking.signal });
     const answer = await response.json();
-    const map = photo.map ?? await readProbability(fromBase64(answer.probability, "image/png"));
+    const map = photo.maps[style] ?? await readProbability(fromBase64(answer.probability, "image/png"));
     asking.signal.throwIfAborted();
     if (answer.picture) {
       photo.url = URL.createObjectURL(fromBase64(answer.picture, "image/jpeg"));
       photo.button.querySelector("img").src = photo.url;
     }
-    photo.map = map;
+    photo.maps[style] = map;
     photo.answer = answer;
     if ($("status").textContent === looking) say(""); // and nothing else that was said meanwhile
   } catch (error) {
@@ -119,6 +124,27 @@ async function work(photo, wait = 0) {
   photo.button.classList.toggle("failed", Boolean(photo.error));
   photo.button.setAttribute("aria-label", photo.error ? `${photo.name}, failed` : photo.name);
   if (photo === current) show();
+}
+
+// The answer in the other style, asked for once for each place.
+async function otherAnswer(photo) {
+  const style = otherStyle(photo.style);
+  const key = `${style} ${photo.at}`;
+  if (!photo.others.has(key)) {
+    const asked = segment({ ...photo, style, thresholds: null, mask: null })
+      .then((response) => response.json());
+    asked.catch(() => photo.others.delete(key));
+    photo.others.set(key, asked);
+  }
+  return photo.others.get(key);
+}
+
+function otherStyle(style) {
+  return Object.keys(defaults.styles).find((name) => name !== style);
+}
+
+function thresholdsOf(photo) {
+  return photo?.thresholds ?? defaults.styles[photo?.style ?? defaults.style];
 }
 
 function shows(url) {
@@ -152,6 +178,7 @@ function show() {
     $("scale").value = scaleOf(answer) || "";
   }
   setSliders();
+  showStyle();
   const chosen = photo?.at || photo?.mask;
   const flags = (answer?.flags ?? []).filter((flag) => flag !== "several-candidates" || !chosen);
   $("flags").textContent = flags.map((flag) => FLAGS[flag]).join(" ");
@@ -161,14 +188,55 @@ function show() {
   showNumbers(answer);
   showSureness(answer);
   draw(answer ? pathOf(answer.outline) : "");
-  stage.heat.hidden = !($("heat").checked && photo?.map);
-  if (!stage.heat.hidden) drawHeat(stage.heat, photo.map);
+  stage.heat.hidden = !($("heat").checked && photo?.maps[photo.style]);
+  if (!stage.heat.hidden) drawHeat(stage.heat, photo.maps[photo.style]);
   stage.element.dataset.state = answer ? "exact" : "none";
 }
 
 function draw(path) {
+  const shown = $("show").checked;
   const band = $("band").checked ? bandPath(current?.answer?.band) : "";
-  stage.draw($("show").checked ? path : "", band);
+  const other = shown && bothShown() ? current.other : null;
+  $("legend").hidden = !other;
+  stage.draw(shown ? path : "", band, other ? pathOf(other.outline) : "");
+}
+
+function bothShown() {
+  return $("both").checked && current?.answer && !current.error && !current.mask;
+}
+
+// Which style is drawn, what makes it, and, when it has come, the outline in the other one.
+function showStyle() {
+  const photo = current;
+  const style = photo?.style ?? defaults.style;
+  for (const radio of document.querySelectorAll("[name=style]")) {
+    radio.checked = radio.value === style;
+  }
+  const words = {
+    network: "The network draws either style.",
+    thresholds: "One probability, with a threshold for each style.",
+  };
+  $("style-words").textContent = words[defaults.style_by];
+  [...$("legend").children].forEach((item, place) => {
+    item.textContent = STYLES[place ? otherStyle(style) : style];
+  });
+  if (!photo) return;
+  photo.other = null;
+  if (!bothShown()) return;
+  told(async () => {
+    const other = await otherAnswer(photo);
+    if (photo !== current || photo.style !== style) return;
+    photo.other = other;
+    draw(pathOf(photo.answer.outline));
+  });
+}
+
+function setStyle(style) {
+  if (!current || style === current.style || painting()) return showStyle();
+  leaveBrush();
+  current.style = style;
+  current.thresholds = null;
+  return work(current);
 }
 
 // Pixels per millimetre, of all photographs of an answer's size; 0 where nobody has said.
@@ -227,7 +295,7 @@ function showSureness(answer) {
 }
 
 function setSliders() {
-  const { thresholds } = current ?? defaults;
+  const thresholds = thresholdsOf(current);
   for (const name of ["high", "low"]) {
     $(name).value = thresholds[name];
     $(`${name}-value`).textContent = Number(thresholds[name]).toFixed(2);
@@ -238,14 +306,16 @@ function setSliders() {
 
 function slide(name) {
   const value = Number($(name).value);
-  if (current?.map && !painting()) {
+  const map = current?.maps[current.style];
+  if (map && current.answer && !painting()) {
     leaveBrush();
-    const { high, low } = current.thresholds;
+    const thresholds = thresholdsOf(current);
+    const { high, low } = thresholds;
     current.thresholds = name === "high"
-      ? { ...current.thresholds, high: value, low: Math.min(low, value) }
-      : { ...current.thresholds, high: Math.max(high, value), low: value };
+      ? { ...thresholds, high: value, low: Math.min(low, value) }
+      : { ...thresholds, high: Math.max(high, value), low: value };
     const { width, height } = current.answer;
-    draw(previewPath(current.map, current.thresholds, current.at, [width, height]));
+    draw(previewPath(map, current.thresholds, current.at, [width, height]));
     stage.element.dataset.state = "preview";
     work(current, REST);
   }
@@ -277,7 +347,7 @@ function leaveBrush() {
 
 function reset() {
   leaveBrush();
-  current.thresholds = { ...defaults.thresholds };
+  current.thresholds = null;
   current.at = null;
   current.mask = null;
   current.before = null;
@@ -412,6 +482,8 @@ const KEYS = {
   o: () => $("show").click(),
   w: () => $("band").click(),
   h: () => $("heat").click(),
+  t: () => current && setStyle(otherStyle(current.style)),
+  d: () => $("both").click(),
   n: () => step(1),
   p: () => step(-1),
   0: () => stage.fit(),
@@ -445,7 +517,10 @@ for (const kind of ["pointerdown", "pointerup", "pointerleave", "keydown", "keyu
 }
 
 for (const name of ["high", "low"]) $(name).addEventListener("input", () => slide(name));
-for (const name of ["show", "band", "heat"]) $(name).addEventListener("change", show);
+for (const radio of document.querySelectorAll("[name=style]")) {
+  radio.addEventListener("change", () => setStyle(radio.value));
+}
+for (const name of ["show", "band", "heat", "both"]) $(name).addEventListener("change", show);
 $("scale").addEventListener("input", setScale);
 $("opacity").addEventListener("input", () => {
   for (const canvas of [stage.heat, stage.paint]) canvas.style.opacity = $("opacity").value;

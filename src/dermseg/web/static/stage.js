@@ -28,7 +28,7 @@ export class Stage {
     this.tool = "move";
     element.innerHTML = `<div class="frame"><img alt=""><canvas class="heat" hidden></canvas>
       <canvas class="paint" hidden></canvas></div><svg aria-hidden="true"><g>
-      <path class="bands"/><path class="halo"/><path class="outline"/></g></svg>`;
+      <path class="bands"/><path class="other"/><path class="halo"/><path class="outline"/></g></svg>`;
     this.frame = element.querySelector(".frame");
     this.image = element.querySelector("img");
     this.heat = element.querySelector(".heat");
@@ -59,11 +59,13 @@ export class Stage {
     this.fit();
   }
 
-  draw(outline, bands = "") {
+  // Paths: the outline, the band, and the outline in the other style.
+  draw(outline, bands = "", other = "") {
     for (const name of ["halo", "outline"]) {
       this.element.querySelector(`.${name}`).setAttribute("d", outline);
     }
     this.element.querySelector(".bands").setAttribute("d", bands);
+    this.element.querySelector(".other").setAttribute("d", other);
   }
 
   setTool(tool) {

@@ -1,0 +1,61 @@
+"""What a client may ask for in an address: how a photograph is segmented."""
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dermseg.inference.segmenter import Segmenter
+from dermseg.settings import Rule, Style, ThresholdSettings
+from dermseg.web.errors import ProblemError
+from dermseg.web.schema import Include, StyleBy
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a mask is made: by which model, in which style, with which thresholds."""
+
+    model: str
+    style: Style
+    style_by: StyleBy
+    thresholds: ThresholdSettings
+
+
+class SegmentQuery(BaseModel):
+    """The query of a request to segment; names that are not here are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    style: Style | None = Field(
+        None,
+        description="How the lesion is outlined: traced, as an expert draws, or semi-automatic, as "
+        "a flood fill does; unless given, as the server was told",
+    )
+    rule: Rule | None = Field(None, description="How the mask is made of the probability")
+    high: float | None = Field(None, gt=0, le=1, description="Marks the core")
+    low: float | None = Field(
+        None, gt=0, le=1, description="Marks the border; thresholds not given are the style's"
+    )
+    x: float | None = Field(None, ge=0, le=10**6, description="With y: a place in the lesion")
+    y: float | None = Field(None, ge=0, le=10**6, description="With x")
+    include: list[Include] = Field([], description="Images to put into the JSON, in base64")
+
+    def manner(self, segmenter: Segmenter) -> Manner:
+        """Return how `segmenter` is to make the mask; UsageError for impossible thresholds."""
+        style = self.style or segmenter.style
+        own = segmenter.thresholds_for(style)
+        thresholds = ThresholdSettings(
+            self.rule or own.rule, self.high or own.high, self.low or own.low
+        )
+        return Manner(segmenter.name, style, style_by(segmenter), thresholds)
+
+    @property
+    def at(self) -> tuple[float, float] | None:
+        """The place that was clicked, None without one; ProblemError for half of one."""
+        if (self.x is None) != (self.y is None):
+            raise ProblemError(422, "invalid-settings", "x and y go together")
+        return None if self.x is None or self.y is None else (self.x, self.y)
+
+
+def style_by(segmenter: Segmenter) -> StyleBy:
+    """Say what makes a model's styles differ."""
+    return "network" if segmenter.draws_styles else "thresholds"
