@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from dermseg.data.datasets import find_pairs
+from dermseg.data.layouts import find_pairs
 from dermseg.evaluation.scoring import evaluate_maps
 from dermseg.export.exporter import export
 from dermseg.imaging.photographs import read_photograph

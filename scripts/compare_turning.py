@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dermseg.data.datasets import find_pairs
+from dermseg.data.layouts import find_pairs
 from dermseg.imaging.images import resize
 from dermseg.imaging.mask_files import MASK_FOREGROUND, read_mask
 from dermseg.imaging.photographs import read_photograph

@@ -19,8 +19,9 @@ import numpy as np
 
 from dermseg.batch.jobs import find_jobs
 from dermseg.batch.run import segment_all
-from dermseg.data.datasets import find_pairs, read_signatures
+from dermseg.data.datasets import read_signatures
 from dermseg.data.folds import near_duplicates
+from dermseg.data.layouts import find_pairs
 from dermseg.evaluation.scoring import evaluate
 from dermseg.experiments.ledger import append
 from dermseg.imaging.mask_files import MASK_FOREGROUND, MASK_SUFFIX, read_mask

@@ -12,8 +12,9 @@ from PIL import Image
 
 from dermseg import cores
 from dermseg.data import datasets
-from dermseg.data.datasets import Pair, find_pairs, open_cache, read_signatures
+from dermseg.data.datasets import open_cache, read_signatures
 from dermseg.data.folds import near_duplicates
+from dermseg.data.layouts import Pair, find_pairs
 from dermseg.errors import DataError, OutputError
 from dermseg.imaging.orientation import lies_across, turn
 from dermseg.inference.segmenter import Segmenter

@@ -13,7 +13,7 @@ import pytest
 
 from dermseg.batch.jobs import find_jobs
 from dermseg.batch.run import segment_all
-from dermseg.data.datasets import find_pairs
+from dermseg.data.layouts import find_pairs
 from dermseg.errors import DataError, ModelError, UsageError
 from dermseg.evaluation.scoring import binariser, evaluate, evaluate_maps
 from dermseg.experiments import findings, ledger, scoring, thresholds

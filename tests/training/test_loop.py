@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from dermseg.data import datasets
+from dermseg.data.layouts import find_pairs
 from dermseg.errors import DataError, ModelError, UsageError
 from dermseg.settings import AugmentationSettings, TrainingSettings
 from dermseg.storage.files import occupied
@@ -218,7 +219,7 @@ class TestTrainFeatures:
         train(toy_data, run, tiny(fold=2), device="cpu")
 
         cache = datasets.open_cache(
-            datasets.find_pairs(toy_data), 32, 32, run / "cache", allow_resized=False
+            find_pairs(toy_data), 32, 32, run / "cache", allow_resized=False
         )
         fold_of = json.loads((run / "folds.json").read_text())
         allowed = {

@@ -17,7 +17,7 @@ from filelock import FileLock
 from PIL import Image
 
 from dermseg.cli.main import main
-from dermseg.data import datasets
+from dermseg.data.layouts import find_pairs
 from dermseg.errors import DataError, DivergedError, OutputError, UsageError
 from dermseg.evaluation.scoring import evaluate_maps
 from dermseg.settings import (
@@ -139,7 +139,7 @@ class TestChoice:
 @pytest.fixture
 def bridged(toy_data: Path) -> dict[str, Path]:
     """Return the toy data's masks by image."""
-    return {pair.image_id: pair.mask for pair in datasets.find_pairs(toy_data)}
+    return {pair.image_id: pair.mask for pair in find_pairs(toy_data)}
 
 
 class TestScores:
@@ -243,7 +243,7 @@ class TestTune:
         assert [float(r["jaccard"]) for r in rows] == sorted(
             (float(r["jaccard"]) for r in rows), reverse=True
         )
-        masks = {pair.image_id: pair.mask for pair in datasets.find_pairs(toy_data)}
+        masks = {pair.image_id: pair.mask for pair in find_pairs(toy_data)}
         for row in rows:
             folder = done / "trials" / row["trial"]
             pair = ThresholdSettings(high=float(row["high"]), low=float(row["low"]))

@@ -23,6 +23,7 @@ from dermseg.benchmark.segmenting import peak_megabytes
 from dermseg.cores import usable_cores
 from dermseg.data import datasets
 from dermseg.data.datasets import Cache
+from dermseg.data.layouts import find_pairs
 from dermseg.errors import MissingExtraError, UsageError
 from dermseg.settings import AugmentationSettings, TrainingSettings
 from dermseg.storage.files import write_json
@@ -132,7 +133,7 @@ def benchmark(
     settings = replace(settings, early_epochs=0)
     where = find_device(device, settings.precision)
     height, width = settings.height, settings.width
-    pairs = datasets.find_pairs(data)
+    pairs = find_pairs(data)
     with TemporaryDirectory() as folder:
         store = cache or Path(folder)
         images = datasets.open_cache(pairs, height, width, store, allow_resized=allow_resized)

@@ -1,6 +1,6 @@
-"""Folders of photographs and masks, and the cache that training reads.
+"""The cache that training reads.
 
-The cache holds the whole set at the network's size as two memory-mapped uint8 arrays, so that a
+It holds the whole set at the network's size as two memory-mapped uint8 arrays, so that a
 pass over it neither decodes nor resizes anything.
 """
 
@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
@@ -18,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermseg.cores import parallel_map
+from dermseg.data.layouts import Pair
 from dermseg.errors import DataError, ImageError
 from dermseg.imaging.images import resize
-from dermseg.imaging.mask_files import MASK_FOREGROUND, by_name, check_mask, mask_stem, read_mask
+from dermseg.imaging.mask_files import MASK_FOREGROUND, check_mask, read_mask
 from dermseg.imaging.orientation import as_seen, lies_across, shape_along
-from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES, image_size, read_photograph
+from dermseg.imaging.photographs import image_size, read_photograph
 from dermseg.masks.style import STYLE_IDS, UNTOLD, read_style
 from dermseg.progress import track
 from dermseg.storage.files import aside_prefix, remove_leftovers, umask, writing, written_whole
@@ -35,84 +35,6 @@ STYLES, TURNED = "styles.npy", "turned.npy"
 SIGNATURE_SIDE = 16
 SIGNATURE_READ = 64
 """Height and width to which a photograph may be reduced before it is shrunk to its signature."""
-
-
-Named = list[tuple[str, Path]]
-"""Files with the ids of the images that they belong to."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A photograph and its mask."""
-
-    image_id: str
-    photograph: Path
-    mask: Path
-
-
-def find_pairs(data: Path) -> list[Pair]:
-    """Return the training pairs of a data set, sorted by name.
-
-    `data` is laid out like the official archives (`*Training*Data` or `*Training*Input` beside
-    `*Training*GroundTruth`), like PH2 (a folder `IMD...` an image), or holds the folders `images`
-    and `masks`. A mask is named after its photograph, with or without `_segmentation`.
-
-    Raises DataError, which lists every photograph and mask that stands alone, and every second
-    file for one image.
-    """
-    if not data.is_dir():
-        raise DataError(f"{data}: no such folder")
-    images, masks = _find_ph2(data) or _find_files(data)
-    (photographs, problems), (truths, doubled) = by_name(images), by_name(masks)
-    problems += doubled
-    problems += [f"{photographs[k]}: no mask" for k in photographs.keys() - truths.keys()]
-    problems += [f"{truths[k]}: no photograph" for k in truths.keys() - photographs.keys()]
-    if problems:
-        raise DataError.listing(f"{data}: photographs and masks do not pair up", sorted(problems))
-    if not photographs:
-        raise DataError(f"{data}: holds no photographs")
-    return [Pair(stem, photographs[stem], truths[stem]) for stem in sorted(photographs)]
-
-
-def _find_ph2(data: Path) -> tuple[Named, Named] | None:
-    """Return photographs and masks, by image, of the PH2 data set (Mendonca et al. 2013)."""
-    images = sorted(data.rglob("IMD*_Dermoscopic_Image/IMD*.bmp"))
-    masks = sorted(data.rglob("IMD*_lesion/IMD*_lesion.bmp"))
-    if not images or not masks:
-        return None
-    return [(p.stem, p) for p in images], [(p.stem.removesuffix("_lesion"), p) for p in masks]
-
-
-def _find_files(data: Path) -> tuple[Named, Named]:
-    """Return photographs and masks, by image, of the other layouts."""
-    images, masks = _folders(data)
-    photographs = _files(images, PHOTOGRAPH_SUFFIXES)
-    return [(p.stem, p) for p in photographs], [(mask_stem(p), p) for p in _files(masks, {".png"})]
-
-
-def _files(folder: Path, suffixes: AbstractSet[str]) -> list[Path]:
-    """Return the images in `folder`, without hidden files and the archives' superpixels."""
-    return [
-        path
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in suffixes
-        and not path.name.startswith(".")
-        and not path.stem.endswith("_superpixels")
-    ]
-
-
-def _folders(data: Path) -> tuple[Path, Path]:
-    if (data / "images").is_dir() and (data / "masks").is_dir():
-        return data / "images", data / "masks"
-    folders = [p for p in sorted(data.glob("*Training*")) if p.is_dir()]
-    images = [p for p in folders if p.name.endswith(("Data", "Input"))]
-    masks = [p for p in folders if p.name.endswith("GroundTruth")]
-    if len(images) != 1 or len(masks) != 1:
-        raise DataError(
-            f"{data}: expected one *Training*Data (or *Training*Input) and one "
-            "*Training*GroundTruth folder, or the folders images and masks"
-        )
-    return images[0], masks[0]
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermseg.cores import parallel_map
-from dermseg.data.datasets import Pair, find_pairs, read_signatures
+from dermseg.data.datasets import read_signatures
 from dermseg.data.folds import near_duplicates
+from dermseg.data.layouts import Pair, find_all_pairs
 from dermseg.errors import ImageError
 from dermseg.imaging.contact_sheet import CELL_HEIGHT, CELL_WIDTH, contact_sheet
 from dermseg.imaging.images import Mask, Pixels, resize, write_image
@@ -53,7 +54,7 @@ def examine(
     them. `allow_resized` accepts photographs whose size is not their mask's. Raises DataError if
     photographs and masks do not pair up.
     """
-    pairs = find_pairs(data)
+    pairs = find_all_pairs(data)
     results = parallel_map(lambda pair: _examine(pair, predictions or {}), pairs)
     findings = [f for found in track(results, "Examining", len(pairs)) for f in found]
     if allow_resized:
@@ -132,7 +133,7 @@ def report(
     sheet = output / "doctor.png"
     sheet.unlink(missing_ok=True)  # an earlier examination's
     if shown:
-        pairs = {pair.image_id: pair for pair in find_pairs(data)}
+        pairs = {pair.image_id: pair for pair in find_all_pairs(data)}
         kinds = {image: [f.kind for f in findings if f.image == image] for image in shown}
         pictures = [_picture(pairs[image], (predictions or {}).get(image)) for image in shown]
         captions = [f"{image}: {', '.join(kinds[image])}" for image in shown]

@@ -7,7 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dermseg.data.datasets import digest, find_pairs
+from dermseg.data.datasets import digest
+from dermseg.data.layouts import find_pairs
 from dermseg.errors import UsageError
 from dermseg.experiments.findings import Findings
 from dermseg.experiments.registry import Experiment, find_experiment

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dermseg.data.datasets import Cache, find_pairs, open_cache
+from dermseg.data.datasets import Cache, open_cache
+from dermseg.data.layouts import find_pairs
 from dermseg.errors import DataError, UsageError
 from dermseg.evaluation.scoring import binariser
 from dermseg.experiments.findings import Computing, Verdict

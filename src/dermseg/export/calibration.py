@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dermseg.data.datasets import find_pairs
+from dermseg.data.layouts import find_pairs
 from dermseg.errors import DataError
 from dermseg.evaluation.scoring import compare_all
 from dermseg.imaging.images import Mask

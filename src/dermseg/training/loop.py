@@ -13,6 +13,7 @@ import torch
 
 from dermseg import __version__
 from dermseg.data import datasets, folds, sources
+from dermseg.data.layouts import Pair, find_pairs
 from dermseg.data.metadata import UNKNOWN, read_groups
 from dermseg.errors import DataError, DivergedError, UsageError
 from dermseg.imaging.mask_files import MASK_FOREGROUND
@@ -70,7 +71,7 @@ def train(
     if distributed.leads():
         remove_leftovers(run)
     where = find_device(device, settings.precision)
-    pairs = datasets.find_pairs(data)
+    pairs = find_pairs(data)
     store = cache or run / CACHE
     with distributed.leader_first():
         images = datasets.open_cache(
@@ -138,7 +139,7 @@ def assign_folds(
 
     `store` is the folder of the decoded images.
     """
-    pairs = datasets.find_pairs(data)
+    pairs = find_pairs(data)
     photographs = [pair.photograph for pair in pairs]
     groups = folds.near_duplicates(datasets.read_signatures(photographs, store))
     if settings.folds_by == "source":
@@ -150,7 +151,7 @@ def assign_folds(
 
 
 def _assign_sources(
-    pairs: list[datasets.Pair], groups: list[int], styles: list[str], settings: TrainingSettings
+    pairs: list[Pair], groups: list[int], styles: list[str], settings: TrainingSettings
 ) -> list[int]:
     """Deal whole sources to the folds, and say what each fold holds."""
     # A thumbnail's mask has the size of its photograph.

@@ -7,7 +7,7 @@ epochs, since nothing is left to choose by. All six together are the ensemble.
 from dataclasses import replace
 from pathlib import Path
 
-from dermseg.data.datasets import find_pairs
+from dermseg.data.layouts import find_pairs
 from dermseg.data.metadata import read_groups
 from dermseg.evaluation.scoring import Evaluation, Summary, evaluate_maps
 from dermseg.masks.metrics import METRICS

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dermseg.data.datasets import Pair, find_pairs
+from dermseg.data.layouts import Pair, find_pairs
 from dermseg.data.metadata import read_groups
 from dermseg.experiments.figures.drawing import save
 from dermseg.experiments.findings import Findings

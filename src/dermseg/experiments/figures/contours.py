@@ -6,7 +6,7 @@ in the order of the Jaccard index, each image predicted by the member that had n
 
 from collections.abc import Mapping, Sequence
 
-from dermseg.data.datasets import find_pairs
+from dermseg.data.layouts import find_pairs
 from dermseg.data.metadata import UNKNOWN, read_groups
 from dermseg.experiments import arms
 from dermseg.experiments.figures.drawing import Case, draw_cases, make_case

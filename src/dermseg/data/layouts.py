@@ -1,0 +1,320 @@
+"""Where a data set keeps its photographs and masks: a table of layouts, and one search for all.
+
+A layout names the folders that hold photographs and the folders that hold masks, at any depth. A
+file belongs to the nearest such folder above it. Where no folder says so, the file's name does.
+"""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Literal
+
+from dermseg.errors import DataError
+from dermseg.imaging.mask_files import by_name
+from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES
+
+Part = Literal["training", "validation", "test"]
+
+PARTS: dict[str, Part] = {
+    "train": "training",
+    "training": "training",
+    "imagestr": "training",
+    "labelstr": "training",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+    "imagests": "test",
+    "labelsts": "test",
+}
+"""Words in a folder's name, and what its images are for."""
+MASK_ENDINGS = (
+    "_segmentation",
+    "_mask",
+    "-mask",
+    "_lesion",
+    "_groundtruth",
+    "_gt",
+    "_label",
+    "_seg",
+)
+"""What the name of a mask may have after its photograph's, in capitals or not."""
+OTHER_FILES = ("*_superpixels", "*_attribute_*", ".*")
+"""Names of images, without a suffix, that are neither photographs nor masks."""
+OTHER_FOLDERS = (".*", "@*", "__macosx", "#recycle", "*part2*groundtruth", "*task2*groundtruth")
+"""Folders that are not looked into: hidden ones, thumbnails, the masks of other tasks."""
+PHOTOGRAPH_FOLDERS = (
+    "image",
+    "images",
+    "img",
+    "imgs",
+    "input",
+    "inputs",
+    "jpegimages",
+    "photo",
+    "photograph",
+    "photographs",
+    "photos",
+    "picture",
+    "pictures",
+)
+"""Words in the name of a folder of photographs."""
+MASK_FOLDERS = (
+    "annotation",
+    "annotations",
+    "groundtruth",
+    "gt",
+    "label",
+    "labels",
+    "mask",
+    "masks",
+    "segmentation",
+    "segmentationclass",
+    "segmentations",
+    "target",
+    "targets",
+    "truth",
+)
+"""Words in the name of a folder of masks; they count for more than those of photographs."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one kind of data set names its folders.
+
+    `photographs` and `masks` are patterns of a folder's whole name in small letters. `channel` is
+    what the names of photographs have at their end. With `whole` a part of the data, such as the
+    training part, has one folder of each kind: two are two data sets.
+    """
+
+    name: str
+    photographs: tuple[str, ...]
+    masks: tuple[str, ...]
+    channel: str = ""
+    whole: bool = False
+
+
+LAYOUTS = (
+    Layout(
+        "the official archives",
+        (
+            *("*training*data", "*training*input"),
+            *("*validation*data", "*validation*input"),
+            *("*test*data", "*test*input"),
+        ),
+        ("*groundtruth",),
+        whole=True,
+    ),
+    Layout("PH2", ("imd*_dermoscopic_image",), ("imd*_lesion",)),
+    Layout("HAM10000", ("ham10000_images*",), ("ham10000_segmentations*",)),
+    Layout("nnU-Net", ("imagestr", "imagests"), ("labelstr", "labelsts"), channel="_0000"),
+    Layout("images and masks", ("images",), ("masks",)),
+)
+"""Data sets with names of their own, tried in this order before the words above."""
+KNOWN = (
+    "*Training*Data (or *Training*Input) and *Training*GroundTruth, images and masks, imgs and "
+    "labels, imagesTr and labelsTr, or NAME.jpg and NAME_segmentation.png side by side"
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A photograph and its mask; `part` is what a folder says the image is for."""
+
+    image_id: str
+    photograph: Path
+    mask: Path
+    part: Part = "training"
+
+
+@dataclass(frozen=True)
+class _File:
+    """An image file; `key` is its path without what says its kind, `folder` what says it."""
+
+    path: Path
+    is_mask: bool
+    key: str
+    part: Part
+    folder: str
+
+
+def find_pairs(data: Path) -> list[Pair]:
+    """Return the pairs of a data set that are for training, sorted by their image's id.
+
+    Raises DataError as `find_all_pairs` does, and if every pair is for validation or test.
+    """
+    pairs = find_all_pairs(data)
+    training = [pair for pair in pairs if pair.part == "training"]
+    if not training:
+        raise DataError(
+            f"{data}: all {len(pairs)} images lie in folders for validation or test; name the "
+            "folder above its training folder, or rename it"
+        )
+    return training
+
+
+def find_all_pairs(data: Path) -> list[Pair]:
+    """Return every pair of a data set, sorted by its image's id.
+
+    Known are the layouts of LAYOUTS; folders whose names say image or mask in other words, at any
+    depth; and photographs and masks side by side. A mask is named after its photograph, with or
+    without one of MASK_ENDINGS. The id is the photograph's name; where that is not unique, its
+    path within `data`, without the folders that say what is a photograph.
+
+    Raises DataError, which lists every photograph and mask that stands alone, and every second
+    file for one image; and for a layout that is not known, with what was found.
+    """
+    if not data.is_dir():
+        raise DataError(f"{data}: no such folder")
+    paths = [path for path in _walk(data) if path.suffix.lower() in PHOTOGRAPH_SUFFIXES]
+    for files in _readings(data, paths):
+        kinds = {file.is_mask for file in files}
+        if kinds == {True, False}:
+            return _pair_up(data, files)
+    raise DataError(_unknown(data, paths))
+
+
+def _walk(data: Path) -> Iterator[Path]:
+    """Yield the files below `data` that may be photographs or masks, links followed."""
+    for folder, folders, names in os.walk(data, followlinks=True):
+        folders[:] = sorted(name for name in folders if not _any(OTHER_FOLDERS, name))
+        for name in sorted(names):
+            if not _any(OTHER_FILES, Path(name).stem):
+                yield Path(folder) / name
+
+
+def _readings(data: Path, paths: list[Path]) -> Iterator[list[_File]]:
+    """Yield `paths` as each layout understands them, the most particular layout first."""
+    for layout in LAYOUTS:
+        files = [f for path in paths if (f := _by_folder(data, path, layout)) is not None]
+        if layout.whole and {file.is_mask for file in files} == {True, False}:
+            _check_whole(data, files)
+        yield files
+    named = Layout("folders", PHOTOGRAPH_FOLDERS, MASK_FOLDERS)
+    by_words = [f for path in paths if (f := _by_folder(data, path, named, words=True)) is not None]
+    yield by_words
+    if any(file.is_mask for file in by_words):  # photographs in no folder of their own
+        masks = {file.path: file for file in by_words if file.is_mask}
+        yield [masks.get(path) or _file(data, path, [], is_mask=False) for path in paths]
+    for tells_mask in (_ends_as_mask, _is_png):
+        files = [_file(data, path, [], is_mask=tells_mask(path)) for path in paths]
+        if {f.key for f in files if f.is_mask} & {f.key for f in files if not f.is_mask}:
+            yield files
+
+
+def _by_folder(data: Path, path: Path, layout: Layout, *, words: bool = False) -> _File | None:
+    """Return `path` as the nearest folder above it says; None where no folder says anything."""
+    folders = path.relative_to(data).parts[:-1]
+    masks = [bool(_says(layout.masks, folder, words)) for folder in folders]
+    photographs = [
+        not mask and bool(_says(layout.photographs, folder, words))
+        for folder, mask in zip(folders, masks, strict=True)
+    ]
+    telling = [i for i in range(len(folders)) if masks[i] or photographs[i]]
+    if not telling:
+        return None
+    is_mask = masks[telling[-1]]
+    return _file(data, path, telling, is_mask=is_mask, ending="" if is_mask else layout.channel)
+
+
+def _says(patterns: tuple[str, ...], folder: str, words: bool) -> bool:
+    if words:
+        return not set(patterns).isdisjoint(_words(folder))
+    return _any(patterns, folder)
+
+
+def _any(patterns: tuple[str, ...], name: str) -> bool:
+    return any(fnmatch(name.lower(), pattern) for pattern in patterns)
+
+
+def _words(folder: str) -> list[str]:
+    return re.split(r"[\W_]+", folder.lower())
+
+
+def _file(data: Path, path: Path, telling: list[int], *, is_mask: bool, ending: str = "") -> _File:
+    """Return what `path` is; `telling` are the positions of the folders that say its kind."""
+    folders = path.relative_to(data).parts[:-1]
+    stem = _without_ending(path.stem) if is_mask else path.stem.removesuffix(ending)
+    kept = [folder for i, folder in enumerate(folders) if i not in telling]
+    if stem.lower() in (*PHOTOGRAPH_FOLDERS, *MASK_FOLDERS, "lesion") and kept:
+        key = "/".join(kept)  # a folder an image: case-1/image.jpg and case-1/mask.png
+    else:
+        key = "/".join([*kept, stem])
+    parts = [PARTS[word] for folder in folders for word in _words(folder) if word in PARTS]
+    outermost = folders[telling[0]] if telling else ""
+    return _File(path, is_mask, key, parts[0] if parts else "training", outermost)
+
+
+def _ends_as_mask(path: Path) -> bool:
+    stem = path.stem.lower()
+    return stem in MASK_FOLDERS or _without_ending(stem) != stem
+
+
+def _is_png(path: Path) -> bool:
+    """Say whether a file is a PNG, as masks are where photographs are a camera's JPEGs."""
+    return path.suffix.lower() == ".png"
+
+
+def _without_ending(stem: str) -> str:
+    for ending in MASK_ENDINGS:
+        if stem.lower().endswith(ending) and len(stem) > len(ending):
+            return stem[: -len(ending)]
+    return stem
+
+
+def _check_whole(data: Path, files: list[_File]) -> None:
+    """Raise DataError if a part of an archive has two folders of photographs, or two of masks."""
+    found: dict[tuple[Part, bool], set[str]] = {}
+    for file in files:
+        found.setdefault((file.part, file.is_mask), set()).add(file.folder)
+    for (part, is_mask), folders in sorted(found.items()):
+        if len(folders) > 1:
+            kind = "masks" if is_mask else "photographs"
+            raise DataError(
+                f"{data}: expected one folder of {part} {kind}, found {', '.join(sorted(folders))}:"
+                " move one away, or name a folder that holds one data set"
+            )
+
+
+def _pair_up(data: Path, files: list[_File]) -> list[Pair]:
+    """Return the pairs of `files`; raise DataError for every file that stands alone."""
+    files = _without_lone_parts(files)
+    named = _by_stem(files)
+    photographs, problems = by_name((n, f.path) for n, f in named if not f.is_mask)
+    masks, doubled = by_name((n, f.path) for n, f in named if f.is_mask)
+    problems += doubled
+    problems += [f"{photographs[k]}: no mask" for k in photographs.keys() - masks.keys()]
+    problems += [f"{masks[k]}: no photograph" for k in masks.keys() - photographs.keys()]
+    if problems:
+        raise DataError.listing(f"{data}: photographs and masks do not pair up", sorted(problems))
+    part_of = {name: file.part for name, file in named if not file.is_mask}
+    return [Pair(n, photographs[n], masks[n], part_of[n]) for n in sorted(photographs)]
+
+
+def _without_lone_parts(files: list[_File]) -> list[_File]:
+    """Leave out the validation and test parts that have photographs alone, or masks alone."""
+    kinds = {(file.part, file.is_mask) for file in files}
+    return [f for f in files if f.part == "training" or (f.part, not f.is_mask) in kinds]
+
+
+def _by_stem(files: list[_File]) -> list[tuple[str, _File]]:
+    """Return `files` with the ids of their images: names if these are unique, otherwise paths."""
+    for is_mask in (True, False):
+        keys = {file.key for file in files if file.is_mask is is_mask}
+        if len({key.rpartition("/")[2] for key in keys}) < len(keys):
+            return [(file.key, file) for file in files]
+    return [(file.key.rpartition("/")[2], file) for file in files]
+
+
+def _unknown(data: Path, paths: Iterable[Path]) -> str:
+    """Return the message for a folder of no known layout: what was found, and what to do."""
+    folders = Counter(path.relative_to(data).parent.as_posix() for path in paths)
+    listed = [f"{name}: {count} images" for name, count in sorted(folders.items())[:20]]
+    title = f"{data}: holds no photographs with masks in a known layout; known are {KNOWN}"
+    return "\n  ".join([title, *listed])

@@ -1,0 +1,156 @@
+"""Layouts of data sets: each is read, and its first pair is the right photograph and mask."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from toy import draw_picture
+
+from dermseg.data.datasets import open_cache
+from dermseg.data.layouts import find_all_pairs, find_pairs
+from dermseg.errors import DataError
+
+NAMES = ("ISIC_0000001", "ISIC_0000002", "ISIC_0000003")
+
+
+def write(data: Path, photograph: str, mask: str) -> None:
+    """Write three pairs; `{n}` in a path is the image's name, `{i}` its number, `{c}` its class."""
+    for number, name in enumerate(NAMES):
+        pixels, truth = draw_picture(number)
+        facts = {"n": name, "i": number, "c": ("mel", "nv")[number % 2]}
+        for template, image in ((photograph, pixels), (mask, truth)):
+            path = data / template.format(**facts)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
+
+
+LAYOUTS = {
+    "isic 2016": (
+        "ISBI2016_ISIC_Part1_Training_Data/{n}.png",
+        "ISBI2016_ISIC_Part1_Training_GroundTruth/{n}_Segmentation.png",
+    ),
+    "isic 2017": (
+        "ISIC-2017_Training_Data/{n}.png",
+        "ISIC-2017_Training_Part1_GroundTruth/{n}_segmentation.png",
+    ),
+    "isic 2018": (
+        "ISIC2018_Task1-2_Training_Input/{n}.png",
+        "ISIC2018_Task1_Training_GroundTruth/{n}_segmentation.png",
+    ),
+    "isic 2017, each archive in a folder of its name": (
+        "ISIC-2017_Training_Data/ISIC-2017_Training_Data/{n}.png",
+        "ISIC-2017_Training_Part1_GroundTruth/ISIC-2017_Training_Part1_GroundTruth/"
+        "{n}_segmentation.png",
+    ),
+    "ph2": (
+        "PH2 Dataset images/{n}/IMD{i:03}_Dermoscopic_Image/IMD{i:03}.bmp",
+        "PH2 Dataset images/{n}/IMD{i:03}_lesion/IMD{i:03}_lesion.bmp",
+    ),
+    "ham10000": (
+        "HAM10000_images_part_1/{n}.png",
+        "HAM10000_segmentations_lesion_tschandl/{n}_segmentation.png",
+    ),
+    "nnu-net": ("imagesTr/{n}_0000.png", "labelsTr/{n}.png"),
+    "images and masks": ("images/{n}.png", "masks/{n}_segmentation.png"),
+    "images and masks of one name": ("images/{n}.bmp", "masks/{n}.png"),
+    "masks named _mask": ("images/{n}.png", "masks/{n}_mask.png"),
+    "imgs and labels": ("imgs/{n}.png", "labels/{n}.png"),
+    "image and label": ("Image/{n}.png", "Label/{n}.png"),
+    "train/images": ("train/images/{n}.png", "train/masks/{n}.png"),
+    "images/train": ("images/train/{n}.png", "labels/train/{n}.png"),
+    "train_images": ("train_images/{n}.png", "train_masks/{n}.png"),
+    "pascal voc": ("VOC/JPEGImages/{n}.png", "VOC/SegmentationClass/{n}.png"),
+    "classes": ("images/{c}/{n}.png", "masks/{c}/{n}.png"),
+    "names that repeat": ("images/case {i}/mole.png", "masks/case {i}/mole.png"),
+    "masks as TIFF": ("images/{n}.png", "masks/{n}.tif"),
+    "masks as BMP": ("images/{n}.png", "masks/{n}_Mask.BMP"),
+    "side by side": ("{n}.png", "{n}_segmentation.png"),
+    "side by side, by suffix": ("{n}.bmp", "{n}.png"),
+    "a folder an image": ("case {i}/image.png", "case {i}/mask.png"),
+    "masks below the photographs": ("{n}.png", "masks/{n}.png"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_first_pair_is_the_right_photograph_and_mask(layout: str, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write(data, *LAYOUTS[layout])
+    (data / "notes.txt").write_text("by hand")
+    pairs = find_pairs(data)
+    assert len(pairs) == 3
+    cache = open_cache(pairs, 32, 32, tmp_path / "cache", allow_resized=False)
+    for number in range(3):
+        pixels, truth = draw_picture(number)
+        assert np.array_equal(cache.images[number].transpose(1, 2, 0), pixels)
+        assert np.array_equal(cache.masks[number] > 128, truth > 128)
+
+
+def test_there_are_24_layouts() -> None:
+    assert len(LAYOUTS) == 24
+
+
+class TestFindAllPairs:
+    def test_names_that_repeat_are_told_apart_by_their_folder(self, tmp_path: Path) -> None:
+        write(tmp_path, *LAYOUTS["names that repeat"])
+        ids = [pair.image_id for pair in find_pairs(tmp_path)]
+        assert ids == ["case 0/mole", "case 1/mole", "case 2/mole"]
+        write(tmp_path / "folders", *LAYOUTS["a folder an image"])
+        ids = [pair.image_id for pair in find_pairs(tmp_path / "folders")]
+        assert ids == ["case 0", "case 1", "case 2"]
+
+    def test_folders_say_what_an_image_is_for(self, tmp_path: Path) -> None:
+        for part in ("train", "val", "test"):
+            write(
+                tmp_path,
+                f"{part}/images/{part} {{i}}.png",
+                f"{part}/masks/{part} {{i}}.png",
+            )
+        parts = {pair.image_id: pair.part for pair in find_all_pairs(tmp_path)}
+        assert parts["train 0"] == "training"
+        assert parts["val 1"] == "validation"
+        assert parts["test 2"] == "test"
+        assert [pair.image_id for pair in find_pairs(tmp_path)] == ["train 0", "train 1", "train 2"]
+
+    def test_the_archives_of_one_year_lie_side_by_side(self, tmp_path: Path) -> None:
+        for part in ("Training", "Validation"):
+            write(
+                tmp_path,
+                f"ISIC-2017_{part}_Data/{part} {{i}}.png",
+                f"ISIC-2017_{part}_Part1_GroundTruth/{part} {{i}}_segmentation.png",
+            )
+        (tmp_path / "ISIC-2017_Training_Part2_GroundTruth").mkdir()
+        test = tmp_path / "ISIC-2017_Test_v2_Data" / "hidden.png"  # its masks are kept secret
+        test.parent.mkdir()
+        Image.fromarray(draw_picture(0)[1]).save(test)
+        parts = [pair.part for pair in find_all_pairs(tmp_path)]
+        assert parts == ["training"] * 3 + ["validation"] * 3
+
+    def test_thumbnails_and_predictions_beside_the_data_do_no_harm(self, tmp_path: Path) -> None:
+        write(tmp_path, *LAYOUTS["images and masks"])
+        write(tmp_path, "images/@eaDir/{n}.png", "masks/@eaDir/{n}.png")
+        write(tmp_path, "overlays/{n}.png", "masks_predicted/{n}_segmentation.png")
+        assert len(find_pairs(tmp_path)) == 3
+
+
+class TestFindAllPairsExceptions:
+    def test_an_unknown_layout_is_told_with_what_was_found(self, tmp_path: Path) -> None:
+        write(tmp_path, "left/{n}.png", "right/{i}.png")
+        with pytest.raises(DataError, match="known layout") as caught:
+            find_pairs(tmp_path)
+        assert "left: 3 images" in str(caught.value)
+        assert "images and masks" in str(caught.value)
+
+    def test_a_test_set_alone_is_not_trained_on(self, tmp_path: Path) -> None:
+        write(tmp_path, "test/images/{n}.png", "test/masks/{n}.png")
+        with pytest.raises(DataError, match="all 3 images lie in folders for validation or test"):
+            find_pairs(tmp_path)
+
+    def test_two_data_sets_in_one_folder_are_named(self, tmp_path: Path) -> None:
+        write(tmp_path, *LAYOUTS["isic 2017"])
+        write(tmp_path, *LAYOUTS["isic 2018"])
+        with pytest.raises(
+            DataError, match="expected one folder of training photographs"
+        ) as caught:
+            find_pairs(tmp_path)
+        assert "ISIC-2017_Training_Data, ISIC2018_Task1-2_Training_Input" in str(caught.value)
