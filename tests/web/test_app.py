@@ -219,7 +219,7 @@ class TestRefusals:
         ):
             assert is_problem(client.post("/v1/segment", files=files), 422)
         response = client.post("/v1/segment", files=[("photograph", raw)] * 3)
-        assert is_problem(response, 400, "damaged-form")
+        assert is_problem(response, 422, "unexpected-part")
 
     def test_the_page_of_the_service_itself_may_post(self, client: TestClient) -> None:
         headers = {"origin": "http://127.0.0.1"}

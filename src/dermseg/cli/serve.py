@@ -1,6 +1,7 @@
 """Offer the page and the HTTP service."""
 
 from contextlib import ExitStack, suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,10 @@ from dermseg.cli.console import WEB, require, say
 from dermseg.cli.options import Flat, FlatLists
 from dermseg.errors import UsageError
 from dermseg.settings import DEFAULT_MODEL, DEFAULT_STYLE, ServiceSettings, Style, ThresholdSettings
+
+SHORTEST_TOKEN = 16
+"""Characters of a token, below which it could be guessed."""
+MAKE_TOKEN = 'python -c "import secrets; print(secrets.token_urlsafe())" makes one'
 
 
 def serve(
@@ -22,6 +27,7 @@ def serve(
     mirror: bool | None = None,
     device: str = "cpu",
     open: Annotated[bool, Parameter(negative=())] = False,
+    token: Annotated[str, Parameter(env_var="DERMSEG_TOKEN")] = "",
     service: Annotated[ServiceSettings, FlatLists] = ServiceSettings(),
     thresholds: Annotated[ThresholdSettings | None, Flat] = None,
 ) -> int:
@@ -52,9 +58,14 @@ def serve(
         cpu, or cuda with onnxruntime-gpu installed.
     open
         Open the page in the browser.
+    token
+        A secret that clients must bring: as a bearer token, or as a password, for which browsers
+        ask once. /healthz needs none. Better set as DERMSEG_TOKEN, since other users of this
+        machine see its command lines.
     """
     if (review is None) != (not photographs):
         raise UsageError("--review MASKS and PHOTOGRAPHS go together")
+    _check_token(token, service.host)
     require("web", *WEB)
     from dermseg.inference.segmenter import Segmenter
     from dermseg.web.app import Server, create_app
@@ -75,5 +86,26 @@ def serve(
 
             queue = stack.enter_context(Review.open(photographs or [], review, segmenter))
         with suppress(KeyboardInterrupt):  # how it is meant to end
-            Server(create_app(segmenter, service, queue), service, listening).run()
+            Server(create_app(segmenter, service, queue, token), service, listening).run()
     return 0
+
+
+def _check_token(token: str, host: str) -> None:
+    """Refuse a token that could be guessed; warn where others can come in without one."""
+    if token and (len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable()):
+        raise UsageError(
+            f"--token: {SHORTEST_TOKEN} printable ASCII characters at least ({MAKE_TOKEN})"
+        )
+    if not token and not _is_loopback(host):
+        say(
+            f"dermseg: --host {host} lets other machines in, and there is no --token: whoever "
+            f"reaches the port may use the service. Set DERMSEG_TOKEN ({MAKE_TOKEN})"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    """Say whether only this machine reaches an address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

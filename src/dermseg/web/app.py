@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import h11
 import uvicorn
-from fastapi import FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -84,8 +84,12 @@ def create_app(
     segmenter: Segmenter,
     settings: ServiceSettings | None = None,
     review: Review | None = None,
+    token: str = "",
 ) -> FastAPI:
-    """Return the service around one loaded model, with a review queue if there is one."""
+    """Return the service around one loaded model, with a review queue if there is one.
+
+    With a `token`, whoever does not bring it is refused.
+    """
     settings = settings or ServiceSettings()
     places = Places(settings.workers, settings.queue)
     registry = CollectorRegistry()
@@ -107,13 +111,18 @@ def create_app(
         redoc_url=None,
         openapi_url="/v1/openapi.json",
         lifespan=lifespan,
+        dependencies=[Depends(known_parameters)],
+        responses=describe(401, 415, 421, 422),
     )
     install(app)
     if settings.allowed_origins:
         app.add_middleware(
-            CORSMiddleware, allow_origins=settings.allowed_origins, allow_methods=["GET", "POST"]
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization"],
         )
-    app.add_middleware(RequestChecks, settings=settings, registry=registry)
+    app.add_middleware(RequestChecks, settings=settings, token=token, registry=registry)
     app.state.places = places
 
     def work(upload: Upload, form: str, manner: Manner, at: Any, include: Any) -> bytes:
@@ -136,7 +145,7 @@ def create_app(
                 "description": "The lesion, in the form that Accept asks for",
                 "content": {form: {"schema": BINARY} for form in list(FORMS)[1:]},
             },
-            **describe(400, 403, 406, 408, 413, 415, 421, 422, 429, 503),
+            **describe(400, 403, 406, 408, 413, 429, 503),
         },
         openapi_extra={"requestBody": UPLOAD},
     )
@@ -156,7 +165,7 @@ def create_app(
                 content = await unless_hung_up(request, done)
         return Response(content, media_type=form, headers={"Vary": "Accept"})
 
-    @app.get("/v1/models", responses=describe(421))
+    @app.get("/v1/models")
     async def models() -> list[Model]:
         """List the models; a service has one."""
         return [
@@ -168,7 +177,7 @@ def create_app(
             )
         ]
 
-    @app.get("/v1/settings", responses=describe(421), include_in_schema=False)
+    @app.get("/v1/settings", include_in_schema=False)
     async def defaults() -> dict[str, Any]:
         """Say what the page begins with."""
         bounds = {name: getattr(settings, name) for name in ("megabytes", "megapixels")}
@@ -182,19 +191,19 @@ def create_app(
             **bounds,
         }
 
-    @app.get("/healthz", responses=describe(421))
+    @app.get("/healthz")
     async def healthz() -> State:
         """Say that the service lives."""
         return State(status="alive")
 
-    @app.get("/readyz", responses=describe(421, 503))
+    @app.get("/readyz", responses=describe(503))
     async def readyz() -> State:
         """Say whether a photograph would find a place now."""
         if places.full:
             raise ProblemError(503, "busy", "all places are taken", {"Retry-After": "1"})
         return State(status="ready")
 
-    @app.get("/metrics", response_class=PlainTextResponse, responses=describe(421))
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Return counts and times for Prometheus."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
@@ -211,6 +220,20 @@ def create_app(
     app.mount("/static", _Static(directory=STATIC))
     _describe_problems(app)
     return app
+
+
+async def known_parameters(request: Request) -> None:
+    """Refuse a query parameter that OpenAPI does not list, lest a misspelt one be passed over."""
+    paths = request.app.openapi()["paths"]
+    path, method = request.scope["route"].path, request.method.lower()
+    if path not in paths:
+        return  # the page's own, which links from elsewhere may decorate
+    parameters = paths[path][method].get("parameters", ())
+    known = [each["name"] for each in parameters if each["in"] == "query"]
+    for name in request.query_params:
+        if name not in known:
+            detail = f"{name[:80]!a}: no such parameter; there are {', '.join(known) or 'none'}"
+            raise ProblemError(422, "invalid-settings", detail)
 
 
 class _Static(StaticFiles):

@@ -1,13 +1,15 @@
 """What a client sent: a photograph, and perhaps a mask drawn by hand. In memory, never on disk."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from email.message import Message
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 from fastapi import Request
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
 
 from dermseg.errors import ImageError, TooManyPixelsError
 from dermseg.imaging.images import Mask
@@ -16,9 +18,11 @@ from dermseg.imaging.photographs import image_size, read_photograph
 from dermseg.web.errors import ProblemError
 from dermseg.web.limits import bounded
 
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
 PARTS = ("photograph", "mask")
-MOST_FIELDS = 8
-"""Fields of a form that are read to tell that they do not belong there."""
+CURL = "(curl sends a file by -F name=@file)"
 MOST_EDGES = 400_000
 """Sides of pixels between lesion and skin in a mask drawn by hand; a lesion that fills the largest
 photographs has a tenth."""
@@ -35,15 +39,55 @@ class Upload:
     mask: bytes | None = None
 
 
-class _InMemory(MultiPartParser):
-    """Starlette's parser writes what is larger than this to disk; `bounded` keeps it smaller."""
+@dataclass
+class _Form:
+    """The files of a form, kept in memory while it arrives.
 
-    spool_max_size = 2**62
+    Raises ProblemError for the first part that does not belong there, before its content.
+    """
 
-    def close(self) -> None:
-        """Close all files, those of parts that never ended too."""
-        for file in self._files_to_close_on_error:
-            file.close()
+    files: dict[str, bytearray] = field(default_factory=dict)
+    whole: bool = False
+    _content: bytearray = field(default_factory=bytearray)
+    _header: tuple[bytearray, bytearray] = field(default_factory=lambda: (bytearray(), bytearray()))
+    _about: Message = field(default_factory=Message)
+
+    def callbacks(self) -> "MultipartCallbacks":
+        """Return what the parser is to call."""
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
+            "on_header_value": lambda data, start, end: self._header[1].extend(data[start:end]),
+            "on_header_end": self._end_header,
+            "on_headers_finished": self._open,
+            "on_part_data": lambda data, start, end: self._content.extend(data[start:end]),
+            "on_end": self._end,
+        }
+
+    def _begin(self) -> None:
+        self._about = Message()
+
+    def _end_header(self) -> None:
+        name, value = (part.decode("latin-1").strip() for part in self._header)
+        if name.lower() == "content-disposition":
+            self._about[name] = value
+        self._header = bytearray(), bytearray()
+
+    def _open(self) -> None:
+        name = self._about.get_param("name", None, "content-disposition")
+        if not isinstance(name, str):
+            raise ProblemError(400, "damaged-form", "a part of the form has no name")
+        # get_filename knows filename*= too, which some clients send alone.
+        is_file = self._about.get_filename() is not None
+        if name not in PARTS or name in self.files or not is_file:
+            detail = f"a form has one file {PARTS[0]!r}, perhaps one file {PARTS[1]!r}"
+            if not is_file:
+                detail += f", and no field {name[:80]!a} {CURL}"
+            raise ProblemError(422, "unexpected-part", detail)
+        self._content = self.files[name] = bytearray()
+
+    def _end(self) -> None:
+        self.whole = True
 
 
 async def read_upload(request: Request, limit: int) -> Upload:
@@ -62,26 +106,21 @@ async def read_upload(request: Request, limit: int) -> Upload:
 
 
 async def _read_form(request: Request, limit: int) -> Upload:
-    body = bounded(request, limit)
-    parser = _InMemory(request.headers, body, max_files=len(PARTS), max_fields=MOST_FIELDS)
+    form, damaged = _Form(), ProblemError(400, "damaged-form", "this is no multipart/form-data")
+    boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary")
+    if not boundary:
+        raise damaged
     try:
-        try:
-            form = await parser.parse()
-        except MultiPartException as error:
-            raise ProblemError(400, "damaged-form", str(error.message)) from error
-        except (ValueError, KeyError, AssertionError) as error:
-            raise ProblemError(400, "damaged-form", "this is no multipart/form-data") from error
-        files: dict[str, bytes] = {}
-        for name, part in form.multi_items():
-            if name not in PARTS or name in files or not isinstance(part, UploadFile):
-                detail = f"a form has one file {PARTS[0]!r}, perhaps one file {PARTS[1]!r}"
-                if not isinstance(part, UploadFile):
-                    detail += f", and no field {name[:80]!a} (curl sends a file by -F name=@file)"
-                raise ProblemError(422, "unexpected-part", detail)
-            files[name] = await part.read()
-        return _checked(files.get("photograph", b""), files.get("mask"))
-    finally:
-        parser.close()
+        parser = MultipartParser(boundary, form.callbacks())
+        async for chunk in bounded(request, limit):
+            parser.write(chunk)
+        parser.finalize()
+    except (FormParserError, ValueError) as error:
+        raise damaged from error
+    if not form.whole:
+        raise damaged
+    mask = form.files.get("mask")
+    return _checked(bytes(form.files.get("photograph", b"")), None if mask is None else bytes(mask))
 
 
 def _checked(photograph: bytes, mask: bytes | None) -> Upload:

@@ -50,7 +50,7 @@ def review_routes(
 ) -> APIRouter:
     """Return the routes of a review: photographs are named by their number in the queue."""
     router = APIRouter(
-        prefix="/v1/review", responses=describe(403, 404, 408, 412, 413, 421, 422, 429, 503, 507)
+        prefix="/v1/review", responses=describe(403, 404, 408, 412, 413, 429, 503, 507)
     )
 
     def entry(number: int) -> Entry:

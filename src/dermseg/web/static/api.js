@@ -37,7 +37,7 @@ export function segment(photo, { accept = "application/json", include = [], sign
   body.append("photograph", photo.blob, "photograph");
   if (photo.mask) body.append("mask", photo.mask, "mask.png");
   const headers = { Accept: accept };
-  return ask(`/v1/segment?${query}`, { method: "POST", body, headers, signal });
+  return ask(`v1/segment?${query}`, { method: "POST", body, headers, signal });
 }
 
 export function fromBase64(text, type) {

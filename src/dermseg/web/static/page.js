@@ -550,7 +550,7 @@ $("files").addEventListener("change", () => {
 for (const button of document.querySelectorAll("[data-example]")) {
   button.addEventListener("click", () => told(async () => {
     const name = button.dataset.example;
-    const response = await ask(`/static/examples/${name}`);
+    const response = await ask(`static/examples/${name}`);
     await addFiles([new File([await response.blob()], name)]);
   }));
 }
@@ -573,7 +573,7 @@ window.addEventListener("beforeunload", (event) => {
   if (photos.some(({ mask }) => mask && !saved.has(mask))) event.preventDefault();
 });
 
-defaults = await (await ask("/v1/settings")).json();
+defaults = await (await ask("v1/settings")).json();
 $("model").textContent = `model ${defaults.model}, version ${defaults.version}`;
 $("bounds").textContent = `JPEG, PNG, BMP, TIFF or WebP, at most ${defaults.megabytes} MB and `
   + `${defaults.megapixels} megapixels. Photographs are worked on by this service and not kept.`;

@@ -27,7 +27,7 @@ function say(text, bad = false) {
 
 function load(number) {
   if (!loaded.has(number)) {
-    const address = `/v1/review/${number}`;
+    const address = `v1/review/${number}`;
     const both = Promise.all([
       ask(address).then((response) => response.json()),
       ask(`${address}/photograph`).then((response) => response.blob()),
@@ -101,7 +101,7 @@ async function decide(send) {
   const number = place;
   try {
     const seen = { "If-Match": `"${items[number].version}"` };
-    items[number] = await (await send(`/v1/review/${number}`, number, seen)).json();
+    items[number] = await (await send(`v1/review/${number}`, number, seen)).json();
     if (place !== number) describe(); // someone has gone on already
     else if (number + 1 < items.length) await show(number + 1);
     else {
@@ -149,7 +149,7 @@ async function setTool(tool) {
   if (tool !== "move" && !visible()) return;
   stage.setTool(tool);
   if (tool === "move") return;
-  const address = `/v1/review/${place}/mask`;
+  const address = `v1/review/${place}/mask`;
   try {
     await brush.begin(async () => (await ask(address)).blob());
     stage.paint.style.opacity = 0.45;
@@ -217,7 +217,7 @@ window.addEventListener("beforeunload", (event) => {
   if (brush.strokes.length || busy) event.preventDefault();
 });
 
-items = (await (await ask("/v1/review")).json()).items;
+items = (await (await ask("v1/review")).json()).items;
 const first = items.findIndex((item) => !item.decision);
 await show(first < 0 ? 0 : first);
 document.body.dataset.ready = "";

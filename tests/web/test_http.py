@@ -1,0 +1,188 @@
+"""What HTTP asks of a service: methods, encodings, parameters, origins, tokens, subpaths."""
+
+import re
+from base64 import b64encode
+from urllib.parse import urljoin
+
+import pytest
+from fastapi.testclient import TestClient
+from hostile import encoded, picture
+from local_service import client_of
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from dermseg.cli.main import main
+from dermseg.inference.segmenter import Segmenter
+from dermseg.settings import ServiceSettings
+from dermseg.web.app import STATIC, create_app
+
+TOKEN = "a-token-of-twenty-ch"
+PHOTOGRAPH = encoded(picture(), "JPEG")
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/metrics", "/v1/models"])
+def test_head_is_get_without_its_body(client: TestClient, path: str) -> None:
+    head, get = client.head(path), client.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+    assert client.head("/v1/segment").status_code == 405
+
+
+@pytest.mark.parametrize("name", ["gzip", "br", "deflate", "gzip, identity"])
+def test_encoded_bodies_are_refused_by_their_kind(client: TestClient, name: str) -> None:
+    response = client.post("/v1/segment", content=PHOTOGRAPH, headers={"Content-Encoding": name})
+    assert (response.status_code, response.headers["accept-encoding"]) == (415, "identity")
+    plain = {"Content-Encoding": "identity"}
+    assert client.post("/v1/segment", content=PHOTOGRAPH, headers=plain).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "known"),
+    [
+        ("POST", "/v1/segment?hihg=0.4", "rule, high, low"),
+        ("POST", "/v1/segment?low=0.4&LOW=0.4", "rule, high, low"),
+        ("GET", "/v1/models?all=1", "none"),
+        ("GET", "/healthz?x=1", "none"),
+    ],
+)
+def test_unknown_parameters_are_named(
+    client: TestClient, method: str, path: str, known: str
+) -> None:
+    response = client.request(method, path, content=PHOTOGRAPH if method == "POST" else None)
+    assert response.status_code == 422
+    assert f"no such parameter; there are {known}" in response.json()["detail"]
+
+
+def test_links_to_the_page_may_carry_anything(client: TestClient) -> None:
+    assert client.get("/?utm_source=mail").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("127.0.0.1:443", "https://127.0.0.1", 200),
+        ("127.0.0.1", "https://127.0.0.1:443", 200),
+        ("127.0.0.1:80", "http://127.0.0.1", 200),
+        ("LOCALHOST:80", "http://localhost", 200),
+        ("[::1]:443", "https://[::1]", 200),
+        ("127.0.0.1:443", "http://127.0.0.1", 403),
+        ("127.0.0.1:8765", "http://127.0.0.1", 403),
+        ("127.0.0.1", "ftp://127.0.0.1", 403),
+        ("127.0.0.1", "http://127.0.0.1:70000", 403),
+    ],
+)
+def test_default_ports_may_be_left_out(
+    client: TestClient, host: str, origin: str, status: int
+) -> None:
+    headers = {"Host": host, "Origin": origin}
+    assert client.post("/v1/segment", content=PHOTOGRAPH, headers=headers).status_code == status
+
+
+def test_a_file_with_an_encoded_name_is_a_file(client: TestClient) -> None:
+    head = "Content-Disposition: form-data; name=\"photograph\"; filename*=UTF-8''a%20b.jpg"
+    body = f"--x\r\n{head}\r\n\r\n".encode() + PHOTOGRAPH + b"\r\n--x--\r\n"
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    assert client.post("/v1/segment", content=body, headers=kind).status_code == 200
+
+
+def test_a_form_that_stops_is_damaged(client: TestClient) -> None:
+    head = b'--x\r\nContent-Disposition: form-data; name="photograph"; filename="a"\r\n\r\n'
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    for body in (head, head + PHOTOGRAPH, head + PHOTOGRAPH + b"\r\n--x\r\n", b"--x--\r\n"):
+        response = client.post("/v1/segment", content=body, headers=kind)
+        assert response.status_code in (400, 422)
+        assert response.json()["type"] in ("urn:dermseg:damaged-form", "urn:dermseg:no-photograph")
+
+
+class TestToken:
+    @pytest.fixture
+    def guarded(self, segmenter: Segmenter) -> TestClient:
+        return client_of(create_app(segmenter, token=TOKEN))
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            "",
+            "Bearer ",
+            f"Bearer {TOKEN}x",
+            f"Bearer {TOKEN[:-1]}",
+            f"Digest {TOKEN}",
+            TOKEN,
+            "Basic !",
+            "Basic " + b64encode(TOKEN.encode()).decode(),
+            "Bearer \xff",
+        ],
+    )
+    def test_nothing_but_the_token_opens(self, guarded: TestClient, given: str) -> None:
+        headers = {"Authorization": given.encode("latin-1")} if given else {}
+        for path in ("/", "/metrics", "/readyz", "/v1/models", "/static/page.js", "/nothing"):
+            response = guarded.get(path, headers=headers)
+            assert response.status_code == 401
+            assert response.headers["www-authenticate"].startswith("Basic ")
+            assert response.json()["type"] == "urn:dermseg:no-token"
+        assert guarded.post("/v1/segment", content=PHOTOGRAPH).status_code == 401
+        assert guarded.get("/healthz").status_code == 200
+
+    @pytest.mark.parametrize(
+        "given", [f"Bearer {TOKEN}", "basic " + b64encode(f"me:{TOKEN}".encode()).decode()]
+    )
+    def test_the_token_opens(self, guarded: TestClient, given: str) -> None:
+        headers = {"Authorization": given}
+        for path in ("/", "/metrics", "/v1/models", "/static/page.js"):
+            assert guarded.get(path, headers=headers).status_code == 200
+
+    def test_pages_elsewhere_may_ask_whether_they_may_bring_it(self, segmenter: Segmenter) -> None:
+        settings = ServiceSettings(allowed_origins=("https://app.example",))
+        client = client_of(create_app(segmenter, settings, token=TOKEN))
+        headers = {
+            "Origin": "https://app.example",
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization",
+        }
+        assert client.options("/v1/segment", headers=headers).status_code == 200
+
+    @pytest.mark.parametrize("token", ["short", "ünicode-is-not-sent-alike", "x" * 15])
+    def test_a_token_to_guess_is_refused(
+        self, token: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["serve", "--token", token]) == 2
+        assert "--token" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("host", "token", "warned"),
+        [
+            ("0.0.0.0", "", True),
+            ("::", "", True),
+            ("192.0.2.1", "", True),
+            ("0.0.0.0", TOKEN, False),
+            ("127.0.0.2", "", False),
+            ("::1", "", False),
+            ("localhost", "", False),
+        ],
+    )
+    def test_other_machines_without_a_token_are_warned_of(
+        self,
+        host: str,
+        token: str,
+        warned: bool,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setenv("DERMSEG_TOKEN", token)
+        monkeypatch.setattr("dermseg.web.app.Server.run", lambda _: None)
+        assert main(["serve", "--host", host]) == 0
+        assert ("lets other machines in" in capsys.readouterr().err) == warned
+
+
+def test_the_page_works_below_a_subpath(segmenter: Segmenter) -> None:
+    """As behind a proxy that hands on what lies below /lesions/."""
+    outside = Starlette(routes=[Mount("/lesions", create_app(segmenter))])
+    client = TestClient(outside, base_url="http://127.0.0.1")
+    page = client.get("/lesions/").text
+    links = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(links) >= 4
+    for link in links:
+        assert client.get(urljoin("/lesions/", link)).status_code == 200, link
+    for script in STATIC.glob("*.js"):
+        absolute = re.findall(r"""["'`]/(?:static|v1)/""", script.read_text())
+        assert not absolute, script.name
