@@ -13,7 +13,8 @@ from playwright.sync_api import sync_playwright
 
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import ServiceSettings
-from dermseg.web.app import Server, create_app
+from dermseg.web.app import create_app
+from dermseg.web.server import Server
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples" / "photographs").glob("*.jpg"))
 DESKTOP, PHONE = (1280, 800), (390, 844)

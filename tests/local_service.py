@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from dermseg.settings import ServiceSettings
-from dermseg.web.app import Server
+from dermseg.web.server import Server
 
 
 def client_of(app: FastAPI) -> TestClient:

@@ -39,8 +39,8 @@ def test_encoded_bodies_are_refused_by_their_kind(client: TestClient, name: str)
 @pytest.mark.parametrize(
     ("method", "path", "known"),
     [
-        ("POST", "/v1/segment?hihg=0.4", "rule, high, low"),
-        ("POST", "/v1/segment?low=0.4&LOW=0.4", "rule, high, low"),
+        ("POST", "/v1/segment?hihg=0.4", "style, rule, high"),
+        ("POST", "/v1/segment?low=0.4&LOW=0.4", "style, rule, high"),
         ("GET", "/v1/models?all=1", "none"),
         ("GET", "/healthz?x=1", "none"),
     ],
@@ -169,7 +169,7 @@ class TestToken:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setenv("DERMSEG_TOKEN", token)
-        monkeypatch.setattr("dermseg.web.app.Server.run", lambda _: None)
+        monkeypatch.setattr("dermseg.web.server.Server.run", lambda _: None)
         assert main(["serve", "--host", host]) == 0
         assert ("lets other machines in" in capsys.readouterr().err) == warned
 

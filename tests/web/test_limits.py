@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -120,6 +121,71 @@ def test_an_upload_that_takes_too_long_is_the_clients(segmenter: Segmenter) -> N
         until(lambda: app.state.places.taken == 0)
 
 
+def received(connection: socket.socket) -> bytes:
+    """Return what comes until the connection ends."""
+    parts = []
+    with connection, suppress(ConnectionResetError):
+        while part := connection.recv(2**16):
+            parts.append(part)
+    return b"".join(parts)
+
+
+def test_uploads_that_fill_the_memory_are_told_to_come_back(segmenter: Segmenter) -> None:
+    app = create_app(segmenter, ServiceSettings(megabytes=1, queue=60))
+    places = app.state.places
+    with listening(app) as address:
+        waiting = [hang(address, b"x" * 2**19, announced=2**20) for _ in range(16)]
+        until(lambda: places.held == 2**23)  # 8 MB: eight uploads of the largest size
+        photograph = encoded(picture(), "JPEG")
+        refused = httpx.post(f"{address}v1/segment", content=photograph, headers=JPEG)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        assert "dermseg_upload_bytes 8.388608e+06" in httpx.get(f"{address}metrics").text
+        for connection in waiting:
+            connection.close()
+        until(lambda: places.held == places.taken == 0)
+        answer = httpx.post(f"{address}v1/segment", content=photograph, headers=JPEG)
+        assert answer.status_code == 200
+        assert places.held == 0
+
+
+def test_a_service_that_stops_says_so(
+    segmenter: Segmenter,
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("dermseg.web.server.DRAIN_SECONDS", 0.3)
+    photograph = encoded(picture(), "JPEG")
+    app = create_app(segmenter, ServiceSettings(workers=2))
+    with listening(app) as address:
+        working = [hang(address, photograph) for _ in range(2)]
+        for _ in working:
+            assert gate.entered.acquire(timeout=WAIT)
+        waiting = [hang(address, photograph) for _ in range(29)]
+        sending = [hang(address, photograph[:50], announced=len(photograph)) for _ in range(3)]
+        until(lambda: app.state.places.taken == 34)
+    for connection in (*working, *waiting, *sending):
+        answer = received(connection)
+        assert answer.startswith(b"HTTP/1.1 503"), answer
+        assert b"urn:dermseg:stopping" in answer
+        assert b"retry-after: 10" in answer
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_service_that_stops_ends_what_it_began(
+    segmenter: Segmenter, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = create_app(segmenter)
+    with listening(app) as address:
+        working = hang(address, encoded(picture(), "JPEG"))
+        assert gate.entered.acquire(timeout=WAIT)
+        drain = app.state.places.drain
+        monkeypatch.setattr(
+            app.state.places, "drain", lambda seconds: (drain(seconds), gate.open.set())
+        )
+    assert received(working).startswith(b"HTTP/1.1 200")
+
+
 @pytest.mark.parametrize("lines", [b"\x00\xff\r\n\r\n", b"GET / HTTP/1.1\r\nHost\r\n\r\n"])
 def test_what_is_not_http_gets_a_problem(segmenter: Segmenter, lines: bytes) -> None:
     with listening(create_app(segmenter)) as address:
@@ -143,7 +209,7 @@ def test_nothing_is_written_to_disk(
 
 
 def test_places_are_given_back_after_an_error() -> None:
-    places = Places(1, 0)
+    places = Places(ServiceSettings(workers=1, queue=0))
     with places.take(), pytest.raises(ProblemError, match="taken"), places.take():
         pass
     assert places.taken == 0

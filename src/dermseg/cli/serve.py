@@ -68,7 +68,8 @@ def serve(
     _check_token(token, service.host)
     require("web", *WEB)
     from dermseg.inference.segmenter import Segmenter
-    from dermseg.web.app import Server, create_app
+    from dermseg.web.app import create_app
+    from dermseg.web.server import Server
 
     segmenter = Segmenter(model, style=style, thresholds=thresholds, mirror=mirror, device=device)
 

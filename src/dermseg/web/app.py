@@ -1,36 +1,24 @@
-"""The HTTP service: the app, its routes, and the server that runs it."""
+"""The HTTP service: the app and its routes."""
 
-import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any
 
-import h11
-import uvicorn
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from pydantic import BaseModel
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dermseg import __version__
-from dermseg.errors import UsageError
 from dermseg.inference.segmenter import Segmenter, drawn_by_hand
 from dermseg.masks.style import STYLE_IDS
 from dermseg.settings import ServiceSettings
-from dermseg.web.errors import (
-    MEDIA_TYPE,
-    ProblemDocument,
-    ProblemError,
-    describe,
-    document,
-    install,
-)
-from dermseg.web.limits import Places, time_limit, unless_hung_up
+from dermseg.web.errors import ProblemDocument, ProblemError, describe, install
+from dermseg.web.limits import Places, unless_hung_up
 from dermseg.web.middleware import RequestChecks
 from dermseg.web.query import Manner, SegmentQuery, style_by
 from dermseg.web.responses import FORMS, Found, choose_form
@@ -91,10 +79,12 @@ def create_app(
     With a `token`, whoever does not bring it is refused.
     """
     settings = settings or ServiceSettings()
-    places = Places(settings.workers, settings.queue)
+    places = Places(settings)
     registry = CollectorRegistry()
     taken = Gauge("dermseg_places_taken", "Photographs in work or waiting.", registry=registry)
     taken.set_function(lambda: places.taken)
+    held = Gauge("dermseg_upload_bytes", "Bytes of uploads in memory.", registry=registry)
+    held.set_function(lambda: places.held)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -123,7 +113,7 @@ def create_app(
             allow_headers=["Authorization"],
         )
     app.add_middleware(RequestChecks, settings=settings, token=token, registry=registry)
-    app.state.places = places
+    app.state.places, app.state.seconds = places, settings.seconds
 
     def work(upload: Upload, form: str, manner: Manner, at: Any, include: Any) -> bytes:
         """Do all that takes a processor; runs in a thread."""
@@ -159,8 +149,8 @@ def create_app(
         if form is None:
             raise ProblemError(406, "no-such-form", f"there are {', '.join(FORMS)}")
         with places.take() as place:
-            async with time_limit(request, settings.seconds):
-                upload = await read_upload(request, settings.megabytes * 2**20)
+            async with places.time_limit(request):
+                upload = await read_upload(request, settings.megabytes * 2**20, place.hold)
                 done = place.run(lambda: work(upload, form, manner, at, chosen))
                 content = await unless_hung_up(request, done)
         return Response(content, media_type=form, headers={"Vary": "Accept"})
@@ -252,75 +242,3 @@ def _describe_problems(app: FastAPI) -> None:
     schemas["ProblemDocument"] = ProblemDocument.model_json_schema()
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-
-
-class _Protocol(H11Protocol):
-    """HTTP/1.1 that says in a problem document too that something is not HTTP."""
-
-    def send_400_response(self, msg: str) -> None:
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            body = document(400, "not-http", msg).model_dump_json().encode()
-            headers = [
-                ("content-type", MEDIA_TYPE),
-                ("content-length", str(len(body))),
-                ("connection", "close"),
-            ]
-            for event in (
-                h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
-                h11.Data(data=body),
-                h11.EndOfMessage(),
-            ):
-                self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
-
-
-class Server(uvicorn.Server):
-    """A server that says when it listens, and where.
-
-    Raises UsageError, when it is run, if it cannot listen there.
-    """
-
-    def __init__(self, app: FastAPI, settings: ServiceSettings, when_listening: Any) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                host=settings.host,
-                port=settings.port,
-                http=_Protocol,
-                ws="none",
-                log_level="warning",
-                access_log=False,  # it would write down what people look at
-                server_header=False,
-                timeout_keep_alive=15,
-                timeout_graceful_shutdown=5,
-            )
-        )
-        self._when_listening = when_listening
-
-    def run(self, sockets: Any = None) -> None:
-        """Serve until stopped, on `sockets` or where the settings say."""
-        if sockets is not None:
-            super().run(sockets)
-            return
-        with _listen(self.config.host, self.config.port) as sock:
-            super().run([sock])
-
-    async def startup(self, sockets: Sequence[Any] | None = None) -> None:
-        """Listen, then say so."""
-        await super().startup(list(sockets) if sockets else None)
-        if self.started:
-            sock = self.servers[0].sockets[0]
-            host, port = sock.getsockname()[:2]
-            self._when_listening(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; uvicorn's own words for one that cannot have no remedy."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        raise UsageError(
-            f"{host}, port {port}: cannot be listened on ({error.strerror}); "
-            "choose another --port, 0 for any that is free, or --host"
-        ) from error

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import Rule, Style, ThresholdSettings
@@ -21,9 +21,7 @@ class Manner:
 
 
 class SegmentQuery(BaseModel):
-    """The query of a request to segment; names that are not here are refused."""
-
-    model_config = ConfigDict(extra="forbid")
+    """The query of a request to segment; the app refuses names that are not here."""
 
     style: Style | None = Field(
         None,

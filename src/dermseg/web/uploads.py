@@ -1,6 +1,7 @@
 """What a client sent: a photograph, and perhaps a mask drawn by hand. In memory, never on disk."""
 
 import logging
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from email.message import Message
 from io import BytesIO
@@ -10,6 +11,7 @@ import numpy as np
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.datastructures import Headers
 
 from dermseg.errors import ImageError, TooManyPixelsError
 from dermseg.imaging.images import Mask
@@ -90,29 +92,31 @@ class _Form:
         self.whole = True
 
 
-async def read_upload(request: Request, limit: int) -> Upload:
+async def read_upload(request: Request, limit: int, hold: Callable[[int], None]) -> Upload:
     """Return what a request brings: the photograph as its body, or the parts of a form.
+
+    `hold` is called with the size of what arrives.
 
     Raises ProblemError: 400 for a damaged form, 413 for more than `limit` bytes, 415 for another
     type, 422 for a form without a photograph.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        return await _read_form(request, limit)
+        return await _read_form(bounded(request, limit, hold), request.headers)
     if kind not in RAW and not kind.startswith("image/"):
         detail = f"send image bytes, or multipart/form-data, not {kind[:80]!a}"
         raise ProblemError(415, "unsupported-type", detail)
-    return _checked(b"".join([chunk async for chunk in bounded(request, limit)]), None)
+    return _checked(b"".join([chunk async for chunk in bounded(request, limit, hold)]), None)
 
 
-async def _read_form(request: Request, limit: int) -> Upload:
+async def _read_form(body: AsyncIterator[bytes], headers: Headers) -> Upload:
     form, damaged = _Form(), ProblemError(400, "damaged-form", "this is no multipart/form-data")
-    boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary")
+    boundary = parse_options_header(headers["content-type"])[1].get(b"boundary")
     if not boundary:
         raise damaged
     try:
         parser = MultipartParser(boundary, form.callbacks())
-        async for chunk in bounded(request, limit):
+        async for chunk in body:
             parser.write(chunk)
         parser.finalize()
     except (FormParserError, ValueError) as error:

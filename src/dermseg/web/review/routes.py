@@ -1,10 +1,10 @@
 """A review over HTTP: photographs are named by their number in the queue."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, get_args
 
 import numpy as np
 from fastapi import APIRouter, Header, Request
@@ -16,14 +16,13 @@ from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.postprocess import outline_of
 from dermseg.settings import ServiceSettings
 from dermseg.web.errors import ProblemError, describe
-from dermseg.web.limits import Places, bounded, time_limit, unless_hung_up
+from dermseg.web.limits import Place, Places, bounded, unless_hung_up
 from dermseg.web.responses import picture
 from dermseg.web.review.items import Item, mask_of
 from dermseg.web.review.queue import Review
 from dermseg.web.review.schema import Choice, Chosen, Entry, Queue, Shown
 from dermseg.web.schema import Bounds
 
-T = TypeVar("T")
 Seen = Annotated[str | None, Header()]
 DECISION_BYTES = 4096
 PNG: dict[str, Any] = {
@@ -79,11 +78,11 @@ def review_routes(
         return mask
 
     @asynccontextmanager
-    async def working(request: Request) -> AsyncIterator[Callable[[Callable[[], T]], Awaitable[T]]]:
-        """Take a place, and yield what runs work there."""
+    async def working(request: Request) -> AsyncIterator[Place]:
+        """Take a place for a limited time."""
         with places.take() as place:
-            async with time_limit(request, settings.seconds):
-                yield lambda work: unless_hung_up(request, place.run(work))
+            async with places.time_limit(request):
+                yield place
 
     @router.get("")
     async def queue() -> Queue:
@@ -111,38 +110,39 @@ def review_routes(
                 band=Bounds.of(band),
             )
 
-        async with working(request) as run:
-            return await run(work)
+        async with working(request) as place:
+            return await unless_hung_up(request, place.run(work))
 
     @router.get("/{number}/photograph", response_class=Response)
     async def photograph(number: int, request: Request) -> Response:
         """Return the photograph as stored, as a JPEG that every browser can show."""
         item = checked(number)
-        async with working(request) as run:
-            content = await run(lambda: picture(item.job.photograph))
+        async with working(request) as place:
+            content = await unless_hung_up(request, place.run(lambda: picture(item.job.photograph)))
         return Response(content, media_type="image/jpeg")
 
     @router.get("/{number}/mask", response_class=Response)
     async def mask(number: int, request: Request) -> Response:
         """Return the mask that counts."""
         item = checked(number)
-        async with working(request) as run:
-            content = await run(lambda: present(review.mask_path(item)).read_bytes())
+        async with working(request) as place:
+            work = place.run(lambda: present(review.mask_path(item)).read_bytes())
+            content = await unless_hung_up(request, work)
         return Response(content, media_type="image/png")
 
     async def kept(work: Callable[[], None]) -> None:
         """Do what a person has decided, in a thread, also if the page is closed meanwhile."""
         await asyncio.shield(asyncio.to_thread(work))
 
-    async def body(request: Request, limit: int) -> bytes:
-        return b"".join([chunk async for chunk in bounded(request, limit)])
+    async def body(request: Request, limit: int, hold: Callable[[int], None]) -> bytes:
+        return b"".join([chunk async for chunk in bounded(request, limit, hold)])
 
     @router.put("/{number}", openapi_extra={"requestBody": CHOSEN})
     async def decide(number: int, request: Request, if_match: Seen = None) -> Entry:
         """Accept or reject a mask, or take a decision back."""
         checked(number)
-        async with time_limit(request, settings.seconds):
-            content = await body(request, DECISION_BYTES)
+        async with places.time_limit(request):  # needs no place: it is small
+            content = await body(request, DECISION_BYTES, lambda _: None)
         try:
             chosen = Chosen.model_validate_json(content)
         except ValidationError as error:
@@ -155,8 +155,8 @@ def review_routes(
     async def correct(number: int, request: Request, if_match: Seen = None) -> Entry:
         """Put a corrected mask, an image of the mask's size, in place of the model's."""
         checked(number)
-        async with working(request):
-            drawn = await body(request, settings.megabytes * 2**20)
+        async with working(request) as place:
+            drawn = await body(request, settings.megabytes * 2**20, place.hold)
             await kept(lambda: review.correct(number, drawn, seen(if_match)))
         return entry(number)
 
