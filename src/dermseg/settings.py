@@ -5,6 +5,7 @@ Standard library only, so that `dermseg --help` stays quick.
 
 import math
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from dermseg.errors import UsageError
@@ -232,6 +233,23 @@ class ThresholdSettings:
                 raise UsageError(f"{name} {getattr(self, name)}: must be above 0 and at most 1")
         if self.low > self.high:
             raise UsageError(f"low {self.low}: must not be above high, {self.high}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Where a command that trains computes, and how it reads its data."""
+
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    allow_resized: bool = False
+    """Accept photographs whose size is not their mask's (thumbnails of the official ones)."""
+    cache: Path | None = None
+    """Folder for the decoded images, to share between trainings; OUTPUT/cache unless given; a
+    command without OUTPUT takes a temporary one."""
+
+    def cache_below(self, folder: Path) -> Path:
+        """Return the folder for the decoded images of what is trained in `folder`."""
+        return self.cache or folder / "cache"
 
 
 @dataclass(frozen=True)

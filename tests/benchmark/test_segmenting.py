@@ -25,7 +25,19 @@ from dermseg.cli.main import main
 from dermseg.errors import DermsegError, UsageError
 from dermseg.inference.segmenter import Segmenter
 
-FOLDER = Folder("given", 8, 3.2, 21.0, 30.0, Stages(9, 6, 2, 4), 80.0, 100.0, 20.0, 1.9, 190.0)
+FOLDER = Folder(
+    name="given",
+    photographs=8,
+    megabytes=3.2,
+    one=21.0,
+    one_95=30.0,
+    stages=Stages(9, 6, 2, 4),
+    rate=80.0,
+    limit_rate=100.0,
+    plain_rate=20.0,
+    cores_busy=1.9,
+    peak_megabytes=190.0,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +99,16 @@ class TestBenchmark:
 
     def test_ratios_are_ours_over_theirs(self) -> None:
         assert (FOLDER.limit_share, FOLDER.plain_ratio) == (0.8, 4)
-        shown = Benchmark("a machine", {}, "cdnn29", 96, 128, 0.3, None, [FOLDER])
+        shown = Benchmark(
+            machine="a machine",
+            packages={},
+            model="cdnn29",
+            height=96,
+            width=128,
+            start=0.3,
+            torch_start=None,
+            folders=[FOLDER],
+        )
         lines = [line.split() for line in str(shown).splitlines()]
         assert ["share", "of", "that", "0.80"] in lines
         assert ["times", "that", "4.0"] in lines

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,9 +49,18 @@ class TestBenchmark:
         assert not (tmp_path / "cache").exists()
 
     def test_ratios_are_ours_over_theirs(self) -> None:
-        facts = ("a processor", "float32", "cdnn29", 192, 256, 18, 2000, 20)
+        facts: dict[str, Any] = {
+            "device": "a processor",
+            "precision": "float32",
+            "network": "cdnn29",
+            "height": 192,
+            "width": 256,
+            "batch_size": 18,
+            "images": 2000,
+            "steps": 20,
+        }
         plain = Timing(5.0, 40.0, 0.5, 100.0)
-        both = training.Benchmark(*facts, OURS, plain)
+        both = training.Benchmark(**facts, dermseg=OURS, plain=plain)
         assert (both.speed_ratio, both.memory_ratio) == (0.5, 3)
         assert str(both).splitlines()[2:] == [
             "seconds an epoch               10.00        5.00    2.00",
@@ -58,7 +68,7 @@ class TestBenchmark:
             "data path, % of a step           5.0        50.0    0.10",
             "peak memory, MB                  300         100    3.00",
         ]
-        unknown = training.Benchmark(*facts, OURS, Timing(5.0, 40.0, 0.5, None))
+        unknown = training.Benchmark(**facts, dermseg=OURS, plain=Timing(5.0, 40.0, 0.5, None))
         assert unknown.memory_ratio is None
         assert str(unknown).splitlines()[-1].split()[-2:] == ["-", "-"]
 

@@ -12,7 +12,7 @@ from dermseg.cli.main import main
 from dermseg.experiments.registry import EXPERIMENTS
 from dermseg.imaging.mask_files import write_mask
 from dermseg.masks.metrics import METRICS
-from dermseg.settings import DEFAULT_MODEL, PROTOCOLS
+from dermseg.settings import DEFAULT_MODEL, PROTOCOLS, DataSettings
 
 Captured = pytest.CaptureFixture[str]
 COMMANDS = ("segment", "evaluate", "train", "tune", "export", "experiment", "serve")
@@ -162,7 +162,13 @@ class TestExperiment:
         options = "--seeds 2 --folds-used 4 --runs a b --ledger c.csv --device cpu --cache d"
         assert main([*words.split(), *options.split(), "--allow-resized"]) == 0
         settings = replace(PROTOCOLS["short"], epochs=3)
-        chosen = Options(2, 4, [Path("a"), Path("b")], Path("c.csv"), "cpu", True, Path("d"))
+        chosen = Options(
+            seeds=2,
+            folds_used=4,
+            runs=[Path("a"), Path("b")],
+            ledger=Path("c.csv"),
+            data=DataSettings(device="cpu", allow_resized=True, cache=Path("d")),
+        )
         assert given == ["figure-2", tmp_path, tmp_path, settings, chosen]
         assert "# what it says" in capsys.readouterr().out
 

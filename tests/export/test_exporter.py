@@ -22,7 +22,7 @@ from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.style import STYLE_IDS
 from dermseg.modelfile.card import KEY
-from dermseg.settings import CHANNEL_COUNT, Arithmetic, Channels, TrainingSettings
+from dermseg.settings import CHANNEL_COUNT, Arithmetic, Channels, DataSettings, TrainingSettings
 from dermseg.training import checkpoints, loop, networks, provenance
 from dermseg.training.run_folder import SAMPLES, WEIGHTS
 
@@ -321,7 +321,7 @@ class TestInt8:
         self, toy_data: Path, tmp_path: Path, tiny: Callable[..., TrainingSettings]
     ) -> Path:
         settings = tiny(fold=None, epochs=12, learning_rate=0.02, dropout=0.0)
-        loop.train(toy_data, tmp_path / "run", settings, device="cpu")
+        loop.train(toy_data, tmp_path / "run", settings, DataSettings(device="cpu"))
         return tmp_path / "run"
 
     def test_masks_stay(self, trained: Path, toy_data: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from dermseg.errors import DermsegError, UsageError
-from dermseg.settings import TrainingSettings
+from dermseg.settings import DataSettings, TrainingSettings
 from dermseg.training import checkpoints, distributed, loop, networks, trainer
 from dermseg.training.devices import find_device
 
@@ -79,7 +79,7 @@ def train(data: Path, run: Path, seen: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(networks.NETWORKS, "plain", Plain)
         patch.setattr(trainer, "prepare", prepare)
-        loop.train(data, run, SETTINGS, device="cpu")
+        loop.train(data, run, SETTINGS, DataSettings(device="cpu"))
     torch.save((torch.stack(batches), torch.initial_seed()), seen)
 
 
@@ -187,7 +187,7 @@ class TestShares:
     ) -> None:
         among(0, 3)
         with pytest.raises(UsageError, match=r"--batch-size 4 .* choose a multiple of 3"):
-            loop.train(toy_data, tmp_path / "run", tiny(), device="cpu")
+            loop.train(toy_data, tmp_path / "run", tiny(), DataSettings(device="cpu"))
         assert not (tmp_path / "run").exists()
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from dermseg.data import datasets
 from dermseg.data.layouts import find_pairs
 from dermseg.errors import DataError, ModelError, UsageError
-from dermseg.settings import AugmentationSettings, TrainingSettings
+from dermseg.settings import AugmentationSettings, DataSettings, TrainingSettings
 from dermseg.storage.files import occupied
 from dermseg.training import checkpoints, loop, networks
 from dermseg.training.color import ColorChannels
@@ -25,6 +25,7 @@ from dermseg.training.losses import jaccard_distance
 from dermseg.training.trainer import Trainer
 
 Maker = Callable[..., TrainingSettings]
+ON_CPU = DataSettings(device="cpu")
 NO_CHANGE = AugmentationSettings(flip=False, rotation=0, scale=0, shift=0, contrast=0)
 
 
@@ -60,7 +61,7 @@ class TestTrainSmoke:
             precision="float32",
             learning_rate=0.001,
         )
-        train(toy_data, tmp_path / "run", settings, device="cpu")
+        train(toy_data, tmp_path / "run", settings, ON_CPU)
         losses = [float(row["loss"]) for row in log(tmp_path / "run")]
         assert losses[-1] < 0.75 * losses[0]
         network = networks.build("cdnn29", 7, 0.5)
@@ -72,7 +73,7 @@ class TestTrainSmoke:
         self, toy_data: Path, tmp_path: Path, tiny: Maker, channels: str, precision: str
     ) -> None:
         settings = tiny(channels=channels, precision=precision, epochs=1)
-        train(toy_data, tmp_path / "run", settings, device="cpu")
+        train(toy_data, tmp_path / "run", settings, ON_CPU)
         for name, tensor in weights(tmp_path / "run").items():
             assert tensor.dtype in (torch.float32, torch.int64), name
             assert tensor.isfinite().all(), name
@@ -81,7 +82,7 @@ class TestTrainSmoke:
 class TestTrainFeatures:
     @pytest.fixture
     def run(self, toy_data: Path, tmp_path: Path, tiny: Maker) -> Path:
-        train(toy_data, tmp_path / "run", tiny(), device="cpu")
+        train(toy_data, tmp_path / "run", tiny(), ON_CPU)
         return tmp_path / "run"
 
     def test_folds_by_source_hold_out_all_photographs_of_a_size(
@@ -93,7 +94,7 @@ class TestTrainFeatures:
                 with Image.open(file) as image:
                     image.resize((48, 32)).save(file)
         settings = tiny(epochs=1, folds=2, folds_by="source")
-        train(toy_data, tmp_path / "run", settings, device="cpu")
+        train(toy_data, tmp_path / "run", settings, ON_CPU)
         fold_of = json.loads((tmp_path / "run" / "folds.json").read_text())
         wide = {fold_of[path.stem] for path in photographs[::3]}
         square = set(fold_of.values()) - wide
@@ -103,7 +104,7 @@ class TestTrainFeatures:
 
     def test_it_learns(self, toy_data: Path, tmp_path: Path, tiny: Maker) -> None:
         settings = tiny(epochs=30, learning_rate=0.02, dropout=0.0)
-        train(toy_data, tmp_path / "run", settings, device="cpu")
+        train(toy_data, tmp_path / "run", settings, ON_CPU)
         rows = log(tmp_path / "run")
         assert float(rows[-1]["loss"]) < 0.5 * float(rows[0]["loss"])
         assert float(rows[-1]["held_out_jaccard"]) > 0.8
@@ -216,7 +217,7 @@ class TestTrainFeatures:
         monkeypatch.setattr(Trainer, "train_epoch", train_epoch)
         monkeypatch.setattr(Trainer, "_load", load)
         run = tmp_path / "run"
-        train(toy_data, run, tiny(fold=2), device="cpu")
+        train(toy_data, run, tiny(fold=2), ON_CPU)
 
         cache = datasets.open_cache(
             find_pairs(toy_data), 32, 32, run / "cache", allow_resized=False
@@ -237,7 +238,7 @@ class TestTrainFeatures:
         self, toy_data: Path, tmp_path: Path, tiny: Maker
     ) -> None:
         run = tmp_path / "run"
-        train(toy_data, run, tiny(fold=None, epochs=1), device="cpu")
+        train(toy_data, run, tiny(fold=None, epochs=1), ON_CPU)
         assert not (run / "held-out.npz").exists()
         assert "held_out_jaccard" not in log(run)[0]
         facts = checkpoints.load(run / "weights.safetensors")[1]
@@ -257,7 +258,7 @@ class TestTrainFeatures:
 
         monkeypatch.setattr("dermseg.training.losses.jaccard_distance", distance)
         settings = tiny(early_epochs=2, early_height=16, early_width=32)
-        train(toy_data, tmp_path / "run", settings, device="cpu")
+        train(toy_data, tmp_path / "run", settings, ON_CPU)
         assert sizes == [(16, 32)] * 6 + [(32, 32)] * 3
         assert held_out(tmp_path / "run")[1].shape[1:] == (32, 32)
 
@@ -265,8 +266,8 @@ class TestTrainFeatures:
         self, run: Path, toy_data: Path, tmp_path: Path, tiny: Maker
     ) -> None:
         torch.manual_seed(99)
-        train(toy_data, tmp_path / "again", tiny(), device="cpu")
-        train(toy_data, tmp_path / "other", tiny(seed=1), device="cpu")
+        train(toy_data, tmp_path / "again", tiny(), ON_CPU)
+        train(toy_data, tmp_path / "other", tiny(seed=1), ON_CPU)
         assert_same_bits(weights(run), weights(tmp_path / "again"))
         assert not torch.equal(
             weights(run)["layers.1.0.weight"], weights(tmp_path / "other")["layers.1.0.weight"]
@@ -281,7 +282,7 @@ class TestTrainFeatures:
         self, run: Path, toy_data: Path, tmp_path: Path, tiny: Maker, changes: dict[str, Any]
     ) -> None:
         """Or the tests of resuming would prove little."""
-        train(toy_data, tmp_path / "without", tiny(**changes), device="cpu")
+        train(toy_data, tmp_path / "without", tiny(**changes), ON_CPU)
         one, other = weights(run), weights(tmp_path / "without")
         assert not torch.equal(one["layers.1.0.weight"], other["layers.1.0.weight"])
 
@@ -345,16 +346,18 @@ class TestResuming:
     ) -> None:
         settings = tiny(schedule="one-cycle", early_epochs=1, early_height=16, early_width=16)
         cache = tmp_path / "cache"
-        train(toy_data, tmp_path / "whole", settings, device="cpu", cache=cache)
+        train(toy_data, tmp_path / "whole", settings, DataSettings(device="cpu", cache=cache))
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(owner, name, killing(getattr(owner, name), call, before=before))
             with pytest.raises(Killed):
-                train(toy_data, tmp_path / "killed", settings, device="cpu", cache=cache)
+                train(
+                    toy_data, tmp_path / "killed", settings, DataSettings(device="cpu", cache=cache)
+                )
         assert not (tmp_path / "killed" / "weights.safetensors").exists()
         torch.manual_seed(12345)
         torch.rand(7)
-        train(toy_data, tmp_path / "killed", settings, device="cpu", cache=cache)
+        train(toy_data, tmp_path / "killed", settings, DataSettings(device="cpu", cache=cache))
 
         assert_same_bits(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
         assert log(tmp_path / "whole") == log(tmp_path / "killed")
@@ -371,12 +374,12 @@ class TestResuming:
         settings = TrainingSettings(
             height=16, width=32, epochs=2, batch_size=6, fold=0, ema_epochs=1
         )
-        train(toy_data, tmp_path / "whole", settings, device="cpu")
+        train(toy_data, tmp_path / "whole", settings, ON_CPU)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(checkpoints, "save", killing(checkpoints.save, 1, before=False))
             with pytest.raises(Killed):
-                train(toy_data, tmp_path / "killed", settings, device="cpu")
-        train(toy_data, tmp_path / "killed", settings, device="cpu")
+                train(toy_data, tmp_path / "killed", settings, ON_CPU)
+        train(toy_data, tmp_path / "killed", settings, ON_CPU)
         assert_same_bits(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
 
     def test_finished_epochs_are_not_run_again(
@@ -385,7 +388,7 @@ class TestResuming:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(checkpoints, "save", killing(checkpoints.save, 2, before=False))
             with pytest.raises(Killed):
-                train(toy_data, tmp_path / "run", tiny(), device="cpu")
+                train(toy_data, tmp_path / "run", tiny(), ON_CPU)
         epochs = []
         plain_epoch = Trainer.train_epoch
 
@@ -394,7 +397,7 @@ class TestResuming:
             return plain_epoch(self, *rest)
 
         monkeypatch.setattr(Trainer, "train_epoch", train_epoch)
-        train(toy_data, tmp_path / "run", tiny(), device="cpu")
+        train(toy_data, tmp_path / "run", tiny(), ON_CPU)
         assert epochs == [2]
 
     def test_a_training_from_before_a_setting_existed_goes_on(
@@ -404,19 +407,19 @@ class TestResuming:
         with monkeypatch.context() as patch:
             patch.setattr(checkpoints, "save", killing(checkpoints.save, 1, before=False))
             with pytest.raises(Killed):
-                train(toy_data, run, tiny(), device="cpu")
+                train(toy_data, run, tiny(), ON_CPU)
         tensors, facts = checkpoints.load(run / "checkpoint.safetensors")
         del facts["settings"]["augmentation"]["color"]
         checkpoints.save(run / "checkpoint.safetensors", tensors, facts)
-        train(toy_data, run, tiny(), device="cpu")
+        train(toy_data, run, tiny(), ON_CPU)
         assert len(log(run)) == tiny().epochs
 
     def test_a_finished_training_stays_as_it_is(
         self, toy_data: Path, tmp_path: Path, tiny: Maker
     ) -> None:
-        train(toy_data, tmp_path / "run", tiny(), device="cpu")
+        train(toy_data, tmp_path / "run", tiny(), ON_CPU)
         before, rows = weights(tmp_path / "run"), log(tmp_path / "run")
-        train(toy_data, tmp_path / "run", tiny(), device="cpu")
+        train(toy_data, tmp_path / "run", tiny(), ON_CPU)
         assert_same_bits(before, weights(tmp_path / "run"))
         assert rows == log(tmp_path / "run")
 
@@ -440,15 +443,14 @@ class TestTrainExceptions:
         self, toy_data: Path, tmp_path: Path, tiny: Maker, changes: dict[str, Any]
     ) -> None:
         run = tmp_path / "run"
-        train(toy_data, run, tiny(epochs=1), device="cpu", cache=tmp_path / "cache")
+        train(toy_data, run, tiny(epochs=1), DataSettings(device="cpu", cache=tmp_path / "cache"))
         before = {path: path.read_bytes() for path in run.iterdir()}
         with pytest.raises(UsageError, match="other settings"):
             train(
                 toy_data,
                 run,
                 tiny(**{"epochs": 1, **changes}),
-                device="cpu",
-                cache=tmp_path / "cache",
+                DataSettings(device="cpu", cache=tmp_path / "cache"),
             )
         assert {path: path.read_bytes() for path in run.iterdir()} == before
 
@@ -459,26 +461,26 @@ class TestTrainExceptions:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(checkpoints, "save", killing(checkpoints.save, 1, before=False))
             with pytest.raises(Killed):
-                train(toy_data, tmp_path / "run", tiny(), device="cpu")
+                train(toy_data, tmp_path / "run", tiny(), ON_CPU)
         before = (tmp_path / "run" / "folds.json").read_text()
         images = sorted(path.stem for path in (toy_data / "images").iterdir())
         rows = [f"{image},{number % 2}.0,0.0" for number, image in enumerate(images)]
         table = toy_data / "ISIC-2017_Training_Part3_GroundTruth.csv"
         table.write_text("\n".join(["image_id,melanoma,seborrheic_keratosis", *rows]))
         with pytest.raises(UsageError, match="in other folds now"):
-            train(toy_data, tmp_path / "run", tiny(), device="cpu")
+            train(toy_data, tmp_path / "run", tiny(), ON_CPU)
         assert (tmp_path / "run" / "folds.json").read_text() == before
         table.unlink()
-        train(toy_data, tmp_path / "run", tiny(), device="cpu")
+        train(toy_data, tmp_path / "run", tiny(), ON_CPU)
 
     def test_a_folder_with_a_training_of_other_data_is_refused(
         self, toy_data: Path, tmp_path: Path, tiny: Maker
     ) -> None:
-        train(toy_data, tmp_path / "run", tiny(epochs=1), device="cpu")
+        train(toy_data, tmp_path / "run", tiny(epochs=1), ON_CPU)
         path = toy_data / "images" / "ISIC_0000003.png"
         Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
         with pytest.raises(UsageError, match="other settings or data"):
-            train(toy_data, tmp_path / "run", tiny(epochs=1), device="cpu")
+            train(toy_data, tmp_path / "run", tiny(epochs=1), ON_CPU)
 
     @pytest.mark.parametrize(
         "changes",
@@ -495,7 +497,7 @@ class TestTrainExceptions:
         self, toy_data: Path, tmp_path: Path, tiny: Maker, changes: dict[str, Any]
     ) -> None:
         with pytest.raises(UsageError, match="multiples of 16"):
-            train(toy_data, tmp_path / "run", tiny(**changes), device="cpu")
+            train(toy_data, tmp_path / "run", tiny(**changes), ON_CPU)
         assert not (tmp_path / "run").exists()
 
     @pytest.mark.parametrize("changes", [{}, {"early_height": 16}, {"early_width": 16}])
@@ -510,7 +512,7 @@ class TestTrainExceptions:
         self, toy_data: Path, tmp_path: Path, tiny: Maker, fold: int
     ) -> None:
         with pytest.raises(UsageError, match=f"--fold {fold}: choose from 0 to 4"):
-            train(toy_data, tmp_path / "run", tiny(fold=fold), device="cpu")
+            train(toy_data, tmp_path / "run", tiny(fold=fold), ON_CPU)
 
     @pytest.mark.parametrize(
         "changes",
@@ -535,22 +537,22 @@ class TestTrainExceptions:
         self, toy_data: Path, tmp_path: Path, tiny: Maker, changes: dict[str, Any]
     ) -> None:
         with pytest.raises(UsageError):
-            train(toy_data, tmp_path / "run", tiny(**changes), device="cpu")
+            train(toy_data, tmp_path / "run", tiny(**changes), ON_CPU)
 
     def test_a_folder_in_which_another_process_trains_is_refused(
         self, toy_data: Path, tmp_path: Path, tiny: Maker
     ) -> None:
         with occupied(tmp_path / "run"):
             with pytest.raises(UsageError, match="another process is working here"):
-                train(toy_data, tmp_path / "run", tiny(epochs=1), device="cpu")
+                train(toy_data, tmp_path / "run", tiny(epochs=1), ON_CPU)
             assert not (tmp_path / "run" / "settings.json").exists()
-        train(toy_data, tmp_path / "run", tiny(epochs=1), device="cpu")
+        train(toy_data, tmp_path / "run", tiny(epochs=1), ON_CPU)
 
     def test_fewer_images_than_a_batch_are_refused(
         self, toy_data: Path, tmp_path: Path, tiny: Maker
     ) -> None:
         with pytest.raises(DataError, match="12 training images do not fill a batch of 13"):
-            train(toy_data, tmp_path / "run", tiny(batch_size=13), device="cpu")
+            train(toy_data, tmp_path / "run", tiny(batch_size=13), ON_CPU)
 
     def test_no_gpu_is_refused(
         self, toy_data: Path, tmp_path: Path, tiny: Maker, monkeypatch: pytest.MonkeyPatch
@@ -562,7 +564,7 @@ class TestTrainExceptions:
 
     def test_unusable_data_are_refused(self, tmp_path: Path, tiny: Maker) -> None:
         with pytest.raises(DataError, match="nowhere"):
-            train(tmp_path / "nowhere", tmp_path / "run", tiny(), device="cpu")
+            train(tmp_path / "nowhere", tmp_path / "run", tiny(), ON_CPU)
 
 
 class TestStartingFromAnotherTraining:

@@ -155,7 +155,7 @@ class TestScores:
     ) -> None:
         """The lesion at 0.95 to its border, round it a rim of 0.55, and elsewhere a larger 0.85."""
 
-        def stand_in(data: Path, run: Path, settings: TrainingSettings, **_: Any) -> None:
+        def stand_in(data: Path, run: Path, settings: TrainingSettings, *_: Any) -> None:
             ids = [name for n, name in enumerate(sorted(bridged)) if n % 3 == settings.fold]
             maps = []
             for name in ids:
@@ -451,10 +451,10 @@ class TestStopped:
 class TestDiverged:
     @pytest.fixture(autouse=True)
     def _diverging(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def diverging(data: Path, run: Path, settings: TrainingSettings, **options: Any) -> None:
+        def diverging(data: Path, run: Path, settings: TrainingSettings, *rest: Any) -> None:
             if settings.learning_rate >= 0.02 and settings.fold == 1:
                 raise DivergedError("the loss is no longer a number in epoch 1")
-            loop.train(data, run, settings, **options)
+            loop.train(data, run, settings, *rest)
 
         monkeypatch.setattr(trials, "train", diverging)
 
@@ -592,12 +592,12 @@ class TestCommandLine:
         monkeypatch.setattr(trials, "tune", lambda *a, **o: given.append((a, o)) or "the best")
         arguments = "--protocol short --epochs 9 --learning-rates 0.1 0.2 --highs 0.7 --sampler tpe"
         assert main(["tune", "data", "-o", "out", *arguments.split(), "--trials", "5"]) == 0
-        (_, _, training, searched), options = given[0]
+        (_, _, training, searched, computing), options = given[0]
         assert training == TrainingSettings(**{**vars(PROTOCOLS["short"]), "epochs": 9})
         assert searched == TuningSettings(
             learning_rates=(0.1, 0.2), highs=(0.7,), sampler="tpe", trials=5
         )
-        assert (options["protocol"], options["device"]) == ("short", "auto")
+        assert (options["protocol"], computing.device) == ("short", "auto")
         assert capsys.readouterr().out == "the best\n"
 
     @pytest.mark.parametrize("name", PROTOCOLS)
@@ -626,7 +626,7 @@ class TestCommandLine:
     ) -> None:
         settings = TrainingSettings(**{**vars(PROTOCOLS[name]), **changes})
         given: list[TrainingSettings] = []
-        monkeypatch.setattr(protocol, "train_protocol", lambda _, __, s, **___: given.append(s))
+        monkeypatch.setattr(protocol, "train_protocol", lambda _, __, s, *___: given.append(s))
         assert main(["train", "data", "-o", "out", *training_options(settings, name)]) == 0
         assert given == [settings]
 

@@ -77,7 +77,7 @@ class Stages:
     encode: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Folder:
     """What a folder takes.
 
@@ -110,7 +110,7 @@ class Folder:
         return self.rate / self.plain_rate if self.plain_rate else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Benchmark:
     """Folders segmented with one model on one machine.
 
@@ -184,14 +184,16 @@ def benchmark(
             }
         first = find_jobs(next(iter(folders.values())))[0].photograph
         return Benchmark(
-            f"{machine['processor']['name']}, {machine['cores']} cores",
-            machine["packages"],
-            segmenter.name,
-            segmenter.height,
-            segmenter.width,
-            time_start(segmenter, first),
-            _median_of(STARTS, lambda: _python("-c", "import torch")) if plain else None,
-            [time_folder(name, named, segmenter, plain) for name, named in folders.items()],
+            machine=f"{machine['processor']['name']}, {machine['cores']} cores",
+            packages=machine["packages"],
+            model=segmenter.name,
+            height=segmenter.height,
+            width=segmenter.width,
+            start=time_start(segmenter, first),
+            torch_start=_median_of(STARTS, lambda: _python("-c", "import torch"))
+            if plain
+            else None,
+            folders=[time_folder(name, named, segmenter, plain) for name, named in folders.items()],
         )
 
 
@@ -238,17 +240,17 @@ def time_folder(
         peak = measure_peak(photographs, segmenter, masks / "child")
     one = laps.sum(1)
     return Folder(
-        name,
-        len(jobs),
-        sum(path.stat().st_size for path in paths) / 1e6,
-        float(np.median(one)),
-        float(np.percentile(one, 95)),
-        Stages(*laps.mean(0).tolist()),
-        len(jobs) / median(ours),
-        len(jobs) / median(limits),
-        len(jobs) / median(plains) if plains else None,
-        median(busy),
-        peak,
+        name=name,
+        photographs=len(jobs),
+        megabytes=sum(path.stat().st_size for path in paths) / 1e6,
+        one=float(np.median(one)),
+        one_95=float(np.percentile(one, 95)),
+        stages=Stages(*laps.mean(0).tolist()),
+        rate=len(jobs) / median(ours),
+        limit_rate=len(jobs) / median(limits),
+        plain_rate=len(jobs) / median(plains) if plains else None,
+        cores_busy=median(busy),
+        peak_megabytes=peak,
     )
 
 

@@ -25,7 +25,7 @@ from dermseg.data import datasets
 from dermseg.data.datasets import Cache
 from dermseg.data.layouts import find_pairs
 from dermseg.errors import MissingExtraError, UsageError
-from dermseg.settings import AugmentationSettings, TrainingSettings
+from dermseg.settings import AugmentationSettings, DataSettings, TrainingSettings
 from dermseg.storage.files import write_json
 from dermseg.training import augment
 from dermseg.training.color import ColorChannels
@@ -51,7 +51,7 @@ class Timing:
     peak_megabytes: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Benchmark:
     """Two ways to train on `images` images of `height` x `width`, timed in one run."""
 
@@ -108,15 +108,13 @@ class Benchmark:
 def benchmark(
     data: Path,
     settings: TrainingSettings,
+    data_settings: DataSettings = DataSettings(),
     *,
     steps: int = 20,
-    device: str = "auto",
-    allow_resized: bool = False,
-    cache: Path | None = None,
 ) -> Benchmark:
     """Time `steps` steps of training on `data`, ours and the plain loop's.
 
-    `cache` is the folder of the decoded images; without it they are decoded for this run alone.
+    Without a folder for the decoded images they are decoded for this run alone.
     An epoch is all images at full size, extrapolated from the steps.
 
     Raises UsageError for fewer than one step, DataError if the data are unusable or do not fill a
@@ -131,26 +129,28 @@ def benchmark(
             "the plain loop needs monai; install it with: pip install monai"
         ) from error
     settings = replace(settings, early_epochs=0)
-    where = find_device(device, settings.precision)
+    where = find_device(data_settings.device, settings.precision)
     height, width = settings.height, settings.width
     pairs = find_pairs(data)
     with TemporaryDirectory() as folder:
-        store = cache or Path(folder)
-        images = datasets.open_cache(pairs, height, width, store, allow_resized=allow_resized)
+        store = data_settings.cache_below(Path(folder))
+        images = datasets.open_cache(
+            pairs, height, width, store, allow_resized=data_settings.allow_resized
+        )
         datasets.check_fills(len(pairs), settings.batch_size)
         ours = time_dermseg(settings, where, images, steps)
         plain = time_plain(settings, where, images, steps)
     return Benchmark(
-        where.name,
-        where.precision,
-        settings.network,
-        height,
-        width,
-        settings.batch_size,
-        len(pairs),
-        steps,
-        ours,
-        plain,
+        device=where.name,
+        precision=where.precision,
+        network=settings.network,
+        height=height,
+        width=width,
+        batch_size=settings.batch_size,
+        images=len(pairs),
+        steps=steps,
+        dermseg=ours,
+        plain=plain,
     )
 
 

@@ -6,9 +6,9 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from dermseg.cli.console import TRAINING, require, say
-from dermseg.cli.options import Flat
+from dermseg.cli.options import Flat, FlatFlags
 from dermseg.errors import MissingExtraError
-from dermseg.settings import DEFAULT_MODEL, TrainingSettings
+from dermseg.settings import DEFAULT_MODEL, DataSettings, TrainingSettings
 
 app = App(
     name="benchmark",
@@ -75,9 +75,7 @@ def train(
     settings: Annotated[TrainingSettings, Flat] = TrainingSettings(),
     steps: int = 20,
     json: Path | None = None,
-    device: str = "auto",
-    allow_resized: Annotated[bool, Parameter(negative=())] = False,
-    cache: Path | None = None,
+    data_settings: Annotated[DataSettings, FlatFlags] = DataSettings(),
 ) -> int:
     """Time training, and beside it a plain loop: MONAI's U-Net and PyTorch's DataLoader.
 
@@ -91,19 +89,11 @@ def train(
         Steps to time; an epoch is extrapolated from them.
     json
         File for the numbers.
-    device
-        auto, cpu or cuda.
-    allow_resized
-        Accept photographs whose size is not their mask's (thumbnails of the official ones).
-    cache
-        Folder for the decoded images, to share with trainings; a temporary one unless given.
     """
     require("train", *TRAINING)
     from dermseg.benchmark.training import benchmark
 
-    result = benchmark(
-        data, settings, steps=steps, device=device, allow_resized=allow_resized, cache=cache
-    )
+    result = benchmark(data, settings, data_settings, steps=steps)
     if json is not None:
         result.write_json(json)
     print(result)

@@ -7,9 +7,9 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from dermseg.cli.console import TRAINING, require
-from dermseg.cli.options import Flat
+from dermseg.cli.options import Flat, FlatFlags
 from dermseg.experiments.registry import EXPERIMENTS
-from dermseg.settings import Protocol, TrainingSettings
+from dermseg.settings import DataSettings, Protocol, TrainingSettings
 
 app = App(
     name="experiment",
@@ -31,9 +31,7 @@ def experiment(
     runs: Annotated[Sequence[Path], Parameter(consume_multiple=True, negative=())] = (),
     ledger: Path | None = None,
     settings: Annotated[TrainingSettings, Flat] = TrainingSettings(),
-    device: str = "auto",
-    allow_resized: Annotated[bool, Parameter(negative=())] = False,
-    cache: Path | None = None,
+    data_settings: Annotated[DataSettings, FlatFlags] = DataSettings(),
 ) -> int:
     """Make one of the paper's comparisons again; needs dermseg[experiments].
 
@@ -64,17 +62,13 @@ def experiment(
     ledger
         File that receives a line for each scoring of validation or test images;
         OUTPUT/ledger.csv unless given.
-    device
-        auto, cpu or cuda.
-    allow_resized
-        Accept photographs whose size is not their mask's (thumbnails of the official ones).
-    cache
-        Folder for the decoded images, to share between trainings; OUTPUT/cache unless given.
     """
     require("experiments", *TRAINING, "matplotlib", "scipy", "skimage")
     from dermseg.experiments.run import run_experiment
     from dermseg.experiments.study import Options
 
-    options = Options(seeds, folds_used, runs, ledger, device, allow_resized, cache)
+    options = Options(
+        seeds=seeds, folds_used=folds_used, runs=runs, ledger=ledger, data=data_settings
+    )
     print(run_experiment(name, data, output, settings, options).read_text(encoding="utf-8"))
     return 0

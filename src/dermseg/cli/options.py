@@ -7,6 +7,8 @@ from dermseg.settings import PROTOCOLS, TrainingSettings, changed_options
 
 Flat = Parameter(name="*")
 """A dataclass whose fields are options."""
+FlatFlags = Parameter(name="*", negative=())
+"""The same, whose flags have no --no-."""
 FlatLists = Parameter(name="*", consume_multiple=True, negative=())
 """The same, where an option takes several values."""
 

@@ -6,8 +6,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from dermseg.cli.console import TRAINING, require
-from dermseg.cli.options import Flat
-from dermseg.settings import Protocol, TrainingSettings
+from dermseg.cli.options import Flat, FlatFlags
+from dermseg.settings import DataSettings, Protocol, TrainingSettings
 
 
 def train(
@@ -17,9 +17,7 @@ def train(
     output: Annotated[Path, Parameter(alias="-o")],
     protocol: Protocol | None = None,
     settings: Annotated[TrainingSettings, Flat] = TrainingSettings(),
-    device: str = "auto",
-    allow_resized: Annotated[bool, Parameter(negative=())] = False,
-    cache: Path | None = None,
+    data_settings: Annotated[DataSettings, FlatFlags] = DataSettings(),
 ) -> int:
     """Train a network on a folder of photographs and masks; needs dermseg[train].
 
@@ -39,17 +37,11 @@ def train(
         sixth: with its settings (192 x 256, 600 epochs), with short ones (RGB, 96 x 128, 46
         epochs, one-cycle), or lite0 from ImageNet weights (22 epochs). Other options change the
         settings; --fold K trains that fold's model alone.
-    device
-        auto, cpu or cuda.
-    allow_resized
-        Accept photographs whose size is not their mask's (thumbnails of the official ones).
-    cache
-        Folder for the decoded images, to share between trainings; OUTPUT/cache unless given.
     """
     require("train", *TRAINING)
     from dermseg.training.loop import train
     from dermseg.training.protocol import train_protocol
 
     work = train if protocol is None else train_protocol
-    work(data, output, settings, device=device, allow_resized=allow_resized, cache=cache)
+    work(data, output, settings, data_settings)
     return 0

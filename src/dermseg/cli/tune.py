@@ -6,8 +6,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from dermseg.cli.console import TRAINING, require
-from dermseg.cli.options import Flat, FlatLists
-from dermseg.settings import Protocol, TrainingSettings, TuningSettings
+from dermseg.cli.options import Flat, FlatFlags, FlatLists
+from dermseg.settings import DataSettings, Protocol, TrainingSettings, TuningSettings
 
 
 def tune(
@@ -18,9 +18,7 @@ def tune(
     protocol: Protocol | None = None,
     tuning: Annotated[TuningSettings, FlatLists] = TuningSettings(),
     settings: Annotated[TrainingSettings, Flat] = TrainingSettings(),
-    device: str = "auto",
-    allow_resized: Annotated[bool, Parameter(negative=())] = False,
-    cache: Path | None = None,
+    data_settings: Annotated[DataSettings, FlatFlags] = DataSettings(),
 ) -> int:
     """Search for settings by their Jaccard index out of fold; needs dermseg[tune].
 
@@ -39,25 +37,9 @@ def tune(
     protocol
         Settings that all trials share, the paper's or others, as in `dermseg train`. Other
         options change them.
-    device
-        auto, cpu or cuda.
-    allow_resized
-        Accept photographs whose size is not their mask's (thumbnails of the official ones).
-    cache
-        Folder for the decoded images, to share between trainings; OUTPUT/cache unless given.
     """
     require("tune", *TRAINING, "optuna", "filelock")
     from dermseg.tuning.trials import tune
 
-    conclusion = tune(
-        data,
-        output,
-        settings,
-        tuning,
-        protocol=protocol,
-        device=device,
-        allow_resized=allow_resized,
-        cache=cache,
-    )
-    print(conclusion)
+    print(tune(data, output, settings, tuning, data_settings, protocol=protocol))
     return 0

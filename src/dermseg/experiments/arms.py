@@ -19,4 +19,4 @@ def measure(study: Study) -> Findings:
             }
             for arm in study.arms
         }
-    return Findings(tables, study.judge(tables))
+    return Findings(tables, study.judge(tables, study.experiment.claims))

@@ -25,7 +25,7 @@ class Computing:
         return cls(len(logs), min((len(log) for log in logs), default=0), round(seconds / 3600, 3))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What the data say of a claim: the difference that it is about, with a 95 % interval.
 

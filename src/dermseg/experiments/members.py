@@ -33,7 +33,7 @@ def measure(study: Study) -> Findings:
         OUT_OF_FOLD: {"each image by the member that had not seen it": study.out_of_fold(arm)},
         study.scored_set.name: {**rows},
     }
-    return Findings(tables, study.judge(tables))
+    return Findings(tables, study.judge(tables, study.experiment.claims))
 
 
 def average(members: Sequence[dict[str, Scores]]) -> dict[str, Scores]:

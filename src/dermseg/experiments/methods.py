@@ -8,7 +8,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 
@@ -102,8 +102,7 @@ def measure(study: Study) -> Findings:
     ensembles = {_together(first.label, row.found.label) for row in rows}
     drawn = [row.found.label for row in rows[1:] if row.found.label not in ensembles]
     figures = scatter.write(study, tables, first.label, drawn)
-    experiment = replace(study.experiment, claims=tuple(_claims(study)))
-    verdicts = replace(study, experiment=experiment).judge({OUT_OF_FOLD: tables})
+    verdicts = study.judge({OUT_OF_FOLD: tables}, list(_claims(study)))
     return Findings({OUT_OF_FOLD: tables}, verdicts, figures, NOTES, [beside])
 
 

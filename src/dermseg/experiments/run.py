@@ -54,7 +54,16 @@ def run_experiment(
     else:
         arms = train_arms(experiment.arms, data, output, base, options)
     scorer = Scorer(output, masks, options.ledger or output / LEDGER)
-    study = Study(name, experiment, output, arms, scorer, scored_set, data, options)
+    study = Study(
+        name=name,
+        experiment=experiment,
+        output=output,
+        arms=arms,
+        scorer=scorer,
+        scored_set=scored_set,
+        data=data,
+        options=options,
+    )
     measure: Callable[[Study], Findings] = import_module(
         f"dermseg.experiments.{experiment.measure}"
     ).measure

@@ -1,7 +1,7 @@
 """An experiment under way: its trainings, and what its scoring finds in them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,16 +10,16 @@ from dermseg.data.layouts import find_pairs
 from dermseg.errors import DataError, UsageError
 from dermseg.evaluation.scoring import binariser
 from dermseg.experiments.findings import Computing, Verdict
-from dermseg.experiments.registry import Arm, Experiment
+from dermseg.experiments.registry import Arm, Claim, Experiment
 from dermseg.experiments.scoring import ScoredSet, Scorer
-from dermseg.experiments.statistics import Table, decide, difference, restrict
-from dermseg.settings import ThresholdSettings, TrainingSettings
+from dermseg.experiments.statistics import Estimate, Table, decide, difference, restrict
+from dermseg.settings import DataSettings, ThresholdSettings, TrainingSettings
 from dermseg.storage.tables import read_table
 from dermseg.training import run_folder
 from dermseg.training.loop import train
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """What of an experiment can be chosen, other than the settings of its trainings."""
 
@@ -27,9 +27,7 @@ class Options:
     folds_used: int | None = None
     runs: Sequence[Path] = ()
     ledger: Path | None = None
-    device: str = "auto"
-    allow_resized: bool = False
-    cache: Path | None = None
+    data: DataSettings = DataSettings()
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def read_log(file: Path) -> list[dict[str, str]]:
     return read_table(file)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """An experiment with its finished trainings, for a module of this room to measure."""
 
@@ -82,8 +80,8 @@ class Study:
             find_pairs(self.data),
             height,
             width,
-            self.options.cache or self.output / run_folder.CACHE,
-            allow_resized=self.options.allow_resized,
+            self.options.data.cache_below(self.output),
+            allow_resized=self.options.data.allow_resized,
         )
 
     def out_of_fold(self, arm: Trained) -> Table:
@@ -95,39 +93,32 @@ class Study:
             for seed, found in arm.runs.items()
         }
 
-    def judge(self, tables: Mapping[str, Mapping[str, Table]]) -> list[Verdict]:
-        """Return the verdict on each claim of the experiment, for each set with both its rows."""
+    def judge(
+        self, tables: Mapping[str, Mapping[str, Table]], claims: Iterable[Claim]
+    ) -> list[Verdict]:
+        """Return the verdict on each claim, for each set with both its rows."""
         return [
-            self._verdict(
-                claim.text,
-                claim.source,
-                name,
-                rows[claim.better],
-                rows[claim.worse],
-                [arm for arm in self.arms if arm.label in (claim.better, claim.worse)],
-            )
+            self._verdict(claim, name, difference(rows[claim.better], rows[claim.worse]))
             for name, rows in tables.items()
-            for claim in self.experiment.claims
+            for claim in claims
             if claim.better in rows and claim.worse in rows
         ]
 
-    def _verdict(
-        self, text: str, source: str, name: str, better: Table, worse: Table, arms: list[Trained]
-    ) -> Verdict:
-        gain = difference(better, worse)
+    def _verdict(self, claim: Claim, name: str, gain: Estimate) -> Verdict:
         mean, low, high = gain.of("jaccard")
+        arms = [arm for arm in self.arms if arm.label in (claim.better, claim.worse)]
         return Verdict(
-            text,
-            source,
-            name,
-            decide(low, high),
-            "Jaccard index",
-            mean,
-            low,
-            high,
-            gain.images,
-            gain.seeds,
-            computing(arms or self.arms),
+            claim=claim.text,
+            source=claim.source,
+            set=name,
+            outcome=decide(low, high),
+            quantity="Jaccard index",
+            difference=mean,
+            low=low,
+            high=high,
+            images=gain.images,
+            seeds=gain.seeds,
+            computing=computing(arms or self.arms),
         )
 
 
@@ -147,6 +138,7 @@ def train_arms(
     What is finished already, by this experiment or another in the same folder, is left as it is;
     what was stopped is gone on with. Raises as `training.loop.train` does.
     """
+    data_settings = replace(options.data, cache=options.data.cache_below(output))
     folds = range(base.folds if options.folds_used is None else options.folds_used)
     trained = []
     for arm in arms:
@@ -159,9 +151,7 @@ def train_arms(
                     data,
                     run,
                     replace(arm.settings(base), seed=seed, fold=fold),
-                    device=options.device,
-                    allow_resized=options.allow_resized,
-                    cache=options.cache or output / run_folder.CACHE,
+                    data_settings,
                 )
         trained.append(Trained(arm.name, arm.label, found))
     return trained

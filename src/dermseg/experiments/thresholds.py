@@ -49,7 +49,7 @@ def measure(study: Study) -> Findings:
         name: {seed: found[way] for seed, found in scores.items()} for name, way in names.items()
     }
     tables = {OUT_OF_FOLD: rows}
-    return Findings(tables, study.judge(tables), notes=[NOTE])
+    return Findings(tables, study.judge(tables, study.experiment.claims), notes=[NOTE])
 
 
 def cut_literally(probability: Probability, height: int, width: int) -> Mask:

@@ -21,14 +21,13 @@ from dermseg.imaging.photographs import image_size
 from dermseg.masks.metrics import mean, score
 from dermseg.masks.style import STYLE_NAMES
 from dermseg.progress import Advance, bar, say
-from dermseg.settings import TrainingSettings
+from dermseg.settings import DataSettings, TrainingSettings
 from dermseg.storage.files import occupied, remove_leftovers, write_json, written_whole
 from dermseg.storage.tables import write_table
 from dermseg.training import checkpoints, distributed, fine_tuning, networks
 from dermseg.training.devices import find_device
 from dermseg.training.provenance import commit
 from dermseg.training.run_folder import (
-    CACHE,
     CHECKPOINT,
     FOLDS,
     LOG,
@@ -49,10 +48,7 @@ def train(
     data: Path,
     run: Path,
     settings: TrainingSettings,
-    *,
-    device: str = "auto",
-    allow_resized: bool = False,
-    cache: Path | None = None,
+    data_settings: DataSettings = DataSettings(),
 ) -> None:
     """Train a network on `data` and leave it in the folder `run`.
 
@@ -60,8 +56,8 @@ def train(
     settings.json, folds.json, log.csv (a row an epoch), checkpoint.safetensors, and at the end
     weights.safetensors and, when a fold is held out, held-out.npz with its probabilities;
     samples.npy holds some images for `export` to calibrate and check its work on.
-    `cache` is the folder of the decoded images, `run`/cache unless given. Processes that torchrun
-    started train one network together; how many may change from one call to the next.
+    Processes that torchrun started train one network together; how many may change from one call
+    to the next.
 
     Raises UsageError if `run` holds a training with other settings or of other data, or one that
     runs; DataError if the data are unusable, DivergedError if the loss is no longer a number.
@@ -70,12 +66,16 @@ def train(
     distributed.check_batch(settings.batch_size)
     if distributed.leads():
         remove_leftovers(run)
-    where = find_device(device, settings.precision)
+    where = find_device(data_settings.device, settings.precision)
     pairs = find_pairs(data)
-    store = cache or run / CACHE
+    store = data_settings.cache_below(run)
     with distributed.leader_first():
         images = datasets.open_cache(
-            pairs, settings.height, settings.width, store, allow_resized=allow_resized
+            pairs,
+            settings.height,
+            settings.width,
+            store,
+            allow_resized=data_settings.allow_resized,
         )
         fold_of = assign_folds(data, images, store, settings)
     inside = np.array([settings.fold is None or fold != settings.fold for fold in fold_of])

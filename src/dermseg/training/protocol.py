@@ -11,7 +11,7 @@ from dermseg.data.layouts import find_pairs
 from dermseg.data.metadata import read_groups
 from dermseg.evaluation.scoring import Evaluation, Summary, evaluate_maps
 from dermseg.masks.metrics import METRICS
-from dermseg.settings import ThresholdSettings, TrainingSettings
+from dermseg.settings import DataSettings, ThresholdSettings, TrainingSettings
 from dermseg.storage.tables import write_table
 from dermseg.training import checkpoints, distributed, run_folder
 from dermseg.training.loop import train
@@ -26,10 +26,7 @@ def train_protocol(
     data: Path,
     output: Path,
     settings: TrainingSettings,
-    *,
-    device: str = "auto",
-    allow_resized: bool = False,
-    cache: Path | None = None,
+    data_settings: DataSettings = DataSettings(),
 ) -> None:
     """Train every fold's model and the one on everything, each in a folder of its own.
 
@@ -45,9 +42,7 @@ def train_protocol(
             data,
             output / run_folder.fold_name(fold),
             replace(settings, fold=fold),
-            device=device,
-            allow_resized=allow_resized,
-            cache=cache or output / run_folder.CACHE,
+            replace(data_settings, cache=data_settings.cache_below(output)),
         )
     names = [run_folder.fold_name(fold) for fold in [*folds, None]]
     finished = all((output / name / run_folder.WEIGHTS).is_file() for name in names)

@@ -22,7 +22,6 @@ CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "weights.safetensors"
 HELD_OUT = "held-out.npz"
 SAMPLES = "samples.npy"
-CACHE = "cache"
 EVERYTHING = "all"
 """The run, in a protocol's folder, that held nothing out."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from dermseg.settings import TrainingSettings, TuningSettings
+from dermseg.settings import DataSettings, TrainingSettings, TuningSettings
 from dermseg.tuning.ranking import Point
 
 TRIALS = "trials"
@@ -21,21 +21,19 @@ def grid(tuning: TuningSettings) -> list[Point]:
     return [Point(*each) for each in values]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Search:
     """A search: what it tries, on what, and where it leaves everything.
 
-    `training` holds the settings that all trials share, `digest` identifies the data, `cache` is
-    the folder of the decoded images.
+    `training` holds the settings that all trials share, `data_settings` the folder of the decoded
+    images, which they share too; `digest` identifies the data.
     """
 
     data: Path
     output: Path
     training: TrainingSettings
     tuning: TuningSettings
-    device: str
-    allow_resized: bool
-    cache: Path
+    data_settings: DataSettings
     digest: str
 
     @property

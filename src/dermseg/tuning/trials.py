@@ -6,7 +6,7 @@ so every pair is tried on each trial's probabilities, and the best pair's Jaccar
 trial's (`ranking.py` says how far that can be trusted).
 
 The trainings in the folder are what a search has done; a trial's folder is named after its values.
-Optuna's journal beside them says who does what next (`study.py`), and can be removed without loss.
+Optuna's journal beside them says who does what next (`queue.py`), and can be removed without loss.
 """
 
 import json
@@ -28,6 +28,7 @@ from dermseg.evaluation.scoring import score_thresholds
 from dermseg.progress import say
 from dermseg.settings import (
     PROTOCOLS,
+    DataSettings,
     Protocol,
     ThresholdSettings,
     TrainingSettings,
@@ -64,11 +65,9 @@ def tune(
     output: Path,
     training: TrainingSettings,
     tuning: TuningSettings,
+    data_settings: DataSettings = DataSettings(),
     *,
     protocol: Protocol | None = None,
-    device: str = "auto",
-    allow_resized: bool = False,
-    cache: Path | None = None,
 ) -> str:
     """Try the settings of `tuning` on `data`, and return the conclusion, some lines of text.
 
@@ -82,17 +81,28 @@ def tune(
     otherwise as `loop.train` does, but a trial whose loss diverges costs that trial alone.
     """
     _check(training, tuning, PROTOCOLS[protocol or "paper"])
-    find_device(device, training.precision)
+    find_device(data_settings.device, training.precision)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     pairs = find_pairs(data)
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
-    store = cache or output / run_folder.CACHE
+    store = data_settings.cache_below(output)
     with FileLock(output / LOCK):  # one process reads the data, the others wait for it
         digest = datasets.open_cache(
-            pairs, training.height, training.width, store, allow_resized=allow_resized
+            pairs,
+            training.height,
+            training.width,
+            store,
+            allow_resized=data_settings.allow_resized,
         ).digest
-        search = Search(data, output, training, tuning, device, allow_resized, store, digest)
+        search = Search(
+            data=data,
+            output=output,
+            training=training,
+            tuning=tuning,
+            data_settings=replace(data_settings, cache=store),
+            digest=digest,
+        )
         remove_leftovers(output, below=False)
         _write_plan(search)
         study = open_study(search)
@@ -159,9 +169,7 @@ def _run(search: Search, point: Point) -> Result | None:
                 search.data,
                 folder / run_folder.fold_name(fold),
                 replace(point.settings(search.training), fold=fold),
-                device=search.device,
-                allow_resized=search.allow_resized,
-                cache=search.cache,
+                search.data_settings,
             )
     except DivergedError as error:
         say(f"{point.name}: {error}")
@@ -278,10 +286,10 @@ def _commands(
     """Yield the command lines that go on from the best trial, whose folds are trained already."""
     folder = str(search.folder(point))
     options = training_options(point.settings(search.training), protocol or "paper")
-    options += ["--cache", str(search.cache)]
-    if search.device != "auto":
-        options += ["--device", search.device]
-    if search.allow_resized:
+    options += ["--cache", str(search.data_settings.cache)]
+    if search.data_settings.device != "auto":
+        options += ["--device", search.data_settings.device]
+    if search.data_settings.allow_resized:
         options.append("--allow-resized")
     thresholds = ["--high", str(best["high"]), "--low", str(best["low"])]
     if search.tuning.rule != ThresholdSettings().rule:

@@ -39,22 +39,20 @@ def measure(study: Study) -> Findings:
     figures = [study.output / f"{study.name}.{kind}" for kind in ("png", "svg")]
     for figure in figures:
         draw(points, figure)
-    text = "the extra channels narrow the gap between training and validation"
     mean, low, high = narrowing(points)
     (images,) = {verdict.images for verdict in scored.verdicts}
-    seeds = len(study.arms[0].runs)
     verdict = Verdict(
-        text,
-        "Figure 2",
-        OUT_OF_FOLD,
-        decide(low, high),
-        "gap closed",
-        mean,
-        low,
-        high,
-        images,
-        seeds,
-        computing(study.arms),
+        claim="the extra channels narrow the gap between training and validation",
+        source="Figure 2",
+        set=OUT_OF_FOLD,
+        outcome=decide(low, high),
+        quantity="gap closed",
+        difference=mean,
+        low=low,
+        high=high,
+        images=images,
+        seeds=len(study.arms[0].runs),
+        computing=computing(study.arms),
     )
     return Findings(scored.tables, [*scored.verdicts, verdict], figures, [NOTE])
 

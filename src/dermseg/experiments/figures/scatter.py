@@ -29,7 +29,12 @@ def measure(study: Study) -> Findings:
     tables = shared({arm.label: study.out_of_fold(arm) for arm in [*study.arms, contour]})
     others = [contour.label, *(arm.label for arm in study.arms[1:])]
     figures = write(study, tables, first.label, others)
-    return Findings({OUT_OF_FOLD: tables}, study.judge({OUT_OF_FOLD: tables}), figures, [NOTE])
+    return Findings(
+        {OUT_OF_FOLD: tables},
+        study.judge({OUT_OF_FOLD: tables}, study.experiment.claims),
+        figures,
+        [NOTE],
+    )
 
 
 def write(
