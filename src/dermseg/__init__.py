@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
+    from dermseg.cores import keep_memory
     from dermseg.errors import (
         DataError,
         DermsegError,
@@ -51,6 +52,7 @@ _HOMES = {
     "UsageError": "errors",
     "draw_overlay": "imaging.overlay",
     "evaluate": "evaluation.scoring",
+    "keep_memory": "cores",
     "read_mask": "imaging.mask_files",
     "read_photograph": "imaging.photographs",
     "score": "masks.metrics",
@@ -75,6 +77,7 @@ __all__ = [
     "__version__",
     "draw_overlay",
     "evaluate",
+    "keep_memory",
     "read_mask",
     "read_photograph",
     "score",

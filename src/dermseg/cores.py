@@ -43,10 +43,19 @@ def processor_features() -> frozenset[str]:
 
 @cache
 def keep_memory() -> None:
-    """Let this process keep what it frees for its next arrays, where the C library is glibc.
+    """Let this process keep freed memory for its next arrays, where the C library is glibc.
 
-    It would give each large array back to the system, which clears every page of the next one and
-    halts all threads to do so: a tenth to a sixth of the time of a folder or of a training.
+    glibc would give each large array back to the system, which clears every page of the next one
+    and halts all threads to do so: a tenth to a sixth of the time of a folder or of a training.
+
+    The command line calls this when it starts. The library never does, since it is for the whole
+    process: call it once, before the first photograph. A second call, and one on another system,
+    does nothing.
+
+    Examples
+    --------
+    >>> import dermseg
+    >>> dermseg.keep_memory()
     """
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if library is not None and hasattr(library, "gnu_get_libc_version"):
@@ -57,11 +66,9 @@ def keep_memory() -> None:
 def parallel_map(work: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:
     """Yield what `work` returns for each of `items`, in their order; a thread a core does it.
 
-    Freed memory is kept for the next item (see `keep_memory`).
     However many items there are, only a few are taken ahead. What `work` raises is raised here; it,
     and an iterator that is closed, end everything that has not begun.
     """
-    keep_memory()
     cores = usable_cores()
     pool = ThreadPoolExecutor(cores, thread_name_prefix="dermseg")
     waiting: deque[Future[Result]] = deque()

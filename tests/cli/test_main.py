@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dermseg import __version__
-from dermseg.cli.main import main
+from dermseg import __version__, cores
+from dermseg.cli.main import main, run
 from dermseg.experiments.registry import EXPERIMENTS
 from dermseg.imaging.mask_files import write_mask
 from dermseg.masks.metrics import METRICS
@@ -209,6 +209,20 @@ def test_python_runs_the_package_as_a_program(tmp_path: Path) -> None:
     assert "gone.jpg" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_program_keeps_freed_memory_and_the_library_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept: list[bool] = []
+    monkeypatch.setattr(cores, "keep_memory", lambda: kept.append(True))
+    assert list(cores.parallel_map(str, range(3))) == ["0", "1", "2"]
+    assert main(["--version"]) == 0
+    assert not kept
+    monkeypatch.setattr(sys, "argv", ["dermseg", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        run()
+    assert (ended.value.code, kept) == (0, [True])
 
 
 def test_an_interruption_is_no_traceback(

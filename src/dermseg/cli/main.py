@@ -81,5 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run() -> None:
-    """Run the command line as a program."""
+    """Run the command line as a program, which has the process to itself."""
+    from dermseg.cores import keep_memory
+
+    keep_memory()
     sys.exit(main())

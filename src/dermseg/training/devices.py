@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dermseg.cores import keep_memory
 from dermseg.errors import UsageError
 from dermseg.settings import Precision
 from dermseg.training import distributed
@@ -78,8 +77,6 @@ def find_device(name: str, precision: Precision) -> Device:
                 f"more processes than GPUs: --nproc-per-node is at most {torch.cuda.device_count()}"
             )
         torch.cuda.set_device(place)
-    if name == "cpu":
-        keep_memory()  # a sixth of lite0's training time
     if precision == "auto":
         precision = "bfloat16" if _has_bfloat16(place) else "float32"
     return Device(place, precision)
