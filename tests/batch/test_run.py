@@ -326,6 +326,19 @@ class TestSecondRun:
         assert self.done(tmp_path, [*arguments, "--low", "0.4"]) == ["a.jpg", "b.jpg"]
         assert self.done(tmp_path, [*arguments, "--low", "0.4"]) == []
 
+    def test_a_column_that_came_later_segments_nothing_again(
+        self, tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.done(tmp_path, arguments)
+        before = report(tmp_path / "out")
+        for module in ("report", "run"):
+            monkeypatch.setattr(f"dermseg.batch.{module}.COLUMNS", (*COLUMNS, "later"))
+        assert self.done(tmp_path, arguments) == []
+        assert report(tmp_path / "out") == [{**row, "later": ""} for row in before]
+        (tmp_path / "in" / "a.jpg").unlink()
+        assert self.done(tmp_path, arguments) == [], "nor is the row of an earlier run lost"
+        assert {row["photograph"] for row in report(tmp_path / "out")} == {"a.jpg", "b.jpg"}
+
     def test_a_missing_overlay_is_drawn(self, tmp_path: Path, arguments: list[str]) -> None:
         self.done(tmp_path, arguments)
         more = [*arguments, "--overlay", str(tmp_path / "pictures")]

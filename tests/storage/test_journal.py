@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dermseg.errors import OutputError
-from dermseg.storage.journal import Entry, Journal
+from dermseg.errors import OutputError, UsageError
+from dermseg.storage.journal import Entry, Journal, read_journal
 
 
 def test_what_was_noted_is_found_under_its_fingerprint_alone(tmp_path: Path) -> None:
@@ -50,13 +50,31 @@ def test_a_last_line_cut_anywhere_is_not_written_and_harms_no_other(
         assert journal.find("c.jpg", "f") == Entry("f", {"area": 3}, {})
 
 
-@pytest.mark.parametrize("line", ["", "nonsense", "[]", "{}", '{"mask": 1}', "null", "3"])
+@pytest.mark.parametrize(
+    "line", ["", "nonsense", "[]", "{}", '{"version": 2, "mask": 1}', "null", "3"]
+)
 def test_lines_of_another_kind_are_passed_over(tmp_path: Path, line: str) -> None:
     path = tmp_path / "journal.jsonl"
     path.write_text(f"{line}\n")
     with Journal(path) as journal:
         journal.note("a.jpg", Entry("f", {}, {}))
         assert journal.find("a.jpg", "f") == Entry("f", {}, {})
+
+
+@pytest.mark.parametrize("version", ["", '"version": 1, ', '"version": 3, '])
+def test_a_journal_of_another_version_is_refused_and_left_alone(
+    tmp_path: Path, version: str
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    line = f'{{{version}"mask": "a.png", "fingerprint": "f", "row": {{}}, "files": {{}}}}\n'
+    path.write_text(line)
+    for reading in (Journal, read_journal):
+        with pytest.raises(UsageError, match="another version"):
+            reading(path)
+    assert path.read_text() == line
+    path.unlink()
+    with Journal(path) as journal:
+        journal.note("a.png", Entry("f", {}, {}))
 
 
 def test_what_was_begun_and_not_noted_is_not_done(tmp_path: Path) -> None:

@@ -77,6 +77,11 @@ def report_row(job: Job, segmentation: Segmentation) -> Row:
     return row
 
 
+def complete_row(row: Row) -> Row:
+    """Return a noted row with all of today's columns, empty where an earlier version had none."""
+    return {column: row.get(column, "") for column in COLUMNS}
+
+
 def failed_row(job: Job, error: str) -> Row:
     """Return the row of a job that failed, which says why."""
     return {**dict.fromkeys(COLUMNS, ""), "photograph": job.name.as_posix(), "error": error}

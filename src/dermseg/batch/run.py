@@ -12,7 +12,15 @@ from traceback import format_exc
 from zlib import crc32
 
 from dermseg.batch.jobs import Job
-from dermseg.batch.report import COLUMNS, REPORT, TIMINGS, failed_row, made_by, report_row
+from dermseg.batch.report import (
+    COLUMNS,
+    REPORT,
+    TIMINGS,
+    complete_row,
+    failed_row,
+    made_by,
+    report_row,
+)
 from dermseg.cores import parallel_map
 from dermseg.errors import DermsegError, ImageError, UsageError
 from dermseg.imaging.images import write_image
@@ -156,7 +164,7 @@ class _Work:
             fingerprint = self._fingerprint(job, photograph, size)
             known = self.journal.find(mask, fingerprint)
             if known is not None and self._are_whole(job, known.files):
-                return Result(job, known.row, reused=True)
+                return Result(job, complete_row(known.row), reused=True)
             self._check_own(job)
             stale = known is None
             row = {**report_row(job, self._segment(job, photograph, size)), **self._by}
@@ -176,7 +184,7 @@ class _Work:
         # It finds a photograph that was changed, not one that was forged: a sum is enough, and
         # takes a fifth of a hash's time.
         content = photograph.getbuffer()
-        settings = (job.name.as_posix(), self.segmenter.fingerprint, size, COLUMNS)
+        settings = (job.name.as_posix(), self.segmenter.fingerprint, size)
         known = repr((len(content), crc32(content), *settings)).encode(errors="surrogateescape")
         return blake2b(known, digest_size=16).hexdigest()
 
@@ -235,9 +243,9 @@ class _Work:
 
 def row_as_left(entry: Entry | None, output: Path, mask: str) -> Row | None:
     """Return the report's row of a mask in `output`, None if it is not as the run left it."""
-    if entry is None or entry.row.keys() != set(COLUMNS):
+    if entry is None or entry.fingerprint is None:
         return None
-    return entry.row if entry.files[mask] == _checksum(output / mask) else None
+    return complete_row(entry.row) if entry.files.get(mask) == _checksum(output / mask) else None
 
 
 def _checksum(path: Path) -> int | None:

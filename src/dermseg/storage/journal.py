@@ -16,6 +16,9 @@ from typing import Any, Self
 from dermseg.errors import OutputError, UsageError
 from dermseg.storage.files import lock
 
+VERSION = 2
+"""Of a line's fields. A column more in a row leaves it as it is; a field that means something else
+is a new version, and journals of others are refused."""
 Row = dict[str, Any]
 Sums = dict[str, int | None]
 """What files held when they were written: path to checksum."""
@@ -36,20 +39,28 @@ class Entry:
 
 
 def read_journal(path: Path) -> dict[str, Entry]:
-    """Return what was noted last of each mask, by mask; nothing where there is no journal."""
+    """Return what was noted last of each mask, by mask; nothing where there is no journal.
+
+    Raises UsageError for a journal of another version.
+    """
     try:
-        return _parsed(path.read_text(encoding="utf-8", errors="replace").splitlines())
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return {}
+    return _parsed(lines, path)
 
 
-def _parsed(lines: Iterable[str]) -> dict[str, Entry]:
+def _parsed(lines: Iterable[str], path: Path) -> dict[str, Entry]:
     entries = {}
     for line in lines:
         with suppress(ValueError, KeyError, TypeError):
-            entry = json.loads(line)
-            known = entry["fingerprint"], entry["row"], entry["files"], tuple(entry["own"])
-            entries[entry["mask"]] = Entry(*known)
+            noted = json.loads(line)
+            if noted["mask"] and noted.get("version") != VERSION:
+                raise UsageError(
+                    f"{path}: of another version of dermseg; choose another folder, or move it away"
+                )
+            known = noted["fingerprint"], noted["row"], noted["files"], tuple(noted["own"])
+            entries[noted["mask"]] = Entry(*known)
     return entries
 
 
@@ -57,8 +68,8 @@ class Journal:
     """The journal of one output folder; a context manager, so that its file is closed.
 
     A last line that was cut short, by a kill or a full disk, counts as not written. Threads may
-    share it: lines stay whole. Raises UsageError if another process has it open: masks of two
-    models would come out as one's.
+    share it: lines stay whole. Raises UsageError for a journal of another version, and if another
+    process has it open: masks of two models would come out as one's.
     """
 
     def __init__(self, path: Path) -> None:
@@ -71,12 +82,12 @@ class Journal:
             raise OutputError.about(path, error) from error
         try:
             lock(self._file, path.parent)
+            self._file.seek(0)
+            lines = self._file.readlines()
+            self._entries = _parsed(lines, path)
         except UsageError:
             self._file.close()
             raise
-        self._file.seek(0)
-        lines = self._file.readlines()
-        self._entries = _parsed(lines)
         if lines and not lines[-1].endswith("\n"):
             self._file.write("\n")
 
@@ -99,7 +110,7 @@ class Journal:
 
     def note(self, mask: str, entry: Entry) -> None:
         """Note what there is to know of a mask now."""
-        line = json.dumps({"mask": mask, **asdict(entry)}) + "\n"
+        line = json.dumps({"version": VERSION, "mask": mask, **asdict(entry)}) + "\n"
         with self._lock:
             try:
                 self._file.write(line)
