@@ -116,11 +116,11 @@ def test_markdown_becomes_html(tmp_path: Path) -> None:
     (tmp_path / "f.png").write_bytes(b"picture")
     table = "| x | y |\n| --- | --- |\n| 1 < 2 | **3** |"
     text = f"# A & B\n\n{table}\n\n- one\n- two\n\n![alt](f.png)\n\nend"
-    page = to_html(text, tmp_path)
+    page = to_html(text, tmp_path).replace("\n<", "<")
     assert "<h1>A &amp; B</h1>" in page
     assert "<tr><td>1 &lt; 2</td><td><strong>3</strong></td></tr>" in page
     assert "<ul><li>one</li><li>two</li></ul>" in page
-    assert '<img alt="alt" src="data:image/png;base64,cGljdHVyZQ==">' in page
+    assert '<img src="data:image/png;base64,cGljdHVyZQ==" alt="alt"' in page
     assert "<p>end</p>" in page
     assert "prefers-color-scheme: dark" in page
     assert "@media print" in page

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from heldout import discs, made_up, traced_disc
-from scipy.stats import binom
 
 from dermseg.errors import DataError
 from dermseg.export.calibration import (
@@ -14,7 +13,6 @@ from dermseg.export.calibration import (
     NEVER,
     POINTS,
     RISK,
-    _at_most,
     border_of,
     fit,
     gather,
@@ -112,11 +110,6 @@ class TestBorder:
         places = border_of(np.full((40, 60), whole), (40, 60))
         assert np.isnan(places).all()
         assert np.isnan(read_along(np.ones((40, 60), np.float32), places)).all()
-
-
-@pytest.mark.parametrize(("failures", "count"), [(0, 45), (3, 200), (60, 1000), (100, 2000)])
-def test_the_binomial_tail_is_scipys(failures: int, count: int) -> None:
-    assert _at_most(failures, count, RISK) == pytest.approx(binom.cdf(failures, count, RISK))
 
 
 def test_predictions_are_taken_from_all_folds(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import sys
 from dermseg.errors import MissingExtraError
 
 DEBUG = "--debug"
-TRAINING = ("onnx", "onnxscript", "safetensors", "torch")
+TRAINING = ("onnx", "onnxscript", "safetensors", "scipy", "torch")
 """What the extra "train" brings."""
 WEB = ("fastapi", "python_multipart", "prometheus_client", "uvicorn")
 """What the extra "web" brings."""

@@ -63,7 +63,7 @@ def experiment(
         File that receives a line for each scoring of validation or test images;
         OUTPUT/ledger.csv unless given.
     """
-    require("experiments", *TRAINING, "matplotlib", "scipy", "skimage")
+    require("experiments", *TRAINING, "matplotlib", "skimage")
     from dermseg.experiments.run import run_experiment
     from dermseg.experiments.study import Options
 

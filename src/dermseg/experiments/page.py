@@ -1,12 +1,12 @@
 """All experiments of a folder on one page: Markdown, and HTML that needs no other file."""
 
 import json
-import re
 from base64 import b64encode
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 from typing import Any
+
+from markdown_it import MarkdownIt
 
 from dermseg.errors import DataError
 from dermseg.experiments.registry import EXPERIMENTS
@@ -23,8 +23,8 @@ body { margin: 2rem auto; max-width: 76rem; padding: 0 1rem; font: 15px/1.5 syst
   color: var(--text); background: var(--back) }
 h1 { font-size: 1.35rem; margin-top: 3rem; border-bottom: 1px solid var(--line) }
 h2 { font-size: 1.1rem }
-.wide { overflow-x: auto }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.86rem }
+table { display: block; overflow-x: auto; border-collapse: collapse; font-size: 0.86rem;
+  font-variant-numeric: tabular-nums }
 th, td { padding: 0.25rem 0.6rem; text-align: left; border-bottom: 1px solid var(--line);
   vertical-align: top }
 th { background: var(--soft) }
@@ -33,7 +33,7 @@ img { max-width: 100%; height: auto; background: #fff; border-radius: 4px }
   :root { --line: #bbb; --soft: #eee; --text: #000; --back: #fff }
   body { margin: 0; max-width: none; font-size: 10pt }
   h1 { break-before: page } h1:first-of-type { break-before: auto }
-  table { font-size: 7.5pt } .wide { overflow: visible }
+  table { display: table; font-size: 7.5pt }
   tr, img { break-inside: avoid }
 }
 """
@@ -88,55 +88,16 @@ def _difference(verdict: dict[str, Any]) -> str:
 
 
 def to_html(text: str, folder: Path) -> str:
-    """Return a page from the Markdown that `describe` writes; its pictures lie in `folder`.
-
-    Headings, tables, lists, pictures, paragraphs and bold text are all there is.
-    """
-    body = "\n".join(_blocks(text.split("\n"), folder))
+    """Return a page from Markdown; its pictures, PNG files in `folder`, become part of it."""
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = markdown.parse(text)
+    for part in (child for token in tokens for child in token.children or ()):
+        if part.type == "image":
+            picture = b64encode((folder / str(part.attrs["src"])).read_bytes()).decode()
+            part.attrs["src"] = f"data:image/png;base64,{picture}"
+    body = markdown.renderer.render(tokens, markdown.options, {})
     return (
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{TITLE}</title>\n<style>{STYLE}</style>\n{body}\n</html>\n"
+        f"<title>{TITLE}</title>\n<style>{STYLE}</style>\n{body}</html>\n"
     )
-
-
-def _blocks(lines: list[str], folder: Path) -> Iterator[str]:
-    while lines:
-        line = lines[0]
-        kind = "|" if line.startswith("|") else "- " if line.startswith("- ") else None
-        if kind is None:
-            del lines[0]
-            if line:
-                yield _single(line, folder)
-            continue
-        block = []
-        while lines and lines[0].startswith(kind):
-            block.append(lines.pop(0))
-        if kind == "|":
-            yield _table(block)
-        else:
-            yield "<ul>" + "".join(f"<li>{_inline(item[2:])}</li>" for item in block) + "</ul>"
-
-
-def _single(line: str, folder: Path) -> str:
-    """Return a heading, a picture or a paragraph."""
-    heading = re.fullmatch(r"(#{1,2}) (.*)", line)
-    if heading:
-        level = len(heading[1])
-        return f"<h{level}>{_inline(heading[2])}</h{level}>"
-    picture = re.fullmatch(r"!\[(.*)\]\((.*)\)", line)
-    if picture:
-        data = b64encode((folder / picture[2]).read_bytes()).decode()
-        return f'<p><img alt="{escape(picture[1])}" src="data:image/png;base64,{data}"></p>'
-    return f"<p>{_inline(line)}</p>"
-
-
-def _table(lines: list[str]) -> str:
-    head, _, *rows = ([_inline(cell.strip()) for cell in row[1:-1].split("|")] for row in lines)
-    first = "".join(f"<th>{cell}</th>" for cell in head)
-    rest = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>\n" for row in rows)
-    return f'<div class="wide"><table>\n<tr>{first}</tr>\n{rest}</table></div>'
-
-
-def _inline(text: str) -> str:
-    return re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", escape(text))

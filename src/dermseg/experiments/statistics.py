@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Literal
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +19,6 @@ RESAMPLES = 10_000
 CORRELATED = 1000
 """Resamples of a correlation, each of which needs all images' values."""
 TAILS = (0.025, 0.975)
-STUDENT = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-)
-"""The 97.5 % quantiles of Student's t with 1 to 20 degrees of freedom; more are taken for 20."""
 
 
 @dataclass(frozen=True)
@@ -138,11 +134,12 @@ def student_interval(values: Sequence[float] | Numbers) -> tuple[float, float, f
 
     A bootstrap of five numbers is too narrow. The interval of one number is endless.
     """
+    from scipy.stats import t
+
     mean, count = float(np.mean(values)), len(values)
     if count < 2:
         return mean, -np.inf, np.inf
-    error = float(np.std(values, ddof=1)) / count**0.5
-    reach = STUDENT[min(count - 1, len(STUDENT)) - 1] * error
+    reach = float(t.ppf(TAILS[1], count - 1) * np.std(values, ddof=1)) / count**0.5
     return mean, mean - reach, mean + reach
 
 
@@ -171,12 +168,15 @@ def correlation(one: Table, other: Table) -> tuple[float, float, float]:
 
     Not a number where one of them is the same for all images.
     """
+    from scipy.stats import ConstantInputWarning, pearsonr
+
     ours, theirs = paired_jaccard(one, other)
     generator = np.random.default_rng(0)
     drawn = generator.integers(0, len(ours), (CORRELATED, len(ours)))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        resampled = _pearson(ours[drawn], theirs[drawn])
-        r = float(_pearson(ours, theirs))
+    with catch_warnings():
+        simplefilter("ignore", ConstantInputWarning)
+        resampled = pearsonr(ours[drawn], theirs[drawn], axis=-1).statistic
+        r = float(pearsonr(ours, theirs).statistic)
     known = resampled[np.isfinite(resampled)]
     low, high = np.quantile(known, TAILS) if len(known) else (np.nan, np.nan)
     return r, float(low), float(high)
@@ -188,11 +188,3 @@ def paired_jaccard(one: Table, other: Table) -> tuple[Numbers, Numbers]:
     column = METRICS.index("jaccard")
     ours, theirs = (np.nanmean(_cells(pair[name])[0][..., column], 0) for name in pair)
     return ours, theirs
-
-
-def _pearson(x: Numbers, y: Numbers) -> Numbers:
-    """Return the correlation along the last axis."""
-    x = x - x.mean(-1, keepdims=True)
-    y = y - y.mean(-1, keepdims=True)
-    found: Numbers = (x * y).sum(-1) / np.sqrt((x * x).sum(-1) * (y * y).sum(-1))
-    return found

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import compress
-from math import exp, lgamma, log, log1p
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from dermseg.data.layouts import find_pairs
 from dermseg.errors import DataError
@@ -257,20 +257,7 @@ def _flag_below(scores: Numbers, failed: NDArray[np.bool_]) -> tuple[float, floa
     for step in range(TRIED // 5, TRIED + 1):
         count = len(scores) * step // TRIED
         failures = int(failed[order[:count]].sum())
-        if _at_most(failures, count, RISK) > 1 - CERTAINTY:
+        if binom.cdf(failures, count, RISK) > 1 - CERTAINTY:
             break
         found, kept = float(scores[order[count - 1]]) - ROUNDING, count
     return found, kept / len(scores)
-
-
-def _at_most(failures: int, count: int, risk: float) -> float:
-    """Return the probability of so few `failures` among `count`, were the risk `risk`."""
-    logarithms = [
-        lgamma(count + 1)
-        - lgamma(k + 1)
-        - lgamma(count - k + 1)
-        + k * log(risk)
-        + (count - k) * log1p(-risk)
-        for k in range(failures + 1)
-    ]
-    return sum(exp(each) for each in logarithms)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata, spearmanr
 
 from dermseg.data.metadata import UNKNOWN, Groups
 from dermseg.export.calibration import FAILURE, HeldOut, fit, read_along
@@ -86,7 +87,7 @@ class Quality:
             jaccard=float(jaccard.mean()),
             failed=float(failed.mean()),
             roc_area=roc_area(failed, -judged.score),
-            rank_correlation=_correlation(_ranks(judged.score), _ranks(jaccard)),
+            rank_correlation=_rank_correlation(judged.score, jaccard),
             gain_of_perfect=_ratio(_gain(jaccard, judged.score), _gain(jaccard, jaccard)),
             covered=float(((judged.low <= jaccard) & (jaccard <= judged.high)).mean()),
             unflagged=float((~judged.flagged).mean()),
@@ -219,21 +220,16 @@ def risks(values: Numbers, order: Numbers) -> Numbers:
 
 def roc_area(positive: NDArray[np.bool_], scores: Numbers) -> float:
     """Return the area under the ROC curve: how often a positive scores above a negative."""
-    ranks, count = _ranks(scores), int(positive.sum())
+    ranks, count = rankdata(scores), int(positive.sum())
     others = len(positive) - count
     return _ratio(float(ranks[positive].sum()) - count * (count + 1) / 2, count * others)
 
 
-def _ranks(values: Numbers) -> Numbers:
-    """Return ranks from 1, equal values sharing their mean."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: Numbers = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    return ranks
-
-
-def _correlation(one: Numbers, other: Numbers) -> float:
-    one, other = one - one.mean(), other - other.mean()
-    return _ratio(float(one @ other), float(np.sqrt((one @ one) * (other @ other))))
+def _rank_correlation(one: Numbers, other: Numbers) -> float:
+    """Return Spearman's correlation; not a number where all values of one are the same."""
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return float("nan")
+    return float(spearmanr(one, other).statistic)
 
 
 def _gain(jaccard: Numbers, order: Numbers) -> float:
