@@ -13,8 +13,6 @@ import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
 from hostile import encoded, mutated, picture, write_all
 
 from dermseg.batch.jobs import find_jobs

@@ -11,9 +11,6 @@ import collections
 import random
 import subprocess
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 import h11
 import httpx2 as httpx

@@ -21,16 +21,19 @@ def picture(height: int = HEIGHT, width: int = WIDTH) -> Image.Image:
 
 
 def encoded(image: Image.Image, form: str, **options: object) -> bytes:
+    """Return a picture as a file of some form."""
     buffer = BytesIO()
     image.save(buffer, form, **options)
     return buffer.getvalue()
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:
+    """Return one chunk of a PNG file."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def png_header(width: int, height: int, depth: int = 8, color: int = 2) -> bytes:
+    """Return how a PNG file begins."""
     header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header)
 
@@ -144,6 +147,7 @@ def mutated(seed: int, originals: list[tuple[str, bytes]]) -> tuple[str, bytes]:
 
 
 def write_all(files: dict[str, bytes], folder: Path) -> None:
+    """Write files into a new folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         (folder / name).write_bytes(data)
