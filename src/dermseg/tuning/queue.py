@@ -21,6 +21,8 @@ from dermseg.tuning.ranking import Point, Result
 from dermseg.tuning.search import LOCK, Search, grid
 
 JOURNAL = "journal.jsonl"
+QUEUED = "point"
+"""Under this attribute a trial in a grid's queue has its point, before its values are drawn."""
 DIGITS = 3
 """Significant digits of the values that tpe draws: a trial's folder is named after them."""
 
@@ -48,7 +50,7 @@ def open_study(search: Search) -> optuna.Study:
         known = {point_of(search, trial) for trial in trials}
         for point in grid(search.tuning):
             if point not in known:
-                study.enqueue_trial(asdict(point))
+                study.enqueue_trial(asdict(point), user_attrs={QUEUED: asdict(point)})
     return study
 
 
@@ -103,7 +105,7 @@ def _distributions(tuning: TuningSettings) -> dict[str, BaseDistribution]:
 
 def point_of(search: Search, trial: FrozenTrial) -> Point | None:
     """Return a trial's point; None if not all of its values were drawn."""
-    values: dict[str, float] = {**trial.params, **trial.system_attrs.get("fixed_params", {})}
+    values: dict[str, float] = {**trial.params, **trial.user_attrs.get(QUEUED, {})}
     if len(values) < len(fields(Point)):
         return None
     if search.tuning.sampler == "tpe":
