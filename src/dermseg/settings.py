@@ -235,6 +235,26 @@ class ThresholdSettings:
             raise UsageError(f"low {self.low}: must not be above high, {self.high}")
 
 
+@dataclass(frozen=True)
+class ExportSettings:
+    """What a model file computes in, and how it is used."""
+
+    arithmetic: Arithmetic = "float32"
+    """What the model computes in: float32, or int8, several times faster on a processor and half
+    the size, with borders shifted a little."""
+    coarse: bool = False
+    """Round the int8 weights of large layers, so that a compressed file, or a package, is half as
+    large as without."""
+    mirror: bool = False
+    """Use the model with mirror averaging unless the user says --no-mirror: a little better, and
+    four times slower."""
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for coarse weights of float32."""
+        if self.coarse and self.arithmetic != "int8":
+            raise UsageError("only the weights of int8 can be coarse")
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
     """Where a command that trains computes, and how it reads its data."""

@@ -22,11 +22,19 @@ from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.style import STYLE_IDS
 from dermseg.modelfile.card import KEY
-from dermseg.settings import CHANNEL_COUNT, Arithmetic, Channels, DataSettings, TrainingSettings
+from dermseg.settings import (
+    CHANNEL_COUNT,
+    Arithmetic,
+    Channels,
+    DataSettings,
+    ExportSettings,
+    TrainingSettings,
+)
 from dermseg.training import checkpoints, loop, networks, provenance
 from dermseg.training.run_folder import SAMPLES, WEIGHTS
 
 SIZE = 32, 48
+INT8 = ExportSettings("int8")
 KINDS = [("cdnn29", "rgb-hsv-l"), ("cdnn19", "rgb")]
 Examples = list[tuple[Path, Path]]
 Maker = Callable[..., TrainingSettings]
@@ -139,7 +147,7 @@ def test_a_network_that_knows_styles_is_asked_for_one(
     checkpoints.save(run / WEIGHTS, tensors, facts)
     kept = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     np.save(run / SAMPLES, kept)
-    export([run], run / "model.onnx", arithmetic=arithmetic)
+    export([run], run / "model.onnx", ExportSettings(arithmetic))
     segmenter = Segmenter(run / "model.onnx")
     assert segmenter.draws_styles
     found = [segmenter.probability(kept[0], style=style) for style in STYLE_IDS]
@@ -273,7 +281,7 @@ def test_mirror_averaging_is_the_mean_of_the_mirror_images(
 ) -> None:
     plain, mirrored = tiny_run / "plain.onnx", tiny_run / "mirrored.onnx"
     export([tiny_run], plain)
-    export([tiny_run], mirrored, arithmetic=arithmetic, mirror=True)
+    export([tiny_run], mirrored, ExportSettings(arithmetic, mirror=True))
     pixels = np.random.default_rng(3).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     one, four = Segmenter(plain), Segmenter(mirrored)
     parts = [
@@ -294,7 +302,7 @@ def test_mirror_averaging_is_the_mean_of_the_mirror_images(
 
 def test_eight_bits_equal_nothing_that_photographs_could_show(tiny_run: Path) -> None:
     with pytest.raises(UsageError, match="int8"):
-        export([tiny_run], tiny_run / "a.onnx", arithmetic="int8", photographs=[tiny_run / "a.jpg"])
+        export([tiny_run], tiny_run / "a.onnx", INT8, photographs=[tiny_run / "a.jpg"])
 
 
 def test_networks_of_unlike_sizes_make_no_ensemble(protocol: Path, tmp_path: Path) -> None:
@@ -327,7 +335,7 @@ class TestInt8:
     def test_masks_stay(self, trained: Path, toy_data: Path, tmp_path: Path) -> None:
         files = {name: tmp_path / f"{name}.onnx" for name in get_args(Arithmetic)}
         differences = {
-            name: export([trained], file, arithmetic=name) for name, file in files.items()
+            name: export([trained], file, ExportSettings(name)) for name, file in files.items()
         }
         assert differences["float32"] <= TOLERANCE < differences["int8"] <= TOLERANCE_INT8
         exact, small = (Segmenter(files[name]) for name in ("float32", "int8"))
@@ -339,7 +347,7 @@ class TestInt8:
     def test_convolutions_compute_in_eight_bits_and_colour_does_not(
         self, trained: Path, tmp_path: Path
     ) -> None:
-        export([trained], tmp_path / "model.onnx", arithmetic="int8")
+        export([trained], tmp_path / "model.onnx", INT8)
         graph = onnx.load(tmp_path / "model.onnx").graph
         made_by = {output: node.op_type for node in graph.node for output in node.output}
         for node in graph.node:
@@ -349,7 +357,7 @@ class TestInt8:
                 assert "QuantizeLinear" not in [made_by.get(name) for name in node.input]
 
     def test_weights_use_all_eight_bits(self, trained: Path, tmp_path: Path) -> None:
-        export([trained], tmp_path / "model.onnx", arithmetic="int8")
+        export([trained], tmp_path / "model.onnx", INT8)
         tensors = onnx.load(tmp_path / "model.onnx").graph.initializer
         weights = [onnx.numpy_helper.to_array(t) for t in tensors if len(t.dims) == 4]
         whole = [array for array in weights if array.dtype == np.int8]
@@ -363,7 +371,7 @@ class TestInt8:
         for coarse in (False, True):
             monkeypatch.setattr(quantize, "COARSE_FROM", 500)
             file = tmp_path / f"{coarse}.onnx"
-            export([trained], file, arithmetic="int8", coarse=coarse)
+            export([trained], file, ExportSettings("int8", coarse=coarse))
             tensors = onnx.load(file).graph.initializer
             arrays = [onnx.numpy_helper.to_array(tensor) for tensor in tensors]
             weights = [a.astype(int) for a in arrays if a.dtype == np.int8 and a.ndim == 4]
@@ -377,14 +385,14 @@ class TestInt8:
 
     def test_only_eight_bits_can_be_coarse(self, trained: Path, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="coarse"):
-            export([trained], tmp_path / "model.onnx", coarse=True)
+            export([trained], tmp_path / "model.onnx", ExportSettings(coarse=True))
 
     def test_a_file_that_differs_too_much_is_refused(
         self, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "TOLERANCE_INT8", 1e-9)
         with pytest.raises(ModelError, match="not written, since it differs"):
-            export([trained], tmp_path / "model.onnx", arithmetic="int8")
+            export([trained], tmp_path / "model.onnx", INT8)
         assert not (tmp_path / "model.onnx").exists()
 
 

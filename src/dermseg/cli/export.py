@@ -7,7 +7,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from dermseg.cli.console import TRAINING, require, say
-from dermseg.settings import Arithmetic
+from dermseg.cli.options import FlatFlags
+from dermseg.settings import ExportSettings
 
 
 def export(
@@ -15,9 +16,7 @@ def export(
     /,
     *,
     output: Annotated[Path, Parameter(alias="-o")],
-    arithmetic: Arithmetic = "float32",
-    coarse: Annotated[bool, Parameter(negative=())] = False,
-    mirror: Annotated[bool, Parameter(negative=())] = False,
+    settings: Annotated[ExportSettings, FlatFlags] = ExportSettings(),
     calibrate_on: Path | None = None,
     check_on: Annotated[Sequence[Path], Parameter(consume_multiple=True, negative=())] = (),
 ) -> int:
@@ -34,15 +33,6 @@ def export(
         Folders that `dermseg train` filled, with or without --protocol.
     output
         The ONNX file.
-    arithmetic
-        What the model computes in: float32, or int8, several times faster on a processor and half
-        the size, with borders shifted a little.
-    coarse
-        Round the int8 weights of large layers, so that a compressed file, or a package, is half as
-        large as without.
-    mirror
-        Use the model with mirror averaging unless the user says --no-mirror: a little better, and
-        four times slower.
     calibrate_on
         The data set that the folders were trained on: the model then says how sure its masks are,
         as its networks were on images that they had not seen.
@@ -53,15 +43,7 @@ def export(
     require("train", *TRAINING)
     from dermseg.export.exporter import export
 
-    difference = export(
-        runs,
-        output,
-        arithmetic=arithmetic,
-        coarse=coarse,
-        mirror=mirror,
-        photographs=check_on,
-        data=calibrate_on,
-    )
-    how = "by at most" if arithmetic == "float32" else "on average by"
+    difference = export(runs, output, settings, photographs=check_on, data=calibrate_on)
+    how = "by at most" if settings.arithmetic == "float32" else "on average by"
     say(f"{output}: differs from PyTorch {how} {difference:.1e} in probability")
     return 0

@@ -35,6 +35,7 @@ from dermseg.settings import (
     DEFAULT_STYLE,
     Arithmetic,
     Channels,
+    ExportSettings,
     TrainingSettings,
 )
 from dermseg.storage.files import written_whole
@@ -70,6 +71,14 @@ class EndToEnd(nn.Module):
         self.networks = nn.ModuleList(networks)
         self.colors = nn.ModuleDict({name: ColorChannels(name) for name in channels})
         self.channels = list(channels)
+
+    @classmethod
+    def of(cls, members: Sequence[Member]) -> "EndToEnd":
+        """Return the members' networks in one."""
+        return cls(
+            [member.network for member in members],
+            [member.settings.channels for member in members],
+        )
 
     def forward(self, photographs: Tensor, style: Tensor | None = None) -> Tensor:
         """Return the probability of lesion, outlined in `style`, (1,), where networks know it."""
@@ -121,22 +130,18 @@ def _fold_norms(network: nn.Module) -> None:
 def export(
     folders: Sequence[Path],
     file: Path,
+    settings: ExportSettings = ExportSettings(),
     *,
-    arithmetic: Arithmetic = "float32",
-    coarse: bool = False,
-    mirror: bool = False,
     photographs: Sequence[Path] = (),
     data: Path | None = None,
 ) -> float:
     """Write what was trained in `folders`, runs or protocols, as one model: the ONNX `file`.
 
-    Several networks become an ensemble, whose probabilities are averaged. With `mirror` the model
-    is used with mirror averaging unless the user decides otherwise.
+    Several networks become an ensemble, whose probabilities are averaged.
 
     Before it takes its name, the file is checked against PyTorch on training images that the first
     run kept, and in float32 also on random pixels and on `photographs`. With int8 the training
-    images also calibrate it, and with `coarse` large layers' weights are rounded so that the file
-    compresses to half its size. With `data`, what the folders were trained on, the file also says
+    images also calibrate it. With `data`, what the folders were trained on, the file also says
     how sure its masks are, learnt out of fold.
 
     Returns the largest difference in probability that was seen; with int8, which shifts every
@@ -145,53 +150,68 @@ def export(
     """
     if file.suffix != ".onnx":
         raise UsageError(f"{file}: the name of a model ends in .onnx")
-    if coarse and arithmetic != "int8":
-        raise UsageError("only the weights of int8 can be coarse")
-    if photographs and arithmetic == "int8":
+    if photographs and settings.arithmetic == "int8":
         raise UsageError("int8 shifts every border a little: no photograph can be checked on")
     runs = [run for folder in folders for run in find_members(folder)]
     members = [load_run(run) for run in runs]
+    (height, width), styled = _shared_input(members, file)
+    model = EndToEnd.of(members).eval()
+    card = _card(members, settings)
+    if data is not None:
+        card = replace(card, styles=learn_styles(gather(folders, data)))
+    samples: Pixels = np.load(runs[0] / SAMPLES)
+    if settings.arithmetic == "float32":
+        halve(model)
+        proto = _to_onnx(model, samples, styled=styled)
+        halve_weights(proto)
+        samples = np.concatenate([samples, _samples(photographs, height, width)])
+    else:
+        proto = _to_onnx(model, samples, styled=styled)
+        proto = quantize(proto, samples, coarse=settings.coarse)
+    put_card(proto, card)
+    onnx.checker.check_model(proto)
+    with written_whole(file) as temporary:
+        onnx.save_model(proto, temporary)
+        differences = _differences(model, temporary, samples, styled=styled)
+        return _check(file, differences, settings.arithmetic)
+
+
+def _shared_input(members: Sequence[Member], file: Path) -> tuple[tuple[int, int], bool]:
+    """Return the size, (height, width), that networks share, and whether they know styles.
+
+    Raises ModelError if they differ in either.
+    """
     sizes = {(member.settings.height, member.settings.width) for member in members}
     if len(sizes) > 1:
         listed = ", ".join(f"{height} x {width}" for height, width in sorted(sizes))
         raise ModelError(f"{file}: the networks of an ensemble have one size, not {listed}")
-    ((height, width),) = sizes
-    if len({member.settings.network in networks.STYLED for member in members}) > 1:
+    styled = {member.settings.network in networks.STYLED for member in members}
+    if len(styled) > 1:
         raise ModelError(f"{file}: either all networks of an ensemble know styles, or none does")
-    styled = members[0].settings.network in networks.STYLED
-    model: nn.Module = EndToEnd(
-        [member.network for member in members],
-        [member.settings.channels for member in members],
-    ).eval()
-    card = ModelCard(
+    return sizes.pop(), styled.pop()
+
+
+def _card(members: Sequence[Member], settings: ExportSettings) -> ModelCard:
+    """Return the card of a model that is not calibrated."""
+    return ModelCard(
         tuple(member.facts for member in members),
         round(sum(_hours(member.facts) for member in members), 3),
-        arithmetic,
-        coarse,
-        mirror,
+        settings.arithmetic,
+        settings.coarse,
+        settings.mirror,
     )
-    if data is not None:
-        card = replace(card, styles=learn_styles(gather(folders, data)))
-    kept: Pixels = np.load(runs[0] / SAMPLES)
-    if arithmetic == "float32":
-        halve(model)
-        proto = _to_onnx(model, kept, styled=styled)
-        halve_weights(proto)
-        samples, tolerance = np.concatenate([kept, _samples(photographs, height, width)]), TOLERANCE
-    else:
-        proto = quantize(_to_onnx(model, kept, styled=styled), kept, coarse=coarse)
-        samples, tolerance = kept, TOLERANCE_INT8
-    with written_whole(file) as temporary:
-        put_card(proto, card)
-        onnx.checker.check_model(proto)
-        onnx.save_model(proto, temporary)
-        differences = _differences(model, temporary, samples, styled=styled)
-        difference = float(differences.max() if arithmetic == "float32" else differences.mean())
-        if not difference <= tolerance:  # which is also so if it is no number
-            raise ModelError(
-                f"{file}: not written, since it differs from PyTorch by {difference:.2g} "
-                f"in probability (at most {tolerance:g} is allowed)"
-            )
+
+
+def _check(file: Path, differences: NDArray[np.float32], arithmetic: Arithmetic) -> float:
+    """Return the difference from PyTorch that counts; raise ModelError if it is too large."""
+    whole = arithmetic == "float32"
+    difference = float(differences.max() if whole else differences.mean())
+    tolerance = TOLERANCE if whole else TOLERANCE_INT8
+    if not difference <= tolerance:  # which is also so if it is no number
+        raise ModelError(
+            f"{file}: not written, since it differs from PyTorch by {difference:.2g} "
+            f"in probability (at most {tolerance:g} is allowed)"
+        )
     return difference
 
 
