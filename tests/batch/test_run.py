@@ -133,7 +133,7 @@ class TestSegmentCommand:
         self, tmp_path: Path, photograph: Make, capsys: pytest.CaptureFixture[str]
     ) -> None:
         (tmp_path / "out").write_text("precious")
-        assert main(["segment", str(photograph("a.png")), "-o", str(tmp_path / "out")]) in (1, 2)
+        assert main(["segment", str(photograph("a.png")), "-o", str(tmp_path / "out")]) == 2
         assert "out" in capsys.readouterr().err
         assert (tmp_path / "out").read_text() == "precious"
 
@@ -199,7 +199,7 @@ class TestSegmentCommand:
 
     def test_an_unknown_model_is_no_other(self, tmp_path: Path, photograph: Make) -> None:
         arguments = ["segment", str(photograph("a.jpg")), "-o", str(tmp_path / "out")]
-        assert main([*arguments, "--model", "cdnn92"]) in (1, 2)
+        assert main([*arguments, "--model", "cdnn92"]) == 1
         assert not (tmp_path / "out").exists()
 
     def test_a_second_run_gives_the_same_bytes(self, tmp_path: Path, photograph: Make) -> None:
