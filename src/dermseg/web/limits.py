@@ -11,7 +11,6 @@ from typing import TypeVar
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from dermseg.cores import keep_memory
 from dermseg.settings import ServiceSettings
 from dermseg.web.errors import ProblemError
 
@@ -54,7 +53,6 @@ class Places:
 
     def open(self) -> None:
         """Have threads, again after `close`; they start with the first work."""
-        keep_memory()
         self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="dermseg")
         self._stopping = False
 
