@@ -44,19 +44,20 @@ CHOSEN: dict[str, Any] = {
 """What OpenAPI says of a decision, which is read by hand to keep it bounded."""
 
 
-def review_routes(
-    review: Review, segmenter: Segmenter, places: Places, settings: ServiceSettings
-) -> APIRouter:
-    """Return the routes of a review: photographs are named by their number in the queue."""
-    router = APIRouter(
-        prefix="/v1/review", responses=describe(403, 404, 408, 412, 413, 429, 503, 507)
-    )
+class _Routes:
+    """What the routes of a review do."""
 
-    def entry(number: int) -> Entry:
-        item = review.items[number]
+    def __init__(
+        self, review: Review, segmenter: Segmenter, places: Places, settings: ServiceSettings
+    ) -> None:
+        self._review, self._segmenter = review, segmenter
+        self._places, self._settings = places, settings
+
+    def _entry(self, number: int) -> Entry:
+        item = self._review.items[number]
         return Entry(
             number=number,
-            version=review.version(number),
+            version=self._review.version(number),
             name=item.job.name.as_posix(),
             flags=item.flags.split(),
             confidence=item.predicted,
@@ -64,43 +65,34 @@ def review_routes(
             decision=item.decision,
         )
 
-    def seen(if_match: str | None) -> str | None:
-        return None if if_match in (None, "*") else if_match.strip('"')
-
-    def checked(number: int) -> Item:
-        if not 0 <= number < len(review.items):
-            raise ProblemError(404, "not-found", f"the queue has {len(review.items)} masks, from 0")
-        return review.items[number]
-
-    def present(mask: Path) -> Path:
-        if not mask.is_file():
-            raise ProblemError(404, "not-found", "the mask's file is gone; start the review again")
-        return mask
+    def _checked(self, number: int) -> Item:
+        if not 0 <= number < len(self._review.items):
+            detail = f"the queue has {len(self._review.items)} masks, from 0"
+            raise ProblemError(404, "not-found", detail)
+        return self._review.items[number]
 
     @asynccontextmanager
-    async def working(request: Request) -> AsyncIterator[Place]:
+    async def _working(self, request: Request) -> AsyncIterator[Place]:
         """Take a place for a limited time."""
-        with places.take() as place:
-            async with places.time_limit(request):
+        with self._places.take() as place:
+            async with self._places.time_limit(request):
                 yield place
 
-    @router.get("")
-    async def queue() -> Queue:
+    async def queue(self) -> Queue:
         """Return the queue."""
-        return Queue(items=[entry(number) for number in range(len(review.items))])
+        return Queue(items=[self._entry(number) for number in range(len(self._review.items))])
 
-    @router.get("/{number}")
-    async def shown(number: int, request: Request) -> Shown:
+    async def shown(self, number: int, request: Request) -> Shown:
         """Return what is drawn of a mask."""
-        item = checked(number)
+        item = self._checked(number)
 
         def work() -> Shown:
-            mask = mask_of(present(review.mask_path(item)))
+            mask = mask_of(_present(self._review.mask_path(item)))
             height, width = mask.shape
             band = None
-            if segmenter.says_how_sure:
-                found = segmenter.segment(item.job.photograph, size=(height, width))
-                own = mask_of(review.masks / item.job.mask)
+            if self._segmenter.says_how_sure:
+                found = self._segmenter.segment(item.job.photograph, size=(height, width))
+                own = mask_of(self._review.masks / item.job.mask)
                 band = found.band if np.array_equal(found.mask, own) else None
             return Shown(
                 height=height,
@@ -110,54 +102,77 @@ def review_routes(
                 band=Bounds.of(band),
             )
 
-        async with working(request) as place:
+        async with self._working(request) as place:
             return await unless_hung_up(request, place.run(work))
 
-    @router.get("/{number}/photograph", response_class=Response)
-    async def photograph(number: int, request: Request) -> Response:
+    async def photograph(self, number: int, request: Request) -> Response:
         """Return the photograph as stored, as a JPEG that every browser can show."""
-        item = checked(number)
-        async with working(request) as place:
+        item = self._checked(number)
+        async with self._working(request) as place:
             content = await unless_hung_up(request, place.run(lambda: picture(item.job.photograph)))
         return Response(content, media_type="image/jpeg")
 
-    @router.get("/{number}/mask", response_class=Response)
-    async def mask(number: int, request: Request) -> Response:
+    async def mask(self, number: int, request: Request) -> Response:
         """Return the mask that counts."""
-        item = checked(number)
-        async with working(request) as place:
-            work = place.run(lambda: present(review.mask_path(item)).read_bytes())
+        item = self._checked(number)
+        async with self._working(request) as place:
+            work = place.run(lambda: _present(self._review.mask_path(item)).read_bytes())
             content = await unless_hung_up(request, work)
         return Response(content, media_type="image/png")
 
-    async def kept(work: Callable[[], None]) -> None:
-        """Do what a person has decided, in a thread, also if the page is closed meanwhile."""
-        await asyncio.shield(asyncio.to_thread(work))
-
-    async def body(request: Request, limit: int, hold: Callable[[int], None]) -> bytes:
-        return b"".join([chunk async for chunk in bounded(request, limit, hold)])
-
-    @router.put("/{number}", openapi_extra={"requestBody": CHOSEN})
-    async def decide(number: int, request: Request, if_match: Seen = None) -> Entry:
+    async def decide(self, number: int, request: Request, if_match: Seen = None) -> Entry:
         """Accept or reject a mask, or take a decision back."""
-        checked(number)
-        async with places.time_limit(request):  # needs no place: it is small
-            content = await body(request, DECISION_BYTES, lambda _: None)
+        self._checked(number)
+        async with self._places.time_limit(request):  # needs no place: it is small
+            content = await _body(request, DECISION_BYTES, lambda _: None)
         try:
             chosen = Chosen.model_validate_json(content)
         except ValidationError as error:
             detail = "decision: send " + " or ".join(map(repr, get_args(Choice)))
             raise ProblemError(422, "invalid-settings", detail) from error
-        await kept(lambda: review.decide(number, chosen.decision, seen(if_match)))
-        return entry(number)
+        await _kept(lambda: self._review.decide(number, chosen.decision, _seen(if_match)))
+        return self._entry(number)
 
-    @router.put("/{number}/mask", openapi_extra={"requestBody": PNG})
-    async def correct(number: int, request: Request, if_match: Seen = None) -> Entry:
+    async def correct(self, number: int, request: Request, if_match: Seen = None) -> Entry:
         """Put a corrected mask, an image of the mask's size, in place of the model's."""
-        checked(number)
-        async with working(request) as place:
-            drawn = await body(request, settings.megabytes * 2**20, place.hold)
-            await kept(lambda: review.correct(number, drawn, seen(if_match)))
-        return entry(number)
+        self._checked(number)
+        async with self._working(request) as place:
+            drawn = await _body(request, self._settings.megabytes * 2**20, place.hold)
+            await _kept(lambda: self._review.correct(number, drawn, _seen(if_match)))
+        return self._entry(number)
 
+
+def _seen(if_match: str | None) -> str | None:
+    return None if if_match in (None, "*") else if_match.strip('"')
+
+
+def _present(mask: Path) -> Path:
+    if not mask.is_file():
+        raise ProblemError(404, "not-found", "the mask's file is gone; start the review again")
+    return mask
+
+
+async def _kept(work: Callable[[], None]) -> None:
+    """Do what a person has decided, in a thread, also if the page is closed meanwhile."""
+    await asyncio.shield(asyncio.to_thread(work))
+
+
+async def _body(request: Request, limit: int, hold: Callable[[int], None]) -> bytes:
+    return b"".join([chunk async for chunk in bounded(request, limit, hold)])
+
+
+def review_routes(
+    review: Review, segmenter: Segmenter, places: Places, settings: ServiceSettings
+) -> APIRouter:
+    """Return the routes of a review: photographs are named by their number in the queue."""
+    routes = _Routes(review, segmenter, places, settings)
+    router = APIRouter(
+        prefix="/v1/review", responses=describe(403, 404, 408, 412, 413, 429, 503, 507)
+    )
+    router.get("")(routes.queue)
+    router.get("/{number}")(routes.shown)
+    router.get("/{number}/photograph", response_class=Response)(routes.photograph)
+    router.get("/{number}/mask", response_class=Response)(routes.mask)
+    router.put("/{number}", openapi_extra={"requestBody": CHOSEN})(routes.decide)
+    router.put("/{number}/mask", openapi_extra={"requestBody": PNG})(routes.correct)
     return router
