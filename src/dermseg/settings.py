@@ -386,5 +386,23 @@ class ServiceSettings:
 DEFAULT_MODEL = "lite0"
 DEFAULT_STYLE: Style = "traced"
 """What an expert draws by hand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """Which model segments, and how."""
+
+    model: str = DEFAULT_MODEL
+    """A shipped model's name, or an .onnx file written by `dermseg export`."""
+    style: Style = DEFAULT_STYLE
+    """How lesions are outlined: "traced", generous and smooth, as an expert draws them by hand;
+    or "semi-automatic", tight and jagged, as a flood fill does."""
+    mirror: bool | None = None
+    """Average the probability over the photograph and its three mirror images, which takes four
+    times as long; unless given, as the model's card says."""
+    device: str = "cpu"
+    """cpu, or cuda with onnxruntime-gpu installed."""
+
+
 OVERLAY_SIDE = 1024
 """Longest side of an overlay picture, in pixels."""

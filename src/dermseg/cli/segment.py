@@ -9,7 +9,7 @@ from dermseg.cli import console
 from dermseg.cli.console import say
 from dermseg.cli.options import Flat
 from dermseg.errors import UsageError
-from dermseg.settings import DEFAULT_MODEL, DEFAULT_STYLE, Style, ThresholdSettings
+from dermseg.settings import ModelSettings, ThresholdSettings
 
 if TYPE_CHECKING:
     from dermseg.batch.run import Result
@@ -22,11 +22,8 @@ def segment(
     output: Annotated[Path, Parameter(alias="-o")],
     overlay: Path | None = None,
     review: int | None = None,
-    model: str = DEFAULT_MODEL,
-    style: Style = DEFAULT_STYLE,
-    mirror: bool | None = None,
+    settings: Annotated[ModelSettings, Flat] = ModelSettings(),
     size_from: Path | None = None,
-    device: str = "cpu",
     thresholds: Annotated[ThresholdSettings | None, Flat] = None,
 ) -> int:
     """Write a mask for each photograph, and report.csv.
@@ -45,18 +42,8 @@ def segment(
     review
         List this many masks, the least sure first, in OUTPUT/review.csv, with a contact sheet,
         OUTPUT/review_sheet.jpg; needs a model that says how sure it is.
-    model
-        A shipped model's name, or an .onnx file written by `dermseg export`.
-    style
-        How lesions are outlined: "traced", generous and smooth, as an expert draws them by hand;
-        or "semi-automatic", tight and jagged, as a flood fill does.
-    mirror
-        Average the probability over the photograph and its three mirror images, which takes four
-        times as long; unless given, as the model's card says.
     size_from
         Folder of masks whose sizes to take instead of the photographs' (for thumbnails).
-    device
-        cpu, or cuda with onnxruntime-gpu installed.
     """
     from dermseg.batch.jobs import find_jobs, passed_over
     from dermseg.batch.least_sure import TABLE, check_says_how_sure, write_least_sure
@@ -66,7 +53,7 @@ def segment(
     if review is not None and review < 1:
         raise UsageError(f"--review {review}: must be at least 1")
     jobs = find_jobs(photographs, without=(output, overlay))
-    segmenter = Segmenter(model, style=style, thresholds=thresholds, mirror=mirror, device=device)
+    segmenter = Segmenter(**vars(settings), thresholds=thresholds)
     if review is not None:
         check_says_how_sure(segmenter)
     say(f"{segmenter.description}: {len(jobs)} photographs")

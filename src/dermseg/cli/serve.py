@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from dermseg.cli.console import WEB, require, say
 from dermseg.cli.options import Flat, FlatLists
 from dermseg.errors import UsageError
-from dermseg.settings import DEFAULT_MODEL, DEFAULT_STYLE, ServiceSettings, Style, ThresholdSettings
+from dermseg.settings import ModelSettings, ServiceSettings, ThresholdSettings
 
 SHORTEST_TOKEN = 16
 """Characters of a token, below which it could be guessed."""
@@ -22,10 +22,7 @@ def serve(
     /,
     *,
     review: Path | None = None,
-    model: str = DEFAULT_MODEL,
-    style: Style = DEFAULT_STYLE,
-    mirror: bool | None = None,
-    device: str = "cpu",
+    settings: Annotated[ModelSettings, Flat] = ModelSettings(),
     open: Annotated[bool, Parameter(negative=())] = False,
     token: Annotated[str, Parameter(env_var="DERMSEG_TOKEN")] = "",
     service: Annotated[ServiceSettings, FlatLists] = ServiceSettings(),
@@ -46,16 +43,6 @@ def serve(
     review
         Folder of masks that `dermseg segment` filled. Corrected masks go to a folder beside it,
         named like it with -corrected.
-    model
-        A shipped model's name, or an .onnx file written by `dermseg export`.
-    style
-        How lesions are outlined: "traced", generous and smooth, as an expert draws them by hand;
-        or "semi-automatic", tight and jagged, as a flood fill does.
-    mirror
-        Average the probability over the photograph and its three mirror images, which takes four
-        times as long; unless given, as the model's card says.
-    device
-        cpu, or cuda with onnxruntime-gpu installed.
     open
         Open the page in the browser.
     token
@@ -71,7 +58,7 @@ def serve(
     from dermseg.web.app import create_app
     from dermseg.web.server import Server
 
-    segmenter = Segmenter(model, style=style, thresholds=thresholds, mirror=mirror, device=device)
+    segmenter = Segmenter(**vars(settings), thresholds=thresholds)
 
     def listening(address: str) -> None:
         say(f"{segmenter.description}: {address} (Ctrl+C stops it)")
