@@ -11,7 +11,7 @@ from PIL import Image
 from dermseg.errors import ImageError, TooManyPixelsError
 from dermseg.imaging.images import resize
 from dermseg.imaging.mask_files import read_mask
-from dermseg.imaging.photographs import image_size, read_photograph
+from dermseg.imaging.photographs import image_size, read_orientation, read_photograph
 
 Pixels = NDArray[np.uint8]
 
@@ -108,7 +108,7 @@ class TestReadPhotograph:
         np.testing.assert_array_equal(photograph.pixels, noise)
 
     @pytest.mark.parametrize("orientation", range(1, 9))
-    @pytest.mark.parametrize("suffix", [".jpg", ".png"])
+    @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp", ".avif"])
     def test_orientation_is_reported_not_applied(
         self, tmp_path: Path, orientation: int, suffix: str
     ) -> None:
@@ -119,8 +119,8 @@ class TestReadPhotograph:
         Image.fromarray(gradient(30, 50)).save(turned, exif=exif)
         photograph = read_photograph(turned)
         np.testing.assert_array_equal(photograph.pixels, read_photograph(plain).pixels)
-        assert (photograph.height, photograph.width) == (30, 50)
-        assert photograph.orientation == orientation
+        assert (photograph.height, photograph.width) == image_size(turned) == (30, 50)
+        assert photograph.orientation == read_orientation(turned) == orientation
 
     @pytest.mark.parametrize("orientation", [0, 9, 77])
     def test_an_orientation_that_means_nothing_is_none(

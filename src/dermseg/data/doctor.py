@@ -19,7 +19,7 @@ from dermseg.imaging.contact_sheet import CELL_HEIGHT, CELL_WIDTH, contact_sheet
 from dermseg.imaging.images import Mask, Pixels, resize, write_image
 from dermseg.imaging.mask_files import MASK_FOREGROUND, is_binary, read_mask
 from dermseg.imaging.overlay import draw_overlay
-from dermseg.imaging.photographs import Photograph, image_size, read_photograph
+from dermseg.imaging.photographs import Photograph, PhotographFlag, read_photograph
 from dermseg.masks.metrics import score
 from dermseg.masks.postprocess import Probability, binarise, choose_lesion
 from dermseg.progress import track
@@ -32,6 +32,10 @@ FULL = 0.99
 """Share of the frame from which a mask is called full."""
 SHOWN = 24
 """Images on the contact sheet."""
+PHOTOGRAPH_FLAGS: dict[PhotographFlag, str] = {
+    "damaged": "pixels of the photograph were lost inside its file",
+    "narrow-range": "16-bit values in the lowest quarter, and the file does not say why",
+}
 Predictions = dict[str, Probability]
 
 
@@ -69,12 +73,12 @@ def _examine(pair: Pair, predictions: Predictions) -> list[Finding]:
         return Finding(pair.image_id, kind, detail, value)
 
     try:
-        read_photograph(pair.photograph, at_least=(64, 64))
+        photograph = read_photograph(pair.photograph, at_least=(64, 64))
         stored = read_mask(pair.mask)
-        photograph_size = image_size(pair.photograph)
     except ImageError as error:
         return [finding("unreadable", str(error))]
-    found = []
+    found = [finding(flag, PHOTOGRAPH_FLAGS[flag]) for flag in photograph.flags]
+    photograph_size = photograph.height, photograph.width
     if photograph_size != stored.shape:
         sizes = [f"{height} x {width}" for height, width in (photograph_size, stored.shape)]
         found.append(finding("sizes-differ", f"photograph {sizes[0]}, mask {sizes[1]}"))

@@ -8,7 +8,7 @@ import numpy as np
 
 from dermseg.errors import ImageError, OutputError, UsageError
 from dermseg.imaging.images import Mask, Pixels
-from dermseg.imaging.photographs import opened
+from dermseg.imaging.photographs import File, read_with
 from dermseg.storage.files import written_whole
 
 MASK_SUFFIX = "_segmentation.png"
@@ -57,10 +57,15 @@ def read_mask(path: str | Path) -> Pixels:
 
     Raises ImageError, naming the file, if it cannot be read or has several channels.
     """
-    with opened(path) as image:
-        if image.mode not in ("L", "1"):
-            raise ImageError(f"{path}: a mask has one 8-bit channel, this image is {image.mode}")
-        return np.asarray(image.convert("L"))
+
+    def decoded(file: File) -> Pixels:
+        if file.image.mode not in ("L", "1"):
+            mode = file.image.mode
+            raise ImageError(f"{path}: a mask has one 8-bit channel, this image is {mode}")
+        file.load()
+        return np.asarray(file.image.convert("L"))
+
+    return read_with(path, decoded)
 
 
 def is_binary(mask: Pixels) -> bool:

@@ -23,12 +23,35 @@ TRANSPOSITIONS = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF orientation to the turn that shows a picture upright, as in Pillow's exif_transpose."""
+INVERSE = {6: 8, 8: 6}
+"""Orientations whose turns undo each other; the others undo themselves."""
 
 
 def exif_orientation(image: Image.Image) -> int:
-    """Return an open image's EXIF orientation, 1 to 8; 1 if it says none."""
-    said = image.getexif().get(ExifTags.Base.Orientation, 1)
+    """Return an open image's EXIF orientation, 1 to 8; 1 if it says none, or says it wrongly.
+
+    Of a TIFF it is known until the pixels are decoded.
+    """
+    try:
+        said = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # of damaged metadata Pillow raises whatever its readers trip over
+        return 1
     return said if isinstance(said, int) and 1 <= said <= 8 else 1
+
+
+def stored_size(image: Image.Image) -> Size:
+    """Return an open image's size as it is stored; of a TIFF Pillow says the upright one."""
+    turned = image.format == "TIFF" and exchanges_sides(exif_orientation(image))
+    return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def stored_pixels(
+    pixels: NDArray[np.uint8], image: Image.Image, orientation: int
+) -> NDArray[np.uint8]:
+    """Return the pixels of a decoded image as stored; those of a TIFF Pillow turns upright."""
+    if image.format != "TIFF":
+        return pixels
+    return upright(pixels, INVERSE.get(orientation, orientation))
 
 
 def exchanges_sides(orientation: int) -> bool:

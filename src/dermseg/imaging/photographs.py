@@ -6,36 +6,46 @@ reported, never applied, so that masks, boxes and outlines line up with the stor
 
 import struct
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, Literal, TypeAlias, TypeVar
 
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError, features
 
 from dermseg.errors import ImageError, TooManyPixelsError
+from dermseg.imaging.block_shift import shows_shift
+from dermseg.imaging.containers import HEAD, form_of, without_metadata
+from dermseg.imaging.decoding import Loaded, Pieces, load
+from dermseg.imaging.depth import is_deep, to_eight_bits
 from dermseg.imaging.images import Pixels
-from dermseg.imaging.orientation import exif_orientation
+from dermseg.imaging.orientation import exif_orientation, stored_pixels, stored_size
 
+T = TypeVar("T")
 Source: TypeAlias = str | Path | BinaryIO
 """Where an image is read from: a file's path, or an open binary file that can be rewound.
 
 Errors name the path, or the open file's `name` where it has one.
 """
 
+HEIC_SUFFIXES = frozenset({".heic", ".heif"})
+READS_HEIC = find_spec("pillow_heif") is not None
 PHOTOGRAPH_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp"}
-)
-UNREAD_SUFFIXES = frozenset({".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".dng", ".dcm"})
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".tif", ".tiff", ".webp", ".avif"}
+) | (HEIC_SUFFIXES if READS_HEIC else frozenset())
+UNREAD_SUFFIXES = (HEIC_SUFFIXES | {".gif", ".jp2", ".jxl", ".dng", ".dcm"}) - PHOTOGRAPH_SUFFIXES
 """Photographs too, in forms that are not read."""
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
-"""The formats that are read, whatever a file is called: Pillow knows others that run programs."""
+"""The formats that are read, whatever a file is called: Pillow knows others that run programs.
+
+AVIF and HEIC are read too, where Pillow can.
+"""
 PNG_END = b"IEND\xaeB`\x82"
-WHITE_16 = 65535
 OPAQUE = {"RGBA": "RGB", "LA": "L", "P": "RGB"}
 """Modes that no colour profile is made for, and those that they become."""
 DAMAGE = (
@@ -52,6 +62,7 @@ DAMAGE = (
     MemoryError,
 )
 """What Pillow's readers raise for damaged files."""
+PhotographFlag = Literal["damaged", "narrow-range"]
 
 
 @dataclass(frozen=True)
@@ -60,23 +71,53 @@ class Photograph:
 
     `pixels` is RGB (h, w, 3), perhaps at a reduced scale; `height` and `width` are those of the
     file. `orientation` is the EXIF orientation, 1 to 8, for those who show the picture upright.
+    `flags` may hold "damaged", where pixels were lost inside the file, and "narrow-range", where
+    the values of a 16-bit file stay below a quarter of their range and nothing says why.
     """
 
     pixels: Pixels
     height: int
     width: int
     orientation: int = 1
+    flags: tuple[PhotographFlag, ...] = ()
 
 
-@contextmanager
-def opened(source: Source) -> Iterator[Image.Image]:
-    """Open an image file; anything that is wrong with the file is an ImageError naming it."""
+@dataclass(frozen=True)
+class File:
+    """An opened image file, not yet decoded, and where its bytes come from."""
+
+    image: Image.Image
+    stream: BinaryIO | None
+
+    def content(self) -> bytes:
+        """Return the file's bytes."""
+        assert self.stream is not None
+        return _content(self.stream)
+
+    def load(self) -> Loaded:
+        """Decode the pixels, and say what was seen."""
+        return load(self.image, self.stream if isinstance(self.stream, Pieces) else None)
+
+
+def read_with(source: Source, work: Callable[[File], T], *, decode: bool = True) -> T:
+    """Return what `work` makes of an image file.
+
+    What fails is tried again without the file's metadata, so that only lost pixels are a failure.
+    `decode` says whether `work` decodes pixels, or only looks at the header. Raises ImageError,
+    naming the file, for whatever is wrong with it.
+    """
     name = source if isinstance(source, str | Path) else getattr(source, "name", "the image")
     try:
-        with Image.open(source, formats=FORMATS) as image:
-            yield image
+        try:
+            return _attempt(Pieces(_content(source)) if decode else source, work)
+        except DAMAGE:
+            content = _content(source)
+            bare = without_metadata(content)
+            if bare is None:
+                raise
+            return _attempt(Pieces(bare), work)
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: not an image that can be read") from error
+        raise ImageError(f"{name}: {_why_unread(content)}") from error
     except Image.DecompressionBombError as error:
         raise TooManyPixelsError(
             f"{name}: more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels are not "
@@ -86,18 +127,52 @@ def opened(source: Source) -> Iterator[Image.Image]:
         raise ImageError(f"{name}: cannot be read ({error})") from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Return the image as 8-bit sRGB.
+def _attempt(source: Source, work: Callable[[File], T]) -> T:
+    with _open(source) as image:
+        return work(File(image, None if isinstance(source, str | Path) else source))
 
-    Embedded colour profiles are applied, 16-bit greys scaled, and transparency is dropped.
-    """
+
+def _open(source: Source) -> Image.Image:
+    """Open an image of FORMATS, or of those that Pillow reads where the system lets it."""
+    try:
+        return Image.open(source, formats=FORMATS)
+    except UnidentifiedImageError:
+        form = form_of(_content(source, HEAD))
+        if form == "AVIF" and features.check("avif"):
+            return Image.open(source, formats=("AVIF",))
+        if form == "HEIC" and READS_HEIC:
+            import_module("pillow_heif").register_heif_opener()
+            return Image.open(source, formats=("HEIF",))
+        raise
+
+
+def _why_unread(content: bytes) -> str:
+    """Return why a file that Pillow does not know is not read."""
+    form = form_of(content[:HEAD])
+    if form == "HEIC":
+        return "HEIC, which is read where the extra heic is installed (pillow-heif)"
+    if form in ("", "JPEG", "PNG", "BMP", "TIFF", "WebP"):
+        return "not an image that can be read"
+    return f"{form}, which is not read; JPEG, PNG and TIFF are"
+
+
+def _content(source: Source, size: int = -1) -> bytes:
+    """Return a source's bytes, or the first `size`."""
+    if isinstance(source, str | Path):
+        with Path(source).open("rb") as handle:
+            return handle.read(size)
+    if size < 0 and isinstance(source, BytesIO):
+        return source.getvalue()
+    source.seek(0)
+    content = source.read(size)
+    source.seek(0)
+    return content
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Return an 8-bit image as sRGB: its colour profile is applied, transparency dropped."""
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers of unknown range")
-    if image.mode.startswith("I"):
-        grey = np.asarray(image)
-        if grey.min() < 0 or grey.max() > WHITE_16:
-            raise ValueError("its grey values exceed 16 bits")
-        image = Image.fromarray((grey / (WHITE_16 / 255)).round().astype(np.uint8))
     profile = image.info.get("icc_profile")
     if profile and image.mode in OPAQUE:
         image = image.convert(OPAQUE[image.mode])
@@ -134,32 +209,53 @@ def read_photograph(source: Source, at_least: tuple[int, int] | None = None) -> 
 
     Raises ImageError, naming the file, if it cannot be read.
     """
-    with opened(source) as image:
-        width, height = image.size
-        orientation = exif_orientation(image)
+
+    def decoded(file: File) -> Photograph:
+        image = file.image
+        (height, width), orientation = stored_size(image), exif_orientation(image)
         if at_least is not None:
             image.draft("RGB", (at_least[1], at_least[0]))
-        pixels = np.asarray(_to_rgb(image))
-    return Photograph(pixels, height, width, orientation)
+        loaded = file.load()
+        profile, narrow = image.info.get("icc_profile"), False
+        if is_deep(image, file.content()):
+            image, narrow = to_eight_bits(image, file.content())
+            image.info["icc_profile"] = profile
+        pixels = stored_pixels(np.asarray(_to_rgb(image)), file.image, orientation)
+        damaged = loaded.damaged or _is_shifted(pixels, loaded.unit, height)
+        flags: list[PhotographFlag] = ["damaged"] if damaged else []
+        flags += ["narrow-range"] if narrow else []
+        return Photograph(pixels, height, width, orientation, tuple(flags))
+
+    return read_with(source, decoded)
+
+
+def _is_shifted(pixels: Pixels, unit: tuple[int, int] | None, height: int) -> bool:
+    """Say whether a JPEG of this height, decoded at some scale, is shifted from some block on."""
+    scale = round(height / pixels.shape[0])
+    return unit is not None and shows_shift(
+        pixels, (max(1, unit[0] // scale), max(1, unit[1] // scale))
+    )
 
 
 def read_orientation(source: Source) -> int:
     """Return an image's EXIF orientation, 1 to 8, without decoding it; 1 if it says none."""
-    with opened(source) as image:
-        return exif_orientation(image)
+    return read_with(source, lambda file: exif_orientation(file.image), decode=False)
 
 
 def image_size(source: Source) -> tuple[int, int]:
-    """Return (height, width) of an image file without decoding it."""
-    with opened(source) as image:
-        return image.height, image.width
+    """Return (height, width) of an image file as stored, without decoding it."""
+    return read_with(source, lambda file: stored_size(file.image), decode=False)
 
 
 def is_whole_image(path: Path) -> bool:
     """Say whether a file is an image, of any kind that is read, from its first byte to its last."""
+
+    def whole(file: File) -> bool:
+        return not file.load().damaged and (
+            file.image.format != "PNG" or file.content().endswith(PNG_END)
+        )
+
     try:
-        with opened(path) as image:
-            image.load()
-            return image.format != "PNG" or path.read_bytes().endswith(PNG_END)
+        return read_with(path, whole)
     except ImageError:
         return False

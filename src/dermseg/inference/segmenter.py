@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from hashlib import blake2b, sha256
 from pathlib import Path
@@ -27,7 +27,10 @@ from dermseg.settings import DEFAULT_MODEL, DEFAULT_STYLE, Style, ThresholdSetti
 from dermseg.weights import find_model
 
 PhotographLike: TypeAlias = str | Path | BinaryIO | Photograph | Pixels
-Flag = Literal["empty", "touches-border", "several-candidates", "low-confidence"]
+Flag = Literal[
+    "damaged", "narrow-range", "empty", "touches-border", "several-candidates", "low-confidence"
+]
+"""What deserves a look: the first two of the photograph's file, the others of the mask."""
 STYLE_INPUT = "style"
 """The input of a graph whose network knows styles: int64 (1,), one of STYLE_IDS."""
 MIRRORS: tuple[tuple[int, int], ...] = ((1, 1), (1, -1), (-1, 1), (-1, -1))
@@ -253,7 +256,8 @@ class Segmenter:
         if height < 1 or width < 1:
             raise UsageError(f"a mask of {height} x {width} pixels cannot be made")
         probability = self.probability(photograph.pixels, size=(height, width), style=style)
-        return self.find(probability, (height, width), style=style, thresholds=thresholds, at=at)
+        found = self.find(probability, (height, width), style=style, thresholds=thresholds, at=at)
+        return replace(found, flags=(*photograph.flags, *found.flags))
 
     def find(
         self,

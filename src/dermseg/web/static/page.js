@@ -8,6 +8,8 @@ import { Stage, bandPath, pathOf } from "./stage.js";
 
 const REST = 250; // milliseconds that a slider stands still before the server is asked
 const FLAGS = {
+  damaged: "The file is damaged: some of its pixels are wrong.",
+  "narrow-range": "The file's 16-bit values fill little of their range: the model may see it too dark.",
   empty: "No lesion was found.",
   "touches-border": "The lesion touches the photograph's edge: it may go on outside.",
   "several-candidates": "There are several candidates: click the right one.",
