@@ -20,6 +20,10 @@ Arithmetic = Literal["float32", "int8"]
 Sampler = Literal["grid", "tpe"]
 Style = Literal["traced", "semi-automatic"]
 """How a lesion is outlined (see `dermseg.masks.style`)."""
+Form = Literal["coco", "geojson", "masks"]
+"""How outlines are filed (see `dermseg.formats`)."""
+One = Literal["largest", "union"]
+"""What becomes of several pieces: the largest stays alone, or bridges join them into one ring."""
 
 CHOICES = {
     "channels": Channels,

@@ -1,1 +1,1 @@
-"""Outlines in the forms that other tools read: one file a form, each with `write`."""
+"""Outlines in the forms that other tools read: one file a form, each with `read` and `write`."""

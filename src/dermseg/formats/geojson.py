@@ -1,47 +1,183 @@
-"""An outline as a GeoJSON feature, for programs that know regions as polygons (RFC 7946)."""
+"""GeoJSON, which QuPath reads: a file for each photograph, polygons with holes, as stored."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dermseg.errors import DataError
+from dermseg.formats.annotation import (
+    Annotation,
+    Entry,
+    Frame,
+    Photographs,
+    Writing,
+    choose_label,
+    frame_size,
+    read_json,
+    safe_name,
+    understood,
+)
+from dermseg.imaging.images import Mask
+from dermseg.imaging.photographs import image_size
+from dermseg.masks.polygons import Polygon, Ring, fill
+from dermseg.storage.files import written_whole
+
+FRAME: Frame = "stored"
+FILE = ""
+KIND = "GeoJSON"
 UNITS = "pixels of the photograph as stored, x to the right, y down"
+COLOR = (255, 230, 0)
 
 
-def write(
-    outline: NDArray[np.int32], size: tuple[int, int], properties: Mapping[str, object]
-) -> str:
-    """Write an outline as a GeoJSON feature.
+def feature(polygons: Sequence[Polygon], properties: Mapping[str, object]) -> dict[str, object]:
+    """Return a lesion as a GeoJSON feature.
 
-    GeoJSON counts y upwards, as maps do. Here it counts downwards, as pictures do; the feature's
-    property `units` says so.
+    GeoJSON counts y upwards, as maps do. Here it counts downwards, as pictures do.
 
     Parameters
     ----------
-    outline
-        x and y of the border's pixels, int32 (n, 2); (0, 2) where there is no lesion.
-    size
-        The photograph's (height, width) in pixels.
+    polygons
+        The lesion's pieces, whole numbers along the edges of pixels; none without a lesion.
     properties
-        Properties of the feature, ready for JSON. `height`, `width` and `units` are added.
+        Properties of the feature, ready for JSON.
 
     Returns
     -------
-    str
-        The feature. Its geometry is a polygon of one closed ring, or null without an outline.
+    dict
+        The feature. Its geometry is a polygon with its holes, a multipolygon for several pieces, or
+        null.
 
     Examples
     --------
-    >>> text = write(np.array([[1, 1], [3, 1], [3, 2]], np.int32), (4, 6), {"area": 5})
-    >>> json.loads(text)["geometry"]["coordinates"]
-    [[[1, 1], [3, 1], [3, 2], [1, 1]]]
+    >>> square = Polygon(np.array([[1.0, 1], [3, 1], [3, 2], [1, 2]]))
+    >>> feature([square], {"area": 2})["geometry"]["coordinates"]
+    [[[1, 1], [3, 1], [3, 2], [1, 2], [1, 1]]]
     """
-    ring = outline.tolist()
-    height, width = size
-    feature = {
-        "type": "Feature",
-        "geometry": {"type": "Polygon", "coordinates": [[*ring, *ring[:1]]]} if ring else None,
-        "properties": {"height": height, "width": width, **properties, "units": UNITS},
-    }
-    return json.dumps(feature)
+    pieces = [[_closed(ring) for ring in (polygon.outer, *polygon.holes)] for polygon in polygons]
+    geometry: dict[str, object] | None = None
+    if len(pieces) == 1:
+        geometry = {"type": "Polygon", "coordinates": pieces[0]}
+    elif pieces:
+        geometry = {"type": "MultiPolygon", "coordinates": pieces}
+    return {"type": "Feature", "geometry": geometry, "properties": dict(properties)}
+
+
+def _closed(ring: Ring) -> list[list[int]]:
+    corners: list[list[int]] = ring.astype(np.int64).tolist()
+    return [*corners, corners[0]]
+
+
+def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> None:
+    """Write outlines as GeoJSON, `<name>.geojson`: a collection of one feature, or of none.
+
+    Beside the features, a collection has the photograph's name and size, which GeoJSON does not
+    know and other readers pass over.
+
+    Parameters
+    ----------
+    annotations
+        Outlines in the frame of the stored pixels; taken one at a time.
+    target
+        The folder, which gets the subfolders of the photographs' names.
+    writing
+        The label, as QuPath's classification.
+
+    Raises
+    ------
+    OutputError
+        A file cannot be written.
+
+    Notes
+    -----
+    The format: RFC 7946; QuPath's properties: https://qupath.readthedocs.io
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    for annotation in annotations:
+        properties = {
+            "objectType": "annotation",
+            "classification": {"name": writing.label, "color": COLOR},
+        }
+        height, width = annotation.size
+        collection = {
+            "type": "FeatureCollection",
+            "photograph": annotation.photograph,
+            "height": height,
+            "width": width,
+            "units": UNITS,
+            "features": ([feature(annotation.polygons, properties)] if annotation.polygons else []),
+        }
+        path = target / Path(annotation.photograph).with_suffix(".geojson")
+        with written_whole(path) as temporary:
+            temporary.write_text(json.dumps(collection, separators=(",", ":")) + "\n")
+
+
+def read(source: Path, photographs: Photographs, label: str | None) -> Iterator[Entry]:
+    """Read GeoJSON files: polygons and multipolygons, alone or in collections.
+
+    Parameters
+    ----------
+    source
+        The file, or a folder of `*.geojson` with its subfolders.
+    photographs
+        For the sizes of files that other programs wrote, and the names of their photographs.
+    label
+        The classification to read; needed where a file has several.
+
+    Returns
+    -------
+    Iterator of Entry
+        One for each file, by name.
+
+    Raises
+    ------
+    DataError
+        The folder holds no such files. What is wrong with one file is raised by its entry: it is
+        damaged, its size is not known, or it has several labels.
+    """
+    folder = source if source.is_dir() else source.parent
+    files = sorted(source.rglob("*.geojson")) if source.is_dir() else [source]
+    if not files:
+        raise DataError(f"{source}: holds no GeoJSON (*.geojson)")
+    for path in files:
+        name = path.relative_to(folder).with_suffix(".jpg")
+        yield Entry(name.as_posix(), partial(_load, path, name, photographs, label))
+
+
+def _load(path: Path, name: Path, photographs: Photographs, label: str | None) -> Annotation:
+    content = read_json(path, KIND)
+    with understood(path, KIND):
+        features = content if isinstance(content, list) else content.get("features", [content])
+        facts = {} if isinstance(content, list) else content.get("properties") or content
+        if "photograph" in facts:
+            name = name.with_suffix(Path(safe_name(str(facts["photograph"]))).suffix)
+        photograph = name.as_posix()
+        if "height" in facts:
+            size = frame_size(facts["height"], facts["width"])
+        else:
+            size = image_size(photographs.require(photograph, "GeoJSON does not say its size"))
+        found = [(_label(each["properties"] or {}), each["geometry"]) for each in features]
+        choose_label((each for each, _ in found if each), label, path)
+        mask = np.zeros(size, np.bool_)
+        for own, geometry in found:
+            if geometry and (label is None or own == label):
+                mask |= _mask(geometry, size)
+        return Annotation(photograph, mask)
+
+
+def _label(properties: dict[str, Any]) -> str:
+    known = properties.get("classification") or {}
+    return str(known.get("name", ""))
+
+
+def _mask(geometry: dict[str, Any], size: tuple[int, int]) -> Mask:
+    if geometry["type"] not in ("Polygon", "MultiPolygon"):
+        raise ValueError(f"a {geometry['type']} is no outline")
+    pieces = geometry["coordinates"]
+    mask = np.zeros(size, np.bool_)
+    for polygon in [pieces] if geometry["type"] == "Polygon" else pieces:
+        mask |= fill([np.array(ring, np.float64)[:, :2] for ring in polygon], size)
+    return mask

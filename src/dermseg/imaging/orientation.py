@@ -66,6 +66,11 @@ def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(pixels).transpose(TRANSPOSITIONS[orientation]))
 
 
+def as_filed(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Undo `upright`."""
+    return upright(pixels, {6: 8, 8: 6}.get(orientation, orientation))
+
+
 def lies_across(size: Size, shape: Size) -> bool:
     """Say whether a photograph of `size` is turned for a network of `shape`."""
     (height, width), (rows, columns) = size, shape

@@ -1,5 +1,6 @@
 """A segmentation in the forms that a client can ask for."""
 
+import json
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from dermseg.imaging.mask_files import encode_mask
 from dermseg.imaging.overlay import draw_overlay
 from dermseg.imaging.photographs import Source, read_orientation, read_photograph
 from dermseg.inference.segmenter import Segmentation
+from dermseg.masks.polygons import trace
 from dermseg.settings import OVERLAY_SIDE
 from dermseg.web.query import Manner
 from dermseg.web.schema import Answer, Bounds, Box, Include, Point, Predicted, Thresholds
@@ -99,14 +101,18 @@ class Found:
     def geojson(self) -> bytes:
         """Return the outline as a GeoJSON feature in the photograph's pixels, y down."""
         lesion = self.segmentation
+        height, width = self.size
         properties = {
+            "height": height,
+            "width": width,
             "area": lesion.area,
             "flags": lesion.flags,
             "by_hand": self.by_hand,
             "model": self.manner.model,
             "style": None if self.by_hand else self.manner.style,
+            "units": geojson.UNITS,
         }
-        return geojson.write(lesion.outline, self.size, properties).encode()
+        return json.dumps(geojson.feature(trace(lesion.mask), properties)).encode()
 
     def svg(self) -> bytes:
         """Return the outline as an SVG drawing of the photograph's size."""

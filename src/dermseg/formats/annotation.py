@@ -1,0 +1,193 @@
+"""An outlined photograph, whatever tool outlined it: what all forms read and write."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from dermseg.errors import DataError, TooManyPixelsError
+from dermseg.imaging.images import Mask
+from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES
+from dermseg.masks.polygons import Polygon, fill, join, one_ring, rings_of, simplify, trace
+from dermseg.settings import One
+
+Frame: TypeAlias = Literal["stored", "shown"]
+"""Whether a form's coordinates count the pixels as the file stores them, or as EXIF shows them."""
+LABEL = "lesion"
+SAFE_INTEGER = 53
+"""Bits of the whole numbers that every reader of JSON keeps."""
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The lesion of one photograph.
+
+    `photograph` is its file's name, perhaps with subfolders, with forward slashes. `mask` is
+    boolean (H, W). `orientation` is the photograph's EXIF orientation, 1 to 8. `drawn` are polygons
+    that stand for the mask where they are not simply its pixels' edges.
+    """
+
+    photograph: str
+    mask: Mask
+    orientation: int = 1
+    drawn: tuple[Polygon, ...] | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The (height, width) of the frame, in pixels."""
+        height, width = self.mask.shape
+        return height, width
+
+    @cached_property
+    def polygons(self) -> tuple[Polygon, ...]:
+        """The lesion's pieces, largest first; none where there is no lesion."""
+        return trace(self.mask) if self.drawn is None else self.drawn
+
+    def reduced(self, tolerance: float, one: One | None) -> tuple["Annotation", int]:
+        """Return the annotation with less in it, and the number of pixels that are other ones.
+
+        `tolerance` is how far, in pixels, a line may lie from the mask's edge. `one` says how
+        several pieces become one.
+        """
+        polygons = self.polygons
+        if tolerance:
+            polygons = simplify(polygons, tolerance)
+        if one == "largest":
+            polygons = polygons[:1]
+        elif one == "union" and len(polygons) > 1:
+            polygons = (Polygon(join([one_ring(polygon) for polygon in polygons])),)
+        if polygons is self.polygons:
+            return self, 0
+        mask = fill(rings_of(polygons), self.size)
+        lost = int(np.count_nonzero(mask != self.mask))
+        return replace(self, mask=mask, drawn=polygons), lost
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A photograph of a source, and the function that reads its outline.
+
+    `photograph` is what is known of its name beforehand: the suffix may be another. What `load`
+    raises, a DermsegError, costs this photograph alone.
+    """
+
+    photograph: str
+    load: Callable[[], Annotation]
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How outlines are written: their label, and whether as run lengths in place of polygons."""
+
+    label: str = LABEL
+    rle: bool = False
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """The photographs of a folder, for what a form does not say: names, sizes, orientation."""
+
+    folder: Path | None = None
+    _by_stem: dict[str, list[Path]] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.folder is None:
+            return
+        if not self.folder.is_dir():
+            raise DataError(f"{self.folder}: no such folder")
+        for path in sorted(self.folder.rglob("*")):
+            if path.suffix.lower() in PHOTOGRAPH_SUFFIXES and not path.name.startswith("."):
+                within = path.relative_to(self.folder)
+                for stem in {within.with_suffix("").as_posix(), path.stem}:
+                    self._by_stem.setdefault(stem, []).append(path)
+
+    def find(self, photograph: str) -> Path | None:
+        """Return the file of a photograph, None if no folder was given.
+
+        Raises DataError if the folder has no such photograph, or several.
+        """
+        if self.folder is None:
+            return None
+        name = PurePosixPath(photograph)
+        found = self._by_stem.get(str(name.with_suffix(""))) or self._by_stem.get(name.stem) or []
+        named = [path for path in found if path.name == name.name] or found
+        if len(named) != 1:
+            how_many = "several photographs" if named else "no photograph"
+            raise DataError(f"{photograph}: {how_many} of this name in {self.folder}")
+        return named[0]
+
+    def require(self, photograph: str, lacking: str) -> Path:
+        """Return the file of a photograph; DataError, saying what a form lacks, without one."""
+        path = self.find(photograph)
+        if path is None:
+            raise DataError(f"{photograph}: {lacking}; name the photographs' folder")
+        return path
+
+
+def safe_name(text: str) -> str:
+    """Return the name of a photograph that a foreign file tells, which cannot lead elsewhere."""
+    name = PurePosixPath(text.replace("\\", "/"))
+    leads_away = name.is_absolute() or ".." in name.parts or ":" in text
+    return name.name if leads_away else str(name)
+
+
+def stable_id(photograph: str) -> int:
+    """Return a number for a photograph that depends on its name alone."""
+    digest = blake2b(photograph.encode(errors="surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> (64 - SAFE_INTEGER)
+
+
+def frame_size(height: object, width: object) -> tuple[int, int]:
+    """Return a frame's (height, width), as a foreign file tells it.
+
+    Raises ValueError if they are no sides of a picture, TooManyPixelsError for one that no
+    photograph may have either.
+    """
+    sides = int(str(height)), int(str(width))
+    if min(sides) < 1:
+        raise ValueError(f"a picture of {height} x {width} pixels")
+    if sides[0] * sides[1] > 2 * (Image.MAX_IMAGE_PIXELS or 0):
+        raise TooManyPixelsError(f"{height} x {width}: more pixels than are decoded")
+    return sides
+
+
+def choose_label(labels: Iterable[str], wanted: str | None, source: Path) -> None:
+    """Raise DataError unless the wanted label is there, or there is only one to read."""
+    known = sorted(set(labels))
+    if wanted is None and len(known) > 1:
+        raise DataError(f"{source}: has several labels, name the lesion's: {', '.join(known)}")
+    if wanted is not None and known and wanted not in known:
+        raise DataError(f"{source}: has no label {wanted!r}, but {', '.join(known)}")
+
+
+@contextmanager
+def understood(source: object, kind: str) -> Iterator[None]:
+    """Raise DataError, naming `source`, for what in it is not as its kind of file should be."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{source}: cannot be read ({error.strerror or error})") from error
+    except KeyError as error:
+        raise DataError(f"{source}: not {kind} (it lacks {error})") from error
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        raise DataError(f"{source}: not {kind} ({error})") from error
+
+
+def read_json(path: Path, kind: str) -> Any:
+    """Return what a JSON file holds; DataError, naming it, if it is none."""
+    with understood(path, kind):
+        return json.loads(path.read_text(encoding="utf-8-sig"))

@@ -1,0 +1,245 @@
+"""Outlines from any form into any other."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from dermseg.cores import parallel_map
+from dermseg.errors import DataError, DermsegError, ImageError, UsageError
+from dermseg.formats import coco, geojson, masks
+from dermseg.formats.annotation import Annotation, Entry, Frame, Photographs, Writing
+from dermseg.imaging.images import Mask
+from dermseg.imaging.orientation import as_filed, upright
+from dermseg.imaging.photographs import image_size, read_orientation
+from dermseg.progress import track
+from dermseg.settings import Form, One
+
+
+class _Form(Protocol):
+    """What the module of a form has."""
+
+    FRAME: Frame
+    FILE: str
+    """The suffix of the one file that it writes; empty where it fills a folder."""
+
+    def write(self, annotations: Iterable[Annotation], target: Path, writing: Writing, /) -> None:
+        """Write outlines, in the form's frame."""
+        ...
+
+    def read(self, source: Path, photographs: Photographs, label: str | None, /) -> Iterator[Entry]:
+        """Read outlines, in the form's frame."""
+        ...
+
+
+FORMS: dict[Form, _Form] = {"coco": coco, "geojson": geojson, "masks": masks}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Where outlines come from: the source, its form, the label in it, and the photographs.
+
+    The form is recognised unless given. The photographs tell their names, sizes and orientations.
+    """
+
+    source: Path
+    form: Form | None = None
+    label: str | None = None
+    photographs: Photographs = Photographs()
+
+    def resolved(self) -> "Reading":
+        """Return the same with its form; UsageError if there is no source, or no form is known."""
+        if not self.source.exists():
+            raise UsageError(f"{self.source}: no such file or folder")
+        return self if self.form else replace(self, form=recognise(self.source))
+
+
+@dataclass
+class Conversion:
+    """What became of a conversion.
+
+    `written` counts photographs, `failures` are sentences about those that could not be read, and
+    `lost` are the numbers of pixels in which outlines differ from their source, by photograph.
+    """
+
+    written: int = 0
+    failures: list[str] = field(default_factory=list)
+    lost: dict[str, int] = field(default_factory=dict)
+
+
+def recognise(source: Path) -> Form:
+    """Return the form of a file or a folder, by its suffix and its first bytes.
+
+    Raises UsageError if it is none that is read.
+    """
+    if source.is_dir():
+        for pattern, form in FOLDERS.items():
+            if next(source.rglob(pattern), None) is not None:
+                return form
+    else:
+        with suppress(OSError), source.open("rb") as file:
+            start = file.read(BEGINNING)
+        for sign, form in FILES.items():
+            if sign in start:
+                return form
+    raise UsageError(f"{source}: no form is recognised; say it with --from")
+
+
+BEGINNING = 1 << 16
+"""Bytes of a file by which its form is recognised."""
+FOLDERS: dict[str, Form] = {"*.png": "masks", "*.geojson": "geojson"}
+"""A pattern of a folder's files to the form that they are in."""
+FILES: dict[bytes, Form] = {
+    b'"FeatureCollection"': "geojson",
+    b'"Feature"': "geojson",
+    b'"images"': "coco",
+    b'"annotations"': "coco",
+}
+"""What stands near the beginning of a file to its form."""
+
+
+def read_all(reading: Reading) -> list[Entry]:
+    """Return the outlines of a source in the frame of the stored pixels, to be loaded.
+
+    Raises DataError if the source is damaged, or two of its outlines are of one photograph.
+    """
+    reading = reading.resolved()
+    assert reading.form is not None
+    form = FORMS[reading.form]
+    entries = list(form.read(reading.source, reading.photographs, reading.label))
+    stems: dict[str, str] = {}
+    for entry in entries:
+        stem = Path(entry.photograph).with_suffix("").as_posix().casefold()
+        if stem in stems:
+            names = f"{stems[stem]} and {entry.photograph}"
+            raise DataError(f"{reading.source}: {names} would be one file; rename one")
+        stems[stem] = entry.photograph
+    return [
+        Entry(entry.photograph, partial(_stored, entry, form.FRAME, reading.photographs))
+        for entry in entries
+    ]
+
+
+def _stored(entry: Entry, frame: Frame, photographs: Photographs) -> Annotation:
+    """Load an outline, turn it into the stored frame, and add what its photograph tells."""
+    annotation = entry.load()
+    path = photographs.find(annotation.photograph)
+    orientation = annotation.orientation if path is None else read_orientation(path)
+    mask = annotation.mask if frame == "stored" else _filed(annotation.mask, orientation)
+    if path is None:
+        return replace(annotation, mask=mask, drawn=None)
+    if (size := image_size(path)) != mask.shape:
+        (height, width), (rows, columns) = mask.shape, size
+        raise ImageError(f"{path}: {rows} x {columns}, but its outline is of {height} x {width}")
+    name = Path(annotation.photograph).with_suffix(path.suffix).as_posix()
+    return Annotation(name, mask, orientation)
+
+
+def _filed(mask: Mask, orientation: int) -> Mask:
+    return as_filed(mask.view("uint8"), orientation).view("bool")
+
+
+def _shown(annotation: Annotation) -> Annotation:
+    turned = upright(annotation.mask.view("uint8"), annotation.orientation).view("bool")
+    return replace(annotation, mask=turned, drawn=None)
+
+
+def convert(
+    reading: Reading,
+    target: Path,
+    to: Form,
+    *,
+    writing: Writing,
+    tolerance: float = 0.0,
+    one: One | None = None,
+) -> Conversion:
+    """Write the outlines of a source in another form.
+
+    Parameters
+    ----------
+    reading
+        The source.
+    target
+        The file or folder to write, as the form wants; it must not be there yet, but for an empty
+        folder.
+    to
+        The form to write.
+    writing
+        The label, and whether run lengths stand in place of polygons.
+    tolerance
+        How far, in pixels, a polygon's line may lie from the mask's edge; 0 is exact.
+    one
+        What becomes of several pieces: "largest" keeps one, "union" joins them by bridges without
+        width; unless given, all stay.
+
+    Returns
+    -------
+    Conversion
+        How many outlines were written, which failed, and the pixels lost.
+
+    Raises
+    ------
+    UsageError
+        The source is not there or its form not known, or the target is in the way.
+    DataError
+        The source is damaged.
+    OutputError
+        The target cannot be written.
+    """
+    if tolerance < 0:
+        raise UsageError(f"--tolerance {tolerance:g}: must not be negative")
+    _check_target(target, to)
+    entries = read_all(reading)
+    done = Conversion()
+    FORMS[to].write(_prepared(entries, to, tolerance, one, done), target, writing)
+    return done
+
+
+def _prepared(
+    entries: list[Entry], to: Form, tolerance: float, one: One | None, done: Conversion
+) -> Iterator[Annotation]:
+    """Yield the outlines that can be read, in the frame and the detail to write them in."""
+
+    def prepare(entry: Entry) -> tuple[Annotation, int] | str:
+        try:
+            annotation = entry.load()
+        except DermsegError as error:
+            return str(error)
+        if FORMS[to].FRAME == "shown":
+            annotation = _shown(annotation)
+        return annotation.reduced(tolerance, one)
+
+    for result in track(parallel_map(prepare, entries), "Converting", len(entries)):
+        if isinstance(result, str):
+            done.failures.append(result)
+            continue
+        annotation, lost = result
+        done.written += 1
+        if lost:
+            done.lost[annotation.photograph] = lost
+        yield annotation
+
+
+def frame_told(reading: Reading, to: Form) -> str:
+    """Return a sentence about the EXIF frame, where it matters and is not known; else nothing."""
+    frames = {FORMS[form].FRAME for form in (reading.form, to) if form}
+    if reading.photographs.folder is not None or frames == {"stored"}:
+        return ""
+    if reading.form == "masks" and masks.tells_orientation(reading.source):
+        return ""
+    return (
+        "without the photographs' folder, their pixels are taken to lie as they are shown (no EXIF "
+        "orientation)"
+    )
+
+
+def _check_target(target: Path, to: Form) -> None:
+    """Raise UsageError for a target of another kind, or one that would be written over."""
+    suffix = FORMS[to].FILE
+    if suffix and target.suffix.lower() != suffix:
+        raise UsageError(f"{target}: {to} is one file, *{suffix}")
+    is_empty = not suffix and target.is_dir() and next(target.iterdir(), None) is None
+    if target.exists() and not is_empty:
+        raise UsageError(f"{target}: is there already; choose another name, or move it away")

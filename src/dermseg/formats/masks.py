@@ -1,0 +1,102 @@
+"""Masks as the challenge wants them: a PNG for each photograph, 0 or 255, as stored."""
+
+import csv
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+from dermseg.errors import DataError
+from dermseg.formats.annotation import Annotation, Entry, Frame, Photographs, Writing
+from dermseg.imaging.mask_files import (
+    MASK_FOREGROUND,
+    MASK_SUFFIX,
+    by_name,
+    check_mask,
+    mask_stem,
+    read_mask,
+    write_mask,
+)
+from dermseg.storage.tables import read_table
+
+FRAME: Frame = "stored"
+FILE = ""
+REPORT = "report.csv"
+"""The table of `dermseg segment`, which knows the photographs of the masks beside it."""
+
+
+def write(annotations: Iterable[Annotation], target: Path, _: Writing) -> None:
+    """Write outlines as masks, `<name>_segmentation.png`.
+
+    Parameters
+    ----------
+    annotations
+        Outlines in the frame of the stored pixels; taken one at a time.
+    target
+        The folder, which gets the subfolders of the photographs' names.
+
+    Raises
+    ------
+    OutputError
+        A mask cannot be written.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    for annotation in annotations:
+        name = Path(annotation.photograph)
+        write_mask(target / name.with_name(name.stem + MASK_SUFFIX), annotation.mask)
+
+
+def read(source: Path, _: Photographs, __: str | None) -> Iterator[Entry]:
+    """Read the masks of a folder and its subfolders, `*.png`.
+
+    Where a report.csv of `dermseg segment` lies in the folder, it tells the photographs' names and
+    orientations; without one a photograph is called after its mask, with .jpg.
+
+    Parameters
+    ----------
+    source
+        The folder.
+
+    Returns
+    -------
+    Iterator of Entry
+        One for each mask, by name.
+
+    Raises
+    ------
+    DataError
+        The folder holds no masks, or two of one photograph. What is wrong with one mask, an
+        ImageError, is raised by its entry.
+    """
+    paths = sorted(path for path in source.rglob("*.png") if not path.name.startswith("."))
+    if not paths:
+        raise DataError(f"{source}: holds no masks (*.png)")
+    stems = (path.relative_to(source).with_name(mask_stem(path)).as_posix() for path in paths)
+    masks, doubled = by_name(zip(stems, paths, strict=True))
+    if doubled:
+        raise DataError.listing(f"{source}: two masks of one photograph", doubled)
+    known = _reported(source / REPORT)
+    for stem, path in masks.items():
+        row = known.get(path.relative_to(source).as_posix(), {})
+        name = row.get("photograph") or f"{stem}.jpg"
+        orientation = row.get("orientation") or "1"
+        yield Entry(name, partial(_load, path, name, orientation))
+
+
+def tells_orientation(source: Path) -> bool:
+    """Say whether a report beside the masks tells how their photographs lie."""
+    return any("orientation" in row for row in _reported(source / REPORT).values())
+
+
+def _load(path: Path, name: str, orientation: str) -> Annotation:
+    mask = read_mask(path)
+    check_mask(path, mask)
+    return Annotation(name, mask > MASK_FOREGROUND, int(orientation))
+
+
+def _reported(path: Path) -> dict[str, dict[str, str]]:
+    """Return the rows of a report by mask; nothing where there is none."""
+    try:
+        rows = read_table(path)
+    except (OSError, ValueError, csv.Error):
+        return {}
+    return {row["mask"]: row for row in rows if row.get("mask") and row.get("photograph")}

@@ -1,0 +1,50 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from round_trips import annotations, hard_masks
+
+from dermseg.cli.main import main
+from dermseg.formats.annotation import Writing
+from dermseg.formats.masks import write as write_masks
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> Path:
+    write_masks(annotations(hard_masks()), tmp_path / "masks", Writing())
+    return tmp_path / "masks"
+
+
+def test_masks_become_coco_and_come_back(
+    masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target, back = tmp_path / "lesions.json", tmp_path / "back"
+    assert main(["convert", str(masks), "-o", str(target), "--to", "coco", "--label", "mole"]) == 0
+    assert f"8 outlines in {target}, 0 failed" in capsys.readouterr().err
+    assert json.loads(target.read_text())["categories"][0]["name"] == "mole"
+    assert main(["convert", str(target), "-o", str(back), "--to", "masks", "--from", "coco"]) == 0
+    for path in masks.rglob("*.png"):
+        assert (back / path.relative_to(masks)).read_bytes() == path.read_bytes()
+
+
+def test_what_is_lost_is_said(
+    masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--to", "coco", "--one", "largest"]
+    assert main(["convert", str(masks), "-o", str(tmp_path / "a.json"), *options]) == 0
+    said = capsys.readouterr().err
+    assert "pixels differ, in 2 outlines" in said
+    assert "most, 42, folder/pieces.jpg" in said
+
+
+def test_a_failure_costs_its_photograph_and_is_said(
+    masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.ones((3, 3), np.uint8)).save(masks / "dark.png")
+    assert main(["convert", str(masks), "-o", str(tmp_path / "geojson"), "--to", "geojson"]) == 1
+    said = capsys.readouterr().err
+    assert "dark.png: a mask's lesion is 255" in said
+    assert "8 outlines" in said
+    assert main(["convert", str(masks), "-o", str(masks), "--to", "masks"]) == 2

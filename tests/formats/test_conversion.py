@@ -1,0 +1,182 @@
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from PIL import Image
+from round_trips import annotations, hard_masks
+
+from dermseg.errors import DataError, UsageError
+from dermseg.formats.annotation import Photographs, Writing
+from dermseg.formats.conversion import (
+    FORMS,
+    Reading,
+    convert,
+    frame_told,
+    read_all,
+    recognise,
+)
+from dermseg.formats.masks import write as write_masks
+from dermseg.imaging.mask_files import encode_mask
+from dermseg.imaging.orientation import as_filed, upright
+from dermseg.settings import Form
+
+ALL: tuple[Form, ...] = get_args(Form)
+WRITING = Writing()
+
+
+def written(folder: Path, names: tuple[str, ...] = ()) -> Path:
+    """Write the hard masks, or some, and return their folder."""
+    masks = hard_masks()
+    write_masks(annotations({n: masks[n] for n in names or masks}), folder / "masks", WRITING)
+    return folder / "masks"
+
+
+def photographed(folder: Path, orientation: int = 1) -> Photographs:
+    """Write a photograph for each hard mask, and return their folder."""
+    exif = Image.Exif()
+    exif[274] = orientation
+    (folder / "photographs").mkdir()
+    for name in hard_masks():
+        Image.new("RGB", (30, 24)).save(folder / "photographs" / f"{name}.JPEG", exif=exif)
+    return Photographs(folder / "photographs")
+
+
+def target_of(form: Form, folder: Path, name: str = "out") -> Path:
+    return folder / f"{name}{FORMS[form].FILE}"
+
+
+@pytest.mark.parametrize("rle", [False, True])
+@pytest.mark.parametrize("orientation", [1, 6, 7])
+@pytest.mark.parametrize("form", ALL)
+def test_every_form_gives_back_every_mask_to_the_byte(
+    tmp_path: Path, form: Form, orientation: int, rle: bool
+) -> None:
+    source, photographs = written(tmp_path), photographed(tmp_path, orientation)
+    there, back = target_of(form, tmp_path), tmp_path / "back"
+    done = convert(Reading(source, photographs=photographs), there, form, writing=Writing(rle=rle))
+    assert (done.written, done.failures, done.lost) == (8, [], {})
+    assert recognise(there) == form
+    done = convert(Reading(there, photographs=photographs), back, "masks", writing=WRITING)
+    assert (done.written, done.failures) == (8, [])
+    for path in source.rglob("*.png"):
+        assert (back / path.relative_to(source)).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("form", ALL)
+def test_what_is_written_does_not_change_from_run_to_run(tmp_path: Path, form: Form) -> None:
+    source = written(tmp_path)
+    for name in ("one", "two"):
+        convert(Reading(source), target_of(form, tmp_path, name), form, writing=WRITING)
+    one, two = (
+        sorted(
+            p for p in [target_of(form, tmp_path, n), *tmp_path.glob(f"{n}/**/*")] if p.is_file()
+        )
+        for n in ("one", "two")
+    )
+    assert one
+    assert [p.read_bytes() for p in one] == [p.read_bytes() for p in two]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_turning_back_undoes_turning_upright(orientation: int) -> None:
+    pixels = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    assert np.array_equal(as_filed(upright(pixels, orientation), orientation), pixels)
+
+
+def test_what_is_lost_is_told_in_pixels(tmp_path: Path) -> None:
+    source = Reading(written(tmp_path))
+    masks = hard_masks()
+    done = convert(source, tmp_path / "a.json", "coco", writing=WRITING, one="largest")
+    assert done.lost["folder/pieces.jpg"] == 7 * 6
+    assert "folder/hole.jpg" not in done.lost
+    back = {Path(e.photograph).stem: e.load().mask for e in read_all(Reading(tmp_path / "a.json"))}
+    for name, mask in masks.items():
+        lost = done.lost.get(f"folder/{name}.jpg", 0)
+        assert np.count_nonzero(back[name] != mask) == lost
+    joined = convert(source, tmp_path / "b.json", "coco", writing=WRITING, one="union")
+    assert joined.lost == {}
+    outlines = json.loads((tmp_path / "b.json").read_text())["annotations"]
+    assert {len(each["segmentation"]) for each in outlines} == {1}
+    rough = convert(source, tmp_path / "c.json", "coco", writing=WRITING, tolerance=2)
+    assert rough.lost
+
+
+def test_a_bad_outline_costs_itself(tmp_path: Path) -> None:
+    source = written(tmp_path, ("hole",))
+    (source / "bad.png").write_bytes(b"no mask")
+    done = convert(Reading(source), tmp_path / "a.json", "coco", writing=WRITING)
+    assert done.written == 1
+    assert len(done.failures) == 1
+    assert "bad.png" in done.failures[0]
+
+
+def test_a_photograph_of_another_size_is_named(tmp_path: Path) -> None:
+    photographs = photographed(tmp_path)
+    Image.new("RGB", (24, 30)).save(tmp_path / "photographs/hole.JPEG")
+    source = written(tmp_path, ("hole", "line"))
+    done = convert(
+        Reading(source, photographs=photographs), tmp_path / "a.json", "coco", writing=WRITING
+    )
+    assert done.written == 1
+    assert "hole.JPEG: 30 x 24, but its outline is of 24 x 30" in done.failures[0]
+
+
+def test_photographs_are_there_and_of_one_name(tmp_path: Path) -> None:
+    photographs = photographed(tmp_path)
+    Image.new("RGB", (30, 24)).save(tmp_path / "photographs/hole.png")
+    again = Photographs(photographs.folder)
+    with pytest.raises(DataError, match="several photographs"):
+        again.find("x/hole.jpg")
+    assert again.find("x/hole.png") == tmp_path / "photographs/hole.png"
+    with pytest.raises(DataError, match="no photograph"):
+        again.find("mole.jpg")
+    with pytest.raises(DataError, match="no such folder"):
+        Photographs(tmp_path / "nowhere")
+
+
+def test_two_outlines_are_not_one_file(tmp_path: Path) -> None:
+    images = [
+        {"id": n, "file_name": name, "height": 2, "width": 2}
+        for n, name in enumerate(("a.jpg", "A.png"))
+    ]
+    (tmp_path / "coco.json").write_text(json.dumps({"images": images, "annotations": []}))
+    with pytest.raises(DataError, match=r"a\.jpg and A\.png would be one file"):
+        read_all(Reading(tmp_path / "coco.json"))
+
+
+def test_a_target_is_not_written_over(tmp_path: Path) -> None:
+    source = Reading(written(tmp_path))
+
+    def attempt(target: Path, form: Form, **options: Any) -> None:
+        convert(source, target, form, writing=WRITING, **options)
+
+    (tmp_path / "a.json").touch()
+    with pytest.raises(UsageError, match="is there already"):
+        attempt(tmp_path / "a.json", "coco")
+    with pytest.raises(UsageError, match="is there already"):
+        attempt(tmp_path / "masks", "masks")
+    with pytest.raises(UsageError, match=r"one file, \*\.json"):
+        attempt(tmp_path / "coco", "coco")
+    with pytest.raises(UsageError, match="must not be negative"):
+        attempt(tmp_path / "b.json", "coco", tolerance=-1)
+    (tmp_path / "empty").mkdir()
+    attempt(tmp_path / "empty", "geojson")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "a.txt", "."])
+def test_a_source_is_there_and_known(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.txt").write_text("words")
+    with pytest.raises(UsageError):
+        Reading(tmp_path / name).resolved()
+
+
+def test_a_mask_of_a_report_brings_its_orientation(tmp_path: Path) -> None:
+    source = written(tmp_path, ("hole",))
+    assert frame_told(Reading(source, "masks"), "coco") == ""
+    rows = "photograph,mask,orientation\nhole.jpg,folder/hole_segmentation.png,6\n"
+    (source / "report.csv").write_text(rows)
+    (entry,) = read_all(Reading(source))
+    assert entry.load().orientation == 6
+    assert encode_mask(entry.load().mask) == (source / "folder/hole_segmentation.png").read_bytes()
