@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from dermseg.settings import Form
 
 Mask = NDArray[np.bool_]
 MASKS = st.lists(arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=9)), max_size=3)
+ON_DISK = settings(deadline=None, max_examples=25)
+"""For tests that write files, which may take long where others do too."""
 NOWHERE = Photographs()
 PLAIN = Writing()
 

@@ -20,7 +20,7 @@ Arithmetic = Literal["float32", "int8"]
 Sampler = Literal["grid", "tpe"]
 Style = Literal["traced", "semi-automatic"]
 """How a lesion is outlined (see `dermseg.masks.style`)."""
-Form = Literal["coco", "geojson", "masks"]
+Form = Literal["coco", "yolo", "geojson", "label-studio", "cvat", "labelme", "masks"]
 """How outlines are filed (see `dermseg.formats`)."""
 One = Literal["largest", "union"]
 """What becomes of several pieces: the largest stays alone, or bridges join them into one ring."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from round_trips import (
     MASKS,
     NOWHERE,
+    ON_DISK,
     Mask,
     annotations,
     assert_same,
@@ -38,6 +39,7 @@ def load(tmp_path: Path, value: Any, label: str | None = None) -> list[Annotatio
 
 
 @pytest.mark.parametrize("rle", [False, True])
+@ON_DISK
 @given(masks=MASKS)
 def test_masks_come_back_to_the_pixel(
     tmp_path_factory: pytest.TempPathFactory, masks: list[Mask], rle: bool

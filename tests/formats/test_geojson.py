@@ -9,6 +9,7 @@ from PIL import Image
 from round_trips import (
     MASKS,
     NOWHERE,
+    ON_DISK,
     Mask,
     annotations,
     assert_same,
@@ -22,6 +23,7 @@ from dermseg.formats.annotation import Annotation, Photographs, Writing
 from dermseg.masks.polygons import trace
 
 
+@ON_DISK
 @given(MASKS)
 def test_masks_come_back_to_the_pixel(
     tmp_path_factory: pytest.TempPathFactory, masks: list[Mask]

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from PIL import Image
-from round_trips import MASKS, NOWHERE, Mask, annotations, assert_same, hard_masks, there_and_back
+from round_trips import (
+    MASKS,
+    NOWHERE,
+    ON_DISK,
+    Mask,
+    annotations,
+    assert_same,
+    hard_masks,
+    there_and_back,
+)
 
 from dermseg.errors import DataError, ImageError
 from dermseg.formats import masks
@@ -12,6 +21,7 @@ from dermseg.formats.annotation import Writing
 from dermseg.imaging.mask_files import read_mask
 
 
+@ON_DISK
 @given(MASKS)
 def test_masks_come_back_to_the_pixel(
     tmp_path_factory: pytest.TempPathFactory, masks: list[Mask]

@@ -14,7 +14,8 @@ from PIL import Image
 
 from dermseg.errors import DataError, TooManyPixelsError
 from dermseg.imaging.images import Mask
-from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES
+from dermseg.imaging.orientation import exchanges_sides
+from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES, image_size, read_orientation
 from dermseg.masks.polygons import Polygon, fill, join, one_ring, rings_of, simplify, trace
 from dermseg.settings import One
 
@@ -122,6 +123,12 @@ class Photographs:
             how_many = "several photographs" if named else "no photograph"
             raise DataError(f"{photograph}: {how_many} of this name in {self.folder}")
         return named[0]
+
+    def shown_size(self, photograph: str, lacking: str) -> tuple[int, int]:
+        """Return the (height, width) of a photograph as EXIF shows it; DataError without it."""
+        path = self.require(photograph, lacking)
+        height, width = image_size(path)
+        return (width, height) if exchanges_sides(read_orientation(path)) else (height, width)
 
     def require(self, photograph: str, lacking: str) -> Path:
         """Return the file of a photograph; DataError, saying what a form lacks, without one."""

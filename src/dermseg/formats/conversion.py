@@ -9,7 +9,7 @@ from typing import Protocol
 
 from dermseg.cores import parallel_map
 from dermseg.errors import DataError, DermsegError, ImageError, UsageError
-from dermseg.formats import coco, geojson, masks
+from dermseg.formats import coco, cvat, geojson, label_studio, labelme, masks, yolo
 from dermseg.formats.annotation import Annotation, Entry, Frame, Photographs, Writing
 from dermseg.imaging.images import Mask
 from dermseg.imaging.orientation import as_filed, upright
@@ -34,7 +34,15 @@ class _Form(Protocol):
         ...
 
 
-FORMS: dict[Form, _Form] = {"coco": coco, "geojson": geojson, "masks": masks}
+FORMS: dict[Form, _Form] = {
+    "coco": coco,
+    "yolo": yolo,
+    "geojson": geojson,
+    "label-studio": label_studio,
+    "cvat": cvat,
+    "labelme": labelme,
+    "masks": masks,
+}
 
 
 @dataclass(frozen=True)
@@ -89,9 +97,20 @@ def recognise(source: Path) -> Form:
 
 BEGINNING = 1 << 16
 """Bytes of a file by which its form is recognised."""
-FOLDERS: dict[str, Form] = {"*.png": "masks", "*.geojson": "geojson"}
+FOLDERS: dict[str, Form] = {
+    "*_segmentation.png": "masks",
+    "*.geojson": "geojson",
+    "labels/**/*.txt": "yolo",
+    "*.json": "labelme",
+    "*.png": "masks",
+}
 """A pattern of a folder's files to the form that they are in."""
 FILES: dict[bytes, Form] = {
+    b"<annotations": "cvat",
+    b'"shapes"': "labelme",
+    b'"predictions"': "label-studio",
+    b'"completed_by"': "label-studio",
+    b'"original_width"': "label-studio",
     b'"FeatureCollection"': "geojson",
     b'"Feature"': "geojson",
     b'"images"': "coco",

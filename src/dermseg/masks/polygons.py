@@ -121,7 +121,10 @@ def fill(rings: Iterable[Ring], size: tuple[int, int]) -> Mask:
     end = np.concatenate([np.roll(ring, -1, axis=0) for ring in kept])
     if not np.isfinite(start).all():
         raise ValueError("a coordinate is no finite number")
-    first, last = np.sort(np.ceil([start[:, 1] - 0.5, end[:, 1] - 0.5]).clip(0, height), axis=0)
+    # Downwards, so that a bridge crosses each row at one place in both directions.
+    upwards = (start[:, 1] > end[:, 1])[:, np.newaxis]
+    start, end = np.where(upwards, end, start), np.where(upwards, start, end)
+    first, last = np.ceil([start[:, 1] - 0.5, end[:, 1] - 0.5]).clip(0, height)
     rows_crossed = (last - first).astype(np.intp)
     edge = np.repeat(np.arange(len(start)), rows_crossed)
     within = np.arange(len(edge)) - np.repeat(np.cumsum(rows_crossed) - rows_crossed, rows_crossed)
@@ -163,12 +166,26 @@ def _simplified(ring: Ring, tolerance: float) -> Ring:
 def one_ring(polygon: Polygon) -> Ring:
     """Return a polygon as a single ring: a bridge without width leads to each hole and back.
 
-    The even-odd rule fills it as it fills the polygon, and so does COCO's own rasteriser.
+    The even-odd rule fills it as it fills the polygon, and so does COCO's own rasteriser. Bridges
+    run along rows where they can, since no fill that goes by rows sees them there.
     """
     ring = polygon.outer
     for hole in sorted(polygon.holes, key=lambda hole: float(hole[:, 0].min())):
-        ring = _bridged(ring, hole)
+        ring = _bridged(_with_corner_left_of(ring, hole), hole)
     return ring
+
+
+def _with_corner_left_of(ring: Ring, hole: Ring) -> Ring:
+    """Return `ring` with a corner in the row of the hole's leftmost corner, nearest to its left."""
+    x, y = hole[hole[:, 0].argmin()]
+    ends = np.roll(ring, -1, axis=0)
+    (left, begin), end = ring.T, ends[:, 1]
+    crossing = (left == ends[:, 0]) & (left <= x)
+    crossing &= (np.minimum(begin, end) <= y) & (y <= np.maximum(begin, end))
+    if not crossing.any():
+        return ring
+    edge = int(np.where(crossing, left, -np.inf).argmax())
+    return np.insert(ring, edge + 1, (left[edge], y), axis=0)
 
 
 def join(rings: Sequence[Ring]) -> Ring:
@@ -182,9 +199,13 @@ def join(rings: Sequence[Ring]) -> Ring:
 def _bridged(ring: Ring, other: Ring) -> Ring:
     """Lead `ring` from its corner nearest to the leftmost corner of `other` around that and back.
 
-    Both rings are met a second time where the bridge ends, so that what they enclose stays.
+    A corner in the same row is preferred. Both rings are met a second time where the bridge ends,
+    so that what they enclose stays.
     """
     begin = int(other[:, 0].argmin())
-    near = int(np.square(ring - other[begin]).sum(axis=1).argmin())
+    steps = np.abs(ring - other[begin])
+    level = (steps[:, 1] == 0) & (ring[:, 0] <= other[begin, 0])
+    distances = np.where(level, steps[:, 0], np.inf) if level.any() else steps.sum(axis=1)
+    near = int(distances.argmin())
     around = np.roll(other, -begin, axis=0)
     return np.concatenate([ring[: near + 1], around, around[:1], ring[near:]])

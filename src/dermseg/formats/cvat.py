@@ -1,0 +1,155 @@
+"""CVAT's XML for images: one file, polygons or masks in pixels as shown."""
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import parse as parse_xml
+from xml.sax.saxutils import escape, quoteattr
+
+import cv2
+import numpy as np
+
+from dermseg.errors import DataError
+from dermseg.formats.annotation import (
+    Annotation,
+    Entry,
+    Frame,
+    Photographs,
+    Writing,
+    choose_label,
+    frame_size,
+    safe_name,
+    understood,
+)
+from dermseg.imaging.images import Mask
+from dermseg.masks.polygons import fill, one_ring
+from dermseg.masks.runs import from_run_lengths, run_lengths
+from dermseg.storage.files import written_whole
+
+FRAME: Frame = "shown"
+FILE = ".xml"
+KIND = "CVAT's XML for images"
+
+
+def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> None:
+    """Write outlines as CVAT's XML for images, version 1.1.
+
+    A polygon is a piece, and the pieces of a lesion share a group; a bridge without width leads to
+    each hole.
+
+    Parameters
+    ----------
+    annotations
+        Outlines in the frame of the shown pixels; taken one at a time.
+    target
+        The file.
+    writing
+        The label; with `rle` a lesion is one mask, its run lengths row by row in its box.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+
+    Notes
+    -----
+    The format: https://docs.cvat.ai/docs/dataset_management/formats/format-cvat
+    """
+    label = quoteattr(writing.label)
+    with written_whole(target) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
+        file.write("<version>1.1</version>\n<meta><task><labels><label>")
+        file.write(f"<name>{escape(writing.label)}</name></label></labels></task></meta>\n")
+        for number, annotation in enumerate(annotations):
+            height, width = annotation.size
+            name = quoteattr(annotation.photograph)
+            file.write(f'<image id="{number}" name={name} width="{width}" height="{height}">\n')
+            shapes = _mask_of(annotation) if writing.rle else _polygons_of(annotation)
+            common = f'label={label} source="file" occluded="0" z_order="0"'
+            file.writelines(f"<{kind} {common} {facts}></{kind}>\n" for kind, facts in shapes)
+            file.write("</image>\n")
+        file.write("</annotations>\n")
+
+
+def _polygons_of(annotation: Annotation) -> Iterator[tuple[str, str]]:
+    group = ' group_id="1"' if len(annotation.polygons) > 1 else ""
+    for polygon in annotation.polygons:
+        corners = one_ring(polygon).astype(np.int64).tolist()
+        points = ";".join(f"{x},{y}" for x, y in corners)
+        yield "polygon", f'points="{points}"{group}'
+
+
+def _mask_of(annotation: Annotation) -> Iterator[tuple[str, str]]:
+    left, top, width, height = cv2.boundingRect(annotation.mask.view(np.uint8))
+    if width:
+        crop = annotation.mask[top : top + height, left : left + width]
+        rle = ", ".join(str(length) for length in run_lengths(crop.ravel()).tolist())
+        box = f'left="{left}" top="{top}" width="{width}" height="{height}"'
+        yield "mask", f'rle="{rle}" {box}'
+
+
+def read(source: Path, _: Photographs, label: str | None) -> Iterator[Entry]:
+    """Read the polygons and masks of CVAT's XML for images.
+
+    Parameters
+    ----------
+    source
+        The file.
+    label
+        The label to read; needed where shapes have several.
+
+    Returns
+    -------
+    Iterator of Entry
+        One for each image, in the file's order, with or without shapes.
+
+    Raises
+    ------
+    DataError
+        The file is damaged or no such XML, or shapes have several labels. What is wrong with one
+        image is raised by its entry.
+    """
+    with understood(source, KIND):
+        try:
+            images = parse_xml(source).getroot().findall("image")
+        except ParseError as error:
+            raise ValueError(str(error)) from error
+        names = [safe_name(image.attrib["name"]) for image in images]
+        shapes = (shape for image in images for shape in image if "label" in shape.attrib)
+        choose_label((shape.attrib["label"] for shape in shapes), label, source)
+    if not images:
+        raise DataError(f"{source}: not {KIND} (it has no images)")
+    for name, image in zip(names, images, strict=True):
+        yield Entry(name, partial(_load, source, name, image, label))
+
+
+def _load(source: Path, name: str, image: Element, label: str | None) -> Annotation:
+    with understood(f"{source}, {name}", KIND):
+        size = frame_size(image.attrib["height"], image.attrib["width"])
+        mask = np.zeros(size, np.bool_)
+        for shape in image:
+            if "label" in shape.attrib and label in (None, shape.attrib["label"]):
+                mask |= _mask(shape, size)
+        return Annotation(name, mask)
+
+
+def _mask(shape: Element, size: tuple[int, int]) -> Mask:
+    if shape.tag == "polygon":
+        numbers = re.split("[,;]", shape.attrib["points"])
+        if len(numbers) < 6:
+            raise ValueError(f"a polygon of {len(numbers)} numbers")
+        return fill([np.array(numbers, np.float64).reshape(-1, 2)], size)
+    if shape.tag != "mask":
+        raise ValueError(f"a {shape.tag} is no outline")
+    left, top, width, height = (
+        int(shape.attrib[side]) for side in ("left", "top", "width", "height")
+    )
+    if min(left, top, width, height) < 0 or left + width > size[1] or top + height > size[0]:
+        raise ValueError("a mask lies outside the photograph")
+    lengths = [int(length) for length in shape.attrib["rle"].split(",")]
+    mask = np.zeros(size, np.bool_)
+    crop = from_run_lengths(lengths, width * height).reshape(height, width)
+    mask[top : top + height, left : left + width] = crop
+    return mask

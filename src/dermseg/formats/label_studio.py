@@ -1,0 +1,255 @@
+"""Label Studio's tasks: one JSON file, polygons in percent or brush strokes, as shown."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import numpy as np
+
+from dermseg.formats.annotation import (
+    Annotation,
+    Entry,
+    Frame,
+    Photographs,
+    Writing,
+    choose_label,
+    frame_size,
+    read_json,
+    safe_name,
+    stable_id,
+    understood,
+)
+from dermseg.imaging.images import Mask
+from dermseg.masks.polygons import fill, one_ring
+from dermseg.masks.runs import run_lengths
+from dermseg.storage.files import written_whole
+
+FRAME: Frame = "shown"
+FILE = ".json"
+KIND = "Label Studio's tasks"
+LOCAL = "/data/local-files/?d="
+"""How Label Studio names a photograph of its own machine."""
+UPLOADED = re.compile(r"(?:.*/)?upload/\d+/[0-9a-f]{8}-")
+"""What it puts before the name of an uploaded one."""
+DECIMALS = 6
+"""Of percents: a thousandth of a pixel at 100,000 pixels."""
+SIZES = (3, 4, 8, 16)
+"""Bits of a run's length, as Label Studio's own encoder chooses them."""
+CHANNELS = 4
+WORD = 8
+
+
+def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> None:
+    """Write outlines as predictions of Label Studio's tasks, which its annotators then correct.
+
+    A region is a piece; a bridge without width leads to each hole. The labelling interface needs
+    an image called "image" and polygon (or brush) labels called "label".
+
+    Parameters
+    ----------
+    annotations
+        Outlines in the frame of the shown pixels; taken one at a time.
+    target
+        The file.
+    writing
+        The label; with `rle` a lesion is one brush stroke in place of polygons.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+
+    Notes
+    -----
+    The format: https://labelstud.io/guide/predictions
+    """
+    with written_whole(target) as temporary, temporary.open("w", encoding="utf-8") as file:
+        separator = "[\n"
+        for annotation in annotations:
+            height, width = annotation.size
+            image = LOCAL + quote(annotation.photograph)
+            regions = _regions(annotation, writing)
+            task = {
+                "data": {"image": image, "height": height, "width": width},
+                "predictions": [{"model_version": "dermseg", "result": regions}],
+            }
+            file.write(separator + json.dumps(task, separators=(",", ":")))
+            separator = ",\n"
+        file.write("\n]\n" if separator != "[\n" else "[]\n")
+
+
+def _regions(annotation: Annotation, writing: Writing) -> list[dict[str, object]]:
+    height, width = annotation.size
+    kind = "brushlabels" if writing.rle else "polygonlabels"
+    values: list[dict[str, object]] = []
+    if writing.rle and annotation.mask.any():
+        values = [{"format": "rle", "rle": list(pack(annotation.mask))}]
+    elif not writing.rle:
+        rings = (one_ring(polygon) * 100 / (width, height) for polygon in annotation.polygons)
+        values = [{"points": ring.round(DECIMALS).tolist(), "closed": True} for ring in rings]
+    return [
+        {
+            "id": f"{stable_id(annotation.photograph):x}-{number}",
+            "type": kind,
+            "from_name": "label",
+            "to_name": "image",
+            "original_width": width,
+            "original_height": height,
+            "image_rotation": 0,
+            "value": {**value, kind: [writing.label]},
+        }
+        for number, value in enumerate(values)
+    ]
+
+
+def read(source: Path, photographs: Photographs, label: str | None) -> Iterator[Entry]:
+    """Read Label Studio's export (JSON), or tasks with predictions.
+
+    Of a task the last annotation counts that was not cancelled, and without one the last
+    prediction. Regions are polygons and brush strokes.
+
+    Parameters
+    ----------
+    source
+        The file.
+    photographs
+        For the sizes of photographs without a region.
+    label
+        The label to read; needed where regions have several.
+
+    Returns
+    -------
+    Iterator of Entry
+        One for each task, in the file's order.
+
+    Raises
+    ------
+    DataError
+        The file is damaged, or regions have several labels. What is wrong with one task is raised
+        by its entry.
+    """
+    tasks = read_json(source, KIND)
+    with understood(source, KIND):
+        found = [(_name(task["data"]), task["data"], _results(task)) for task in tasks]
+        labels = {each for _, _, results in found for result in results for each in _labels(result)}
+        choose_label(labels, label, source)
+    for name, data, results in found:
+        chosen = [each for each in results if label is None or label in _labels(each)]
+        yield Entry(name, partial(_load, source, name, data, chosen, photographs))
+
+
+def _name(data: dict[str, Any]) -> str:
+    address = data.get("image") or next(iter(data.values()), None)
+    if not address:
+        raise ValueError("a task has no photograph")
+    parts = urlsplit(str(address))
+    path = parts.query.removeprefix("d=") if parts.query.startswith("d=") else parts.path
+    return safe_name(UPLOADED.sub("", unquote(path)))
+
+
+def _results(task: dict[str, Any]) -> list[dict[str, Any]]:
+    done = [each for each in task.get("annotations") or () if not each.get("was_cancelled")]
+    last = (done or task.get("predictions") or [{"result": []}])[-1]
+    return [each for each in last["result"] if each["type"] in ("polygonlabels", "brushlabels")]
+
+
+def _labels(result: dict[str, Any]) -> list[str]:
+    labels: list[str] = result["value"].get(result["type"], [])
+    return labels
+
+
+def _load(
+    source: Path,
+    name: str,
+    data: dict[str, Any],
+    results: list[dict[str, Any]],
+    photographs: Photographs,
+) -> Annotation:
+    with understood(f"{source}, {name}", "a task of Label Studio"):
+        sizes = {(each["original_height"], each["original_width"]) for each in results}
+        if "height" in data and "width" in data:
+            sizes.add((data["height"], data["width"]))
+        if len(sizes) > 1:
+            raise ValueError("its regions are of several sizes")
+        if not sizes:
+            sizes = {photographs.shown_size(name, "its size is not in the file")}
+        size = frame_size(*sizes.pop())
+        mask = np.zeros(size, np.bool_)
+        for result in results:
+            if result.get("image_rotation"):
+                raise ValueError("it was turned in Label Studio")
+            mask |= _mask(result["value"], size)
+        return Annotation(name, mask)
+
+
+def _mask(value: dict[str, Any], size: tuple[int, int]) -> Mask:
+    if "rle" in value:
+        return unpack(bytes(value["rle"]), size)
+    ring = np.array(value["points"], np.float64)
+    if len(ring) < 3:
+        raise ValueError(f"a polygon of {len(ring)} points")
+    return fill([ring * size[::-1] / 100], size)
+
+
+def pack(mask: Mask) -> bytes:
+    """Return a mask as Label Studio's brush stroke: runs of equal bytes of RGBA, packed in bits.
+
+    The head is the number of bytes (32 bits), the bits of a value less one (5), and the bits of
+    each of four sizes of lengths less one (4 each). A run is the bit 1, its size's number (2), its
+    length less one, and the value.
+    """
+    parts = [f"{mask.size * CHANNELS:032b}{WORD - 1:05b}", *(f"{size - 1:04b}" for size in SIZES)]
+    for number, length in enumerate(run_lengths(mask.ravel()).tolist()):
+        left = length * CHANNELS
+        while left:
+            run = min(left, 1 << SIZES[-1])
+            size = next(place for place, bits in enumerate(SIZES) if run <= 1 << bits)
+            parts.append(f"1{size:02b}{run - 1:0{SIZES[size]}b}{255 * (number % 2):08b}")
+            left -= run
+    bits = "".join(parts)
+    padded = bits + "0" * (-len(bits) % 8)
+    return int(padded, 2).to_bytes(len(padded) // 8, "big")
+
+
+def unpack(stroke: bytes, size: tuple[int, int]) -> Mask:
+    """Return the mask of a brush stroke: where its opacity is not 0.
+
+    Raises ValueError if it is damaged, or not of a photograph of `size`, (height, width).
+    """
+    bits = _Bits(stroke)
+    count, word = bits.read(32), bits.read(5) + 1
+    if count != size[0] * size[1] * CHANNELS:
+        raise ValueError(f"a brush stroke of {count} values")
+    sizes = [bits.read(4) + 1 for _ in range(4)]
+    values = np.zeros(count, np.bool_)
+    at = 0
+    while at < count:
+        is_run = bits.read(1)
+        end = at + 1 + bits.read(sizes[bits.read(2)])
+        if end > count:
+            raise ValueError("a damaged brush stroke")
+        if is_run:
+            values[at:end] = bits.read(word) > 0
+        else:
+            values[at:end] = [bits.read(word) > 0 for _ in range(at, end)]
+        at = end
+    return values.reshape(*size, CHANNELS)[:, :, -1]
+
+
+class _Bits:
+    """A stream of bits, the highest of each byte first."""
+
+    def __init__(self, content: bytes) -> None:
+        self._bits = "".join(f"{byte:08b}" for byte in content)
+        self._at = 0
+
+    def read(self, count: int) -> int:
+        """Return the number that the next bits stand for; ValueError at the end."""
+        begin, self._at = self._at, self._at + count
+        if self._at > len(self._bits):
+            raise ValueError("a brush stroke that was cut short")
+        return int(self._bits[begin : self._at], 2)

@@ -1,0 +1,178 @@
+"""labelme's files: a JSON file for each photograph, polygons or masks in pixels as shown."""
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from dermseg.errors import DataError
+from dermseg.formats.annotation import (
+    Annotation,
+    Entry,
+    Frame,
+    Photographs,
+    Writing,
+    choose_label,
+    frame_size,
+    read_json,
+    safe_name,
+    understood,
+)
+from dermseg.imaging.images import Mask
+from dermseg.imaging.mask_files import encode_mask
+from dermseg.imaging.photographs import opened
+from dermseg.masks.polygons import fill, one_ring
+from dermseg.storage.files import written_whole
+
+FRAME: Frame = "shown"
+FILE = ""
+KIND = "a labelme file"
+VERSION = "5.5.0"
+"""The version of labelme whose form this is; newer ones read it."""
+
+
+def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> None:
+    """Write outlines as labelme's files, `<name>.json`.
+
+    A shape is a piece, and the pieces of a lesion share a group; a bridge without width leads to
+    each hole. Photographs are looked for beside the files; they are not copied into them.
+
+    Parameters
+    ----------
+    annotations
+        Outlines in the frame of the shown pixels; taken one at a time.
+    target
+        The folder, which gets the subfolders of the photographs' names.
+    writing
+        The label; with `rle` a lesion is one shape of labelme's kind "mask", a PNG.
+
+    Raises
+    ------
+    OutputError
+        A file cannot be written.
+
+    Notes
+    -----
+    The format: https://github.com/wkentaro/labelme. labelme's own tools fill the pixels that a line
+    touches, and so make a polygon's mask up to a pixel wider. The kind "mask" is exact there too.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    for annotation in annotations:
+        height, width = annotation.size
+        content = {
+            "version": VERSION,
+            "flags": {},
+            "shapes": [
+                {"label": writing.label, **shape, "description": "", "flags": {}}
+                for shape in (_masks(annotation) if writing.rle else _polygons(annotation))
+            ],
+            "imagePath": Path(annotation.photograph).name,
+            "imageData": None,
+            "imageHeight": height,
+            "imageWidth": width,
+        }
+        path = target / Path(annotation.photograph).with_suffix(".json")
+        with written_whole(path) as temporary:
+            temporary.write_text(json.dumps(content, separators=(",", ":")) + "\n")
+
+
+def _polygons(annotation: Annotation) -> list[dict[str, object]]:
+    group = 1 if len(annotation.polygons) > 1 else None
+    return [
+        {
+            "points": one_ring(polygon).astype(np.int64).tolist(),
+            "group_id": group,
+            "shape_type": "polygon",
+            "mask": None,
+        }
+        for polygon in annotation.polygons
+    ]
+
+
+def _masks(annotation: Annotation) -> list[dict[str, object]]:
+    left, top, width, height = cv2.boundingRect(annotation.mask.view(np.uint8))
+    if not width:
+        return []
+    crop = annotation.mask[top : top + height, left : left + width]
+    return [
+        {
+            "points": [[left, top], [left + width - 1, top + height - 1]],
+            "group_id": None,
+            "shape_type": "mask",
+            "mask": b64encode(encode_mask(crop)).decode(),
+        }
+    ]
+
+
+def read(source: Path, _: Photographs, label: str | None) -> Iterator[Entry]:
+    """Read labelme's files: shapes of the kinds "polygon" and "mask".
+
+    Parameters
+    ----------
+    source
+        The file, or a folder of `*.json` with its subfolders.
+    label
+        The label to read; needed where shapes have several.
+
+    Returns
+    -------
+    Iterator of Entry
+        One for each file, by name.
+
+    Raises
+    ------
+    DataError
+        The folder holds no such files, or several labels. What is wrong with one file is raised by
+        its entry.
+    """
+    folder = source if source.is_dir() else source.parent
+    files = sorted(source.rglob("*.json")) if source.is_dir() else [source]
+    if not files:
+        raise DataError(f"{source}: holds no labelme files (*.json)")
+    if label is None:
+        labels: set[str] = set()
+        for path in files:
+            with suppress(DataError), understood(path, KIND):
+                labels |= {str(shape["label"]) for shape in read_json(path, KIND)["shapes"]}
+        choose_label(labels, label, source)
+    for path in files:
+        name = path.relative_to(folder).with_suffix(".jpg")
+        yield Entry(name.as_posix(), partial(_load, path, name, label))
+
+
+def _load(path: Path, name: Path, label: str | None) -> Annotation:
+    content = read_json(path, KIND)
+    with understood(path, KIND):
+        size = frame_size(content["imageHeight"], content["imageWidth"])
+        photograph = Path(safe_name(str(content["imagePath"])))
+        mask = np.zeros(size, np.bool_)
+        for shape in content["shapes"]:
+            if label in (None, shape["label"]):
+                mask |= _mask(shape, size)
+        return Annotation(name.with_suffix(photograph.suffix).as_posix(), mask)
+
+
+def _mask(shape: dict[str, Any], size: tuple[int, int]) -> Mask:
+    points = np.array(shape["points"], np.float64).reshape(-1, 2)
+    if shape["shape_type"] == "polygon":
+        if len(points) < 3:
+            raise ValueError(f"a polygon of {len(points)} points")
+        return fill([points], size)
+    if shape["shape_type"] != "mask":
+        raise ValueError(f"a {shape['shape_type']} is no outline")
+    with opened(BytesIO(b64decode(shape["mask"], validate=True))) as image:
+        crop = np.asarray(image.convert("L")) > 0
+    mask = np.zeros(size, np.bool_)
+    left, top = (int(place) for place in points[0])
+    place = mask[max(0, top) : top + crop.shape[0], max(0, left) : left + crop.shape[1]]
+    if place.shape != crop.shape:
+        raise ValueError("a mask lies outside the photograph")
+    place[:] = crop
+    return mask

@@ -1,0 +1,142 @@
+"""YOLO's segmentation labels: a text file for each photograph, fractions of its sides as shown."""
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from dermseg.errors import DataError
+from dermseg.formats.annotation import (
+    Annotation,
+    Entry,
+    Frame,
+    Photographs,
+    Writing,
+    choose_label,
+    understood,
+)
+from dermseg.masks.polygons import fill, one_ring
+from dermseg.storage.files import written_whole
+
+FRAME: Frame = "shown"
+FILE = ""
+LABELS, NAMES = "labels", "data.yaml"
+KIND = "YOLO's labels"
+DECIMALS = 6
+"""Of coordinates from 0 to 1: a two-hundredth of a pixel at 10,000 pixels."""
+
+
+def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> None:
+    """Write outlines as YOLO's labels, `labels/<name>.txt`, and data.yaml.
+
+    A line is a piece; a bridge without width leads to each hole. A photograph without a lesion has
+    an empty file. The photographs belong into the folder `images` beside `labels`.
+
+    Parameters
+    ----------
+    annotations
+        Outlines in the frame of the shown pixels; taken one at a time.
+    target
+        The folder, whose `labels` gets the subfolders of the photographs' names.
+    writing
+        The name of class 0.
+
+    Raises
+    ------
+    OutputError
+        A file cannot be written.
+
+    Notes
+    -----
+    The format: https://docs.ultralytics.com/datasets/segment
+    """
+    names = f"train: images\nval: images\nnames:\n  0: {writing.label}\n"
+    with written_whole(target / NAMES) as temporary:
+        temporary.write_text(names, encoding="utf-8")
+    for annotation in annotations:
+        height, width = annotation.size
+        lines = []
+        for polygon in annotation.polygons:
+            places = (one_ring(polygon) / (width, height)).ravel().tolist()
+            lines.append(" ".join(["0", *(f"{place:.{DECIMALS}f}" for place in places)]))
+        path = target / LABELS / Path(annotation.photograph).with_suffix(".txt")
+        with written_whole(path) as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in lines))
+
+
+def read(source: Path, photographs: Photographs, label: str | None) -> Iterator[Entry]:
+    """Read YOLO's labels.
+
+    Parameters
+    ----------
+    source
+        The folder with `labels` and perhaps data.yaml in it, or the folder of labels itself.
+    photographs
+        For the sizes, which the labels do not say.
+    label
+        The class to read, by name or number; needed where labels have several.
+
+    Returns
+    -------
+    Iterator of Entry
+        One for each file, by name.
+
+    Raises
+    ------
+    DataError
+        The folder holds no labels, or several classes. What is wrong with one file is raised by its
+        entry: it is damaged, has boxes, or its photograph is not there.
+    """
+    folder = source / LABELS if (source / LABELS).is_dir() else source
+    files = sorted(folder.rglob("*.txt"))
+    if not files:
+        raise DataError(f"{source}: holds no labels (*.txt)")
+    classes = _classes(source / NAMES)
+    if label is None:
+        labels = set()
+        for path in files:
+            with understood(path, KIND):
+                lines = path.read_text(encoding="utf-8").splitlines()
+            labels |= {_name(line, classes) for line in lines if line.strip()}
+        choose_label(labels, label, source)
+    elif classes and label not in {*classes, *classes.values()}:
+        choose_label(classes.values(), label, source)
+    for path in files:
+        name = path.relative_to(folder).with_suffix(".jpg").as_posix()
+        yield Entry(name, partial(_load, path, name, photographs, label, classes))
+
+
+def _classes(path: Path) -> dict[str, str]:
+    """Return the names of classes by number; nothing without data.yaml."""
+    if not path.is_file():
+        return {}
+    text = path.read_text(encoding="utf-8", errors="replace")
+    _, _, names = text.partition("names:")
+    if listed := re.match(r"\s*\[(.*?)\]", names, re.DOTALL):
+        each = [name.strip().strip("'\"") for name in listed[1].split(",")]
+        return {str(number): name for number, name in enumerate(each)}
+    return dict(re.findall(r"^\s+(\d+):\s*['\"]?(.*?)['\"]?\s*$", names, re.MULTILINE))
+
+
+def _name(line: str, classes: dict[str, str]) -> str:
+    number = line.split()[0]
+    return classes.get(number, number)
+
+
+def _load(
+    path: Path, name: str, photographs: Photographs, label: str | None, classes: dict[str, str]
+) -> Annotation:
+    size = photographs.shown_size(name, "YOLO's labels do not say its size")
+    with understood(path, KIND):
+        mask = np.zeros(size, np.bool_)
+        for line in path.read_text(encoding="utf-8").splitlines():
+            number, *places = line.split() or [""]
+            if not number or label not in (None, number, classes.get(number)):
+                continue
+            if len(places) < 6 or len(places) % 2:
+                raise ValueError(f"a line of {len(places)} numbers is no outline")
+            ring = np.array(places, np.float64).reshape(-1, 2) * size[::-1]
+            mask |= fill([ring], size)
+        return Annotation(name, mask)

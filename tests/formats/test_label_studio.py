@@ -1,0 +1,145 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from PIL import Image
+from round_trips import (
+    MASKS,
+    NOWHERE,
+    ON_DISK,
+    Mask,
+    annotations,
+    assert_same,
+    hard_masks,
+    there_and_back,
+)
+
+from dermseg.errors import DataError
+from dermseg.formats import label_studio
+from dermseg.formats.annotation import Annotation, Photographs, Writing
+
+
+def region(**changes: Any) -> dict[str, Any]:
+    value = {"points": [[0, 0], [80, 0], [0, 100]], "polygonlabels": ["lesion"]}
+    found = {"type": "polygonlabels", "original_width": 5, "original_height": 4, "value": value}
+    return {**found, **changes}
+
+
+def load(folder: Path, task: Any, label: str | None = None) -> Annotation:
+    (folder / "a.json").write_text(json.dumps([task]))
+    (entry,) = label_studio.read(folder / "a.json", NOWHERE, label)
+    return entry.load()
+
+
+def task(*regions: Any, **changes: Any) -> dict[str, Any]:
+    return {"data": {"image": "a.jpg"}, "annotations": [{"result": list(regions)}], **changes}
+
+
+@pytest.mark.parametrize("rle", [False, True])
+@ON_DISK
+@given(masks=MASKS)
+def test_masks_come_back_to_the_pixel(
+    tmp_path_factory: pytest.TempPathFactory, masks: list[Mask], rle: bool
+) -> None:
+    named = {f"a b&c#{number}": mask for number, mask in enumerate(masks)}
+    target = tmp_path_factory.mktemp("label-studio") / "tasks.json"
+    assert_same(named, there_and_back("label-studio", named, target, Writing(rle=rle)))
+
+
+def test_long_runs_come_back() -> None:
+    mask = np.zeros((300, 400), np.bool_)
+    mask[100:250] = True
+    assert np.array_equal(label_studio.unpack(label_studio.pack(mask), (300, 400)), mask)
+
+
+def test_values_without_runs_are_read() -> None:
+    bits = (
+        f"{8:032b}{7:05b}"
+        + "0010" * 4
+        + "0"
+        + "00"
+        + "111"
+        + "".join(f"{value:08b}" for value in (1, 2, 3, 0, 1, 2, 3, 4))
+    )
+    stroke = int(bits.ljust(-len(bits) % 8 + len(bits), "0"), 2)
+    packed = stroke.to_bytes((len(bits) + 7) // 8, "big")
+    assert label_studio.unpack(packed, (1, 2)).tolist() == [[False, True]]
+
+
+def test_outlines_are_predictions_to_correct(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.json"
+    label_studio.write(annotations(hard_masks()), path, Writing(label="mole"))
+    tasks = json.loads(path.read_text())
+    found = {Path(t["data"]["image"]).stem: t["predictions"][0]["result"] for t in tasks}
+    assert found["empty"] == []
+    assert len(found["pieces"]) == 2
+    ids = [each["id"] for results in found.values() for each in results]
+    assert len(set(ids)) == len(ids)
+    assert found["hole"][0]["value"]["polygonlabels"] == ["mole"]
+    assert found["full"][0]["value"]["points"] == [[0, 0], [0, 100], [100, 100], [100, 0]]
+
+
+def test_the_last_annotation_counts_that_was_not_cancelled(tmp_path: Path) -> None:
+    other = region(value={"points": [[0, 0], [100, 0], [100, 100], [0, 100]]})
+    done = [{"result": [other]}, {"result": [region()]}, {"result": [], "was_cancelled": True}]
+    both = task(annotations=done, predictions=[{"result": [other]}])
+    assert load(tmp_path, both).mask.sum() == 6
+    assert load(tmp_path, {**both, "annotations": []}).mask.all()
+
+
+def test_names_are_the_photographs(tmp_path: Path) -> None:
+    for address, name in {
+        "/data/upload/3/0123abcd-x%20y.jpg": "x y.jpg",
+        "/data/local-files/?d=x/a.jpg": "x/a.jpg",
+        "https://host/x/a.jpg?token=1": "a.jpg",
+        "s3://bucket/x/a.jpg": "a.jpg",
+        "../a.jpg": "a.jpg",
+    }.items():
+        assert load(tmp_path, task(region(), data={"photo": address})).photograph == name
+
+
+def test_only_the_label_asked_for_is_read(tmp_path: Path) -> None:
+    value = {"points": [[0, 0], [100, 0], [100, 100]], "polygonlabels": ["hair"]}
+    both = task(region(), region(value=value))
+    assert load(tmp_path, both, "lesion").mask.sum() == 6
+    with pytest.raises(DataError, match="several labels"):
+        load(tmp_path, both)
+
+
+def test_a_task_without_a_region_has_its_photographs_size(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="its size is not in the file"):
+        load(tmp_path, task())
+    Image.new("RGB", (5, 4)).save(tmp_path / "a.jpg")
+    (entry,) = label_studio.read(tmp_path / "a.json", Photographs(tmp_path), None)
+    assert entry.load().mask.shape == (4, 5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"image_rotation": 90},
+        {"original_width": 0},
+        {"value": {"points": [[0, 0], [1, 1]]}},
+        {"value": {"points": [["a", 0], [1, 1], [2, 2]]}},
+        {"value": {}},
+        {"value": {"rle": []}},
+        {"value": {"rle": [0, 0, 0, 80, 57, 75, 63, 0]}},
+        {"value": {"rle": [999]}},
+        {"value": {"rle": [0, 0, 0, 80, 57, 27, 191, 255, 255, 255, 255, 255]}},
+    ],
+)
+def test_a_damaged_region_costs_its_task_and_is_named(tmp_path: Path, changes: Any) -> None:
+    with pytest.raises(DataError, match=r"a\.jpg: not a task"):
+        load(tmp_path, task(region(**changes)))
+    with pytest.raises(DataError, match="several sizes"):
+        load(tmp_path, task(region(), region(original_width=6)))
+
+
+@pytest.mark.parametrize("value", [7, {"images": []}, [7], [{}], [{"data": {}}]])
+def test_a_file_that_is_none_of_its_kind_is_named(tmp_path: Path, value: Any) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(value))
+    with pytest.raises(DataError, match="not Label Studio's tasks"):
+        list(label_studio.read(tmp_path / "a.json", NOWHERE, None))

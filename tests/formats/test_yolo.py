@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from PIL import Image
+from round_trips import (
+    MASKS,
+    NOWHERE,
+    ON_DISK,
+    Mask,
+    annotations,
+    assert_same,
+    hard_masks,
+    there_and_back,
+)
+
+from dermseg.errors import DataError
+from dermseg.formats import yolo
+from dermseg.formats.annotation import Photographs, Writing
+
+
+@ON_DISK
+@given(MASKS)
+def test_masks_come_back_to_the_pixel(
+    tmp_path_factory: pytest.TempPathFactory, masks: list[Mask]
+) -> None:
+    named = {str(number): mask for number, mask in enumerate(masks)}
+    if named:
+        folder = tmp_path_factory.mktemp("yolo")
+        (folder / "images").mkdir()
+        for name, mask in named.items():
+            Image.fromarray(mask).save(folder / "images" / f"{name}.png")
+        photographs = Photographs(folder / "images")
+        back = there_and_back("yolo", named, folder / "yolo", photographs=photographs)
+        assert_same(named, back)
+
+
+def labels(tmp_path: Path, text: str, names: str = "") -> Path:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels/a.txt").write_text(text)
+    if names:
+        (tmp_path / "data.yaml").write_text(names)
+    Image.new("RGB", (4, 2)).save(tmp_path / "a.png")
+    return tmp_path
+
+
+def test_a_line_is_a_piece_and_an_empty_file_no_lesion(tmp_path: Path) -> None:
+    yolo.write(annotations(hard_masks()), tmp_path, Writing(label="mole"))
+    texts = {path.stem: path.read_text() for path in (tmp_path / "labels/folder").iterdir()}
+    assert texts["empty"] == ""
+    assert texts["full"].split()[0] == "0"
+    assert {float(place) for place in texts["full"].split()[1:]} == {0, 1}
+    assert len(texts["pieces"].splitlines()) == 2
+    assert "0: mole" in (tmp_path / "data.yaml").read_text()
+
+
+@pytest.mark.parametrize("names", ["names: [hair, 'mole']", "names:\n  0: hair\n  1: mole\n"])
+def test_only_the_label_asked_for_is_read(tmp_path: Path, names: str) -> None:
+    left, right = "0 0 0 .5 0 .5 1 0 1", "1 .5 0 1 0 1 1 .5 1"
+    folder = labels(tmp_path, f"{left}\n\n{right}\n", names)
+    photographs = Photographs(folder)
+    with pytest.raises(DataError, match="several labels"):
+        list(yolo.read(folder, photographs, None))
+    with pytest.raises(DataError, match="no label 'lesion'"):
+        list(yolo.read(folder, photographs, "lesion"))
+    for label in ("mole", "1"):
+        (entry,) = yolo.read(folder, photographs, label)
+        assert entry.load().mask.tolist() == [[False, False, True, True]] * 2
+
+
+@pytest.mark.parametrize("line", ["0 .5 .5 .1 .1", "0 0 0 1 1", "0 a b c d e f", "0 0 0 1 1 nan 0"])
+def test_a_box_or_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
+    folder = labels(tmp_path, line)
+    (entry,) = yolo.read(folder, Photographs(folder), None)
+    with pytest.raises(DataError, match=r"a\.txt: not YOLO's labels"):
+        entry.load()
+
+
+def test_sizes_come_from_the_photographs(tmp_path: Path) -> None:
+    folder = labels(tmp_path, "0 0 0 1 0 1 1")
+    (entry,) = yolo.read(folder / "labels", NOWHERE, None)
+    with pytest.raises(DataError, match="do not say its size"):
+        entry.load()
+    with pytest.raises(DataError, match="holds no labels"):
+        list(yolo.read(tmp_path / "nowhere", NOWHERE, None))
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.new("RGB", (4, 2)).save(tmp_path / "a.png", exif=exif)
+    (entry,) = yolo.read(folder, Photographs(folder), None)
+    assert entry.load().mask.shape == (4, 2)
+    assert np.count_nonzero(entry.load().mask)
