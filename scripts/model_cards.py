@@ -151,7 +151,7 @@ def write_card(model: str) -> str:
         "\n".join(table(["", ""], [[key, value] for key, value in _facts(model).items()])),
         f"## Intended use\n\n{WORDS['intended_use'].strip()}",
         f"## Scores\n\n{SCORES}\n\n" + "\n".join(_scores(model)),
-        f"## By diagnosis, age and sex\n\n{GROUPS}\n\n" + "\n".join(_groups(model)),
+        f"## By {_kinds(model)}\n\n{GROUPS}\n\n" + "\n".join(_groups(model)),
         *_confidence(model),
         "\n\n".join(["## How it came about", *story, f"```\n{words['commands'].strip()}\n```"]),
         f"## Data\n\n{WORDS['data'].strip()}",
@@ -201,6 +201,12 @@ def _scores(model: str) -> list[str]:
                 named = f"{name}, `--mirror`" if way.mirror else name
                 body.append([named, row["images"], *metrics(row)])
     return table(["set", "images", "AC", "DI", "JA", "SE", "SP"], body)
+
+
+def _kinds(model: str) -> str:
+    """Return what the images are grouped by."""
+    *others, last = Way(model).result("validation")["groups"]
+    return f"{', '.join(others)} and {last}"
 
 
 def _groups(model: str) -> list[str]:

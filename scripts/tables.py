@@ -99,18 +99,21 @@ def folds() -> list[str]:
 
 
 def groups() -> list[str]:
-    """Return each shipped model's Jaccard index by diagnosis, age and sex."""
+    """Return each shipped model's Jaccard index by group: diagnosis, age, sex, and style."""
     known = {way.name: way.result("validation{}")["groups"] for way in WAYS}
-    first = next(iter(known.values()))
+    parts = {
+        name: {(kind, value): part for kind, each in kinds.items() for value, part in each.items()}
+        for name, kinds in known.items()
+    }
+    counts = {group: p["count"] for each in parts.values() for group, p in each.items()}
     body = [
         [
             f"{kind}: {value.replace('_', ' ')}",
-            str(part["count"]),
-            *(group_jaccard(each[kind][value]) for each in known.values()),
+            str(count),
+            *(group_jaccard(p[kind, value]) if (kind, value) in p else "" for p in parts.values()),
         ]
-        for kind, parts in first.items()
-        for value, part in parts.items()
-        if part["count"] >= FEWEST
+        for (kind, value), count in counts.items()
+        if count >= FEWEST
     ]
     return table(["group", "images", *known], body)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dermseg.cli.main import main
 from dermseg.errors import DataError
 from dermseg.evaluation.scoring import evaluate, evaluate_maps, score_thresholds
 from dermseg.imaging.images import write_image
@@ -96,7 +97,7 @@ def test_the_text_has_the_five_means(tmp_path: Path) -> None:
     assert [line.split()[:2] for line in lines[1:6]] == [
         [name, f"{getattr(evaluation.mean, name):.4f}"] for name in METRICS
     ]
-    assert [line.split()[0] for line in lines[7:]] == ["b", "a"]
+    assert [line.split()[0] for line in lines[7:9]] == ["b", "a"]
 
 
 def test_groups_come_from_the_tables_beside_the_truth(tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_groups_come_from_the_tables_beside_the_truth(tmp_path: Path) -> None:
     )
     (tmp_path / "people.csv").write_text("image_id,age_approximate,sex\na,35,male\nb,70,female\n")
     evaluation = evaluate(truth, fill(tmp_path / "found", {"a": 0, "b": 4, "c": 2}))
-    assert evaluation.kinds == ["diagnosis", "age", "sex"]
+    assert evaluation.kinds == ["diagnosis", "age", "sex", "style"]
     parts = evaluation.by("diagnosis")
     assert {value: part.count for value, part in parts.items()} == {"melanoma": 1, "nevus": 2}
     assert parts["melanoma"].mean == evaluation.images["a"]
@@ -116,6 +117,39 @@ def test_groups_come_from_the_tables_beside_the_truth(tmp_path: Path) -> None:
         "unknown": 1,
     }
     assert "melanoma" in str(evaluation)
+
+
+@pytest.fixture
+def outlined(tmp_path: Path) -> Path:
+    """Return true masks, one of each style and one too small to read, and masks to score."""
+    y, x = np.mgrid[:400, :600]
+    smooth = (x - 300) ** 2 + 2 * (y - 200) ** 2 < 150**2
+    steps = smooth[::10, ::10].repeat(10, 0).repeat(10, 1)
+    truths = {"smooth": smooth, "steps": steps, "small": (x < 5) & (y < 5)}
+    for name, truth in truths.items():
+        write_mask(tmp_path / "truth" / f"{name}.png", truth)
+        write_mask(tmp_path / "found" / f"{name}.png", truth if name == "smooth" else ~truth)
+    return tmp_path
+
+
+def test_styles_are_read_from_the_truth(outlined: Path) -> None:
+    evaluation = evaluate(outlined / "truth", outlined / "found")
+    styles = {value: (p.count, p.mean.jaccard) for value, p in evaluation.by("style").items()}
+    assert styles == {"traced": (1, 1.0), "semi-automatic": (1, 0.0), "unclear": (1, 0.0)}
+
+
+def test_a_person_s_own_labels_go_before_the_reading(
+    outlined: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (outlined / "labels.csv").write_text("image;style\nsteps.PNG;Traced\nsmooth;\nsmall;neat\n")
+    (outlined / "train.csv").write_text("image_id,rle\nsteps,1 3\n")
+    monkeypatch.chdir(outlined / "truth")
+    assert main(["evaluate", ".", "../found", "--json", "../scores.json"]) == 0
+    styles = json.loads((outlined / "scores.json").read_text())["groups"]["style"]
+    assert {value: part["count"] for value, part in styles.items()} == {"traced": 2, "unclear": 1}
+    said = capsys.readouterr().err
+    assert "passed over: train.csv: no column of diagnosis, age, sex or style" in said
+    assert "1 images: labels.csv has a style that is not traced or semi-automatic" in said
 
 
 def test_a_table_has_a_row_for_each_image(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ def evaluate(
 ) -> int:
     """Score masks against the truth with the challenge's five metrics.
 
-    Also by diagnosis, age and sex, where the tables of the data set lie beside the truth.
+    Also by the style in which the truth is outlined, and by diagnosis, age and sex, where the
+    tables of the data set lie beside the truth.
 
     Example: dermseg evaluate ISIC-2017_Validation_Part1_GroundTruth/ masks/
 
@@ -32,6 +33,8 @@ def evaluate(
         evaluation.write_json(json)
     if csv is not None:
         evaluation.write_csv(csv)
+    for line in evaluation.passed_over:
+        say(f"passed over: {line}")
     for path in evaluation.grey:
         say(f"{path}: not binary; its values above 128 count as lesion")
     print(evaluation)

@@ -1,74 +1,285 @@
-"""Who is in a data set: diagnosis, age and sex from the tables that come with it.
+"""Who is in a data set: diagnosis, age, sex and style from the tables that lie beside it.
 
-Two kinds of tables are known, by their columns: those of ISIC 2017 (`image_id` with
-`age_approximate` and `sex`, or with `melanoma` and `seborrheic_keratosis`, 0 or 1) and those of
-isic-cli (`isic_id` with `age_approx`, `sex` and `diagnosis` or `diagnosis_1`). Others say nothing.
+The tables of the ISIC challenges of 2016 to 2024, of isic-cli, HAM10000 and PH2 are known by their
+columns, in any spelling, separator and encoding; a column `style` holds one's own labels of how a
+lesion was outlined. Side data never stop the work: what is not used is passed over, and said.
 """
 
 import csv
-from collections.abc import Iterator
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from dermseg.errors import DataError
-from dermseg.storage.tables import read_table
+from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES, UNREAD_SUFFIXES
+from dermseg.masks.style import STYLE_IDS
+from dermseg.storage.tables import foreign_rows, undefused
 
-Groups = dict[str, dict[str, str]]
-"""Image id to what is known of it: "diagnosis", "age" (a band of 20 years) and "sex"."""
+Facts = Mapping[str, str]
+Groups = Mapping[str, Facts]
+"""Image id to what is known of it: "diagnosis", "age" (a band of 20 years), "sex" and "style"."""
 
-IDS = {"image_id", "isic_id"}
-UNMARKED = "nevus"
-"""The diagnosis of an image that no column of a challenge's table marks."""
-CHALLENGE_DIAGNOSES = {"melanoma", "seborrheic_keratosis"}
+KINDS = ("diagnosis", "age", "sex", "style")
 UNKNOWN = "unknown"
-AGES = ("age_approximate", "age_approx")
-DIAGNOSES = ("diagnosis", "diagnosis_1")
+IDS = (
+    "image_id",
+    "isic_id",
+    "image",
+    "image_name",
+    "img_id",
+    "filename",
+    "file_name",
+    "file",
+    "photograph",
+    "name",
+)
+"""Columns that name the image, the likeliest first."""
+COLUMNS = {
+    "diagnosis": (
+        "diagnosis",
+        "diagnosis_1",
+        "dx",
+        "diagnostic",
+        "iddx_1",
+        "clinical_diagnosis",
+        "benign_malignant",
+        "target",
+    ),
+    "age": ("age_approximate", "age_approx", "age"),
+    "sex": ("sex", "gender"),
+    "style": ("style",),
+}
+"""Columns that say something of each kind; the first of them that a table has counts."""
+MARKS = {
+    "melanoma": "melanoma",
+    "seborrheic_keratosis": "seborrheic_keratosis",
+    "mel": "melanoma",
+    "nv": "nevus",
+    "bcc": "basal_cell_carcinoma",
+    "ak": "actinic_keratosis",
+    "akiec": "actinic_keratosis",
+    "bkl": "benign_keratosis",
+    "df": "dermatofibroma",
+    "vasc": "vascular_lesion",
+    "scc": "squamous_cell_carcinoma",
+    "unk": UNKNOWN,
+}
+"""The challenges' columns with a 1 for the images of a diagnosis; HAM10000 writes them as codes."""
+TWO_CLASSES = {"melanoma", "seborrheic_keratosis"}
+"""The columns of 2017."""
+UNMARKED = "nevus"
+"""The diagnosis of an image that none of these marks."""
+CODES = {
+    "clinical_diagnosis": {"0": "common_nevus", "1": "atypical_nevus", "2": "melanoma"},
+    "target": {"0": "benign", "1": "malignant"},
+    "benign_malignant": {"0": "benign", "1": "malignant"},
+}
+"""What numbers mean in a column: PH2's, and those of the challenges."""
+SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
+BLANKS = {"", UNKNOWN, "na", "n/a", "nan", "none", "null", "?", "-"}
+OLDEST = 130
+SPREADSHEETS = (".xlsx", ".xls", ".ods")
+TEXT = ".txt"
+TABLES = (".csv", ".tsv", ".tab", TEXT, *SPREADSHEETS)
+NO_FACTS = "no column of diagnosis, age, sex or style"
+NO_IDS = f"no column that names images, such as {IDS[0]}, {IDS[1]} or {IDS[2]}"
+SHOWN = 3
+"""Tables that a line names."""
 
 
-def read_groups(folder: Path) -> Groups:
-    """Return what the CSV tables in `folder` say of each image; empty where there are none.
+class Metadata(Groups):
+    """What the tables of a folder say of images, by image id.
 
-    Raises DataError, naming the table, if one of a known kind is damaged.
+    Ids are compared without folders, suffixes, capitals and Unicode's forms. Where tables differ
+    the first one's value holds, and an unknown value never replaces a known one.
     """
-    groups: Groups = {}
-    for table in sorted(folder.glob("*.csv")):
-        for image_id, facts in _read(table):
-            groups.setdefault(image_id, {}).update(facts)
-    return groups
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, Facts]] = {}
+        self._named: dict[str, set[str]] = {}
+        self._unused: defaultdict[str, list[str]] = defaultdict(list)
+        self._odd: Counter[str] = Counter()
+
+    def __getitem__(self, image_id: str) -> Facts:
+        return self._known[_key(image_id)][1]
+
+    def __iter__(self) -> Iterator[str]:
+        return (image_id for image_id, _ in self._known.values())
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def passed_over(self, image_ids: Iterable[str]) -> list[str]:
+        """Return a line for each reason why tables, or values, are not used for these images."""
+        wanted = {_key(image_id) for image_id in image_ids}
+        others = [table for table, keys in self._named.items() if keys.isdisjoint(wanted)]
+        reasons = {**self._unused, "names none of these images": others}
+        lines = [f"{_listed(tables)}: {why}" for why, tables in reasons.items() if tables]
+        return lines + [f"{count} images: {what}" for what, count in self._odd.items()]
+
+    def add(self, table: Path) -> None:
+        """Add what a table says; one that says nothing, or cannot be read, is noted as unused."""
+        try:
+            rows = list(_read(table))  # all of it or nothing
+        except _UnusedError as error:
+            if table.suffix.lower() != TEXT:  # PH2's table is one, and most others are prose
+                self._unused[str(error)].append(table.name)
+        except (OSError, ValueError, csv.Error) as error:
+            known = isinstance(error, OSError) and error.strerror
+            self._unused[f"cannot be read ({known or error})"].append(table.name)
+        else:
+            self._named[table.name] = {_key(image_id) for image_id, _ in rows}
+            for image_id, facts in rows:
+                self._add(table.name, image_id, facts)
+
+    def _add(self, table: str, image_id: str, facts: Facts) -> None:
+        name, known = self._known.get(_key(image_id), (image_id, {}))
+        for kind, value in facts.items():
+            before = known.get(kind, UNKNOWN)
+            if kind == "style" and value not in (*STYLE_IDS, UNKNOWN):
+                self._odd[f"{table} has a style that is not {' or '.join(STYLE_IDS)}"] += 1
+            elif before == UNKNOWN:
+                known = {**known, kind: value}
+            elif value not in (UNKNOWN, before):
+                self._odd[f"{table} has another {kind} than a row or table before it"] += 1
+        self._known[_key(image_id)] = name, known
 
 
-def _read(table: Path) -> Iterator[tuple[str, dict[str, str]]]:
+def read_groups(folder: Path) -> Metadata:
+    """Return what the tables in `folder` say of each image; empty where there are none."""
+    found = Metadata()
     try:
-        with table.open(newline="", encoding="utf-8-sig", errors="replace") as handle:
-            header = next(csv.reader(handle), [])
-        if not IDS & set(header):
-            return  # a table of another kind
-        for row in read_table(table, errors="strict"):
-            image_id = row.pop("image_id", None) or row.pop("isic_id", None)
-            if image_id is not None:
-                yield image_id, _facts(row)
-    except (OSError, ValueError, TypeError, AttributeError, csv.Error) as error:
-        raise DataError(f"{table}: a damaged table ({error})") from error
+        tables = sorted(folder.iterdir())
+    except OSError:  # whoever asks reads the folder's images too, and says so
+        return found
+    for table in tables:
+        kind, name = table.suffix.lower(), table.name.lower()
+        if not name.startswith(".") and (kind in TABLES or name.endswith("metadata")):
+            found.add(table)
+    return found
 
 
-def _facts(row: dict[str, str]) -> dict[str, str]:
-    facts: dict[str, str] = {}
-    for column, value in row.items():
-        if column in AGES:
-            facts["age"] = _age_band(value)
-        elif column == "sex":
-            facts["sex"] = value if value in ("female", "male") else UNKNOWN
-        elif column in DIAGNOSES:
-            facts["diagnosis"] = value or UNKNOWN
-    if row.keys() == CHALLENGE_DIAGNOSES:
-        marked = [column for column, value in row.items() if float(value) == 1]
-        facts["diagnosis"] = marked[0] if marked else UNMARKED
-    return facts
+class _UnusedError(Exception):
+    """A table is not used; the message says why."""
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Which columns of a table say what."""
+
+    image: str
+    facts: dict[str, tuple[str, str]]
+    """Kind to the column's name in the table, and in COLUMNS."""
+    marks: dict[str, str]
+    """Column to the diagnosis of the images that have a 1 there."""
+
+    @classmethod
+    def of(cls, header: Iterable[str]) -> "_Columns":
+        """Read a table's first line; raise _UnusedError if it names no images, or no facts."""
+        names = {re.sub(r"\W+", "_", column.strip().casefold()): column for column in header}
+        image = next((names[name] for name in IDS if name in names), None)
+        if image is None:
+            raise _UnusedError(NO_IDS)
+        facts = {
+            kind: (names[name], name)
+            for kind, columns in COLUMNS.items()
+            for name in columns[::-1]
+            if name in names
+        }
+        marks = {names[name]: name for name in MARKS if name in names}
+        if "diagnosis" in facts or len(marks) < 2:
+            marks = {}
+        if not facts and not marks:
+            raise _UnusedError(NO_FACTS)
+        return cls(image, facts, marks)
+
+    def read(self, row: Mapping[str, str]) -> dict[str, str]:
+        """Return the facts in a row."""
+        found = {kind: _value(kind, row[own], name) for kind, (own, name) in self.facts.items()}
+        if self.marks:
+            found["diagnosis"] = self._marked(row)
+        return found
+
+    def _marked(self, row: Mapping[str, str]) -> str:
+        try:
+            values = {self.marks[own]: _number(row[own]) for own in self.marks}
+        except ValueError:
+            return UNKNOWN
+        marked = [MARKS[name] for name, value in values.items() if value == 1]
+        if not marked:
+            return UNMARKED if values.keys() == TWO_CLASSES else UNKNOWN
+        return marked[0]
+
+
+def _read(table: Path) -> Iterator[tuple[str, Facts]]:
+    """Yield what a table says of each image; raise _UnusedError if it says nothing."""
+    if table.suffix.lower() in SPREADSHEETS:
+        raise _UnusedError("a spreadsheet is not read; save it as CSV")
+    if not table.is_file():
+        raise _UnusedError("is no file")
+    columns = None
+    for row in foreign_rows(table):
+        if columns is None:
+            header = [name for name in row if name is not None]
+            if _is_2016(header):
+                columns = _Columns(header[0], {"diagnosis": (header[1], "benign_malignant")}, {})
+                yield header[0], columns.read({name: name for name in header})
+            else:
+                columns = _Columns.of(header)
+        if image_id := undefused(row[columns.image].strip()):
+            yield image_id, columns.read(row)
+    if columns is None:
+        raise _UnusedError("holds no rows")
+
+
+def _is_2016(header: list[str]) -> bool:
+    """Say whether the first line is a row already: ISIC 2016's table has no names of columns."""
+    return (
+        len(header) == 2
+        and header[1].strip() in ("benign", "malignant", "0.0", "1.0")
+        and re.fullmatch(r"ISIC_\d+", header[0]) is not None
+    )
+
+
+def _value(kind: str, text: str, column: str) -> str:
+    text = text.strip()
+    plain = text.casefold()
+    if plain in BLANKS:
+        return UNKNOWN
+    if kind == "age":
+        return _age_band(text)
+    if kind == "sex":
+        return SEXES.get(plain, UNKNOWN)
+    if kind == "style":
+        return re.sub(r"[\s_]+", "-", plain)
+    return CODES.get(column, {}).get(plain.removesuffix(".0"), MARKS.get(plain, text))
 
 
 def _age_band(age: str) -> str:
     try:
-        years = int(float(age))
-    except (ValueError, OverflowError):
+        years = _number(age.rstrip("+"))
+    except ValueError:
         return UNKNOWN
-    first = years // 20 * 20
+    if not 0 <= years <= OLDEST:
+        return UNKNOWN
+    first = int(years) // 20 * 20
     return f"{first} to {first + 19}"
+
+
+def _number(text: str) -> float:
+    return float(text.replace(",", "."))
+
+
+def _key(image_id: str) -> str:
+    """Return what is compared of an image's name, or of its path."""
+    name = unicodedata.normalize("NFC", image_id).replace("\\", "/").rpartition("/")[2].strip()
+    stem, dot, suffix = name.rpartition(".")
+    named = f".{suffix}".lower() in PHOTOGRAPH_SUFFIXES | UNREAD_SUFFIXES
+    return (stem if dot and named else name).casefold()
+
+
+def _listed(tables: list[str]) -> str:
+    more = f" and {len(tables) - SHOWN} more" if len(tables) > SHOWN else ""
+    return ", ".join(tables[:SHOWN]) + more

@@ -1,5 +1,6 @@
 """Scoring a folder of masks against the truth."""
 
+import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from dermseg.cores import parallel_map
-from dermseg.data.metadata import UNKNOWN, Groups, read_groups
+from dermseg.data.metadata import KINDS, UNKNOWN, Facts, Groups, read_groups
 from dermseg.errors import DataError, ImageError
 from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import (
@@ -21,6 +22,7 @@ from dermseg.imaging.mask_files import (
 )
 from dermseg.masks.metrics import METRICS, Scores, bootstrap_interval, mean, score
 from dermseg.masks.postprocess import Probability, binarise, choose_lesion
+from dermseg.masks.style import STYLE_NAMES, UNTOLD, read_style
 from dermseg.progress import track
 from dermseg.settings import ThresholdSettings
 from dermseg.storage.files import write_json
@@ -52,12 +54,14 @@ class Evaluation:
     """The metrics of each image by its id, in order, and what follows from them.
 
     `groups` is what is known of the images; `grey` names masks with values between 0 and 255,
-    which were cut above 128 as the official scorer does.
+    which were cut above 128 as the official scorer does; `passed_over` has a line for each reason
+    why tables beside the truth were not used.
     """
 
     images: dict[str, Scores]
     groups: Groups
     grey: tuple[Path, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
     @property
     def summary(self) -> Summary:
@@ -75,7 +79,7 @@ class Evaluation:
         return sorted(self.images, key=lambda image_id: self.images[image_id].jaccard)
 
     def by(self, kind: str) -> dict[str, Summary]:
-        """Return the means for each value of `kind`: "diagnosis", "age" or "sex"."""
+        """Return the means for each value of `kind`: "diagnosis", "age", "sex" or "style"."""
         parts: dict[str, list[Scores]] = {}
         for image_id, scores in self.images.items():
             value = self.groups.get(image_id, {}).get(kind, UNKNOWN)
@@ -86,7 +90,7 @@ class Evaluation:
     def kinds(self) -> list[str]:
         """What the images can be grouped by."""
         known = {kind for image_id in self.images for kind in self.groups.get(image_id, {})}
-        return [kind for kind in ("diagnosis", "age", "sex") if kind in known]
+        return [kind for kind in KINDS if kind in known]
 
     def __str__(self) -> str:
         """Return the means, the worst images, and a table for each kind of group."""
@@ -133,7 +137,8 @@ def evaluate(truth: str | Path, predictions: str | Path) -> Evaluation:
     """Score the masks in `predictions` against those in `truth`.
 
     Masks belong together when their names, with subfolders, agree, with or without `_segmentation`.
-    Diagnosis, age and sex come from the tables beside the folder `truth`, if there are any.
+    Diagnosis, age and sex come from the tables beside the folder `truth`, if there are any; so
+    does the style of a true mask, which is read from the mask itself where no table says it.
 
     Raises DataError, listing every file, for missing or surplus predictions, for masks that cannot
     be read and for sizes that differ.
@@ -143,7 +148,10 @@ def evaluate(truth: str | Path, predictions: str | Path) -> Evaluation:
     problems += doubled
     problems += [f"no prediction for {truths[k]}" for k in sorted(truths.keys() - found.keys())]
     problems += [f"no truth for {found[k]}" for k in sorted(found.keys() - truths.keys())]
+    folder = Path(os.path.abspath(truth)).parent  # noqa: PTH100 - a link's tables lie beside it
+    tables = read_groups(folder)
     scores: dict[str, Scores] = {}
+    groups: dict[str, Facts] = {}
     grey: list[Path] = []
     for image_id in track(sorted(truths.keys() & found.keys()), "Scoring", len(truths)):
         try:
@@ -161,9 +169,17 @@ def evaluate(truth: str | Path, predictions: str | Path) -> Evaluation:
             if not is_binary(mask):
                 grey.append(path)
         scores[image_id] = score(expected > MASK_FOREGROUND, actual > MASK_FOREGROUND)
+        groups[image_id] = _with_style(tables.get(image_id, {}), expected > MASK_FOREGROUND)
     if problems:
         raise DataError.listing(f"{predictions}: cannot be scored against {truth}", problems)
-    return Evaluation(scores, read_groups(truth.parent), tuple(grey))
+    return Evaluation(scores, groups, tuple(grey), tuple(tables.passed_over(truths)))
+
+
+def _with_style(facts: Facts, truth: Mask) -> Facts:
+    """Return what is known of an image, with the style of its true mask."""
+    if facts.get("style", UNKNOWN) != UNKNOWN:
+        return facts
+    return {**facts, "style": read_style(truth).style or STYLE_NAMES[UNTOLD]}
 
 
 Binariser = Callable[[Probability, int, int], Mask]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr
 
-from dermseg.data.metadata import UNKNOWN, Groups
+from dermseg.data.metadata import KINDS, UNKNOWN, Groups
 from dermseg.export.calibration import FAILURE, HeldOut, fit, read_along
 from dermseg.inference.confidence import Calibration, Numbers, reach, region
 from dermseg.masks.postprocess import choose_lesion
@@ -180,9 +180,9 @@ def _bounded(held: HeldOut, known: Calibration) -> tuple[Numbers, Numbers]:
 
 
 def by_group(judged: Judged, groups: Groups) -> dict[str, dict[str, Quality]]:
-    """Rate the masks of each diagnosis, age and sex that `groups` knows."""
+    """Rate the masks of each diagnosis, age, sex and style that `groups` knows."""
     found: dict[str, dict[str, Quality]] = {}
-    for kind in ("diagnosis", "age", "sex"):
+    for kind in KINDS:
         values = np.array([groups.get(name, {}).get(kind, UNKNOWN) for name in judged.names])
         known = sorted(set(values.tolist()))
         if known != [UNKNOWN]:

@@ -1,14 +1,22 @@
 """Tables as CSV files."""
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
+from itertools import chain
 from pathlib import Path
+from typing import Any, TextIO
 
 from dermseg.storage.files import written_whole
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula."""
+SEPARATORS = (",", ";", "\t", "|")
+"""What stands between cells, the usual first."""
+LONGEST_HEADER = 2**16
+"""Characters of a table's first line; what has more is no table."""
+CHUNK = 2**20
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
@@ -25,15 +33,62 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
         temporary.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape")
 
 
-def read_table(path: Path, *, errors: str = "surrogateescape") -> list[dict[str, str]]:
-    """Return a CSV file's rows, by column; `errors` is what becomes of bytes that are not UTF-8.
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Return the rows, by column, of a CSV file that dermseg wrote.
 
-    Spreadsheets put a mark before the first column, which is dropped. Raises OSError if the file
-    cannot be read, and ValueError or csv.Error if it is no table.
+    Names that are no UTF-8 come back, and so does what a spreadsheet has saved again (see
+    `foreign_rows`), but in an encoding of its own. Raises OSError if the file cannot be read, and
+    ValueError or csv.Error if it is no table.
     """
-    with path.open(newline="", encoding="utf-8-sig", errors=errors) as handle:
-        return list(csv.DictReader(handle))
+    with path.open("rb") as handle:
+        encoding = _marked(handle.read(2)) or "utf-8-sig"
+    with path.open(newline="", encoding=encoding, errors="surrogateescape") as text:
+        return list(_rows(text))
+
+
+def foreign_rows(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows, by column, of a CSV file that anybody wrote; cells that lack are empty.
+
+    Spreadsheets put a mark before the first column, separate by semicolons or tabs where the comma
+    is a decimal's, and encode in UTF-16 or Windows-1252. Raises as `read_table` does.
+    """
+    with path.open(newline="", encoding=_encoding(path), errors="replace") as text:
+        yield from _rows(text, skipinitialspace=True, restval="")
+
+
+def _rows(text: TextIO, **form: Any) -> Iterator[dict[str, str]]:
+    first = text.readline(LONGEST_HEADER)
+    if first.lower().startswith("sep="):  # as Excel is told
+        separator, first = first[4], text.readline(LONGEST_HEADER)
+    else:
+        separator = max(SEPARATORS, key=first.count)
+    return csv.DictReader(chain([first], text), delimiter=separator, **form)
+
+
+def _encoding(path: Path) -> str:
+    decoder = getincrementaldecoder("utf-8")()
+    with path.open("rb") as handle:
+        chunk = handle.read(CHUNK)
+        if marked := _marked(chunk):
+            return marked
+        try:
+            while chunk:
+                decoder.decode(chunk)
+                chunk = handle.read(CHUNK)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return "cp1252"
+    return "utf-8-sig"
+
+
+def _marked(beginning: bytes) -> str:
+    return "utf-16" if beginning.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else ""
 
 
 def _defused(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def undefused(text: str) -> str:
+    """Return a text as it was before `write_table` kept it from being a formula."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA) else text
