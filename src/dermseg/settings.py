@@ -120,11 +120,20 @@ class TrainingSettings:
     other cameras than the training's. Photographs of one stored size count as one source."""
     fold: int | None = None
     """The fold held out, counted from 0; None trains on everything."""
+    fold_seed: int = 0
+    """Decides how images are dealt to the folds, apart from `seed`."""
+    splits: str = ""
+    """A split of one's own: a CSV file with a column split (training, validation, test) or fold,
+    or nnU-Net's splits_final.json. Such columns in the tables beside the data count too, and
+    folders called training, validation or test."""
+    group: str = ""
+    """A column of the tables beside the data whose images of one value share a fold, as do those
+    of one patient_id or lesion_id."""
     fine_tune_from: str = ""
     """Whose weights the training starts from: a shipped model's name, a model file, or the folder
     of a finished training or protocol; as the network begins unless given."""
     seed: int = 0
-    """Decides the folds, the first weights and every random change."""
+    """Decides the first weights and every random change."""
     precision: Precision = "auto"
     """bfloat16 arithmetic where the hardware has it ("auto"), always, or never ("float32")."""
 

@@ -23,7 +23,7 @@ from dermseg.benchmark.segmenting import peak_megabytes
 from dermseg.cores import usable_cores
 from dermseg.data import datasets
 from dermseg.data.datasets import Cache
-from dermseg.data.layouts import find_pairs
+from dermseg.data.splits import read_split
 from dermseg.errors import MissingExtraError, UsageError
 from dermseg.settings import AugmentationSettings, DataSettings, TrainingSettings
 from dermseg.storage.files import write_json
@@ -131,7 +131,7 @@ def benchmark(
     settings = replace(settings, early_epochs=0)
     where = find_device(data_settings.device, settings.precision)
     height, width = settings.height, settings.width
-    pairs = find_pairs(data)
+    pairs = read_split(data).training
     with TemporaryDirectory() as folder:
         store = data_settings.cache_below(Path(folder))
         images = datasets.open_cache(

@@ -13,11 +13,12 @@ def doctor(
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     predictions: Path | None = None,
     allow_resized: Annotated[bool, Parameter(negative=())] = False,
+    splits: str = "",
 ) -> int:
     """Examine a data set: what a training would trip over, or learn wrongly.
 
-    Sizes that differ, masks that are empty, full, in pieces or not binary, near-duplicates; and
-    with predictions the masks that are likeliest wrong.
+    Sizes that differ, masks that are empty, full, in pieces or not binary, near-duplicates, and
+    patients or lesions on both sides of a split; with predictions the likeliest wrong masks.
 
     Example: dermseg doctor ISIC-2017/ -o findings/ --predictions run/
 
@@ -32,12 +33,15 @@ def doctor(
         with their masks.
     allow_resized
         Do not list photographs whose size is not their mask's (thumbnails).
+    splits
+        A split of one's own, as in `dermseg train`: what leaks from one side to the other is
+        listed. One that lies in the data's tables or folders is examined without being named.
     """
     from dermseg.data.doctor import examine, report
     from dermseg.training.run_folder import read_held_out
 
     maps = read_held_out(predictions) if predictions else {}
-    findings = examine(data, maps, allow_resized=allow_resized)
+    findings = examine(data, maps, allow_resized=allow_resized, splits=splits)
     for finding in findings:
         print(f"{finding.image}: {finding.kind}: {finding.detail}")
     images = len({finding.image for finding in findings})

@@ -57,14 +57,22 @@ class Cache:
 
 
 def open_cache(
-    pairs: Sequence[Pair], height: int, width: int, folder: Path, *, allow_resized: bool
+    pairs: Sequence[Pair],
+    height: int,
+    width: int,
+    folder: Path,
+    *,
+    allow_resized: bool,
+    identity: Sequence[Pair] | None = None,
 ) -> Cache:
     """Return the cache of `pairs` at `height` x `width`, building it in `folder` if it must.
+
+    Its digest is that of the pairs `identity`, or of all.
 
     Raises DataError, naming the files, for photographs and masks that cannot be read, and for
     pairs whose sizes differ unless `allow_resized` (sets of thumbnails with full-size masks).
     """
-    files = [file for pair in pairs for file in (pair.photograph, pair.mask)]
+    files = _files(pairs)
     version = digest(files, CACHE_FORMAT, height, width, allow_resized)
     place = folder / f"{height}x{width}-{version[:16]}"
     if not place.is_dir():
@@ -73,10 +81,14 @@ def open_cache(
         image_ids=[pair.image_id for pair in pairs],
         images=np.load(place / "images.npy", mmap_mode="r"),
         masks=np.load(place / "masks.npy", mmap_mode="r"),
-        digest=digest(files, times=False),
+        digest=digest(_files(pairs if identity is None else identity), times=False),
         styles=np.load(place / STYLES),
         turned=np.load(place / TURNED),
     )
+
+
+def _files(pairs: Sequence[Pair]) -> list[Path]:
+    return [file for pair in pairs for file in (pair.photograph, pair.mask)]
 
 
 def read_signatures(photographs: Sequence[Path], folder: Path) -> NDArray[np.uint8]:

@@ -1,7 +1,7 @@
 """What is wrong with a data set, found before a training trips over it or learns from it."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +14,7 @@ from dermseg.cores import parallel_map
 from dermseg.data.datasets import read_signatures
 from dermseg.data.folds import near_duplicates
 from dermseg.data.layouts import Pair, find_all_pairs
+from dermseg.data.splits import find_leaks, read_people, read_split
 from dermseg.errors import ImageError
 from dermseg.imaging.contact_sheet import CELL_HEIGHT, CELL_WIDTH, contact_sheet
 from dermseg.imaging.images import Mask, Pixels, resize, write_image
@@ -50,21 +51,29 @@ class Finding:
 
 
 def examine(
-    data: Path, predictions: Predictions | None = None, *, allow_resized: bool = False
+    data: Path,
+    predictions: Predictions | None = None,
+    *,
+    allow_resized: bool = False,
+    splits: str = "",
 ) -> list[Finding]:
     """Return what deserves a look in the data set `data`, likeliest wrong masks first.
 
     `predictions` maps image ids to out-of-fold probabilities (h, w), as `read_held_out` gives
-    them. `allow_resized` accepts photographs whose size is not their mask's. Raises DataError if
-    photographs and masks do not pair up.
+    them. `allow_resized` accepts photographs whose size is not their mask's. `splits` is a split of
+    one's own (see `splits.read_split`). Raises DataError if photographs and masks do not pair up.
     """
-    pairs = find_all_pairs(data)
+    split = read_split(data, splits)
+    pairs = [*split.training, *split.validation, *split.test]
     results = parallel_map(lambda pair: _examine(pair, predictions or {}), pairs)
     findings = [f for found in track(results, "Examining", len(pairs)) for f in found]
     if allow_resized:
         findings = [finding for finding in findings if finding.kind != "sizes-differ"]
     unreadable = {finding.image for finding in findings if finding.kind == "unreadable"}
-    findings += _duplicates([pair for pair in pairs if pair.image_id not in unreadable])
+    duplicates = _find_duplicates([pair for pair in pairs if pair.image_id not in unreadable])
+    findings += _duplicates(duplicates)
+    leaks = find_leaks(split, duplicates, read_people(data))
+    findings += [Finding(image, "leak", detail) for image, detail in leaks]
     return sorted(findings, key=lambda f: (f.kind != "suspicious", f.kind, f.value, f.image))
 
 
@@ -107,14 +116,20 @@ def _cut(probability: Probability, height: int, width: int) -> tuple[Mask, NDArr
     return binarise(choose_lesion(probability, settings), height, width, settings)
 
 
-def _duplicates(pairs: Sequence[Pair]) -> list[Finding]:
+def _find_duplicates(pairs: Sequence[Pair]) -> dict[str, int]:
+    """Return a group of near-duplicates for each image, by its id."""
     if not pairs:
-        return []
+        return {}
     with TemporaryDirectory() as store:
         signatures = read_signatures([pair.photograph for pair in pairs], Path(store))
+    groups = near_duplicates(signatures)
+    return {pair.image_id: group for pair, group in zip(pairs, groups, strict=True)}
+
+
+def _duplicates(group_of: Mapping[str, int]) -> list[Finding]:
     members: defaultdict[int, list[str]] = defaultdict(list)
-    for pair, group in zip(pairs, near_duplicates(signatures), strict=True):
-        members[group].append(pair.image_id)
+    for image, group in group_of.items():
+        members[group].append(image)
     return [
         Finding(image, "near-duplicate", f"resembles {', '.join(i for i in group if i != image)}")
         for group in members.values()

@@ -9,7 +9,7 @@ import csv
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,7 +103,7 @@ class Metadata(Groups):
         self._odd: Counter[str] = Counter()
 
     def __getitem__(self, image_id: str) -> Facts:
-        return self._known[_key(image_id)][1]
+        return self._known[image_key(image_id)][1]
 
     def __iter__(self) -> Iterator[str]:
         return (image_id for image_id, _ in self._known.values())
@@ -113,7 +113,7 @@ class Metadata(Groups):
 
     def passed_over(self, image_ids: Iterable[str]) -> list[str]:
         """Return a line for each reason why tables, or values, are not used for these images."""
-        wanted = {_key(image_id) for image_id in image_ids}
+        wanted = {image_key(image_id) for image_id in image_ids}
         others = [table for table, keys in self._named.items() if keys.isdisjoint(wanted)]
         reasons = {**self._unused, "names none of these images": others}
         lines = [f"{_listed(tables)}: {why}" for why, tables in reasons.items() if tables]
@@ -130,12 +130,12 @@ class Metadata(Groups):
             known = isinstance(error, OSError) and error.strerror
             self._unused[f"cannot be read ({known or error})"].append(table.name)
         else:
-            self._named[table.name] = {_key(image_id) for image_id, _ in rows}
+            self._named[table.name] = {image_key(image_id) for image_id, _ in rows}
             for image_id, facts in rows:
                 self._add(table.name, image_id, facts)
 
     def _add(self, table: str, image_id: str, facts: Facts) -> None:
-        name, known = self._known.get(_key(image_id), (image_id, {}))
+        name, known = self._known.get(image_key(image_id), (image_id, {}))
         for kind, value in facts.items():
             before = known.get(kind, UNKNOWN)
             if kind == "style" and value not in (*STYLE_IDS, UNKNOWN):
@@ -144,21 +144,62 @@ class Metadata(Groups):
                 known = {**known, kind: value}
             elif value not in (UNKNOWN, before):
                 self._odd[f"{table} has another {kind} than a row or table before it"] += 1
-        self._known[_key(image_id)] = name, known
+        self._known[image_key(image_id)] = name, known
 
 
 def read_groups(folder: Path) -> Metadata:
     """Return what the tables in `folder` say of each image; empty where there are none."""
     found = Metadata()
+    for table in _tables(folder):
+        found.add(table)
+    return found
+
+
+def _tables(folder: Path) -> Iterator[Path]:
     try:
-        tables = sorted(folder.iterdir())
+        files = sorted(folder.iterdir())
     except OSError:  # whoever asks reads the folder's images too, and says so
-        return found
-    for table in tables:
+        return
+    for table in files:
         kind, name = table.suffix.lower(), table.name.lower()
         if not name.startswith(".") and (kind in TABLES or name.endswith("metadata")):
-            found.add(table)
+            yield table
+
+
+def read_columns(folder: Path, columns: Collection[str]) -> dict[str, dict[str, str]]:
+    """Return the values of `columns` in the tables in `folder`, by column and `image_key`.
+
+    Blank values are left out, and so are tables that cannot be read. The first table counts.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for table in _tables(folder):
+        try:
+            values = columns_of(table, columns) if table.is_file() else {}
+        except (OSError, ValueError, csv.Error):
+            continue  # `Metadata.passed_over` says so
+        for column, by_image in values.items():
+            found[column] = by_image | found.get(column, {})
     return found
+
+
+def columns_of(table: Path, columns: Collection[str]) -> dict[str, dict[str, str]]:
+    """Return the values of `columns` in one table, by column and `image_key`, without blanks.
+
+    Nothing if it names no images. Raises as `foreign_rows` does.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for row in foreign_rows(table):
+        cells = {_plain(name): cell for name, cell in row.items() if isinstance(name, str)}
+        image = next((cells[name] for name in IDS if name in cells), "")
+        for column in columns:
+            value = cells.get(_plain(column), "").strip()
+            if image and value.casefold() not in BLANKS:
+                found.setdefault(column, {}).setdefault(image_key(undefused(image)), value)
+    return found
+
+
+def _plain(column: str) -> str:
+    return re.sub(r"\W+", "_", column.strip().casefold())
 
 
 class _UnusedError(Exception):
@@ -178,7 +219,7 @@ class _Columns:
     @classmethod
     def of(cls, header: Iterable[str]) -> "_Columns":
         """Read a table's first line; raise _UnusedError if it names no images, or no facts."""
-        names = {re.sub(r"\W+", "_", column.strip().casefold()): column for column in header}
+        names = {_plain(column): column for column in header}
         image = next((names[name] for name in IDS if name in names), None)
         if image is None:
             raise _UnusedError(NO_IDS)
@@ -272,7 +313,7 @@ def _number(text: str) -> float:
     return float(text.replace(",", "."))
 
 
-def _key(image_id: str) -> str:
+def image_key(image_id: str) -> str:
     """Return what is compared of an image's name, or of its path."""
     name = unicodedata.normalize("NFC", image_id).replace("\\", "/").rpartition("/")[2].strip()
     stem, dot, suffix = name.rpartition(".")

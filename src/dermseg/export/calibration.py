@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from dermseg.data.layouts import find_pairs
+from dermseg.data.layouts import find_all_pairs
 from dermseg.errors import DataError
 from dermseg.evaluation.scoring import compare_all
 from dermseg.imaging.images import Mask
@@ -84,7 +84,7 @@ def gather(folders: Sequence[Path], data: Path) -> dict[Style, HeldOut]:
 
     Raises DataError if no style has 200 held-out images, or if they are not of `data`.
     """
-    masks = {pair.image_id: pair.mask for pair in find_pairs(data)}
+    masks = {pair.image_id: pair.mask for pair in find_all_pairs(data)}
     maps: dict[str, Probability] = {}
     fold_of: dict[str, str] = {}
     for run in [run for folder in folders for run in find_held_out(folder)]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dermseg.cores import parallel_map
 from dermseg.data import datasets, folds
 from dermseg.data.datasets import Cache
-from dermseg.data.layouts import find_pairs
+from dermseg.data.splits import read_split
 from dermseg.errors import DataError, UsageError
 from dermseg.export.calibration import sort_by_style
 from dermseg.export.rating import learn_styles
@@ -71,7 +71,7 @@ def calibrate(
     height, width = (
         int(side.dim_value) for side in proto.graph.input[0].type.tensor_type.shape.dim[1:3]
     )
-    pairs = find_pairs(data)
+    pairs = read_split(data).training
     images = datasets.open_cache(pairs, height, width, cache, allow_resized=allow_resized)
     maps: dict[str, Probability] = {}
     fold_of: dict[str, str] = {}

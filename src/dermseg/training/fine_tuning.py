@@ -128,7 +128,7 @@ def _known(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _split(settings: TrainingSettings) -> tuple[int | None, int, str, int]:
     """Return what decides, on the same data, which images are held out."""
-    return settings.fold, settings.folds, settings.folds_by, settings.seed
+    return settings.fold, settings.folds, settings.folds_by, settings.fold_seed
 
 
 def _show(trainer: Trainer, channels: Channels) -> Tensor:

@@ -13,8 +13,9 @@ import torch
 
 from dermseg import __version__
 from dermseg.data import datasets, folds, sources
-from dermseg.data.layouts import Pair, find_pairs
+from dermseg.data.layouts import Pair
 from dermseg.data.metadata import UNKNOWN, read_groups
+from dermseg.data.splits import group, read_people, read_split
 from dermseg.errors import DataError, DivergedError, UsageError
 from dermseg.imaging.mask_files import MASK_FOREGROUND
 from dermseg.imaging.photographs import image_size
@@ -55,6 +56,7 @@ def train(
     A second call with the same settings goes on where the first was stopped. `run` receives
     settings.json, folds.json, log.csv (a row an epoch), checkpoint.safetensors, and at the end
     weights.safetensors and, when a fold is held out, held-out.npz with its probabilities;
+    without a fold the data's validation set, if it has one, is scored in its place;
     samples.npy holds some images for `export` to calibrate and check its work on.
     Processes that torchrun started train one network together; how many may change from one call
     to the next.
@@ -67,25 +69,28 @@ def train(
     if distributed.leads():
         remove_leftovers(run)
     where = find_device(data_settings.device, settings.precision)
-    pairs = find_pairs(data)
+    split = read_split(data, settings.splits)
     store = data_settings.cache_below(run)
     with distributed.leader_first():
         images = datasets.open_cache(
-            pairs,
+            [*split.training, *split.validation],
             settings.height,
             settings.width,
             store,
             allow_resized=data_settings.allow_resized,
+            identity=split.training,
         )
         fold_of = assign_folds(data, images, store, settings)
+    rows = np.arange(len(images.image_ids))
     inside = np.array([settings.fold is None or fold != settings.fold for fold in fold_of])
-    held_out = np.flatnonzero(~inside)
+    chosen = np.flatnonzero(inside)
+    held_out = rows[len(fold_of) :] if settings.fold is None else np.flatnonzero(~inside)
     if settings.fold is not None and len(held_out) == 0:
         raise DataError(f"{data}: too few distinct images to fill {settings.folds} folds")
-    datasets.check_fills(int(inside.sum()), settings.batch_size)
-    trainer = Trainer(settings, where, images, np.flatnonzero(inside))
+    datasets.check_fills(len(chosen), settings.batch_size)
+    trainer = Trainer(settings, where, images, chosen)
     with occupied(run) if distributed.leads() else nullcontext():
-        _fit(run, trainer, held_out, dict(zip(images.image_ids, fold_of, strict=True)))
+        _fit(run, trainer, held_out, dict(zip(images.image_ids, fold_of, strict=False)))
 
 
 def _fit(run: Path, trainer: Trainer, held_out: Rows, fold_of: dict[str, int]) -> None:
@@ -135,19 +140,26 @@ def _fit(run: Path, trainer: Trainer, held_out: Rows, fold_of: dict[str, int]) -
 def assign_folds(
     data: Path, images: datasets.Cache, store: Path, settings: TrainingSettings
 ) -> list[int]:
-    """Return the fold of each image of `data`, as trainings with these settings hold it out.
+    """Return the fold of each training image of `data`, as trainings with these settings do.
 
-    `store` is the folder of the decoded images.
+    `store` is the folder of the decoded images. Raises UsageError if people have chosen another
+    number of folds than the settings.
     """
-    pairs = find_pairs(data)
+    split = read_split(data, settings.splits)
+    pairs = split.training
+    if split.fold_of:
+        if (given := len(set(split.fold_of.values()))) != settings.folds:
+            raise UsageError(f"{data} has {given} folds of its own: give --folds {given}")
+        return [split.fold_of[pair.image_id] for pair in pairs]
     photographs = [pair.photograph for pair in pairs]
-    groups = folds.near_duplicates(datasets.read_signatures(photographs, store))
+    duplicates = folds.near_duplicates(datasets.read_signatures(photographs, store))
+    groups = group(pairs, duplicates, read_people(data, settings.group))
     if settings.folds_by == "source":
-        styles = [STYLE_NAMES[number] for number in images.styles.tolist()]
+        styles = [STYLE_NAMES[number] for number in images.styles.tolist()[: len(pairs)]]
         return _assign_sources(pairs, groups, styles, settings)
     groups_of = read_groups(data)
     strata = [groups_of.get(pair.image_id, {}).get("diagnosis", UNKNOWN) for pair in pairs]
-    return folds.assign(groups, strata, settings.folds, settings.seed)
+    return folds.assign(groups, strata, settings.folds, settings.fold_seed)
 
 
 def _assign_sources(
@@ -157,7 +169,7 @@ def _assign_sources(
     # A thumbnail's mask has the size of its photograph.
     source_of = sources.find_sources([image_size(pair.mask) for pair in pairs])
     parts = sources.merge(source_of, groups)
-    fold_of = sources.assign_parts(parts, styles, settings.folds, settings.seed)
+    fold_of = sources.assign_parts(parts, styles, settings.folds, settings.fold_seed)
     if distributed.leads():
         say(sources.describe(fold_of, styles, source_of))
     return fold_of

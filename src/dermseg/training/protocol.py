@@ -7,7 +7,7 @@ epochs, since nothing is left to choose by. All six together are the ensemble.
 from dataclasses import replace
 from pathlib import Path
 
-from dermseg.data.layouts import find_pairs
+from dermseg.data.layouts import find_all_pairs
 from dermseg.data.metadata import read_groups
 from dermseg.evaluation.scoring import Evaluation, Summary, evaluate_maps
 from dermseg.masks.metrics import METRICS
@@ -53,7 +53,7 @@ def train_protocol(
 def report(data: Path, output: Path) -> None:
     """Write the tables of a finished protocol."""
     maps = run_folder.read_held_out(output)
-    masks = {pair.image_id: pair.mask for pair in find_pairs(data)}
+    masks = {pair.image_id: pair.mask for pair in find_all_pairs(data)}
     evaluation = evaluate_maps(maps, masks, ThresholdSettings(), read_groups(data))
     rows = []
     for run in run_folder.find_members(output):

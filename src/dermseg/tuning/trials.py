@@ -22,7 +22,8 @@ from filelock import FileLock
 from optuna.trial import TrialState
 
 from dermseg.data import datasets
-from dermseg.data.layouts import find_pairs
+from dermseg.data.layouts import find_all_pairs
+from dermseg.data.splits import read_split
 from dermseg.errors import DataError, DivergedError, UsageError
 from dermseg.evaluation.scoring import score_thresholds
 from dermseg.progress import say
@@ -83,7 +84,7 @@ def tune(
     _check(training, tuning, PROTOCOLS[protocol or "paper"])
     find_device(data_settings.device, training.precision)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    pairs = find_pairs(data)
+    pairs = read_split(data, training.splits).training
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
     store = data_settings.cache_below(output)
@@ -187,7 +188,7 @@ def _identity(search: Search, point: Point) -> str:
 
 def _score(search: Search, point: Point) -> None:
     """Write the Jaccard index of every image, out of fold, by every pair of thresholds."""
-    masks = {pair.image_id: pair.mask for pair in find_pairs(search.data)}
+    masks = {pair.image_id: pair.mask for pair in find_all_pairs(search.data)}
     images: list[str] = []
     fold_of: list[int] = []
     jaccard: list[list[float]] = []

@@ -1,0 +1,196 @@
+"""Which images are trained on and which are held out: as the data say, or dealt by chance.
+
+A person, a lesion and near-duplicates stay on one side. What people have decided themselves comes
+from a file (`--splits`), from a column of the tables beside the data, or from folders, in this
+order.
+"""
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dermseg.data.layouts import PARTS, Pair, Part, find_all_pairs
+from dermseg.data.metadata import columns_of, image_key, read_columns
+from dermseg.data.sources import join
+from dermseg.errors import DataError, UsageError
+
+GROUP_COLUMNS = ("patient_id", "lesion_id")
+"""Columns whose images of one value share a fold."""
+SPLIT, FOLD = "split", "fold"
+"""Columns that say what an image is for, and in which fold it is held out."""
+Columns = dict[str, dict[str, str]]
+"""Column to image key (`metadata.image_key`) to value."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of a data set by what they are for.
+
+    `fold_of` gives the fold of each training image where people have chosen folds, and is empty
+    where they are dealt. `test` is neither trained on nor scored.
+    """
+
+    training: list[Pair]
+    validation: list[Pair] = field(default_factory=list)
+    test: list[Pair] = field(default_factory=list)
+    fold_of: dict[str, int] = field(default_factory=dict)
+
+
+def read_split(data: Path, splits: str = "") -> Split:
+    """Return the split of the data set in the folder `data`.
+
+    `splits` is a table with a column `split` (training, validation or test) or `fold`, or nnU-Net's
+    splits_final.json. Without it the tables beside the data may have such columns, and folders may
+    say whether their images are for training, validation or test.
+
+    Raises DataError as `find_all_pairs` does; for an image that the split leaves out; for a value
+    that is no part or no fold; and where nothing is left to train on. UsageError if there is no
+    file `splits`.
+    """
+    pairs = find_all_pairs(data)
+    given = _read_file(Path(splits)) if splits else read_columns(data, (SPLIT, FOLD))
+    source = splits or f"the tables in {data}"
+    part_of: dict[str, Part] = {pair.image_id: pair.part for pair in pairs}
+    if SPLIT in given:
+        parts = _values(pairs, given[SPLIT], f"{source}, column {SPLIT}")
+        part_of = {image: _part(value, source) for image, value in parts.items()}
+    elif splits:
+        part_of = dict.fromkeys(part_of, "training")
+    of_part: defaultdict[Part, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        of_part[part_of[pair.image_id]].append(pair)
+    training = of_part["training"]
+    if not training:
+        raise DataError(f"{data}: all {len(pairs)} images are for validation or test, by {source}")
+    fold_of: dict[str, int] = {}
+    if FOLD in given:
+        fold_of = _number(_values(training, given[FOLD], f"{source}, column {FOLD}"), source)
+    return Split(training, of_part["validation"], of_part["test"], fold_of)
+
+
+def _read_file(file: Path) -> Columns:
+    """Return what a file of splits says of each image."""
+    if not file.is_file():
+        raise UsageError(f"--splits {file}: no such file")
+    try:
+        if file.suffix.lower() == ".json":
+            return _read_nnunet(file)
+        columns = columns_of(file, (SPLIT, FOLD))
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise DataError(f"{file}: cannot be read as splits ({error})") from error
+    if not columns:
+        raise DataError(f"{file}: has no column {SPLIT} or {FOLD}, or none that names images")
+    return columns
+
+
+def _read_nnunet(file: Path) -> Columns:
+    """Return nnU-Net's folds: a list with the names in `train` and `val` of each.
+
+    A single one is a training set with its validation set.
+    """
+    folds: list[dict[str, list[str]]] = json.loads(file.read_text(encoding="utf-8"))
+    if len(folds) == 1:
+        sides = (("training", folds[0]["train"]), ("validation", folds[0]["val"]))
+        return {SPLIT: {image_key(name): part for part, names in sides for name in names}}
+    every = {name for fold in folds for side in ("train", "val") for name in fold[side]}
+    fold_of: dict[str, str] = {}
+    for number, fold in enumerate(folds):
+        if set(fold["train"]) & set(fold["val"]) or set(fold["train"]) | set(fold["val"]) != every:
+            raise ValueError(f"fold {number}: an image is in both of train and val, or in neither")
+        for name in fold["val"]:
+            if fold_of.setdefault(image_key(name), str(number)) != str(number):
+                raise ValueError(f"{name}: held out by two folds")
+    if len(fold_of) < len(every):
+        raise ValueError(f"{len(every) - len(fold_of)} images are held out by no fold")
+    return {FOLD: fold_of}
+
+
+def _values(pairs: Sequence[Pair], given: Mapping[str, str], source: str) -> dict[str, str]:
+    """Return the value of each of `pairs`; raise DataError if one has none."""
+    values = {
+        pair.image_id: given[key] for pair in pairs if (key := image_key(pair.image_id)) in given
+    }
+    if lost := [pair.image_id for pair in pairs if pair.image_id not in values]:
+        raise DataError(f"{source}: {len(lost)} images have no value, such as {lost[0]}")
+    return values
+
+
+def _part(value: str, source: str) -> Part:
+    if value.lower() not in PARTS:
+        raise DataError(
+            f"{source}: {SPLIT} {value!r} is none of training, validation and test; correct it, or "
+            "call the column something else"
+        )
+    return PARTS[value.lower()]
+
+
+def _number(fold_of: Mapping[str, str], source: str) -> dict[str, int]:
+    """Return folds counted from 0 in the order of their numbers."""
+    try:
+        values = {image: int(float(value)) for image, value in fold_of.items()}
+    except (ValueError, OverflowError) as error:
+        raise DataError(f"{source}: a {FOLD} is no number ({error})") from error
+    order = sorted(set(values.values()))
+    return {image: order.index(value) for image, value in values.items()}
+
+
+def read_people(data: Path, column: str = "") -> Columns:
+    """Return the values of the columns that name persons or lesions: GROUP_COLUMNS and `column`.
+
+    Raises UsageError if no table beside the data has `column`.
+    """
+    people = read_columns(data, {*GROUP_COLUMNS, *([column] if column else [])})
+    if column and column not in people:
+        raise UsageError(f"--group {column}: no table in {data} has such a column with values")
+    return people
+
+
+def group(pairs: Sequence[Pair], near_duplicates: Sequence[int], people: Columns) -> list[int]:
+    """Return a group number for each of `pairs`: what must not be in two folds shares one.
+
+    These are near-duplicates, and images of one person or one lesion, transitively. `people` is
+    what `read_people` returns.
+    """
+    first: dict[tuple[str, object], int] = {}
+    links = []
+    for row, (pair, duplicate) in enumerate(zip(pairs, near_duplicates, strict=True)):
+        for key in [("near-duplicate", duplicate), *_belongings(pair, people)]:
+            links.append((first.setdefault(key, row), row))
+    return join(range(len(pairs)), links)
+
+
+def _belongings(pair: Pair, people: Columns) -> list[tuple[str, object]]:
+    """Return each column with the person or lesion that it names for an image."""
+    key = image_key(pair.image_id)
+    return [(column, values[key]) for column, values in sorted(people.items()) if key in values]
+
+
+def find_leaks(
+    split: Split, duplicates: Mapping[str, int], people: Columns
+) -> list[tuple[str, str]]:
+    """Return the images that a given split separates from their own kind, each with the reason.
+
+    `duplicates` are groups of near-duplicates by image id. Where folds are dealt nothing leaks.
+    """
+    side_of = {pair.image_id: "the validation set" for pair in split.validation}
+    side_of |= {pair.image_id: "the test set" for pair in split.test}
+    for pair in split.training:
+        fold = split.fold_of.get(pair.image_id)
+        side_of[pair.image_id] = "the training set" if fold is None else f"fold {fold}"
+    members: defaultdict[tuple[str, object], list[str]] = defaultdict(list)
+    for pair in (*split.training, *split.validation, *split.test):
+        for key in _belongings(pair, people):
+            members[key].append(pair.image_id)
+        if pair.image_id in duplicates:
+            members["near-duplicate", duplicates[pair.image_id]].append(pair.image_id)
+    leaks = []
+    for (kind, value), images in members.items():
+        for image in images:
+            others = [other for other in images if side_of[other] != side_of[image]]
+            if others:
+                what = kind if kind == "near-duplicate" else f"{kind} {value}"
+                leaks.append((image, f"{what}: {others[0]} is in {side_of[others[0]]}"))
+    return leaks

@@ -1,0 +1,156 @@
+"""Which images are held out: people's own splits, and groups that never cross folds."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dermseg.cli.main import main
+from dermseg.data import folds
+from dermseg.data.layouts import Pair
+from dermseg.data.splits import group, read_people, read_split
+from dermseg.errors import DataError, UsageError
+
+NAMES = tuple("abcdef")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Return a data set of six pairs, a to f, of six colours and shapes."""
+    folder = tmp_path / "data"
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+    for number, name in enumerate(NAMES):
+        noise = np.random.default_rng(number).integers(0, 255, (32, 32, 3)).astype(np.uint8)
+        mask = np.zeros((32, 32), np.uint8)
+        mask[8 : 20 + number, 8:20] = 255
+        Image.fromarray(noise).save(folder / "images" / f"{name}.png")
+        Image.fromarray(mask).save(folder / "masks" / f"{name}.png")
+    return folder
+
+
+def table(file: Path, column: str, values: str) -> Path:
+    rows = [f"{name},{value}" for name, value in zip(NAMES, values.split(), strict=False)]
+    file.write_text("\n".join([f"image_id,{column}", *rows]) + "\n", encoding="utf-8")
+    return file
+
+
+def names(pairs: list[Pair]) -> str:
+    return "".join(pair.image_id for pair in pairs)
+
+
+def test_without_a_split_everything_is_for_training(data: Path) -> None:
+    split = read_split(data)
+    assert (names(split.training), split.validation, split.fold_of) == ("abcdef", [], {})
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_column_says_what_an_image_is_for(data: Path, tmp_path: Path, beside: bool) -> None:
+    file = table(
+        (data if beside else tmp_path) / "s.csv", "Split", "train Val train test val train"
+    )
+    split = read_split(data, "" if beside else str(file))
+    assert names(split.training) == "acf"
+    assert names(split.validation) == "be"
+    assert names(split.test) == "d"
+
+
+def test_a_column_says_the_folds(data: Path) -> None:
+    table(data / "folds.csv", "fold", "1 1 2 2 3 3")
+    assert read_split(data).fold_of == dict(zip(NAMES, (0, 0, 1, 1, 2, 2), strict=True))
+
+
+def test_nnu_net_s_file_is_read(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "splits_final.json"
+    sides = [("abcd", "ef"), ("abef", "cd"), ("cdef", "ab")]
+    content = [{"train": list(train), "val": list(val)} for train, val in sides]
+    file.write_text(json.dumps(content))
+    assert read_split(data, str(file)).fold_of == dict(zip(NAMES, (2, 2, 1, 1, 0, 0), strict=True))
+    file.write_text(json.dumps(content[:1]))
+    split = read_split(data, str(file))
+    assert (names(split.training), names(split.validation)) == ("abcd", "ef")
+
+
+class TestReadSplitExceptions:
+    @pytest.mark.parametrize(
+        ("column", "values", "message"),
+        [
+            ("split", "train val train", "3 images have no value, such as d"),
+            ("split", "a b a b a b", "'a' is none of training"),
+            ("split", "test test val val val val", "all 6 images are for validation or test"),
+            ("fold", "x 1 1 1 1 1", "a fold is no number"),
+            ("part", "train val val val val val", "no column split or fold"),
+        ],
+    )
+    def test_what_cannot_be_is_said(
+        self, data: Path, tmp_path: Path, column: str, values: str, message: str
+    ) -> None:
+        file = table(tmp_path / "s.csv", column, values)
+        with pytest.raises(DataError, match=message):
+            read_split(data, str(file))
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ("{", "cannot be read"),
+            ('[{"train": ["a"], "val": ["a"]}, {"train": [], "val": []}]', "in both"),
+            ('[{"train": ["a"], "val": ["b"]}, {"train": ["a"], "val": ["b"]}]', "by two folds"),
+        ],
+    )
+    def test_a_file_that_is_none_of_nnu_net_s_is_refused(
+        self, data: Path, tmp_path: Path, content: str, message: str
+    ) -> None:
+        (tmp_path / "s.json").write_text(content)
+        with pytest.raises(DataError, match=message):
+            read_split(data, str(tmp_path / "s.json"))
+
+    def test_a_file_that_is_not_there_is_named(self, data: Path, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="no such file"):
+            read_split(data, str(tmp_path / "none.csv"))
+
+
+def test_patients_near_duplicates_and_strata_hold_at_once(tmp_path: Path) -> None:
+    """40 patients with 3 photographs each, every tenth photograph twice: nothing leaks."""
+    chance = random.Random(0)
+    pairs = [Pair(f"I{i}", Path(f"I{i}.jpg"), Path(f"I{i}.png")) for i in range(120)]
+    chance.shuffle(pairs)
+    patients = {pair.image_id: int(pair.image_id[1:]) // 3 for pair in pairs}
+    rows = [f"{image},P{patient}" for image, patient in patients.items()]
+    (tmp_path / "metadata.csv").write_text("\n".join(["isic_id,patient_id", *rows]))
+    duplicates = [row - row % 10 if row % 10 == 1 else row for row in range(120)]
+    strata = [chance.choice(("melanoma", "nevus", "nevus")) for _ in pairs]
+    groups = group(pairs, duplicates, read_people(tmp_path))
+    fold_of = folds.assign(groups, strata, 5, 0)
+    of_patient: dict[int, set[int]] = {}
+    for pair, fold in zip(pairs, fold_of, strict=True):
+        of_patient.setdefault(patients[pair.image_id], set()).add(fold)
+    assert all(len(found) == 1 for found in of_patient.values())
+    assert all(fold_of[row] == fold_of[duplicates[row]] for row in range(120))
+    assert max(fold_of.count(fold) for fold in range(5)) <= 28
+
+
+def test_a_column_of_one_s_own_makes_groups(data: Path) -> None:
+    table(data / "visits.csv", "Visit", "v1 v2 v1 v3 v3 v4")
+    pairs = read_split(data).training
+    groups = group(pairs, range(6), read_people(data, "visit"))
+    assert groups[0] == groups[2]
+    assert groups[3] == groups[4]
+    assert len(set(groups)) == 4
+    with pytest.raises(UsageError, match="--group clinic: no table"):
+        read_people(data, "clinic")
+
+
+def test_doctor_shows_leaks_in_a_given_split(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table(data / "people.csv", "patient_id", "P1 P1 P2 P2 P3 P3")
+    assert main(["doctor", str(data)]) == 0
+    assert "leak" not in capsys.readouterr().out
+    file = table(tmp_path / "s.csv", "split", "train val train train val val")
+    assert main(["doctor", str(data), "--splits", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert "a: leak: patient_id P1: b is in the validation set" in said
+    assert said.count("leak") == 2
