@@ -29,17 +29,30 @@ if TYPE_CHECKING:
         UsageError,
     )
     from dermseg.evaluation.scoring import Evaluation, evaluate
+    from dermseg.export.exporter import export_model
     from dermseg.imaging.mask_files import read_mask, write_mask
     from dermseg.imaging.overlay import draw_overlay
     from dermseg.imaging.photographs import Photograph, read_photograph
     from dermseg.inference.segmenter import Segmentation, Segmenter, segment
     from dermseg.masks.metrics import Scores, score
-    from dermseg.settings import ThresholdSettings
+    from dermseg.settings import (
+        AugmentationSettings,
+        DataSettings,
+        ExportSettings,
+        ThresholdSettings,
+        TrainingSettings,
+    )
+    from dermseg.training.loop import train
+    from dermseg.training.losses import register_loss
+    from dermseg.training.networks import register_network
 
 _HOMES = {
+    "AugmentationSettings": "settings",
     "DataError": "errors",
+    "DataSettings": "settings",
     "DermsegError": "errors",
     "Evaluation": "evaluation.scoring",
+    "ExportSettings": "settings",
     "ImageError": "errors",
     "MissingExtraError": "errors",
     "ModelError": "errors",
@@ -49,21 +62,29 @@ _HOMES = {
     "Segmentation": "inference.segmenter",
     "Segmenter": "inference.segmenter",
     "ThresholdSettings": "settings",
+    "TrainingSettings": "settings",
     "UsageError": "errors",
     "draw_overlay": "imaging.overlay",
     "evaluate": "evaluation.scoring",
+    "export_model": "export.exporter",
     "keep_memory": "cores",
     "read_mask": "imaging.mask_files",
     "read_photograph": "imaging.photographs",
+    "register_loss": "training.losses",
+    "register_network": "training.networks",
     "score": "masks.metrics",
     "segment": "inference.segmenter",
+    "train": "training.loop",
     "write_mask": "imaging.mask_files",
 }
 
 __all__ = [
+    "AugmentationSettings",
     "DataError",
+    "DataSettings",
     "DermsegError",
     "Evaluation",
+    "ExportSettings",
     "ImageError",
     "MissingExtraError",
     "ModelError",
@@ -73,15 +94,20 @@ __all__ = [
     "Segmentation",
     "Segmenter",
     "ThresholdSettings",
+    "TrainingSettings",
     "UsageError",
     "__version__",
     "draw_overlay",
     "evaluate",
+    "export_model",
     "keep_memory",
     "read_mask",
     "read_photograph",
+    "register_loss",
+    "register_network",
     "score",
     "segment",
+    "train",
     "write_mask",
 ]
 
@@ -89,7 +115,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        from dermseg.errors import MissingExtraError
+
+        raise MissingExtraError.naming("train", f"dermseg.{name} needs {error.name}") from error
 
 
 def __dir__() -> list[str]:

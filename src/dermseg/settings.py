@@ -12,7 +12,7 @@ from dermseg.errors import UsageError
 
 Channels = Literal["rgb-hsv-l", "rgb"]
 Schedule = Literal["constant", "one-cycle"]
-Loss = Literal["jaccard", "cross-entropy"]
+Keep = Literal["last", "best"]
 Precision = Literal["auto", "float32", "bfloat16"]
 FoldsBy = Literal["image", "source"]
 Rule = Literal["complete", "paper"]
@@ -28,7 +28,7 @@ One = Literal["largest", "union"]
 CHOICES = {
     "channels": Channels,
     "schedule": Schedule,
-    "loss": Loss,
+    "keep": Keep,
     "precision": Precision,
     "folds_by": FoldsBy,
 }
@@ -105,8 +105,14 @@ class TrainingSettings:
     """Width of the images during the first `early_epochs`."""
     early_epochs: int = 0
     """Epochs at the early size."""
-    loss: Loss = "jaccard"
-    """What is minimised: the paper's Jaccard distance, or the cross-entropy of each pixel."""
+    weight_decay: float = 0.0
+    """Share of the weights that a step takes away, times the learning rate (AdamW)."""
+    loss: str = "jaccard"
+    """What is minimised: jaccard, the paper's; dice, tversky, focal or cross-entropy; or a weighted
+    sum, as 0.5*dice+0.5*focal."""
+    keep: Keep = "last"
+    """The weights of the last epoch, or of the one that scored best on the held-out fold or the
+    validation set, whose scores are then a little too high."""
     dropout: float = 0.5
     """Probability of dropping a value in each of the network's dropouts."""
     style_dropout: float = 0.15
@@ -170,6 +176,8 @@ class TrainingSettings:
             raise UsageError(f"--style-dropout {self.style_dropout}: must be from 0 to 1")
         if not 0 < self.learning_rate < math.inf:
             raise UsageError(f"--learning-rate {self.learning_rate}: must be above 0")
+        if not 0 <= self.weight_decay < math.inf:
+            raise UsageError(f"--weight-decay {self.weight_decay}: cannot be negative")
         if min(self.early_epochs, self.ema_epochs) < 0:
             raise UsageError("--early-epochs and --ema-epochs cannot be negative")
         if self.fold is not None and not 0 <= self.fold < self.folds:
@@ -193,7 +201,7 @@ def changed_options(given: TrainingSettings, usual: TrainingSettings) -> dict[st
 Protocol = Literal["paper", "short", "pretrained"]
 
 PROTOCOLS: dict[Protocol, TrainingSettings] = {
-    "paper": TrainingSettings(),
+    "paper": TrainingSettings(precision="float32"),
     "short": TrainingSettings(
         channels="rgb",
         height=96,

@@ -16,7 +16,14 @@ from dermseg.cli.main import main
 from dermseg.errors import DermsegError, ModelError, UsageError
 from dermseg.export import exporter as module
 from dermseg.export import quantize
-from dermseg.export.exporter import TOLERANCE, TOLERANCE_INT8, EndToEnd, export, halve, load_run
+from dermseg.export.exporter import (
+    TOLERANCE,
+    TOLERANCE_INT8,
+    EndToEnd,
+    export_model,
+    halve,
+    load_run,
+)
 from dermseg.imaging.images import resize
 from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.segmenter import Segmenter
@@ -81,7 +88,7 @@ def test_the_file_equals_pytorch(
     run = make_run(tmp_path, network=network, channels=channels)
     file = tmp_path / "model.onnx"
     paths = [photograph for photograph, _ in examples]
-    assert 0 <= export([run], file, photographs=paths[:1]) <= TOLERANCE
+    assert 0 <= export_model([run], file, photographs=paths[:1]) <= TOLERANCE
     real = [resize(read_photograph(path, at_least=SIZE).pixels, *SIZE) for path in paths]
     random = np.random.default_rng(5).integers(0, 256, (2, *SIZE, 3), dtype=np.uint8)
     samples = np.stack([*real, *random])
@@ -112,7 +119,7 @@ def test_folded_norms_change_nothing(tmp_path: Path, network: str) -> None:
 
 def test_the_graph_is_the_contract(tiny_run: Path) -> None:
     file = tiny_run / "model.onnx"
-    export([tiny_run], file)
+    export_model([tiny_run], file)
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     (given,), (returned,) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.type) == ("photographs", "tensor(uint8)")
@@ -125,7 +132,7 @@ def test_the_graph_is_the_contract(tiny_run: Path) -> None:
 
 
 def test_the_card_travels_in_the_file(tiny_run: Path) -> None:
-    export([tiny_run], tiny_run / "model.onnx")
+    export_model([tiny_run], tiny_run / "model.onnx")
     _, facts = checkpoints.load(tiny_run / WEIGHTS)
     segmenter = Segmenter(tiny_run / "model.onnx")
     (member,) = segmenter.card.members
@@ -147,7 +154,7 @@ def test_a_network_that_knows_styles_is_asked_for_one(
     checkpoints.save(run / WEIGHTS, tensors, facts)
     kept = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     np.save(run / SAMPLES, kept)
-    export([run], run / "model.onnx", ExportSettings(arithmetic))
+    export_model([run], run / "model.onnx", ExportSettings(arithmetic))
     segmenter = Segmenter(run / "model.onnx")
     assert segmenter.draws_styles
     found = [segmenter.probability(kept[0], style=style) for style in STYLE_IDS]
@@ -161,7 +168,7 @@ def test_a_network_that_knows_styles_is_asked_for_one(
 
 
 def test_a_card_of_another_format_is_refused(tiny_run: Path) -> None:
-    export([tiny_run], tiny_run / "model.onnx")
+    export_model([tiny_run], tiny_run / "model.onnx")
     model = onnx.load(tiny_run / "model.onnx")
     (entry,) = (entry for entry in model.metadata_props if entry.key == KEY)
     values = json.loads(entry.value)
@@ -178,7 +185,7 @@ def test_a_card_of_another_format_is_refused(tiny_run: Path) -> None:
 
 
 def test_the_file_segments_photographs(tiny_run: Path, examples: Examples) -> None:
-    export([tiny_run], tiny_run / "model.onnx")
+    export_model([tiny_run], tiny_run / "model.onnx")
     segmenter = Segmenter(tiny_run / "model.onnx")
     assert (segmenter.height, segmenter.width) == SIZE
     photograph = read_photograph(examples[0][0])
@@ -212,7 +219,7 @@ def test_a_file_that_differs_is_refused_and_leaves_nothing(
     (tiny_run / "old.onnx").write_bytes(b"old")
     for name in ("new.onnx", "old.onnx"):
         with pytest.raises(ModelError, match=rf"{name}: not written, since it differs"):
-            export([tiny_run], tiny_run / name)
+            export_model([tiny_run], tiny_run / name)
     assert sorted(p.name for p in tiny_run.iterdir()) == sorted(["old.onnx", SAMPLES, WEIGHTS])
     assert (tiny_run / "old.onnx").read_bytes() == b"old"
 
@@ -220,12 +227,12 @@ def test_a_file_that_differs_is_refused_and_leaves_nothing(
 def test_a_name_that_no_segmenter_would_load_is_refused(tiny_run: Path) -> None:
     for name in ("model", "model.json", "model.pt"):
         with pytest.raises(DermsegError, match="onnx"):
-            export([tiny_run], tiny_run / name)
+            export_model([tiny_run], tiny_run / name)
 
 
 def test_a_run_without_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ModelError, match="holds no finished training"):
-        export([tmp_path], tmp_path / "model.onnx")
+        export_model([tmp_path], tmp_path / "model.onnx")
     assert main(["export", str(tmp_path), "-o", str(tmp_path / "model.onnx")]) == 1
     assert "holds no finished training" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -234,14 +241,14 @@ def test_a_run_without_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_a_run_without_its_samples(tiny_run: Path) -> None:
     (tiny_run / SAMPLES).unlink()
     with pytest.raises(ModelError, match=SAMPLES):
-        export([tiny_run], tiny_run / "model.onnx")
+        export_model([tiny_run], tiny_run / "model.onnx")
 
 
 def test_weights_that_are_none(tmp_path: Path) -> None:
     (tmp_path / WEIGHTS).write_bytes(b"garbage")
     (tmp_path / SAMPLES).write_bytes(b"garbage")
     with pytest.raises(ModelError, match=r"weights\.safetensors"):
-        export([tmp_path], tmp_path / "model.onnx")
+        export_model([tmp_path], tmp_path / "model.onnx")
 
 
 def test_the_loaded_model_is_ready_for_use(tiny_run: Path) -> None:
@@ -262,7 +269,7 @@ def protocol(tmp_path: Path, tiny: Callable[..., TrainingSettings]) -> Path:
 
 def test_a_protocol_becomes_an_ensemble(protocol: Path, tmp_path: Path, examples: Examples) -> None:
     file = tmp_path / "model.onnx"
-    assert export([protocol], file) <= TOLERANCE
+    assert export_model([protocol], file) <= TOLERANCE
     members = [protocol / name for name in ("fold-0", "fold-1", "all")]
     pixels = resize(read_photograph(examples[0][0]).pixels, *SIZE)
     with torch.inference_mode():
@@ -280,8 +287,8 @@ def test_mirror_averaging_is_the_mean_of_the_mirror_images(
     tiny_run: Path, arithmetic: Arithmetic
 ) -> None:
     plain, mirrored = tiny_run / "plain.onnx", tiny_run / "mirrored.onnx"
-    export([tiny_run], plain)
-    export([tiny_run], mirrored, ExportSettings(arithmetic, mirror=True))
+    export_model([tiny_run], plain)
+    export_model([tiny_run], mirrored, ExportSettings(arithmetic, mirror=True))
     pixels = np.random.default_rng(3).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     one, four = Segmenter(plain), Segmenter(mirrored)
     parts = [
@@ -302,7 +309,7 @@ def test_mirror_averaging_is_the_mean_of_the_mirror_images(
 
 def test_eight_bits_equal_nothing_that_photographs_could_show(tiny_run: Path) -> None:
     with pytest.raises(UsageError, match="int8"):
-        export([tiny_run], tiny_run / "a.onnx", INT8, photographs=[tiny_run / "a.jpg"])
+        export_model([tiny_run], tiny_run / "a.onnx", INT8, photographs=[tiny_run / "a.jpg"])
 
 
 def test_networks_of_unlike_sizes_make_no_ensemble(protocol: Path, tmp_path: Path) -> None:
@@ -311,14 +318,14 @@ def test_networks_of_unlike_sizes_make_no_ensemble(protocol: Path, tmp_path: Pat
     facts["settings"].update(settings)
     checkpoints.save(protocol / "all" / WEIGHTS, tensors, facts)
     with pytest.raises(ModelError, match="32 x 48, 64 x 64"):
-        export([protocol], tmp_path / "model.onnx")
+        export_model([protocol], tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
 
 
 def test_an_unfinished_member_is_named(protocol: Path, tmp_path: Path) -> None:
     (protocol / "fold-1" / WEIGHTS).unlink()
     with pytest.raises(ModelError, match="fold-1: holds no finished training"):
-        export([protocol], tmp_path / "model.onnx")
+        export_model([protocol], tmp_path / "model.onnx")
 
 
 class TestInt8:
@@ -335,7 +342,8 @@ class TestInt8:
     def test_masks_stay(self, trained: Path, toy_data: Path, tmp_path: Path) -> None:
         files = {name: tmp_path / f"{name}.onnx" for name in get_args(Arithmetic)}
         differences = {
-            name: export([trained], file, ExportSettings(name)) for name, file in files.items()
+            name: export_model([trained], file, ExportSettings(name))
+            for name, file in files.items()
         }
         assert differences["float32"] <= TOLERANCE < differences["int8"] <= TOLERANCE_INT8
         exact, small = (Segmenter(files[name]) for name in ("float32", "int8"))
@@ -347,7 +355,7 @@ class TestInt8:
     def test_convolutions_compute_in_eight_bits_and_colour_does_not(
         self, trained: Path, tmp_path: Path
     ) -> None:
-        export([trained], tmp_path / "model.onnx", INT8)
+        export_model([trained], tmp_path / "model.onnx", INT8)
         graph = onnx.load(tmp_path / "model.onnx").graph
         made_by = {output: node.op_type for node in graph.node for output in node.output}
         for node in graph.node:
@@ -357,7 +365,7 @@ class TestInt8:
                 assert "QuantizeLinear" not in [made_by.get(name) for name in node.input]
 
     def test_weights_use_all_eight_bits(self, trained: Path, tmp_path: Path) -> None:
-        export([trained], tmp_path / "model.onnx", INT8)
+        export_model([trained], tmp_path / "model.onnx", INT8)
         tensors = onnx.load(tmp_path / "model.onnx").graph.initializer
         weights = [onnx.numpy_helper.to_array(t) for t in tensors if len(t.dims) == 4]
         whole = [array for array in weights if array.dtype == np.int8]
@@ -371,7 +379,7 @@ class TestInt8:
         for coarse in (False, True):
             monkeypatch.setattr(quantize, "COARSE_FROM", 500)
             file = tmp_path / f"{coarse}.onnx"
-            export([trained], file, ExportSettings("int8", coarse=coarse))
+            export_model([trained], file, ExportSettings("int8", coarse=coarse))
             tensors = onnx.load(file).graph.initializer
             arrays = [onnx.numpy_helper.to_array(tensor) for tensor in tensors]
             weights = [a.astype(int) for a in arrays if a.dtype == np.int8 and a.ndim == 4]
@@ -385,14 +393,14 @@ class TestInt8:
 
     def test_only_eight_bits_can_be_coarse(self, trained: Path, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="coarse"):
-            export([trained], tmp_path / "model.onnx", ExportSettings(coarse=True))
+            export_model([trained], tmp_path / "model.onnx", ExportSettings(coarse=True))
 
     def test_a_file_that_differs_too_much_is_refused(
         self, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "TOLERANCE_INT8", 1e-9)
         with pytest.raises(ModelError, match="not written, since it differs"):
-            export([trained], tmp_path / "model.onnx", INT8)
+            export_model([trained], tmp_path / "model.onnx", INT8)
         assert not (tmp_path / "model.onnx").exists()
 
 
@@ -448,7 +456,7 @@ def test_a_model_that_computes_no_numbers_is_refused(tiny_run: Path) -> None:
     tensors = {n: torch.full_like(t, torch.nan) if t.dim() == 4 else t for n, t in tensors.items()}
     checkpoints.save(tiny_run / WEIGHTS, tensors, facts)
     with pytest.raises(ModelError, match="differs from PyTorch by nan"):
-        export([tiny_run], tiny_run / "model.onnx")
+        export_model([tiny_run], tiny_run / "model.onnx")
     assert not (tiny_run / "model.onnx").exists()
 
 
@@ -465,7 +473,7 @@ def test_norms_are_folded_into_convolutions_and_change_nothing(
     with torch.inference_mode():
         difference = (plain(inputs).sigmoid() - folded(inputs).sigmoid()).abs().max()
     assert difference < 2e-3, "what rounding to half precision does"
-    export([run], tmp_path / "model.onnx")
+    export_model([run], tmp_path / "model.onnx")
     operators = [node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node]
     # CDNN-29 keeps those of its input and dropouts; in CDNN-19 a ReLU stands before each.
     assert operators.count("BatchNormalization") == {"cdnn29": 3, "cdnn19": 9}[network]

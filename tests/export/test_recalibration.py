@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dermseg.errors import DataError, UsageError
 from dermseg.export import calibration
-from dermseg.export.exporter import export
+from dermseg.export.exporter import export_model
 from dermseg.export.recalibration import calibrate
 from dermseg.imaging.images import write_image
 from dermseg.imaging.mask_files import write_mask
@@ -52,7 +52,7 @@ def model(data: Path, tmp_path: Path, tiny: Callable[..., TrainingSettings]) -> 
     """Return an ensemble of two folds and a member that held nothing out."""
     settings = tiny(fold=None, folds=2, epochs=12, learning_rate=0.02, dropout=0.0)
     train_protocol(data, tmp_path / "runs", settings)
-    export([tmp_path / "runs"], tmp_path / "model.onnx")
+    export_model([tmp_path / "runs"], tmp_path / "model.onnx")
     return tmp_path / "model.onnx"
 
 

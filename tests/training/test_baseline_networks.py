@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from dermseg.errors import MissingExtraError, UsageError
-from dermseg.export.exporter import export
+from dermseg.export.exporter import export_model
 from dermseg.settings import TrainingSettings
 from dermseg.training import networks
 from dermseg.training.loop import train
@@ -73,7 +73,7 @@ def test_the_crf_inside_is_trained_by_cross_entropy_and_exported(
 ) -> None:
     """The file is kept only if it equals PyTorch."""
     train(toy_data, tmp_path / "run", tiny_run(network="cdnn29-crf", loss="cross-entropy"))
-    assert export([tmp_path / "run"], tmp_path / "model.onnx") < 1e-4
+    assert export_model([tmp_path / "run"], tmp_path / "model.onnx") < 1e-4
 
 
 @pytest.fixture

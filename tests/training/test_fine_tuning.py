@@ -12,7 +12,7 @@ import torch
 from toy import write_data
 
 from dermseg.errors import DataError, ModelError, UsageError
-from dermseg.export.exporter import export
+from dermseg.export.exporter import export_model
 from dermseg.imaging.images import resize
 from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.segmenter import Segmenter, open_session
@@ -74,7 +74,7 @@ class TestFromAToyModel:
 
     @pytest.fixture
     def file(self, first: Path, tmp_path: Path) -> Path:
-        export([first / "fold-0"], tmp_path / "first.onnx")
+        export_model([first / "fold-0"], tmp_path / "first.onnx")
         return tmp_path / "first.onnx"
 
     def test_restoring_batch_norms_undoes_export(
@@ -116,7 +116,7 @@ class TestFromAToyModel:
     def test_an_ensembles_member_for_the_same_fold_is_taken(
         self, toy_data: Path, tmp_path: Path, tiny: Maker, first: Path
     ) -> None:
-        export([first], tmp_path / "both.onnx")
+        export_model([first], tmp_path / "both.onnx")
         settings = tiny(
             epochs=1, fold=1, learning_rate=1e-9, fine_tune_from=str(tmp_path / "both.onnx")
         )
@@ -162,7 +162,7 @@ class TestFromAToyModel:
         other = write_data(tmp_path / "others", first=100)
         settings = tiny(epochs=1, fold=None, fine_tune_from=str(tmp_path / "all"))
         train(other, tmp_path / "parent", settings)
-        export([tmp_path / "parent"], tmp_path / "parent.onnx")
+        export_model([tmp_path / "parent"], tmp_path / "parent.onnx")
         for name in ("parent", "parent.onnx"):
             settings = tiny(epochs=1, fine_tune_from=str(tmp_path / name))
             train(toy_data, tmp_path / f"of {name}", settings)
@@ -187,7 +187,7 @@ class TestFromAToyModel:
         tensors, facts = checkpoints.load(first / "fold-0" / WEIGHTS)
         del facts["folds"]
         checkpoints.save(first / "fold-0" / WEIGHTS, tensors, facts)
-        export([first / "fold-0"], tmp_path / "older.onnx")
+        export_model([first / "fold-0"], tmp_path / "older.onnx")
         train(
             toy_data, tmp_path / "run", tiny(epochs=1, fine_tune_from=str(tmp_path / "older.onnx"))
         )

@@ -144,7 +144,14 @@ class TestTrainFeatures:
     def test_the_log_has_a_row_an_epoch(self, run: Path) -> None:
         rows = log(run)
         assert [row["epoch"] for row in rows] == ["1", "2", "3"]
-        assert list(rows[0]) == ["epoch", "loss", "held_out_jaccard"]
+        assert list(rows[0]) == [
+            "epoch",
+            "learning_rate",
+            "loss",
+            "held_out_loss",
+            "held_out_jaccard",
+            "held_out_dice",
+        ]
         assert all(0 < float(row["loss"]) < 1 for row in rows)
         assert all(0 <= float(row["held_out_jaccard"]) <= 1 for row in rows)
 
@@ -428,7 +435,6 @@ class TestTrainExceptions:
     @pytest.mark.parametrize(
         "changes",
         [
-            {"epochs": 4},
             {"seed": 1},
             {"fold": 1},
             {"learning_rate": 0.01},
@@ -479,7 +485,7 @@ class TestTrainExceptions:
         train(toy_data, tmp_path / "run", tiny(epochs=1), ON_CPU)
         path = toy_data / "images" / "ISIC_0000003.png"
         Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
-        with pytest.raises(UsageError, match="other settings or data"):
+        with pytest.raises(UsageError, match="of other data"):
             train(toy_data, tmp_path / "run", tiny(epochs=1), ON_CPU)
 
     @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_members_can_be_trained_one_by_one(
 
 
 def test_the_named_protocols() -> None:
-    assert PROTOCOLS["paper"] == TrainingSettings()
+    assert PROTOCOLS["paper"] == TrainingSettings(precision="float32")
     short = PROTOCOLS["short"]
     assert (short.network, short.fold, short.folds) == ("cdnn29", None, 5)
     assert short.epochs < 100
@@ -86,7 +86,7 @@ def test_the_named_protocols() -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--protocol", "paper"], TrainingSettings()),
+        (["--protocol", "paper"], TrainingSettings(precision="float32")),
         (["--protocol", "short"], PROTOCOLS["short"]),
         (["--protocol", "pretrained"], PROTOCOLS["pretrained"]),
         (["--protocol", "short", "--epochs", "600"], {"epochs": 600}),

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from dermseg.cli.console import TRAINING, require, say
-from dermseg.cli.options import FlatFlags
+from dermseg.cli.options import FlatFlags, Plugins
 from dermseg.settings import ExportSettings
 
 
@@ -19,6 +19,7 @@ def export(
     settings: Annotated[ExportSettings, FlatFlags] = ExportSettings(),
     calibrate_on: Path | None = None,
     check_on: Annotated[Sequence[Path], Parameter(consume_multiple=True, negative=())] = (),
+    plugin: Plugins = (),
 ) -> int:
     """Write finished trainings as an ONNX model for `dermseg segment --model`.
 
@@ -39,11 +40,16 @@ def export(
     check_on
         More photographs on which a float32 file must equal PyTorch before it is kept; a few
         training images are always among them.
+    plugin
+        A module, or a file such as mine.py, that registers a network or a loss of one's own with
+        `dermseg.register_network` or `dermseg.register_loss`.
     """
     require("train", *TRAINING)
-    from dermseg.export.exporter import export
+    from dermseg.export.exporter import export_model
+    from dermseg.training import plugins
 
-    difference = export(runs, output, settings, photographs=check_on, data=calibrate_on)
+    plugins.load(plugin)
+    difference = export_model(runs, output, settings, photographs=check_on, data=calibrate_on)
     how = "by at most" if settings.arithmetic == "float32" else "on average by"
     say(f"{output}: differs from PyTorch {how} {difference:.1e} in probability")
     return 0

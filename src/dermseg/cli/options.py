@@ -1,5 +1,8 @@
 """What all commands do with their options: fields of settings as options, paths, --protocol."""
 
+from collections.abc import Sequence
+from typing import Annotated
+
 from cyclopts import App, ArgumentCollection, Parameter, Token
 
 from dermseg.errors import UsageError
@@ -11,6 +14,9 @@ FlatFlags = Parameter(name="*", negative=())
 """The same, whose flags have no --no-."""
 FlatLists = Parameter(name="*", consume_multiple=True, negative=())
 """The same, where an option takes several values."""
+
+Plugins = Annotated[Sequence[str], Parameter(name="--plugin", negative=())]
+"""Modules, or files, that register networks and losses."""
 
 
 def read_early(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:

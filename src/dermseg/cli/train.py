@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from dermseg.cli.console import TRAINING, require
-from dermseg.cli.options import Flat, FlatFlags
+from dermseg.cli.options import Flat, FlatFlags, Plugins
 from dermseg.settings import DataSettings, Protocol, TrainingSettings
 
 
@@ -18,6 +18,7 @@ def train(
     protocol: Protocol | None = None,
     settings: Annotated[TrainingSettings, Flat] = TrainingSettings(),
     data_settings: Annotated[DataSettings, FlatFlags] = DataSettings(),
+    plugin: Plugins = (),
 ) -> int:
     """Train a network on a folder of photographs and masks; needs dermseg[train].
 
@@ -37,8 +38,14 @@ def train(
         sixth: with its settings (192 x 256, 600 epochs), with short ones (RGB, 96 x 128, 46
         epochs, one-cycle), or lite0 from ImageNet weights (22 epochs). Other options change the
         settings; --fold K trains that fold's model alone.
+    plugin
+        A module, or a file such as mine.py, that registers a network or a loss of one's own with
+        `dermseg.register_network` or `dermseg.register_loss`.
     """
     require("train", *TRAINING)
+    from dermseg.training import plugins
+
+    plugins.load(plugin)
     from dermseg.training.loop import train
     from dermseg.training.protocol import train_protocol
 

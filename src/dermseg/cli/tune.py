@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from dermseg.cli.console import TRAINING, require
-from dermseg.cli.options import Flat, FlatFlags, FlatLists
+from dermseg.cli.options import Flat, FlatFlags, FlatLists, Plugins
 from dermseg.settings import DataSettings, Protocol, TrainingSettings, TuningSettings
 
 
@@ -19,6 +19,7 @@ def tune(
     tuning: Annotated[TuningSettings, FlatLists] = TuningSettings(),
     settings: Annotated[TrainingSettings, Flat] = TrainingSettings(),
     data_settings: Annotated[DataSettings, FlatFlags] = DataSettings(),
+    plugin: Plugins = (),
 ) -> int:
     """Search for settings by their Jaccard index out of fold; needs dermseg[tune].
 
@@ -37,8 +38,14 @@ def tune(
     protocol
         Settings that all trials share, the paper's or others, as in `dermseg train`. Other
         options change them.
+    plugin
+        A module, or a file such as mine.py, that registers a network or a loss of one's own with
+        `dermseg.register_network` or `dermseg.register_loss`.
     """
     require("tune", *TRAINING, "optuna", "filelock")
+    from dermseg.training import plugins
+
+    plugins.load(plugin)
     from dermseg.tuning.trials import tune
 
     print(tune(data, output, settings, tuning, data_settings, protocol=protocol))

@@ -149,7 +149,7 @@ def read_people(data: Path, column: str = "") -> Columns:
 
 
 def group(pairs: Sequence[Pair], near_duplicates: Sequence[int], people: Columns) -> list[int]:
-    """Return a group number for each of `pairs`: what must not be in two folds shares one.
+    """Return a group number for each of `pairs`: what must not be in two folds has one number.
 
     These are near-duplicates, and images of one person or one lesion, transitively. `people` is
     what `read_people` returns.

@@ -18,7 +18,7 @@ from dermseg.errors import DataError, ModelError
 from dermseg.evaluation.scoring import Binariser, check_known, evaluate, score_maps
 from dermseg.experiments import ledger
 from dermseg.experiments.registry import SetName
-from dermseg.export.exporter import export
+from dermseg.export.exporter import export_model
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.metrics import Scores
 from dermseg.settings import ThresholdSettings
@@ -130,7 +130,7 @@ class Scorer:
     ) -> dict[str, Scores]:
         model = self.output / "models" / f"{name.replace('/', '-')}-{key}.onnx"
         if not model.is_file():
-            export(runs, model)
+            export_model(runs, model)
         masks = self.output / "masks" / key
         jobs = find_jobs([images.photographs])
         results = segment_all(jobs, Segmenter(model), masks, size_from=images.truth)

@@ -127,7 +127,7 @@ def _fold_norms(network: nn.Module) -> None:
         network.set_submodule(norm, nn.Identity())
 
 
-def export(
+def export_model(
     folders: Sequence[Path],
     file: Path,
     settings: ExportSettings = ExportSettings(),

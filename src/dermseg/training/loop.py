@@ -4,7 +4,7 @@ import json
 import math
 import time
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,10 @@ from dermseg.storage.files import occupied, remove_leftovers, write_json, writte
 from dermseg.storage.tables import write_table
 from dermseg.training import checkpoints, distributed, fine_tuning, networks
 from dermseg.training.devices import find_device
+from dermseg.training.losses import find_loss
 from dermseg.training.provenance import commit
 from dermseg.training.run_folder import (
+    BEST,
     CHECKPOINT,
     FOLDS,
     LOG,
@@ -48,23 +50,49 @@ Log = list[dict[str, Any]]
 def train(
     data: Path,
     run: Path,
-    settings: TrainingSettings,
+    settings: TrainingSettings = TrainingSettings(),
     data_settings: DataSettings = DataSettings(),
 ) -> None:
-    """Train a network on `data` and leave it in the folder `run`.
+    """Train a network on a data set and leave it in the folder `run`.
 
-    A second call with the same settings goes on where the first was stopped. `run` receives
-    settings.json, folds.json, log.csv (a row an epoch), checkpoint.safetensors, and at the end
-    weights.safetensors and, when a fold is held out, held-out.npz with its probabilities;
-    without a fold the data's validation set, if it has one, is scored in its place;
-    samples.npy holds some images for `export` to calibrate and check its work on.
-    Processes that torchrun started train one network together; how many may change from one call
-    to the next.
+    A second call with the same settings goes on where the first was stopped, and one with more
+    `epochs` goes on from the end of the first. Processes that torchrun started train one network
+    together; how many may change from one call to the next.
 
-    Raises UsageError if `run` holds a training with other settings or of other data, or one that
-    runs; DataError if the data are unusable, DivergedError if the loss is no longer a number.
+    Parameters
+    ----------
+    data
+        Folder of photographs and masks, in a layout of `dermseg.data.layouts`.
+    run
+        Folder for settings.json, folds.json, log.csv (a row an epoch), checkpoint.safetensors, and
+        at the end weights.safetensors; samples.npy, some images for `export_model` to calibrate
+        and check its work on; and held-out.npz, the probabilities of the fold that is held out, or
+        without one of the validation set, if the data have one.
+    settings
+        What is trained, and how. The defaults are the paper's.
+    data_settings
+        Where it computes, and how it reads its data.
+
+    Raises
+    ------
+    UsageError
+        If `run` holds a training with other settings or of other data, or one that runs; or if
+        there is no such network, loss or device.
+    DataError
+        If the data are unusable.
+    DivergedError
+        If the loss is no longer a number.
+
+    Examples
+    --------
+    >>> import dermseg
+    >>> from pathlib import Path
+    >>> settings = dermseg.TrainingSettings(network="lite0", channels="rgb", epochs=22, fold=0)
+    >>> dermseg.train(Path("mine"), Path("run"), settings)  # doctest: +SKIP
+    >>> dermseg.export_model([Path("run")], Path("mine.onnx"))  # doctest: +SKIP
     """
     networks.check(settings)
+    find_loss(settings.loss)
     distributed.check_batch(settings.batch_size)
     if distributed.leads():
         remove_leftovers(run)
@@ -85,6 +113,8 @@ def train(
     inside = np.array([settings.fold is None or fold != settings.fold for fold in fold_of])
     chosen = np.flatnonzero(inside)
     held_out = rows[len(fold_of) :] if settings.fold is None else np.flatnonzero(~inside)
+    if settings.keep == "best" and len(held_out) == 0:
+        raise UsageError("--keep best needs --fold, or data with a validation set")
     if settings.fold is not None and len(held_out) == 0:
         raise DataError(f"{data}: too few distinct images to fill {settings.folds} folds")
     datasets.check_fills(len(chosen), settings.batch_size)
@@ -125,10 +155,15 @@ def _fit(run: Path, trainer: Trainer, held_out: Rows, fold_of: dict[str, int]) -
     with bar("Training", settings.epochs * steps, trainer.epochs_done * steps) as advance:
         while trainer.epochs_done < settings.epochs:
             _run_epoch(trainer, held_out, log, advance)
+            if settings.keep == "best" and _best(log) is log[-1]:
+                checkpoints.save(run / BEST, dict(trainer.result.state_dict()), log[-1])
             facts = {"log": log, **history, **_identity(trainer)}
             checkpoints.save(run / CHECKPOINT, trainer.tensors(), facts)
             _write_log(run / LOG, log)
             say(_progress(log, settings.epochs))
+    if settings.keep == "best":
+        trainer.result.load_state_dict(checkpoints.load(run / BEST)[0])
+        history["kept_epoch"] = _best(log)["epoch"]
     if len(held_out):
         held_out_ids = [images.image_ids[row] for row in held_out]
         write_held_out(run, held_out_ids, trainer.predict(held_out), images.turned[held_out])
@@ -198,6 +233,29 @@ def _provenance(trainer: Trainer, log: Log) -> dict[str, Any]:
     }
 
 
+def _best(log: Log) -> dict[str, Any]:
+    """Return the first row with the highest Jaccard index."""
+    return max(log, key=lambda row: row["held_out_jaccard"])
+
+
+def _check_longer(begun: TrainingSettings, now: TrainingSettings, run: Path) -> None:
+    """Raise UsageError unless a run with the settings `begun` can go on with those of `now`."""
+    if replace(begun, epochs=now.epochs) != now:
+        ours, theirs = asdict(now), asdict(begun)
+        changed = ", ".join(name for name in ours if ours[name] != theirs[name])
+        raise UsageError(
+            f"{run} holds a training with other settings ({changed}; see its {SETTINGS}); "
+            "give them again to go on with it, or choose another folder"
+        )
+    if now.epochs < begun.epochs:
+        raise UsageError(f"{run} holds a training of {begun.epochs} --epochs, more than asked for")
+    if now.epochs > begun.epochs and now.schedule == "one-cycle":
+        raise UsageError(
+            f"{run}: its one-cycle rate falls to zero in epoch {begun.epochs}, so that it cannot "
+            "go on; choose another folder, and --fine-tune-from this one"
+        )
+
+
 def _say_start(given: str, known: dict[str, Any], *, scored: bool) -> None:
     fresh = ", ".join(known["newly_initialised"]) or "nothing"
     say(f"Fine-tuning from {given}; newly initialised: {fresh}")
@@ -226,10 +284,11 @@ def _begin(run: Path, trainer: Trainer, fold_of: dict[str, int]) -> tuple[Log, d
         history["fine_tuned_from"] = facts["fine_tuned_from"]
     # Settings that came after the run began had their default then.
     begun = TrainingSettings.from_dict(facts["settings"])
-    if begun != trainer.settings or facts["data"] != identity["data"]:
+    _check_longer(begun, trainer.settings, run)
+    if facts["data"] != identity["data"]:
         raise UsageError(
-            f"{run} holds a training with other settings or data (see its {SETTINGS}); "
-            "give them again to go on with it, or choose another folder"
+            f"{run} holds a training of other data (see its {SETTINGS}); give the data again to go "
+            "on with it, or choose another folder"
         )
     if (run / FOLDS).is_file() and json.loads((run / FOLDS).read_text()) != fold_of:
         raise UsageError(
@@ -238,6 +297,7 @@ def _begin(run: Path, trainer: Trainer, fold_of: dict[str, int]) -> tuple[Log, d
         )
     trainer.restore(tensors, len(log))
     if distributed.leads():
+        write_json(run / SETTINGS, identity)  # perhaps with more epochs
         _write_log(run / LOG, log)  # the last run may have been killed before it could
     return log, history
 
@@ -251,17 +311,27 @@ def _run_epoch(trainer: Trainer, held_out: Rows, log: Log, advance: Advance) -> 
         raise DivergedError(
             f"the loss is no longer a number in epoch {number}: try a lower --learning-rate"
         )
-    row: dict[str, Any] = {"epoch": number, "loss": round(loss, 5)}
+    row: dict[str, Any] = {
+        "epoch": number,
+        "learning_rate": float(f"{trainer.rate:.6g}"),
+        "loss": round(loss, 5),
+    }
     if len(held_out):
-        row["held_out_jaccard"] = round(_jaccard(trainer, held_out), 5)
+        row |= {f"held_out_{name}": value for name, value in _score(trainer, held_out).items()}
     row["seconds"] = round(time.perf_counter() - began, 2)
     log.append(row)
 
 
-def _jaccard(trainer: Trainer, rows: Rows) -> float:
-    """Return the mean Jaccard index over `rows`, cut at one half, at the network's size."""
-    found, truth = trainer.predict(rows) >= 0.5, trainer.cache.masks[rows] > MASK_FOREGROUND
-    return mean([score(*pair) for pair in zip(truth, found, strict=True)]).jaccard
+def _score(trainer: Trainer, rows: Rows) -> dict[str, float]:
+    """Return loss, Jaccard index and Dice coefficient over `rows`, at the network's size.
+
+    Masks have the probabilities of one half and more.
+    """
+    loss, probability = trainer.evaluate(rows)
+    found, truth = probability >= 0.5, trainer.cache.masks[rows] > MASK_FOREGROUND
+    means = mean([score(*pair) for pair in zip(truth, found, strict=True)])
+    values = {"loss": loss, "jaccard": means.jaccard, "dice": means.dice}
+    return {name: round(value, 5) for name, value in values.items()}
 
 
 def _save_samples(path: Path, images: datasets.Cache) -> None:

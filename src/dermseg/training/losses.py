@@ -1,12 +1,14 @@
 """What training minimises."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dermseg.settings import Loss
+from dermseg.errors import UsageError
 
 
 def jaccard_distance(probability: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
@@ -44,8 +46,115 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits.float(), target.float())
 
 
-LOSSES: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {
+def dice_distance(probability: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
+    """Return 1 less the Dice coefficient of each image, averaged over the images.
+
+    Sums are of values, not of squares (Sudre et al. 2017). Shapes and `smooth` are as in
+    `jaccard_distance`.
+    """
+    return tversky_distance(probability, target, 0.5, 0.5, smooth / 2)
+
+
+def tversky_distance(
+    probability: Tensor,
+    target: Tensor,
+    false_positives: float = 0.3,
+    false_negatives: float = 0.7,
+    smooth: float = 1.0,
+) -> Tensor:
+    """Return 1 less the Tversky index of each image, averaged over the images.
+
+    The weights of missed and of surplus pixels are those of Salehi et al. 2017, who let a missed
+    pixel count for more. With 0.5 and 0.5 it is the Dice distance. Shapes and `smooth` are as in
+    `jaccard_distance`.
+    """
+    dtype = torch.promote_types(probability.dtype, torch.float32)
+    p, t = probability.to(dtype), target.to(dtype)
+    common = (t * p).sum((1, 2))
+    surplus, missed = ((1 - t) * p).sum((1, 2)), (t * (1 - p)).sum((1, 2))
+    weighted = common + false_positives * surplus + false_negatives * missed
+    return (1 - (common + smooth) / (weighted + smooth)).mean()
+
+
+def focal(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
+    """Return the mean focal loss over all pixels (Lin et al. 2017), classes not weighted.
+
+    A pixel's cross-entropy counts by (1 - p) ** `gamma`, p being the probability of its own class.
+    `logits` and `target` are (N, H, W), targets in 0..1.
+    """
+    z, t = logits.float(), target.float()
+    entropy = functional.binary_cross_entropy_with_logits(z, t, reduction="none")
+    p = z.sigmoid()
+    return (entropy * (p * (1 - t) + (1 - p) * t) ** gamma).mean()
+
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+"""From logits and targets, (N, H, W), to a scalar."""
+
+
+def _of_probability(distance: LossFunction) -> LossFunction:
+    return lambda logits, target: distance(logits.sigmoid(), target)
+
+
+LOSSES: dict[str, LossFunction] = {
     "jaccard": _jaccard,
     "cross-entropy": cross_entropy,
+    "dice": _of_probability(dice_distance),
+    "tversky": _of_probability(tversky_distance),
+    "focal": focal,
 }
-"""From logits and targets, (N, H, W), to a scalar."""
+"""Losses by name."""
+
+
+def register_loss(name: str, loss: LossFunction) -> None:
+    """Let trainings minimise a loss of one's own.
+
+    Parameters
+    ----------
+    name
+        What `TrainingSettings.loss` and `--loss` call it; no `+` and no `*`, which make sums.
+    loss
+        A function of logits and targets, both float (N, H, W), targets in 0 to 1, that returns a
+        scalar.
+
+    Raises
+    ------
+    UsageError
+        If the name is taken, or has a `+` or a `*`.
+
+    Examples
+    --------
+    >>> import dermseg
+    >>> from torch.nn.functional import mse_loss
+    >>> dermseg.register_loss("brier", lambda logits, target: mse_loss(logits.sigmoid(), target))
+    """
+    if name in LOSSES or {"+", "*"} & set(name):
+        raise UsageError(f"loss {name!r}: the name is taken, or has a + or a *")
+    LOSSES[name] = loss
+
+
+def _sum(terms: Sequence[tuple[float, LossFunction]], logits: Tensor, target: Tensor) -> Tensor:
+    return torch.stack([factor * loss(logits, target) for factor, loss in terms]).sum()
+
+
+def find_loss(text: str) -> LossFunction:
+    """Return the loss that `text` names, or a weighted sum such as "0.5*dice+0.5*focal".
+
+    Raises UsageError for an unknown name, and for a weight that is not above 0.
+    """
+    terms = []
+    for term in text.split("+"):
+        weight, _, name = term.strip().rpartition("*")
+        try:
+            factor = float(weight) if weight else 1.0
+        except ValueError:
+            factor = 0.0
+        if name.strip() not in LOSSES or not 0 < factor < math.inf:
+            raise UsageError(
+                f"--loss {text}: choose from {', '.join(sorted(LOSSES))}, or a weighted sum such "
+                "as 0.5*dice+0.5*focal"
+            )
+        terms.append((factor, LOSSES[name.strip()]))
+    if terms[1:] or terms[0][0] != 1:
+        return partial(_sum, terms)
+    return terms[0][1]

@@ -6,7 +6,7 @@ as if nothing had happened.
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -19,11 +19,11 @@ from torch.optim.swa_utils import AveragedModel
 
 from dermseg.data.datasets import Cache
 from dermseg.masks.style import UNTOLD
-from dermseg.settings import CHANNEL_COUNT, Loss, TrainingSettings
+from dermseg.settings import CHANNEL_COUNT, TrainingSettings
 from dermseg.training import augment, checkpoints, distributed, networks
 from dermseg.training.color import ColorChannels
 from dermseg.training.devices import Device, Pixels
-from dermseg.training.losses import LOSSES
+from dermseg.training.losses import LossFunction, find_loss
 
 WARM_UP = 0.1
 """Share of a one-cycle training during which the learning rate rises."""
@@ -84,11 +84,11 @@ def apply(network: nn.Module, device: Device, channels: Tensor, *style: Tensor) 
 
 
 def batch_loss(
-    loss: Loss, network: nn.Module, device: Device, style: Sequence[Tensor], *batch: Any
+    loss: LossFunction, network: nn.Module, device: Device, style: Sequence[Tensor], *batch: Any
 ) -> Tensor:
     """Return the loss, a scalar, on what `prepare` makes of `batch`: all tensor work of a step."""
     channels, targets = prepare(*batch)
-    return LOSSES[loss](apply(network, device, channels, *style), targets)
+    return loss(apply(network, device, channels, *style), targets)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -147,6 +147,7 @@ class Trainer:
         self.images, self.masks = device.hold((cache.images, cache.masks))
         self.styles = torch.from_numpy(cache.styles).long().to(device.place)
         self.epochs_done = 0
+        self.rate = settings.learning_rate
         torch.manual_seed(_seed(settings, "weights", 0))
         channels = CHANNEL_COUNT[settings.channels]
         self.color = ColorChannels(settings.channels)
@@ -157,6 +158,7 @@ class Trainer:
             device.place, memory_format=torch.channels_last
         )
         self._together = distributed.averaging(self.network)
+        self._distance = find_loss(settings.loss)
         self._loss: Callable[..., Tensor] = batch_loss
         rate: float | Tensor = settings.learning_rate
         if device.is_gpu:
@@ -166,7 +168,12 @@ class Trainer:
                 self._loss = compiled(batch_loss)
             rate = torch.tensor(rate, device=device.place)
         self.optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=rate, fused=True, capturable=device.is_gpu
+            self.network.parameters(),
+            lr=rate,
+            weight_decay=settings.weight_decay,
+            decoupled_weight_decay=True,
+            fused=True,
+            capturable=device.is_gpu,
         )
         self.average: Average | None = None
         if settings.ema_epochs > 0:
@@ -259,6 +266,7 @@ class Trainer:
         return loss
 
     def _set_rate(self, rate: float) -> None:
+        self.rate = rate
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rate)
@@ -269,7 +277,7 @@ class Trainer:
         """Put the gradients of the loss on `batch` in their place, and return the loss."""
         self.optimizer.zero_grad()  # before the loss: a CUDA graph writes over its last gradients
         network = self.network if self._together is None else self._together
-        loss = self._loss(self.settings.loss, network, self.device, *batch)
+        loss = self._loss(self._distance, network, self.device, *batch)
         torch.autograd.backward(loss)
         return loss.detach()
 
@@ -290,16 +298,26 @@ class Trainer:
 
         A network that takes a style is told the masks' own.
         """
+        return np.concatenate([logits.sigmoid().cpu().numpy() for logits, _ in self._see(rows)])
+
+    def evaluate(self, rows: Rows) -> tuple[float, NDArray[np.float32]]:
+        """Return the mean loss on the images `rows`, unchanged, and what `predict` returns."""
+        losses, found = 0.0, []
+        for logits, targets in self._see(rows):
+            losses += len(logits) * self._distance(logits, targets).item()
+            found.append(logits.sigmoid().cpu().numpy())
+        return losses / len(rows), np.concatenate(found)
+
+    def _see(self, rows: Rows) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield logits and targets, (n, H, W) in 0..1, of some of the images `rows` at a time."""
         self.result.eval()
-        found = []
         with torch.inference_mode():
             for start in range(0, len(rows), PREDICTED_AT_ONCE):
                 some = torch.from_numpy(rows[start : start + PREDICTED_AT_ONCE])
                 some = some.to(self.device.place)
                 channels = self.color(self._load(self.images, some).float() / 255)
                 logits = apply(self.result, self.device, channels, *self._style(some))
-                found.append(logits.sigmoid().cpu().numpy())
-        return np.concatenate(found)
+                yield logits, self._load(self.masks, some).float() / 255
 
     def take_over(self, tensors: dict[str, Tensor]) -> list[str]:
         """Start from another training's weights (see `networks.take_over`)."""

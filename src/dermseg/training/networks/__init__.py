@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from dermseg.errors import UsageError
 from dermseg.settings import TrainingSettings
+from dermseg.training import plugins
 from dermseg.training.networks.cdnn19 import CDNN19
 from dermseg.training.networks.cdnn29 import CDNN29
 from dermseg.training.networks.crf import CDNN29CRF
@@ -36,11 +37,54 @@ STRIDES = {"fcrn": 32, "lite0": 32}
 """Networks that need height and width to be multiples of more than the settings ask for."""
 
 
+def register_network(
+    name: str, constructor: Callable[[int, float], nn.Module], *, stride: int = 16
+) -> None:
+    """Let trainings use a network of one's own.
+
+    Parameters
+    ----------
+    name
+        What `TrainingSettings.network` and `--network` call it.
+    constructor
+        Called with the number of input channels (3 or 7) and the dropout probability. Returns a
+        module from images, float (N, channels, H, W) in 0 to 1, to logits (N, H, W).
+    stride
+        What height and width must be multiples of, in pixels.
+
+    Raises
+    ------
+    UsageError
+        If the name is taken.
+
+    Examples
+    --------
+    >>> import dermseg
+    >>> from torch import nn
+    >>> class Plain(nn.Module):
+    ...     def __init__(self, channels, dropout):
+    ...         super().__init__()
+    ...         self.last = nn.Conv2d(channels, 1, 5, padding=2)
+    ...     def forward(self, x):
+    ...         return self.last(x)[:, 0]
+    >>> dermseg.register_network("plain", Plain)
+    """
+    if name in NETWORKS:
+        raise UsageError(f"network {name!r}: the name is taken")
+    NETWORKS[name] = constructor
+    STRIDES[name] = stride
+
+
 def check(settings: TrainingSettings) -> None:
     """Raise UsageError if there is no such network, or if it cannot take images of that size."""
     if settings.network not in NETWORKS:
+        plugins.load_installed()
+    if settings.network not in NETWORKS:
         known = ", ".join(sorted(NETWORKS))
-        raise UsageError(f"unknown network {settings.network!r}; choose from {known}")
+        raise UsageError(
+            f"unknown network {settings.network!r}; choose from {known}, or name the module "
+            "that registers it with --plugin"
+        )
     stride = STRIDES.get(settings.network, 1)
     sizes = [(settings.height, settings.width), (settings.early_height, settings.early_width)]
     for height, width in sizes[: 1 + bool(settings.early_epochs)]:

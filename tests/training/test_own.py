@@ -1,0 +1,182 @@
+"""Networks, losses and longer trainings of one's own, from Python and from the command line."""
+
+import csv
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.losses import DiceLoss, FocalLoss, TverskyLoss
+from PIL import Image
+
+import dermseg
+from dermseg.cli.main import main
+from dermseg.errors import UsageError
+from dermseg.settings import DataSettings, TrainingSettings
+from dermseg.training import checkpoints, losses, networks
+from dermseg.training.loop import train
+
+Maker = Callable[..., TrainingSettings]
+ON_CPU = DataSettings(device="cpu")
+PLUGIN = """
+from torch import nn
+import dermseg
+
+class Plain(nn.Module):
+    def __init__(self, channels, dropout):
+        super().__init__()
+        self.last = nn.Conv2d(channels, 1, 5, padding=2)
+
+    def forward(self, x):
+        return self.last(x)[:, 0]
+
+dermseg.register_network("plain", Plain)
+dermseg.register_loss("brier", lambda logits, target: ((logits.sigmoid() - target) ** 2).mean())
+"""
+
+
+def pair() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    logits = torch.randn(3, 8, 12, generator=generator)
+    return logits, (torch.rand(3, 8, 12, generator=generator) > 0.5).float()
+
+
+def log(run: Path) -> list[dict[str, str]]:
+    with (run / "log.csv").open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+class TestLosses:
+    @pytest.mark.parametrize(
+        ("name", "monai"),
+        [
+            ("dice", DiceLoss(sigmoid=True, smooth_nr=1, smooth_dr=1)),
+            ("tversky", TverskyLoss(sigmoid=True, alpha=0.3, beta=0.7, smooth_nr=1, smooth_dr=1)),
+            ("focal", FocalLoss(gamma=2.0)),
+        ],
+    )
+    def test_they_are_monais(self, name: str, monai: torch.nn.Module) -> None:
+        logits, target = pair()
+        theirs = monai(logits[:, None], target[:, None])
+        torch.testing.assert_close(losses.find_loss(name)(logits, target), theirs)
+
+    def test_sums_have_weights(self) -> None:
+        logits, target = pair()
+        ours = losses.find_loss("0.5*dice + 2*cross-entropy+jaccard")(logits, target)
+        one, two, three = (
+            losses.LOSSES[name](logits, target) for name in ("dice", "cross-entropy", "jaccard")
+        )
+        torch.testing.assert_close(ours, 0.5 * one + 2 * two + three)
+
+    @pytest.mark.parametrize("text", ["", "dise", "0*dice", "x*dice", "dice+", "inf*dice"])
+    def test_what_is_no_loss_is_refused(self, text: str) -> None:
+        with pytest.raises(UsageError, match=r"choose from cross-entropy, dice"):
+            losses.find_loss(text)
+
+    def test_names_are_taken_once(self) -> None:
+        for name in ("dice", "a+b", "2*a"):
+            with pytest.raises(UsageError, match="taken"):
+                losses.register_loss(name, losses.focal)
+        with pytest.raises(UsageError, match="taken"):
+            networks.register_network("lite0", networks.Lite0)
+
+
+@pytest.mark.slow
+def test_a_network_of_ones_own_is_trained_exported_and_used_by_another_process(
+    toy_data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    size = [
+        "--height",
+        "32",
+        "--width",
+        "32",
+        "--batch-size",
+        "4",
+        "--epochs",
+        "2",
+        "--precision",
+        "float32",
+    ]
+    own = ["--network", "plain", "--loss", "0.5*brier+0.5*dice", "--weight-decay", "0.01"]
+    for arguments in (
+        ["train", str(toy_data), "-o", "run", *own, *size, "--plugin", "mine.py"],
+        ["export", "run", "-o", "mine.onnx", "--plugin", "mine.py"],
+        ["segment", str(toy_data / "images"), "-o", "masks", "--model", "mine.onnx"],
+    ):
+        command = [sys.executable, "-m", "dermseg", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "masks").glob("*_segmentation.png"))) == 15
+
+
+def test_a_network_that_nobody_registered_is_refused_with_the_way_out(
+    toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", str(toy_data), "-o", str(tmp_path / "run"), "--network", "mine"]
+    assert main(command) == 2
+    assert "--plugin" in capsys.readouterr().err
+    assert main([*command, "--plugin", "not_there"]) == 2
+    assert main([*command, "--plugin", str(tmp_path / "not_there.py")]) == 2
+
+
+def test_a_finished_training_goes_on_with_more_epochs(
+    toy_data: Path, tmp_path: Path, tiny: Maker
+) -> None:
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    train(toy_data, run, tiny(epochs=1), ON_CPU)
+    train(toy_data, run, tiny(epochs=3), ON_CPU)
+    train(toy_data, whole, tiny(epochs=3), ON_CPU)
+    assert [row["epoch"] for row in log(run)] == ["1", "2", "3"]
+    one, two = (checkpoints.load(each / "weights.safetensors")[0] for each in (run, whole))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    with pytest.raises(UsageError, match="3 --epochs, more than asked for"):
+        train(toy_data, run, tiny(epochs=2), ON_CPU)
+
+
+def test_a_one_cycle_training_says_why_it_does_not_go_on(
+    toy_data: Path, tmp_path: Path, tiny: Maker
+) -> None:
+    train(toy_data, tmp_path / "run", tiny(epochs=1, schedule="one-cycle"), ON_CPU)
+    with pytest.raises(UsageError, match="falls to zero in epoch 1"):
+        train(toy_data, tmp_path / "run", tiny(epochs=2, schedule="one-cycle"), ON_CPU)
+
+
+def test_the_best_epoch_is_kept(toy_data: Path, tmp_path: Path, tiny: Maker) -> None:
+    run = tmp_path / "run"
+    train(toy_data, run, tiny(epochs=4, keep="best", learning_rate=0.3, ema_epochs=0.0), ON_CPU)
+    rows = log(run)
+    facts = checkpoints.load(run / "weights.safetensors")[1]
+    best = max(rows, key=lambda row: float(row["held_out_jaccard"]))
+    assert facts["kept_epoch"] == int(best["epoch"])
+    with np.load(run / "held-out.npz") as stored:
+        ids, probability = stored["image_ids"].tolist(), stored["probability"]
+    scores = []
+    for image_id, found in zip(ids, probability, strict=True):
+        mask = np.asarray(Image.open(toy_data / "masks" / f"{image_id}_segmentation.png"))
+        scores.append(dermseg.score(mask > 128, found >= 0.5).jaccard)
+    assert np.mean(scores) == pytest.approx(float(best["held_out_jaccard"]), abs=0.01)
+
+
+def test_the_best_epoch_needs_something_to_be_scored_on(
+    toy_data: Path, tmp_path: Path, tiny: Maker
+) -> None:
+    with pytest.raises(UsageError, match="--keep best needs --fold"):
+        train(toy_data, tmp_path / "run", tiny(keep="best", fold=None), ON_CPU)
+
+
+def test_a_validation_set_is_scored_after_each_epoch(
+    toy_data: Path, tmp_path: Path, tiny: Maker
+) -> None:
+    names = sorted(path.stem for path in (toy_data / "images").iterdir())
+    rows = [f"{name},{'val' if number < 4 else 'train'}" for number, name in enumerate(names)]
+    (tmp_path / "splits.csv").write_text("\n".join(["image_id,split", *rows]))
+    settings = tiny(fold=None, epochs=2, splits=str(tmp_path / "splits.csv"))
+    train(toy_data, tmp_path / "run", settings, ON_CPU)
+    assert all(0 <= float(row["held_out_dice"]) <= 1 for row in log(tmp_path / "run"))
+    with np.load(tmp_path / "run" / "held-out.npz") as stored:
+        assert stored["image_ids"].tolist() == names[:4]
+    assert checkpoints.load(tmp_path / "run" / "weights.safetensors")[1]["images"] == 11
