@@ -17,7 +17,7 @@ from dermseg.batch.jobs import find_jobs
 from dermseg.batch.run import segment_all
 from dermseg.imaging.mask_files import read_mask
 from dermseg.inference.segmenter import Segmenter
-from dermseg.settings import Style, ThresholdSettings
+from dermseg.settings import Rule, Style, ThresholdSettings
 from dermseg.web.app import create_app
 from dermseg.web.review.queue import Review
 
@@ -183,20 +183,59 @@ def test_dropped_photographs_get_the_librarys_outline_and_mask(
     assert mask.read_bytes() == (tmp_path / "cli" / mask.name).read_bytes()
 
 
-def test_a_slider_previews_at_once_and_the_server_settles_it(
-    page: Any, segmenter: Segmenter, tmp_path: Path
+@pytest.mark.parametrize("rule", ["complete", "paper"])
+def test_while_a_slider_moves_the_server_draws_by_its_own_rule(
+    browser: Any, tmp_path: Path, rule: Rule
 ) -> None:
+    model = Segmenter(thresholds=ThresholdSettings(rule))
+    with listening(create_app(model)) as address:
+        page = opened(browser, address)
+        add(page, EXAMPLE)
+        before = outline(page)
+        let_draw, let_end = hold(page, "**/v1/outline?*"), hold(page, ANY)
+        with page.expect_request("**/v1/outline?*"):
+            slide(page, 0.3)
+        assert page.get_attribute("#stage", "data-state") == "preview"
+        assert outline(page) == before  # the last outline stands
+        with page.expect_request(ANY):
+            let_draw()
+        page.wait_for_function(
+            "before => document.querySelector('path.outline').getAttribute('d') !== before",
+            arg=before,
+        )
+        previewed = outline(page)
+        let_end()
+        page.wait_for_selector(EXACT)
+        assert len(previewed) == pytest.approx(len(outline(page)), rel=0.02)
+        segment_all(
+            find_jobs([EXAMPLE]),
+            Segmenter(thresholds=ThresholdSettings(rule, low=0.3)),
+            tmp_path / "cli",
+        )
+        mask = saved(page, "text=Mask", tmp_path)
+        assert mask.read_bytes() == (tmp_path / "cli" / mask.name).read_bytes()
+        assert page.problems == []
+        page.context.close()
+
+
+def test_of_many_previews_one_is_asked_for_and_the_newest(page: Any) -> None:
     add(page, EXAMPLE)
-    before = outline(page)
-    slide(page, 0.3)
-    assert page.get_attribute("#stage", "data-state") == "preview"
-    assert outline(page).count("M") > 50  # pieces, drawn in the browser
-    changed(page, before)
-    page.wait_for_function("document.querySelector('path.outline').getAttribute('d').endsWith('Z')")
-    settings = ThresholdSettings(low=0.3)
-    segment_all(find_jobs([EXAMPLE]), Segmenter(thresholds=settings), tmp_path / "cli")
-    mask = saved(page, "text=Mask", tmp_path)
-    assert mask.read_bytes() == (tmp_path / "cli" / mask.name).read_bytes()
+    asked: list[str] = []
+    page.on("request", lambda r: "/v1/outline" in r.url and asked.append(r.url))
+    let_go = hold(page, "**/v1/outline?*")
+    let_end = hold(page, ANY)
+    for low in (0.4, 0.35, 0.3, 0.25):
+        slide(page, low)
+    page.wait_for_timeout(200)
+    assert ["low=0.4&" in url for url in asked] == [True]
+    let_go()
+    page.wait_for_function(
+        "() => performance.getEntriesByType('resource')"
+        ".filter((one) => one.name.includes('/v1/outline')).length === 2"
+    )
+    assert ["low=0.4&" in asked[0], "low=0.25&" in asked[1], len(asked)] == [True, True, 2]
+    let_end()
+    page.wait_for_selector(EXACT)
 
 
 def test_both_styles_of_the_outline(page: Any, segmenter: Segmenter, tmp_path: Path) -> None:

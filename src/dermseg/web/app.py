@@ -20,6 +20,7 @@ from dermseg.settings import ServiceSettings
 from dermseg.web.errors import ProblemDocument, ProblemError, describe, install
 from dermseg.web.limits import Places, unless_hung_up
 from dermseg.web.middleware import RequestChecks
+from dermseg.web.preview import preview_places, preview_routes
 from dermseg.web.query import Manner, SegmentQuery, style_by
 from dermseg.web.responses import FORMS, Found, choose_form
 from dermseg.web.review.queue import Review
@@ -79,7 +80,7 @@ def create_app(
     With a `token`, whoever does not bring it is refused.
     """
     settings = settings or ServiceSettings()
-    places = Places(settings)
+    places, previews = Places(settings), preview_places(settings)
     registry = CollectorRegistry()
     taken = Gauge("dermseg_places_taken", "Photographs in work or waiting.", registry=registry)
     taken.set_function(lambda: places.taken)
@@ -89,8 +90,10 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         places.open()
+        previews.open()
         yield
         places.close()
+        previews.close()
 
     app = FastAPI(
         title="dermseg",
@@ -198,6 +201,7 @@ def create_app(
         """Return counts and times for Prometheus."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
+    app.include_router(preview_routes(segmenter, previews, settings.megapixels))
     if review is not None:
         app.include_router(review_routes(review, segmenter, places, settings))
 

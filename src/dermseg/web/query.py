@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, Field
 
+from dermseg.imaging.mask_files import LONGEST_SIDE
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import Rule, Style, ThresholdSettings
 from dermseg.web.errors import ProblemError
@@ -20,8 +21,8 @@ class Manner:
     thresholds: ThresholdSettings
 
 
-class SegmentQuery(BaseModel):
-    """The query of a request to segment; the app refuses names that are not here."""
+class OutlineQuery(BaseModel):
+    """The query of a request for an outline; the app refuses names that are not here."""
 
     style: Style | None = Field(
         None,
@@ -35,7 +36,6 @@ class SegmentQuery(BaseModel):
     )
     x: float | None = Field(None, ge=0, le=10**6, description="With y: a place in the lesion")
     y: float | None = Field(None, ge=0, le=10**6, description="With x")
-    include: list[Include] = Field([], description="Images to put into the JSON, in base64")
 
     def manner(self, segmenter: Segmenter) -> Manner:
         """Return how `segmenter` is to make the mask; UsageError for impossible thresholds."""
@@ -52,6 +52,19 @@ class SegmentQuery(BaseModel):
         if (self.x is None) != (self.y is None):
             raise ProblemError(422, "invalid-settings", "x and y go together")
         return None if self.x is None or self.y is None else (self.x, self.y)
+
+
+class SegmentQuery(OutlineQuery):
+    """The query of a request to segment a photograph."""
+
+    include: list[Include] = Field([], description="Images to put into the JSON, in base64")
+
+
+class PreviewQuery(OutlineQuery):
+    """The query of a request for the outline in a probability map."""
+
+    height: int = Field(ge=1, le=LONGEST_SIDE, description="The photograph's, in pixels")
+    width: int = Field(ge=1, le=LONGEST_SIDE, description="The photograph's, in pixels")
 
 
 def style_by(segmenter: Segmenter) -> StyleBy:

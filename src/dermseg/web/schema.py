@@ -104,3 +104,9 @@ class Answer(BaseModel):
     probability: str | None = None
     overlay: str | None = None
     picture: str | None = None
+
+
+class Preview(BaseModel):
+    """The outline that thresholds give, in pixels of the photograph as it is stored."""
+
+    outline: list[tuple[int, int]]

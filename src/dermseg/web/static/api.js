@@ -4,7 +4,7 @@ export class ProblemError extends Error {}
 
 const RETRIES = 5;
 
-export async function ask(path, options = {}) {
+export async function ask(path, options = {}, retries = RETRIES) {
   for (let attempt = 0; ; attempt += 1) {
     let response;
     try {
@@ -15,7 +15,7 @@ export async function ask(path, options = {}) {
     }
     if (response.ok) return response;
     const wait = Number(response.headers.get("Retry-After"));
-    if (response.status === 429 && wait && attempt < RETRIES) {
+    if (response.status === 429 && wait && attempt < retries) {
       await new Promise((done) => setTimeout(done, wait * 1000));
       continue;
     }

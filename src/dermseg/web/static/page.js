@@ -3,7 +3,8 @@
 import { ask, fromBase64, segment } from "./api.js";
 import { Brush } from "./brush.js";
 import { save, stemOf, table, zip } from "./files.js";
-import { drawHeat, previewPath, readProbability } from "./preview.js";
+import { drawHeat } from "./heat.js";
+import { endPreview, preview } from "./preview.js";
 import { Stage, bandPath, pathOf } from "./stage.js";
 
 const REST = 250; // milliseconds that a slider stands still before the server is asked
@@ -108,12 +109,13 @@ async function work(photo, wait = 0) {
     if (!photo.answer && !(await shows(photo.url))) include.push("picture");
     const response = await made(photo, { include, signal: asking.signal });
     const answer = await response.json();
-    const map = photo.maps[style] ?? await readProbability(fromBase64(answer.probability, "image/png"));
+    const map = photo.maps[style] ?? fromBase64(answer.probability, "image/png");
     asking.signal.throwIfAborted();
     if (answer.picture) {
       photo.url = URL.createObjectURL(fromBase64(answer.picture, "image/jpeg"));
       photo.button.querySelector("img").src = photo.url;
     }
+    if (photo === current) endPreview();
     photo.maps[style] = map;
     photo.answer = answer;
     if ($("status").textContent === looking) say(""); // and nothing else that was said meanwhile
@@ -191,7 +193,9 @@ function show() {
   showSureness(answer);
   draw(answer ? pathOf(answer.outline) : "");
   stage.heat.hidden = !($("heat").checked && photo?.maps[photo.style]);
-  if (!stage.heat.hidden) drawHeat(stage.heat, photo.maps[photo.style]);
+  if (!stage.heat.hidden) {
+    drawHeat(stage.heat, photo.maps[photo.style], () => photo === current);
+  }
   stage.element.dataset.state = answer ? "exact" : "none";
 }
 
@@ -316,10 +320,13 @@ function slide(name) {
     current.thresholds = name === "high"
       ? { ...thresholds, high: value, low: Math.min(low, value) }
       : { ...thresholds, high: Math.max(high, value), low: value };
-    const { width, height } = current.answer;
-    draw(previewPath(map, current.thresholds, current.at, [width, height]));
+    const photo = current;
+    const { width, height } = photo.answer;
     stage.element.dataset.state = "preview";
-    work(current, REST);
+    preview({ ...photo, map, width, height }, (outline) => {
+      if (photo === current && photo.asking) draw(pathOf(outline));
+    });
+    work(photo, REST);
   }
   setSliders();
 }
