@@ -562,6 +562,42 @@ class TestChoices:
         assert not chosen.mask[200, 200]
         assert chosen.flags == ("several-candidates",)
 
+    def test_candidates_are_the_other_regions(
+        self, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stub(monkeypatch, self.two())
+        pixels = np.zeros((400, 800, 3), np.uint8)
+        (other,) = segmenter.segment(pixels).candidates
+        chosen = segmenter.segment(pixels, at=other.place)
+        assert chosen.mask[200, 650]
+        assert other.outline.tolist() == chosen.outline.tolist()
+        assert chosen.candidates[0].outline.tolist() == segmenter.segment(pixels).outline.tolist()
+
+    def test_a_click_into_the_models_own_choice_changes_nothing(
+        self, calibrated: Path, examples: Examples
+    ) -> None:
+        known, path = Segmenter(calibrated), examples[0][0]
+        own = known.segment(path)
+        assert own.centroid is not None
+        clicked = known.segment(path, at=own.centroid)
+        assert clicked.confidence == own.confidence is not None
+        np.testing.assert_array_equal(clicked.mask, own.mask)
+
+    @pytest.mark.usefixtures("darkness")
+    def test_a_click_elsewhere_lets_the_network_look_closer(self) -> None:
+        pixels = np.full((400, 800, 3), 230, np.uint8)
+        pixels[100:300, 100:300] = 20
+        pixels[180:220, 600:640] = 170  # faint: a probability of 0.43
+        model = Segmenter()
+        own, faint = model.segment(pixels), model.segment(pixels, at=(620, 200))
+        assert own.mask[200, 200]
+        assert not faint.mask[200, 200]
+        assert faint.area == pytest.approx(1600, rel=0.1)
+        assert faint.bounding_box == pytest.approx((600, 180, 40, 40), abs=2)
+        assert faint.confidence is None
+        nothing = model.segment(pixels, at=(700, 50))
+        assert (nothing.area, nothing.flags) == (0, ("empty",))
+
     @pytest.mark.parametrize("at", [(-1, 5), (80, 5), (5, 40), (5, -0.1), (float("nan"), 5)])
     def test_a_place_outside_the_mask_is_refused(
         self, segmenter: Segmenter, at: tuple[float, float]
@@ -595,6 +631,16 @@ class TestGeometry:
         assert lesion.diameter == pytest.approx(10 * 2**0.5)
         assert lesion.bounding_box == (20, 10, 11, 11)
         assert lesion.centroid == (25, 15)
+
+    def test_of_two_pieces_and_a_hole(self) -> None:
+        mask = np.zeros((50, 90), np.bool_)
+        mask[10:21, 10:21] = mask[10:21, 60:71] = True
+        mask[14:17, 14:17] = False
+        lesion = drawn_by_hand(mask)
+        assert (lesion.area, lesion.flags) == (233, ("several-candidates",))
+        assert (len(lesion.outlines.pieces), len(lesion.outlines.holes)) == (2, 1)
+        assert lesion.perimeter == pytest.approx(40 + 40 + 4 * 2 + 4 * 2**0.5)
+        assert lesion.diameter == pytest.approx(np.hypot(60, 10))
 
     def test_of_nothing(self) -> None:
         lesion = drawn_by_hand(np.zeros((5, 6), np.bool_))

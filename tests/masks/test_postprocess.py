@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dermseg.masks.postprocess import _scaled, binarise, choose_lesion
+from dermseg.masks.postprocess import (
+    _scaled,
+    binarise,
+    candidate_cores,
+    choose_lesion,
+    holds,
+    outline_of,
+    outlines_of,
+)
 from dermseg.settings import ThresholdSettings
 
 Map = NDArray[np.float32]
@@ -373,11 +381,35 @@ class TestAPersonsChoice:
         assert lesion.candidates == 2
 
     @BOTH
-    def test_a_place_beside_all_regions_means_the_nearest(self, rule: ThresholdSettings) -> None:
-        mask = binarise(choose_lesion(self.two(), rule, (5, 80)), 60, 90, rule)[0]
-        assert mask[30, 70]
-        assert not mask[30, 25]
+    def test_a_place_beside_all_regions_means_none(self, rule: ThresholdSettings) -> None:
+        lesion = choose_lesion(self.two(), rule, (5, 80))
+        assert (lesion.core, lesion.candidates) == (None, 2)
 
+    @BOTH
+    def test_each_candidates_core_chooses_it(self, rule: ThresholdSettings) -> None:
+        cores = candidate_cores(self.two(), rule)
+        assert len(cores) == 2
+        assert cores[0][1] < 45 < cores[1][1]
+        for core in cores:
+            assert holds(choose_lesion(self.two(), rule, core), core, rule.low)
+
+
+class TestOutlines:
+    def test_pieces_and_holes(self) -> None:
+        mask = np.zeros((40, 60), np.bool_)
+        mask[2:8, 2:8] = mask[10:30, 20:50] = True
+        mask[15:20, 25:30] = False
+        outlines = outlines_of(mask)
+        assert [ring.min(0).tolist() for ring in outlines.pieces] == [[20, 10], [2, 2]]
+        assert [ring.min(0).tolist() for ring in outlines.holes] == [[24, 14]]
+        assert outline_of(mask)[0].tolist() == outlines.pieces[0].tolist()
+
+    def test_of_nothing(self) -> None:
+        outlines = outlines_of(np.zeros((4, 6), np.bool_))
+        assert (outlines.pieces, outlines.holes) == ((), ())
+
+
+class TestNothing:
     @BOTH
     def test_where_there_is_nothing_a_place_finds_nothing(self, rule: ThresholdSettings) -> None:
         assert choose_lesion(background(), rule, (3, 3)).core is None

@@ -36,10 +36,13 @@ def outline(client: TestClient, content: bytes, **query: Any) -> Any:
 def test_the_outline_is_the_librarys(
     client: TestClient, segmenter: Segmenter, probability: bytes, rule: Rule
 ) -> None:
-    said = outline(client, probability, rule=rule, low=0.3).json()["outline"]
+    said = outline(client, probability, rule=rule, low=0.3).json()
     thresholds = ThresholdSettings(rule, low=0.3)
     lesion = segmenter.find(read_map(probability), (512, 768), thresholds=thresholds)
-    assert said == lesion.outline.tolist()
+    assert said["outlines"][0] == lesion.outline.tolist()
+    assert [each["outline"] for each in said["candidates"]] == [
+        candidate.outline.tolist() for candidate in lesion.candidates
+    ]
 
 
 @pytest.mark.parametrize(

@@ -20,14 +20,14 @@ BAND_COLOR = (0, 160, 255)
 
 def draw_overlay(
     photograph: Photograph,
-    outline: NDArray[np.int32],
+    outline: NDArray[np.int32] | Sequence[NDArray[np.int32]],
     band: Sequence[NDArray[np.float32]] = (),
 ) -> Pixels:
     """Return an upright RGB picture, its longest side at most OVERLAY_SIDE, with the outline.
 
     `outline` is (n, 2), x and y in the photograph's stored pixels, or in those of a frame that
-    covers the same view as `photograph.height` x `photograph.width` says. So are the contours of
-    `band`, which are drawn thinner, and beneath it.
+    covers the same view as `photograph.height` x `photograph.width` says; there may be several. So
+    are the contours of `band`, which are drawn thinner, and beneath it.
     """
     scale = min(1.0, OVERLAY_SIDE / max(photograph.height, photograph.width))
     height, width = (max(1, round(s * scale)) for s in (photograph.height, photograph.width))
@@ -36,9 +36,11 @@ def draw_overlay(
     thickness = max(1, round(max(height, width) / 400))
     for contour in band:
         _draw(picture, contour, factor, BAND_COLOR, ceil(thickness * 0.6))
-    if len(outline):
-        _draw(picture, outline, factor, (0, 0, 0), thickness + 2)
-        _draw(picture, outline, factor, RESULT_COLOR, thickness)
+    rings = [outline] if isinstance(outline, np.ndarray) else outline
+    for color, width_of_line in (((0, 0, 0), thickness + 2), (RESULT_COLOR, thickness)):
+        for ring in rings:
+            if len(ring):
+                _draw(picture, ring, factor, color, width_of_line)
     return upright(picture, photograph.orientation)
 
 

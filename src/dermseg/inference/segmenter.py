@@ -20,7 +20,18 @@ from dermseg.imaging.images import Mask, Pixels, resize
 from dermseg.imaging.orientation import as_seen, as_stored, shape_along
 from dermseg.imaging.photographs import Photograph, image_size, read_photograph
 from dermseg.inference.confidence import Band, Calibration, Confidence, Contours
-from dermseg.masks.postprocess import Probability, binarise, choose_lesion, outline_of
+from dermseg.inference.prompt import ZOOM, look_closer
+from dermseg.masks.postprocess import (
+    Lesion,
+    Outlines,
+    Probability,
+    binarise,
+    candidate_cores,
+    choose_lesion,
+    holds,
+    outline_of,
+    outlines_of,
+)
 from dermseg.masks.style import STYLE_IDS
 from dermseg.modelfile.card import KEY, ModelCard
 from dermseg.settings import DEFAULT_MODEL, DEFAULT_STYLE, Style, ThresholdSettings
@@ -38,6 +49,18 @@ MIRRORS: tuple[tuple[int, int], ...] = ((1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """A region that could be the lesion too.
+
+    `outline` is int32 (n, 2), `place` the x and y of its surest pixel, both in the photograph's
+    stored pixels. The place, given as `at`, makes this region the lesion.
+    """
+
+    outline: NDArray[np.int32]
+    place: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Segmentation:
     """Where the lesion is, in the photograph's stored pixels: x to the right, y down, from 0.
 
@@ -45,8 +68,8 @@ class Segmentation:
     (x, y, width, height) of the smallest upright box around it, None around nothing, and
     `probability` float32 (h, w) in 0..1 at the network's own size. `flags` say what to look at.
     `confidence` is the mask's predicted Jaccard index, None where the model does not say: an
-    uncalibrated one, or one used with other thresholds than it was calibrated with. `bound` draws
-    the `band`, None for an uncalibrated model.
+    uncalibrated one, one used with other thresholds than it was calibrated with, or another choice
+    than the model's own. `bound` draws the `band`, None for an uncalibrated model.
     """
 
     mask: Mask
@@ -56,6 +79,7 @@ class Segmentation:
     flags: tuple[Flag, ...]
     confidence: Confidence | None = None
     bound: Callable[[], Band] | None = None
+    list_candidates: Callable[[], tuple[Candidate, ...]] | None = None
 
     @property
     def area(self) -> int:
@@ -97,17 +121,28 @@ class Segmentation:
         """The contours of the band, none where there is no band."""
         return self.band.outer + self.band.inner if self.band else ()
 
+    @cached_property
+    def outlines(self) -> Outlines:
+        """All borders of the mask: around its pieces, the largest first, and around its holes."""
+        return outlines_of(self.mask)
+
+    @cached_property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """What else could be the lesion, the likeliest first; at most 20 regions."""
+        return self.list_candidates() if self.list_candidates else ()
+
     @property
     def perimeter(self) -> float:
-        """The length of the outline, through the centres of its pixels."""
-        return cv2.arcLength(self.outline, closed=True) if len(self.outline) else 0.0
+        """The length of all borders, around pieces and holes, through their pixels' centres."""
+        rings = (*self.outlines.pieces, *self.outlines.holes)
+        return sum((cv2.arcLength(ring, closed=True) for ring in rings), 0.0)
 
     @property
     def diameter(self) -> float:
-        """The longest distance between the centres of two pixels of the outline."""
-        if not len(self.outline):
+        """The longest distance between the centres of two pixels of the mask."""
+        if not self.outlines.pieces:
             return 0.0
-        hull = cv2.convexHull(self.outline)[:, 0].astype(np.float64)
+        hull = cv2.convexHull(np.concatenate(self.outlines.pieces))[:, 0].astype(np.float64)
         return float(np.hypot(*(hull[:, np.newaxis] - hull).transpose(2, 0, 1)).max())
 
 
@@ -247,17 +282,29 @@ class Segmenter:
 
         `size`, (height, width), gives the mask another size than the photograph's, for thumbnails
         of photographs. `style` and `thresholds` stand in for the segmenter's own. `at`, (x, y) in
-        the mask's pixels, says where the lesion is, and so which of several candidates. Raises
+        the mask's pixels, says where the lesion is: it is the candidate that holds this place. If
+        none does, the network looks closer there; the mask is empty if it sees nothing. Raises
         ImageError if the photograph cannot be read, UsageError for a place outside the mask, and
         TypeError for what is no photograph.
         """
-        photograph = self.read(photograph)
-        height, width = size or (photograph.height, photograph.width)
+        read = self.read(photograph)
+        height, width = size or (read.height, read.width)
         if height < 1 or width < 1:
             raise UsageError(f"a mask of {height} x {width} pixels cannot be made")
-        probability = self.probability(photograph.pixels, size=(height, width), style=style)
+        probability = self.probability(read.pixels, size=(height, width), style=style)
         found = self.find(probability, (height, width), style=style, thresholds=thresholds, at=at)
-        return replace(found, flags=(*photograph.flags, *found.flags))
+        if at is not None and not found.bounding_box:
+            closer = look_closer(
+                lambda part: self.probability(part, size=(height, width), style=style),
+                self.read(photograph, closer=ZOOM).pixels,
+                ((at[1] + 0.5) / height, (at[0] + 0.5) / width),
+                probability.shape,
+            )
+            if closer is not None:
+                found = self.find(
+                    closer, (height, width), style=style, thresholds=thresholds, at=at
+                )
+        return replace(found, flags=(*read.flags, *found.flags))
 
     def find(
         self,
@@ -279,23 +326,29 @@ class Segmenter:
         if at is not None and not (0 <= at[0] < width and 0 <= at[1] < height):
             raise UsageError(f"at {at[0]:g}, {at[1]:g}: outside the mask of {width} x {height}")
         place = None if at is None else _scaled(at, (height, width), probability)
-        lesion = choose_lesion(probability, thresholds, place)
+        own = lesion = choose_lesion(probability, thresholds)
+        if place is not None and not holds(own, place, thresholds.low):
+            lesion = choose_lesion(probability, thresholds, place)
         mask, outline = binarise(lesion, height, width, thresholds)
         found = mask, outline, _box(outline), probability
         flags = _flags(mask, lesion.candidates)
-        if calibration is None:
-            return Segmentation(*found, flags)
+        others = partial(_candidates, probability, lesion, size, thresholds)
+        # What a mask is worth was learnt on the network's own maps, not on those of a closer look.
+        if calibration is None or probability.size > self.height * self.width:
+            return Segmentation(*found, flags, list_candidates=others)
         bound = partial(calibration.bound, probability, lesion, thresholds.low, size)
-        # What a mask is worth was learnt on these thresholds' own choice of the lesion.
-        if thresholds != outline_style.thresholds or place is not None:
-            return Segmentation(*found, flags, None, bound)
+        # And on these thresholds' own choice of the lesion.
+        if thresholds != outline_style.thresholds or lesion is not own:
+            return Segmentation(*found, flags, None, bound, others)
         confidence = calibration.judge(probability, lesion, thresholds.low)
         if confidence.low_confidence:
             flags = (*flags, "low-confidence")
-        return Segmentation(*found, flags, confidence, bound)
+        return Segmentation(*found, flags, confidence, bound, others)
 
-    def read(self, photograph: PhotographLike) -> Photograph:
+    def read(self, photograph: PhotographLike, closer: int = 1) -> Photograph:
         """Return a photograph as the network needs it, at a reduced scale where that is quicker.
+
+        `closer` says how many times closer the network is to look at a part of it.
 
         Raises ImageError if it cannot be read, or is no uint8 RGB (H, W, 3).
         """
@@ -307,8 +360,8 @@ class Segmenter:
                 f"uint8 RGB, not {type(photograph).__name__}"
             )
         if not isinstance(photograph, np.ndarray):
-            needed = shape_along((self.height, self.width), image_size(photograph))
-            return read_photograph(photograph, at_least=needed)
+            rows, columns = shape_along((self.height, self.width), image_size(photograph))
+            return read_photograph(photograph, at_least=(closer * rows, closer * columns))
         fits = photograph.dtype == np.uint8 and photograph.ndim == 3 and photograph.shape[2] == 3
         if not fits or photograph.size == 0:
             raise ImageError(
@@ -406,12 +459,34 @@ def _scaled(
     return (at[1] + 0.5) * rows / size[0] - 0.5, (at[0] + 0.5) * columns / size[1] - 0.5
 
 
+def _candidates(
+    probability: Probability,
+    lesion: Lesion,
+    size: tuple[int, int],
+    thresholds: ThresholdSettings,
+) -> tuple[Candidate, ...]:
+    """Return the candidates, in a mask of `size`, that were not chosen."""
+    others = []
+    for row, column in candidate_cores(probability, thresholds):
+        if holds(lesion, (row, column), thresholds.low):
+            continue
+        other = choose_lesion(probability, thresholds, (row, column))
+        outline = binarise(other, *size, thresholds)[1]
+        y, x = (
+            min((place + 0.5) * after / before, after - 1)
+            for place, after, before in zip((row, column), size, probability.shape, strict=True)
+        )
+        if len(outline):
+            others.append(Candidate(outline, (x, y)))
+    return tuple(others)
+
+
 def drawn_by_hand(mask: Mask) -> Segmentation:
     """Return the segmentation that a person's mask, boolean (H, W), stands for.
 
-    The mask stays as it was drawn, and the probability is 0 or 1, at the mask's size. The outline,
-    and what is measured on it, is that of its largest region: the flag `several-candidates` says
-    that there are others.
+    The mask stays as it was drawn, and the probability is 0 or 1, at the mask's size. The outline
+    is that of its largest region; what is measured counts all. The flag `several-candidates` says
+    that there are several regions.
     """
     outline, regions = outline_of(mask)
     probability = mask.astype(np.float32)

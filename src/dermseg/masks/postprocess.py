@@ -20,6 +20,7 @@ scaled probability, so that masks are smooth at the photograph's size.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,6 +30,8 @@ from dermseg.imaging.images import Mask
 from dermseg.settings import ThresholdSettings
 
 Probability = NDArray[np.float32]
+MOST_CANDIDATES = 20
+"""Candidates that are listed, the heaviest: the others are dust."""
 STRIP = 64
 """Rows that are scaled at a time: few enough for a processor's cache."""
 
@@ -53,8 +56,8 @@ def choose_lesion(
 ) -> Lesion:
     """Choose the lesion in `probability`, float32 (h, w) in 0..1.
 
-    `at`, a row and a column, is where a person says that the lesion is: of several candidates the
-    one that holds this place, or lies nearest to it, is chosen in place of the largest.
+    `at`, a row and a column, is where a person says that the lesion is: the candidate that holds
+    this place is chosen in place of the largest, and none if none does.
     """
     if settings.rule == "paper":
         return _choose_by_paper(probability, settings, at)
@@ -75,11 +78,38 @@ def _heaviest(probability: Probability, labels: NDArray[np.int32], count: int) -
     return 1 + int(sums[1:].argmax())
 
 
-def _nearest(labels: NDArray[np.int32], at: tuple[float, float]) -> int:
-    """Return the label of the region that holds a row and a column, or is nearest to them."""
-    rows, columns = np.nonzero(labels)
-    nearest = np.hypot(rows - at[0], columns - at[1]).argmin()
-    return int(labels[rows[nearest], columns[nearest]])
+def _around(picture: NDArray[Any], at: tuple[float, float]) -> NDArray[Any]:
+    """Return the four pixels between whose centres a row and a column lie."""
+    rows, columns = picture.shape
+    top, left = (
+        min(max(math.floor(place), 0), side - 2)
+        for place, side in zip(at, (rows, columns), strict=True)
+    )
+    return picture[max(0, top) : top + 2, max(0, left) : left + 2]
+
+
+def _label_at(labels: NDArray[np.int32], at: tuple[float, float]) -> int:
+    """Return the label of the region that holds a row and a column, 0 if none does."""
+    row, column = (
+        min(max(round(place), 0), side - 1) for place, side in zip(at, labels.shape, strict=True)
+    )
+    return int(labels[row, column]) or int(_around(labels, at).max())
+
+
+def holds(lesion: Lesion, at: tuple[float, float], low: float) -> bool:
+    """Say whether the mask of `lesion` at the threshold `low` holds a row and a column."""
+    return lesion.core is not None and bool((_around(lesion.probability, at) >= low).any())
+
+
+def candidate_cores(probability: Probability, settings: ThresholdSettings) -> list[tuple[int, int]]:
+    """Return the row and column of each candidate's surest pixel, the heaviest candidate first."""
+    level = settings.high if settings.rule == "paper" else settings.low
+    count, labels = _regions(probability >= level)
+    if not count:
+        return []
+    sums = np.bincount(labels.ravel(), probability.ravel().astype(np.float64), count + 1)
+    order = 1 + np.argsort(-sums[1:], kind="stable")[:MOST_CANDIDATES]
+    return [_surest(probability, labels == label) for label in order]
 
 
 def _choose_by_paper(
@@ -88,10 +118,17 @@ def _choose_by_paper(
     candidates, cores = _regions(probability >= settings.high)
     if candidates == 0:
         return _nothing(probability, 0)
-    core = _nearest(cores, at) if at else _heaviest(probability, cores, candidates)
-    row, column = (int(axis.mean().round()) for axis in np.nonzero(cores == core))
     dilated = cv2.dilate(probability, np.ones((3, 3), np.uint8)).astype(np.float32, copy=False)
     _, regions = _regions(dilated >= settings.low)
+    if at:
+        label = _label_at(regions, at)
+        held = np.where(regions == label, cores, 0) if label else regions * 0
+        if not held.any():
+            return _nothing(probability, candidates)
+        core = _heaviest(probability, held, int(held.max()) + 1)
+    else:
+        core = _heaviest(probability, cores, candidates)
+    row, column = (int(axis.mean().round()) for axis in np.nonzero(cores == core))
     chosen = regions[row, column]
     if chosen == 0:
         return _nothing(probability, candidates)
@@ -107,7 +144,9 @@ def _choose_completely(
         return _nothing(probability, 0)
     count, cores = _regions((probability >= settings.high) & (regions > 0))
     if at:
-        chosen = _nearest(regions, at)
+        chosen = _label_at(regions, at)
+        if chosen == 0:
+            return _nothing(probability, candidates)
     elif count:
         chosen = int(regions[cores == _heaviest(probability, cores, count)][0])
     else:
@@ -141,13 +180,39 @@ def _holes(mask: Mask) -> Mask:
     return enclosed
 
 
+@dataclass(frozen=True)
+class Outlines:
+    """All borders of a mask: `pieces` run around its regions, the largest first, `holes` within.
+
+    Each is int32 (n, 2), x and y of the border's pixels, which belong to the mask, in order.
+    """
+
+    pieces: tuple[NDArray[np.int32], ...]
+    holes: tuple[NDArray[np.int32], ...]
+
+
+def outlines_of(mask: Mask) -> Outlines:
+    """Return the borders of a mask, boolean (H, W)."""
+    contours, tree = cv2.findContours(mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    if not contours:
+        return Outlines((), ())
+    rings = sorted(contours, key=cv2.contourArea, reverse=True)
+    within = {id(ring) for ring, (*_, parent) in zip(contours, tree[0], strict=True) if parent >= 0}
+    pieces, holes = (
+        tuple(
+            ring[:, 0].astype(np.int32, copy=False)
+            for ring in rings
+            if (id(ring) in within) == hole
+        )
+        for hole in (False, True)
+    )
+    return Outlines(pieces, holes)
+
+
 def outline_of(mask: Mask) -> tuple[NDArray[np.int32], int]:
     """Return the outline, (n, 2), of a mask's largest region, and the number of its regions."""
-    contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    if not contours:
-        return np.zeros((0, 2), np.int32), 0
-    largest = max(contours, key=cv2.contourArea)
-    return largest[:, 0].astype(np.int32, copy=False), len(contours)
+    pieces = outlines_of(mask).pieces
+    return (pieces[0] if pieces else np.zeros((0, 2), np.int32)), len(pieces)
 
 
 def binarise(

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from dermseg import __version__
 from dermseg.inference.segmenter import Segmenter, drawn_by_hand
+from dermseg.masks.edit import edit_mask
 from dermseg.masks.style import STYLE_IDS
 from dermseg.settings import ServiceSettings
 from dermseg.web.errors import ProblemDocument, ProblemError, describe, install
@@ -118,17 +119,23 @@ def create_app(
     app.add_middleware(RequestChecks, settings=settings, token=token, registry=registry)
     app.state.places, app.state.seconds = places, settings.seconds
 
-    def work(upload: Upload, form: str, manner: Manner, at: Any, include: Any) -> bytes:
+    def work(upload: Upload, form: str, manner: Manner, query: SegmentQuery) -> bytes:
         """Do all that takes a processor; runs in a thread."""
         size = check_pixels(upload.photograph, settings.megapixels * 10**6)
+        photograph = BytesIO(upload.photograph)
         if upload.mask is not None:
             segmentation = drawn_by_hand(read_drawn(upload.mask, size))
         else:
             segmentation = segmenter.segment(
-                BytesIO(upload.photograph), style=manner.style, thresholds=manner.thresholds, at=at
+                photograph, style=manner.style, thresholds=manner.thresholds, at=query.at
             )
-        found = Found(segmentation, upload.photograph, manner, by_hand=upload.mask is not None)
-        return found.json(include) if form == "application/json" else FORMS[form](found)
+        if query.edit is not None:
+            segmentation = drawn_by_hand(edit_mask(segmentation.mask, query.edit, query.by))
+        by_hand = upload.mask is not None or query.edit is not None
+        found = Found(segmentation, upload.photograph, manner, by_hand)
+        if form == "application/json":
+            return found.json(frozenset(query.include))
+        return FORMS[form](found)
 
     @app.post(
         "/v1/segment",
@@ -147,14 +154,14 @@ def create_app(
         query: Annotated[SegmentQuery, Query()],
     ) -> Response:
         """Find the lesion in one photograph; or, with a mask, describe a lesion drawn by hand."""
-        manner, at, chosen = query.manner(segmenter), query.at, frozenset(query.include)
+        manner = query.manner(segmenter)
         form = choose_form(request.headers.get("accept", ""))
         if form is None:
             raise ProblemError(406, "no-such-form", f"there are {', '.join(FORMS)}")
         with places.take() as place:
             async with places.time_limit(request):
                 upload = await read_upload(request, settings.megabytes * 2**20, place.hold)
-                done = place.run(lambda: work(upload, form, manner, at, chosen))
+                done = place.run(lambda: work(upload, form, manner, query))
                 content = await unless_hung_up(request, done)
         return Response(content, media_type=form, headers={"Vary": "Accept"})
 

@@ -15,7 +15,7 @@ from dermseg.settings import ServiceSettings
 from dermseg.web.errors import describe
 from dermseg.web.limits import Places, bounded, unless_hung_up
 from dermseg.web.query import PreviewQuery
-from dermseg.web.schema import Preview
+from dermseg.web.schema import Other, Preview
 from dermseg.web.uploads import check_pixels
 
 WORKERS, QUEUE = 1, 4
@@ -49,7 +49,11 @@ def preview_routes(segmenter: Segmenter, places: Places, megapixels: int) -> API
             thresholds=manner.thresholds,
             at=query.at,
         )
-        return Preview(outline=lesion.outline.tolist())
+        return Preview(
+            outlines=[ring.tolist() for ring in lesion.outlines.pieces],
+            holes=[ring.tolist() for ring in lesion.outlines.holes],
+            candidates=[Other.of(candidate) for candidate in lesion.candidates],
+        )
 
     @router.post("/v1/outline", openapi_extra={"requestBody": MAP})
     async def outline(request: Request, query: Annotated[PreviewQuery, Query()]) -> Preview:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from dermseg.imaging.mask_files import LONGEST_SIDE
 from dermseg.inference.segmenter import Segmenter
+from dermseg.masks.edit import FARTHEST, Edit
 from dermseg.settings import Rule, Style, ThresholdSettings
 from dermseg.web.errors import ProblemError
 from dermseg.web.schema import Include, StyleBy
@@ -57,6 +58,12 @@ class OutlineQuery(BaseModel):
 class SegmentQuery(OutlineQuery):
     """The query of a request to segment a photograph."""
 
+    edit: Edit | None = Field(
+        None, description="Changes the mask as a whole, before it is described"
+    )
+    by: int = Field(
+        1, ge=1, le=FARTHEST, description="With edit: pixels to grow, shrink or smooth by"
+    )
     include: list[Include] = Field([], description="Images to put into the JSON, in base64")
 
 

@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dermseg.batch.jobs import Job
 from dermseg.batch.report import report_row
@@ -20,7 +21,7 @@ from dermseg.inference.segmenter import Segmentation
 from dermseg.masks.polygons import trace
 from dermseg.settings import OVERLAY_SIDE
 from dermseg.web.query import Manner
-from dermseg.web.schema import Answer, Bounds, Box, Include, Point, Predicted, Thresholds
+from dermseg.web.schema import Answer, Bounds, Box, Include, Other, Point, Predicted, Thresholds
 
 PICTURE_SIDE = 2048
 """Longest side of the picture for browsers that cannot show the photograph itself."""
@@ -49,6 +50,11 @@ class Found:
         height, width = self.segmentation.mask.shape
         return height, width
 
+    @property
+    def rings(self) -> tuple[NDArray[np.int32], ...]:
+        """The borders of all pieces and holes."""
+        return (*self.segmentation.outlines.pieces, *self.segmentation.outlines.holes)
+
     def mask(self) -> bytes:
         """Return the mask as `dermseg segment` writes it."""
         return encode_mask(self.segmentation.mask)
@@ -62,7 +68,7 @@ class Found:
         side = (OVERLAY_SIDE, OVERLAY_SIDE)
         photograph = read_photograph(BytesIO(self.photograph), at_least=side)
         lesion = self.segmentation
-        return encode_image(draw_overlay(photograph, lesion.outline, lesion.band_contours), "JPEG")
+        return encode_image(draw_overlay(photograph, self.rings, lesion.band_contours), "JPEG")
 
     def json(self, include: frozenset[Include] = frozenset()) -> bytes:
         """Return an `Answer`, with the images of `include` in it."""
@@ -92,6 +98,9 @@ class Found:
             flags=list(lesion.flags),
             confidence=Predicted.of(lesion.confidence),
             outline=lesion.outline.tolist(),
+            outlines=[ring.tolist() for ring in lesion.outlines.pieces],
+            holes=[ring.tolist() for ring in lesion.outlines.holes],
+            candidates=[Other.of(candidate) for candidate in lesion.candidates],
             band=Bounds.of(lesion.band),
             report=report,
             **{name: b64encode(images[name]()).decode() for name in include},
@@ -117,7 +126,7 @@ class Found:
     def svg(self) -> bytes:
         """Return the outline as an SVG drawing of the photograph's size."""
         title = f"Outline by {self.manner.model}"
-        return svg.write(self.segmentation.outline, self.size, title).encode()
+        return svg.write(self.rings, self.size, title).encode()
 
 
 FORMS: dict[str, Callable[[Found], bytes]] = {

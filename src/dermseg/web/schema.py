@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from dermseg.inference.confidence import Band, Confidence
-from dermseg.inference.segmenter import Flag
+from dermseg.inference.segmenter import Candidate, Flag
 from dermseg.settings import Rule, Style
 
 Include = Literal["mask", "probability", "overlay", "picture"]
@@ -69,11 +69,26 @@ class Bounds(BaseModel):
         )
 
 
+class Other(BaseModel):
+    """A region that could be the lesion too; its place, given as x and y, makes it the lesion."""
+
+    outline: list[tuple[int, int]]
+    x: float
+    y: float
+
+    @classmethod
+    def of(cls, candidate: Candidate) -> "Other":
+        """Return what the service says of a candidate."""
+        x, y = candidate.place
+        return cls(outline=candidate.outline.tolist(), x=x, y=y)
+
+
 class Answer(BaseModel):
     """Where the lesion is, in pixels of the photograph as it is stored.
 
-    Area, box and centroid are those of the mask; perimeter and diameter those of the outline, which
-    of a mask drawn by hand in several pieces (`several-candidates`) is that of the largest. `style`
+    All measures count every piece of the mask, and its holes. `outlines` run around the pieces, the
+    largest first, which `outline` repeats, and `holes` around the holes. `candidates` are what else
+    could be the lesion. `style`
     says how the lesion is outlined, and `style_by` whether the network draws that style or
     thresholds make it; both are null for a mask drawn by hand.
     `confidence` is null where the model does not say how sure it is of this mask, `band` where it
@@ -98,6 +113,9 @@ class Answer(BaseModel):
     flags: list[Flag]
     confidence: Predicted | None
     outline: list[tuple[int, int]]
+    outlines: list[list[tuple[int, int]]]
+    holes: list[list[tuple[int, int]]]
+    candidates: list[Other]
     band: Bounds | None
     report: dict[str, str | int | float]
     mask: str | None = None
@@ -107,6 +125,8 @@ class Answer(BaseModel):
 
 
 class Preview(BaseModel):
-    """The outline that thresholds give, in pixels of the photograph as it is stored."""
+    """What thresholds give, in pixels of the photograph as it is stored; the fields of `Answer`."""
 
-    outline: list[tuple[int, int]]
+    outlines: list[list[tuple[int, int]]]
+    holes: list[list[tuple[int, int]]]
+    candidates: list[Other]

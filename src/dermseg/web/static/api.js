@@ -24,10 +24,14 @@ export async function ask(path, options = {}, retries = RETRIES) {
   }
 }
 
-// photo: {blob, mask, at, style, thresholds}; without thresholds the style's own are used. Always the
-// server makes what is shown and downloaded.
-export function segment(photo, { accept = "application/json", include = [], signal } = {}) {
-  const query = new URLSearchParams({ style: photo.style, ...photo.thresholds });
+// photo: {blob, mask, at, style, thresholds}; without thresholds the style's own are used. `change` is
+// {edit, by}, for a mask that is changed as a whole. Always the server makes what is shown and
+// downloaded.
+export async function segment(
+  photo,
+  { accept = "application/json", include = [], change = {}, signal } = {},
+) {
+  const query = new URLSearchParams({ style: photo.style, ...photo.thresholds, ...change });
   for (const name of include) query.append("include", name);
   if (photo.at) {
     query.set("x", photo.at[0]);
@@ -35,7 +39,7 @@ export function segment(photo, { accept = "application/json", include = [], sign
   }
   const body = new FormData();
   body.append("photograph", photo.blob, "photograph");
-  if (photo.mask) body.append("mask", photo.mask, "mask.png");
+  if (photo.mask) body.append("mask", await photo.mask, "mask.png");
   const headers = { Accept: accept };
   return ask(`v1/segment?${query}`, { method: "POST", body, headers, signal });
 }

@@ -1,11 +1,12 @@
-// A mask that a person paints, in the photograph's stored pixels.
+// A mask that a person paints, in the photograph's stored pixels: with a brush, or with a lasso.
 
 const TINT = [255, 230, 0];
 
 export class Brush {
   constructor(canvas) {
     this.canvas = canvas;
-    this.strokes = [];
+    this.strokes = []; // {erase, points}, and the brush's size, or filled: true for a lasso
+    this.undone = [];
     this.stroking = false;
     this.base = null;
     this.coming = null; // the mask that is waited for
@@ -36,6 +37,7 @@ export class Brush {
     context.putImageData(pixels, 0, 0);
     this.base = base;
     this.strokes = [];
+    this.undone = [];
     this.canvas.width = image.width;
     this.canvas.height = image.height;
     this.#redraw();
@@ -45,6 +47,7 @@ export class Brush {
     this.base = null;
     this.coming = null;
     this.strokes = [];
+    this.undone = [];
     this.stroking = false;
     this.canvas.hidden = true;
   }
@@ -52,13 +55,24 @@ export class Brush {
   // Points of a stroke as they come, in pixels of the photograph; says whether one has ended.
   stroke(points, ended, erase, size) {
     if (!this.stroking && points.length) {
-      this.strokes.push({ erase, size, points: [] });
+      this.#add({ erase, size, points: [] });
       this.stroking = true;
     }
     if (points.length) this.#extend(points);
     if (!ended || !this.stroking) return false;
     this.stroking = false;
     return true;
+  }
+
+  // A region with these corners, added or erased as a whole.
+  fill(points, erase) {
+    this.#add({ erase, points, filled: true });
+    this.#paint(this.strokes.at(-1));
+  }
+
+  #add(stroke) {
+    this.strokes.push(stroke);
+    this.undone = [];
   }
 
   #extend(points) {
@@ -68,17 +82,30 @@ export class Brush {
     this.#paint({ ...stroke, points: last ? [last, ...points] : points });
   }
 
-  // The last stroke away, also one that is being made.
+  // The last stroke away, also one that is being made; says whether there was one.
   undo() {
-    this.strokes.pop();
+    const stroke = this.strokes.pop();
+    if (!stroke) return false;
+    this.undone.push(stroke);
     this.stroking = false;
     this.#redraw();
-    return this.strokes.length;
+    return true;
+  }
+
+  // The stroke that was undone last, again; says whether there was one.
+  redo() {
+    const stroke = this.undone.pop();
+    if (!stroke) return false;
+    this.strokes.push(stroke);
+    this.#paint(stroke);
+    return true;
   }
 
   // What was taken for a stroke was none.
   drop() {
-    if (this.stroking) this.undo();
+    if (!this.stroking) return;
+    this.undo();
+    this.undone.pop();
   }
 
   #redraw() {
@@ -89,19 +116,20 @@ export class Brush {
     this.canvas.hidden = false;
   }
 
-  #paint({ erase, size, points }) {
+  #paint({ erase, size, points, filled }) {
     const context = this.canvas.getContext("2d");
     context.globalCompositeOperation = erase ? "destination-out" : "source-over";
-    context.strokeStyle = `rgb(${TINT})`;
+    context.strokeStyle = context.fillStyle = `rgb(${TINT})`;
     context.lineWidth = size;
     context.lineCap = "round";
     context.lineJoin = "round";
     const [[x, y], ...others] = points;
     context.beginPath();
     context.moveTo(x, y);
-    context.lineTo(x + 0.01, y); // a line without length would draw no dot
+    if (!filled) context.lineTo(x + 0.01, y); // a line without length would draw no dot
     for (const point of others) context.lineTo(...point);
-    context.stroke();
+    if (filled) context.fill();
+    else context.stroke();
   }
 
   // White on black, as masks are.

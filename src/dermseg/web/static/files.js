@@ -51,11 +51,10 @@ export async function zip(files) {
   return new Blob([...parts, ...directory, record(0x06054b50, end)], { type: "application/zip" });
 }
 
-// As dermseg's own tables: no text is a formula to a spreadsheet.
-export function table(rows) {
-  const columns = Object.keys(rows[0]);
+// As dermseg's own tables: no text is a formula to a spreadsheet. What a row lacks is empty.
+export function table(columns, rows) {
   const cell = (value) => {
-    let text = String(value);
+    let text = String(value ?? "");
     if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`;
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };

@@ -4,19 +4,14 @@ import { ask, fromBase64, segment } from "./api.js";
 import { Brush } from "./brush.js";
 import { save, stemOf, table, zip } from "./files.js";
 import { drawHeat } from "./heat.js";
+import { STYLES, showFlags, showNumbers, showSureness } from "./panel.js";
+import { Photo } from "./photo.js";
 import { endPreview, preview } from "./preview.js";
-import { Stage, bandPath, pathOf } from "./stage.js";
+import { Stage, bandPath, bordersOf, pathOf } from "./stage.js";
 
 const REST = 250; // milliseconds that a slider stands still before the server is asked
-const FLAGS = {
-  damaged: "The file is damaged: some of its pixels are wrong.",
-  "narrow-range": "The file's 16-bit values fill little of their range: the model may see it too dark.",
-  empty: "No lesion was found.",
-  "touches-border": "The lesion touches the photograph's edge: it may go on outside.",
-  "several-candidates": "There are several candidates: click the right one.",
-  "low-confidence": "The model is not sure of this outline: look closely.",
-};
-const STYLES = { traced: "Traced", "semi-automatic": "Semi-automatic" };
+const FINE = 6; // pixels of the screen below which smoothing rounds off
+const FARTHEST = 64; // pixels by which the server changes a mask at most
 const ENDINGS = {
   "image/png": "_segmentation.png",
   "image/jpeg": "_overlay.jpg",
@@ -31,8 +26,9 @@ const saved = new WeakSet(); // painted masks that have been downloaded
 let current = null;
 let staged = null; // the photograph that the stage holds
 let defaults = null;
+let corners = []; // of a lasso that is being made
 
-const stage = new Stage($("stage"), { click: choose, stroke, drop: () => brush.drop() });
+const stage = new Stage($("stage"), { click: choose, stroke, drop });
 const brush = new Brush(stage.paint);
 
 function say(text, bad = false) {
@@ -48,21 +44,7 @@ function pause(milliseconds) {
 
 // All are listed before the first is asked about, so that what is listed is all there is.
 async function addFiles(files) {
-  const added = files.map((file) => ({
-    name: file.name || "pasted.png",
-    blob: file,
-    url: URL.createObjectURL(file),
-    style: defaults.style,
-    thresholds: null, // unless a person moves them, the style's own
-    at: null,
-    maps: {}, // style to probability
-    others: new Map(), // what was asked to the answer in the other style
-    mask: null, // what a person painted: a promise, since a PNG takes its time
-    before: null, // the mask that undoing all strokes comes back to
-    answer: null,
-    error: "",
-    asking: null,
-  }));
+  const added = files.map((file) => new Photo(file, defaults.style));
   if (!added.length) return;
   photos.push(...added);
   added.forEach(listPhoto);
@@ -87,11 +69,6 @@ function listPhoto(photo) {
   photo.button = button;
 }
 
-// Always the server makes what is shown and downloaded.
-async function made(photo, options) {
-  return segment({ ...photo, mask: await photo.mask }, options);
-}
-
 // Ask the server again, after `wait` milliseconds; a later question about the same photograph takes
 // the place of an earlier one.
 async function work(photo, wait = 0) {
@@ -99,43 +76,66 @@ async function work(photo, wait = 0) {
   const asking = new AbortController();
   photo.asking = asking;
   photo.error = "";
+  const { edit } = photo;
   const looking = `Looking at ${photo.name} …`;
+  let heard = "";
   try {
     if (wait) await pause(wait);
     asking.signal.throwIfAborted();
     if (photo === current) say(looking);
-    const { style } = photo;
-    const include = photo.maps[style] ? [] : ["probability"];
-    if (!photo.answer && !(await shows(photo.url))) include.push("picture");
-    const response = await made(photo, { include, signal: asking.signal });
+    const include = edit.mask || edit.map ? [] : ["probability"];
+    if (!photo.last && !(await shows(photo.url))) include.push("picture");
+    const response = await segment(photo.question, { include, signal: asking.signal });
     const answer = await response.json();
-    const map = photo.maps[style] ?? fromBase64(answer.probability, "image/png");
     asking.signal.throwIfAborted();
     if (answer.picture) {
       photo.url = URL.createObjectURL(fromBase64(answer.picture, "image/jpeg"));
       photo.button.querySelector("img").src = photo.url;
     }
-    if (photo === current) endPreview();
-    photo.maps[style] = map;
-    photo.answer = answer;
-    if ($("status").textContent === looking) say(""); // and nothing else that was said meanwhile
+    heard = take(photo, answer);
+    if (!photo.edit.answer) return work(photo); // of what there was before a click
+    if ($("status").textContent === looking) say(heard); // and nothing else that was said meanwhile
   } catch (error) {
-    if (asking.signal.aborted) return;
+    if (asking.signal.aborted) return undefined;
     photo.error = error.message || "The service does not say what is wrong.";
     say(`${photo.name}: ${photo.error}`, true);
   }
   photo.asking = null;
+  mark(photo);
+  if (photo === current) show();
+  return undefined;
+}
+
+// An answer to a photograph's last edit. A click that finds nothing, or what is there already, has
+// not been made; what is to be said of it is returned.
+function take(photo, answer) {
+  const { edit, last } = photo;
+  if (photo === current) endPreview();
+  if (edit.clicked && answer.flags.includes("empty")) {
+    photo.drop();
+    return "Nothing was found at this place. The brush and the lasso outline what you see there.";
+  }
+  if (edit.clicked && String(answer.outline) === String(last.outline)) {
+    photo.drop();
+    return "";
+  }
+  if (answer.probability) edit.map = fromBase64(answer.probability, "image/png");
+  edit.answer = photo.last = answer;
+  edit.open = false;
+  return "";
+}
+
+function mark(photo) {
   photo.button.classList.toggle("failed", Boolean(photo.error));
   photo.button.setAttribute("aria-label", photo.error ? `${photo.name}, failed` : photo.name);
-  if (photo === current) show();
 }
 
 // The answer in the other style, asked for once for each place.
 async function otherAnswer(photo) {
-  const style = otherStyle(photo.style);
-  const key = `${style} ${photo.at}`;
+  const style = otherStyle(photo.edit.style);
+  const key = `${style} ${photo.edit.at}`;
   if (!photo.others.has(key)) {
-    const asked = segment({ ...photo, style, thresholds: null, mask: null })
+    const asked = segment({ ...photo.question, style, thresholds: null, mask: null })
       .then((response) => response.json());
     asked.catch(() => photo.others.delete(key));
     photo.others.set(key, asked);
@@ -147,8 +147,8 @@ function otherStyle(style) {
   return Object.keys(defaults.styles).find((name) => name !== style);
 }
 
-function thresholdsOf(photo) {
-  return photo?.thresholds ?? defaults.styles[photo?.style ?? defaults.style];
+function thresholdsOf(edit) {
+  return edit?.thresholds ?? defaults.styles[edit?.style ?? defaults.style];
 }
 
 function shows(url) {
@@ -166,16 +166,21 @@ function select(photo) {
   staged = null;
   stage.image.removeAttribute("src");
   for (const one of photos) one.button.setAttribute("aria-current", String(one === photo));
-  say(photo.answer ? photo.name : `Looking at ${photo.name} …`);
+  say(photo.last ? photo.name : `Looking at ${photo.name} …`);
   show();
   if (photo.error) work(photo); // what was wrong may be so no more
 }
 
 // ---- what is shown
 
+// An old answer stands until the new one comes; after an error it is none to the new question.
+function answerOf(photo) {
+  return photo?.error ? null : photo?.last;
+}
+
 function show() {
   const photo = current;
-  const answer = photo?.error ? null : photo?.answer; // an old answer is none to a new question
+  const answer = answerOf(photo);
   if (answer && staged !== photo) {
     stage.show(photo.url, answer.width, answer.height, answer.orientation);
     staged = photo;
@@ -183,38 +188,43 @@ function show() {
   }
   setSliders();
   showStyle();
-  const chosen = photo?.at || photo?.mask;
-  const flags = (answer?.flags ?? []).filter((flag) => flag !== "several-candidates" || !chosen);
-  $("flags").textContent = flags.map((flag) => FLAGS[flag]).join(" ");
-  $("undo").disabled = !brush.strokes.length;
-  for (const control of document.querySelectorAll("[data-form], #scale")) control.disabled = !answer;
-  $("reset").disabled = !photo?.answer;
-  showNumbers(answer);
+  showFlags(answer, photo?.edit.at);
+  showNumbers(answer, answer ? scaleOf(answer) : 0);
   showSureness(answer);
-  draw(answer ? pathOf(answer.outline) : "");
-  stage.heat.hidden = !($("heat").checked && photo?.maps[photo.style]);
-  if (!stage.heat.hidden) {
-    drawHeat(stage.heat, photo.maps[photo.style], () => photo === current);
+  $("undo").disabled = !photo?.edits[photo.place - 1];
+  $("redo").disabled = !photo?.edits[photo.place + 1];
+  for (const control of document.querySelectorAll("[data-form], [data-edit], #scale")) {
+    control.disabled = !answer;
   }
-  stage.element.dataset.state = answer ? "exact" : "none";
+  $("reset").disabled = !photo?.last;
+  draw(answer);
+  const map = photo?.edit.map;
+  stage.heat.hidden = !($("heat").checked && map);
+  if (!stage.heat.hidden) drawHeat(stage.heat, map, () => photo === current);
+  stage.element.dataset.state = !answer ? "none" : photo.edit.answer ? "exact" : "preview";
 }
 
-function draw(path) {
-  const shown = $("show").checked;
-  const band = $("band").checked ? bandPath(current?.answer?.band) : "";
+// Draw an answer's borders and candidates, with the band and the other style if they are asked for.
+function draw(answer) {
+  const shown = $("show").checked && answer;
   const other = shown && bothShown() ? current.other : null;
   $("legend").hidden = !other;
-  stage.draw(shown ? path : "", band, other ? pathOf(other.outline) : "");
+  stage.draw({
+    outline: shown ? bordersOf(answer) : "",
+    candidates: shown ? answer.candidates.map(({ outline }) => pathOf(outline)).join("") : "",
+    bands: $("band").checked ? bandPath(answerOf(current)?.band) : "",
+    other: other ? bordersOf(other) : "",
+  });
 }
 
 function bothShown() {
-  return $("both").checked && current?.answer && !current.error && !current.mask;
+  return $("both").checked && answerOf(current) && !current.edit.mask;
 }
 
 // Which style is drawn, what makes it, and, when it has come, the outline in the other one.
 function showStyle() {
   const photo = current;
-  const style = photo?.style ?? defaults.style;
+  const style = photo?.edit.style ?? defaults.style;
   for (const radio of document.querySelectorAll("[name=style]")) {
     radio.checked = radio.value === style;
   }
@@ -230,19 +240,20 @@ function showStyle() {
   photo.other = null;
   if (!bothShown()) return;
   told(async () => {
+    const { edit } = photo;
     const other = await otherAnswer(photo);
-    if (photo !== current || photo.style !== style) return;
+    if (photo !== current || photo.edit !== edit) return;
     photo.other = other;
-    draw(pathOf(photo.answer.outline));
+    draw(answerOf(photo));
   });
 }
 
-function setStyle(style) {
-  if (!current || style === current.style || painting()) return showStyle();
-  leaveBrush();
-  current.style = style;
-  current.thresholds = null;
-  return work(current);
+function setSliders() {
+  const thresholds = thresholdsOf(current?.edit);
+  for (const name of ["high", "low"]) {
+    $(name).value = thresholds[name];
+    $(`${name}-value`).textContent = Number(thresholds[name]).toFixed(2);
+  }
 }
 
 // Pixels per millimetre, of all photographs of an answer's size; 0 where nobody has said.
@@ -251,80 +262,37 @@ function scaleOf({ width, height }) {
 }
 
 function setScale() {
-  const { width, height } = current.answer;
+  const { width, height } = current.last;
   const value = Number($("scale").value);
   scales.set(`${width} x ${height}`, value > 0 ? value : 0);
-  showNumbers(current.answer);
+  showNumbers(current.last, scaleOf(current.last));
 }
 
-function showNumbers(answer) {
-  const perMm = answer ? scaleOf(answer) : 0;
-  const number = (value) => value.toLocaleString("en", { maximumFractionDigits: perMm ? 2 : 0 });
-  const length = (value) => (perMm ? `${number(value / perMm)} mm` : `${number(value)} px`);
-  const area = (value) => (perMm ? `${number(value / perMm ** 2)} mm²` : `${number(value)} px²`);
-  const rows = answer
-    ? [
-        ["Area", area(answer.area)],
-        ["Share of the picture", `${((100 * answer.area) / answer.width / answer.height).toFixed(1)} %`],
-        ["Longest diameter", length(answer.diameter)],
-        ["Perimeter", length(answer.perimeter)],
-        ["Photograph", `${answer.width} × ${answer.height} px`],
-        ["Made by", answer.by_hand ? "hand" : answer.model],
-      ]
-    : [["Area", "–"], ["Longest diameter", "–"], ["Perimeter", "–"]];
-  list("numbers", rows);
+// ---- what a person changes: each is an edit, and can be undone
+
+function setStyle(style) {
+  if (!current || style === current.edit.style || painting()) return showStyle();
+  leaveBrush();
+  current.push({ style, thresholds: null, map: null });
+  return work(current);
 }
 
-function list(id, rows) {
-  $(id).replaceChildren(
-    ...rows.flatMap((row) => row.map((text, place) => {
-      const cell = document.createElement(place ? "dd" : "dt");
-      cell.textContent = text;
-      return cell;
-    })),
-  );
-}
-
-function showSureness(answer) {
-  const sure = answer?.confidence;
-  list("sureness", sure ? [
-    ["Predicted Jaccard", sure.jaccard.toFixed(2)],
-    ["90 % interval", `${sure.low.toFixed(2)} to ${sure.high.toFixed(2)}`],
-  ] : []);
-  let words = "";
-  if (sure) words = "1 is an expert's outline; one below 0.65 counts as failed.";
-  else if (answer?.by_hand) words = "Nothing is said of outlines drawn by hand.";
-  else if (answer?.band) words = "Said only of the model's own choice at its own thresholds.";
-  else if (answer) words = "This model does not say.";
-  $("sureness-words").textContent = words;
-  $("band-label").hidden = !answer?.band;
-}
-
-function setSliders() {
-  const thresholds = thresholdsOf(current);
-  for (const name of ["high", "low"]) {
-    $(name).value = thresholds[name];
-    $(`${name}-value`).textContent = Number(thresholds[name]).toFixed(2);
-  }
-}
-
-// ---- what a person changes
-
+// While a slider moves, one edit follows it.
 function slide(name) {
   const value = Number($(name).value);
-  const map = current?.maps[current.style];
-  if (map && current.answer && !painting()) {
+  const photo = current;
+  if (photo?.edit.map && photo.last && !painting()) {
     leaveBrush();
-    const thresholds = thresholdsOf(current);
-    const { high, low } = thresholds;
-    current.thresholds = name === "high"
-      ? { ...thresholds, high: value, low: Math.min(low, value) }
-      : { ...thresholds, high: Math.max(high, value), low: value };
-    const photo = current;
-    const { width, height } = photo.answer;
+    const { high, low, rule } = thresholdsOf(photo.edit);
+    const thresholds = name === "high"
+      ? { rule, high: value, low: Math.min(low, value) }
+      : { rule, high: Math.max(high, value), low: value };
+    if (!photo.edit.open) photo.push({ open: true });
+    photo.edit.thresholds = thresholds;
     stage.element.dataset.state = "preview";
-    preview({ ...photo, map, width, height }, (outline) => {
-      if (photo === current && photo.asking) draw(pathOf(outline));
+    const { width, height } = photo.last;
+    preview({ ...photo.edit, width, height }, (drawn) => {
+      if (photo === current && photo.edit.open) draw(drawn);
     });
     work(photo, REST);
   }
@@ -332,45 +300,61 @@ function slide(name) {
 }
 
 function choose(x, y) {
-  if (!current?.answer) return;
-  const { width, height } = current.answer;
+  const answer = answerOf(current);
+  if (!answer) return;
+  const { width, height } = answer;
   if (x < 0 || y < 0 || x >= width || y >= height || painting()) return;
   leaveBrush();
-  current.at = [x, y];
+  if (current.edit.clicked && !current.edit.answer) current.drop(); // the newest click wins
+  current.push({ at: [x, y], map: null, clicked: true });
   work(current);
 }
 
-// Whether a person's work would be lost by asking the model again; if so, what to do is said.
+function nextCandidate() {
+  const candidate = answerOf(current)?.candidates[0];
+  if (candidate) choose(candidate.x, candidate.y);
+}
+
+// Whether a person's work would be covered by asking the model again; if so, what to do is said.
 function painting() {
   lift();
-  if (!current.mask) return false;
-  say("What you painted is kept, unless you press “Back to the model's”.", true);
+  if (!current.edit.mask) return false;
+  say("What you painted is kept. Reset, or undo, brings the model's outline back.", true);
   return true;
 }
 
 function leaveBrush() {
   setTool("move");
   brush.end();
-  current.before = current.mask;
 }
 
 function reset() {
   leaveBrush();
-  current.thresholds = null;
-  current.at = null;
-  current.mask = null;
-  current.before = null;
+  current.push({ thresholds: null, at: null, mask: null, map: null });
   work(current);
 }
 
+// The mask as it stands, a PNG: a person's, or the model's.
+function maskOf(photo) {
+  const { edit } = photo;
+  if (edit.mask) return edit.mask;
+  edit.kept ??= segment(photo.question, { accept: "image/png" }).then((got) => got.blob());
+  edit.kept.catch(() => { edit.kept = null; });
+  return edit.kept;
+}
+
 async function setTool(tool) {
-  if (tool !== "move" && !current?.answer) return;
+  if (tool !== "move" && !answerOf(current)) return;
   lift();
+  endLasso();
   stage.setTool(tool);
-  if (tool === "move") return;
+  if (tool !== "move") await takeBrush();
+}
+
+async function takeBrush() {
   const photo = current;
   try {
-    await brush.begin(async () => (await made(photo, { accept: "image/png" })).blob());
+    await brush.begin(() => maskOf(photo));
   } catch (error) {
     setTool("move"); // a brush that has no mask would paint nothing
     throw error;
@@ -378,26 +362,96 @@ async function setTool(tool) {
   stage.paint.style.opacity = $("opacity").value;
 }
 
-function stroke(points, ended) {
+function stroke(points, ended, moved) {
   if (!brush.base) return;
-  if (brush.stroke(points, ended, stage.tool === "erase", Number($("brush").value))) painted();
+  if (stage.tool.startsWith("lasso")) {
+    lasso(points, ended, moved);
+  } else if (brush.stroke(points, ended, stage.tool === "erase", stage.diameter / stage.scale)) {
+    painted();
+  }
 }
 
 // A stroke that is being made counts, whatever comes between.
 function lift() {
-  stroke([], true);
+  if (brush.stroking && brush.stroke([], true)) painted();
+}
+
+function drop() {
+  brush.drop();
+  endLasso();
+}
+
+// A lasso is dragged around a region, or its corners are clicked; the first corner, or Enter, closes
+// it.
+function lasso(points, ended, moved) {
+  corners.push(...points);
+  const [first, last] = [corners[0], corners.at(-1)];
+  if (ended) {
+    const near = Math.hypot(first[0] - last[0], first[1] - last[1]) * stage.scale < 2 * FINE;
+    if (moved || (corners.length > 3 && near)) return closeLasso();
+  }
+  return stage.drawLasso(corners);
+}
+
+function closeLasso() {
+  if (corners.length > 2) {
+    brush.fill(corners, stage.tool === "lasso-erase");
+    painted();
+  }
+  endLasso();
+}
+
+function endLasso() {
+  corners = [];
+  stage.drawLasso([]);
 }
 
 function painted() {
-  current.mask = brush.strokes.length ? brush.mask() : current.before;
+  current.push({ mask: brush.mask() });
   work(current);
 }
 
-function undo() {
+// Change the mask as a whole; by pixels of the screen, so that the change is seen.
+async function change(name) {
+  const photo = current;
+  if (!answerOf(photo)) return;
   lift();
-  if (!brush.strokes.length) return;
-  brush.undo();
-  painted();
+  const { edit } = photo;
+  const fine = name === "smooth" ? FINE : 1;
+  const by = Math.min(FARTHEST, Math.max(1, Math.round(fine / stage.scale)));
+  const asked = { include: ["mask"], change: { edit: name, by } };
+  const answer = await (await segment(photo.question, asked)).json();
+  if (photo.edit !== edit) return;
+  photo.push({ mask: Promise.resolve(fromBase64(answer.mask, "image/png")) });
+  photo.edit.answer = photo.last = answer;
+  if (photo === current) await moved();
+}
+
+// Back (-1) or forth (1) in what was done to the photograph.
+async function travel(by) {
+  if (!current) return;
+  if (corners.length) return endLasso();
+  lift();
+  const photo = current;
+  if (!photo.move(by)) return;
+  photo.asking?.abort();
+  photo.asking = null;
+  photo.error = "";
+  mark(photo);
+  endPreview();
+  say("");
+  const inHand = brush.base && (by < 0 ? brush.undo() : brush.redo());
+  if (photo.edit.answer) photo.last = photo.edit.answer;
+  else work(photo);
+  await moved(inHand);
+}
+
+// Show another edit; a brush in hand goes on from its mask.
+async function moved(inHand = false) {
+  show();
+  if (stage.tool === "move" || inHand) return;
+  brush.end();
+  await takeBrush();
 }
 
 function step(by) {
@@ -408,10 +462,10 @@ function step(by) {
 // ---- files out
 
 async function download(form) {
-  const { name, mask } = current; // another may be current when the file comes
-  const response = await made(current, { accept: form });
+  const { name, question } = current; // another may be current when the file comes
+  const response = await segment(question, { accept: form });
   save(await response.blob(), stemOf(name) + ENDINGS[form]);
-  if (mask && form === "image/png") saved.add(mask);
+  if (question.mask && form === "image/png") saved.add(question.mask);
 }
 
 // A photograph's files in every form; none, and its error noted, where one cannot be had.
@@ -419,7 +473,8 @@ async function filesOf(photo, stem) {
   const files = [];
   try {
     for (const [form, ending] of Object.entries(ENDINGS)) {
-      files.push([stem + ending, await (await made(photo, { accept: form })).blob()]);
+      const response = await segment(photo.question, { accept: form });
+      files.push([stem + ending, await response.blob()]);
     }
     return files;
   } catch (error) {
@@ -430,15 +485,16 @@ async function filesOf(photo, stem) {
 
 async function downloadAll() {
   for (const photo of photos) if (photo.error) work(photo); // what was wrong may be so no more
-  const open = () => photos.filter((one) => one.asking || !(one.answer || one.error)).length;
+  const open = () => photos.filter((one) => one.asking || !(one.edit.answer || one.error)).length;
   while (open()) {
     say(`The ZIP waits for photographs in work: ${open()} …`);
     await pause(REST);
   }
   say("Making the ZIP …");
-  const all = photos.map((photo) => ({ ...photo })); // as they are, whatever is painted meanwhile
-  const columns = Object.keys(all.find((one) => one.answer)?.answer.report ?? {});
-  const empty = Object.fromEntries(columns.map((column) => [column, ""]));
+  // As they are, whatever is painted meanwhile.
+  const all = photos.map(({ name, error, edit, question }) =>
+    ({ name, error, question, answer: edit.answer }));
+  const report = all.find((one) => one.answer)?.answer.report ?? { photograph: "", error: "" };
   const files = [];
   const rows = [];
   const names = new Set();
@@ -451,17 +507,17 @@ async function downloadAll() {
     names.add(stem.toLowerCase());
     if (!photo.error) files.push(...await filesOf(photo, stem));
     if (photo.error) {
-      rows.push({ ...empty, photograph: photo.name, error: photo.error });
+      rows.push({ photograph: photo.name, error: photo.error });
     } else {
       const mask = stem + ENDINGS["image/png"];
-      rows.push({ ...photo.answer.report, photograph: photo.name, mask });
-      if (scaleOf(photo.answer)) rows.at(-1).pixels_per_mm = scaleOf(photo.answer);
+      const scale = scaleOf(photo.answer) || "";
+      rows.push({ ...photo.answer.report, photograph: photo.name, mask, pixels_per_mm: scale });
     }
   }
-  files.push(["report.csv", table(rows)]);
+  files.push(["report.csv", table([...Object.keys(report), "pixels_per_mm"], rows)]);
   save(await zip(files), "dermseg.zip");
   const done = all.filter((photo) => !photo.error);
-  for (const { mask } of done) if (mask) saved.add(mask);
+  for (const { question } of done) if (question.mask) saved.add(question.mask);
   const failed = all.length - done.length;
   say(failed ? `Photographs that failed: ${failed}. The ZIP's report.csv says why.` : "", failed);
 }
@@ -476,8 +532,15 @@ async function told(doing) {
 
 // ---- wiring
 
+// The photograph without what is drawn over it; while it is so dragging moves it.
 function alone(on) {
   stage.element.classList.toggle("alone", on);
+  stage.hand = on;
+}
+
+function resizeBrush(factor = 1) {
+  $("brush").value = Math.round(Number($("brush").value) * factor);
+  stage.resizeBrush(Number($("brush").value));
 }
 
 function typing(event) {
@@ -488,10 +551,15 @@ const KEYS = {
   v: () => setTool("move"),
   b: () => setTool("add"),
   e: () => setTool("erase"),
+  l: () => setTool("lasso-add"),
+  k: () => setTool("lasso-erase"),
+  c: nextCandidate,
+  enter: closeLasso,
+  escape: endLasso,
   o: () => $("show").click(),
   w: () => $("band").click(),
   h: () => $("heat").click(),
-  t: () => current && setStyle(otherStyle(current.style)),
+  t: () => current && setStyle(otherStyle(current.edit.style)),
   d: () => $("both").click(),
   n: () => step(1),
   p: () => step(-1),
@@ -499,22 +567,23 @@ const KEYS = {
   "+": () => stage.zoom(1),
   "=": () => stage.zoom(1),
   "-": () => stage.zoom(-1),
-  "[": () => { $("brush").value = Number($("brush").value) / 1.25; },
-  "]": () => { $("brush").value = Number($("brush").value) * 1.25; },
+  "[": () => resizeBrush(1 / 1.25),
+  "]": () => resizeBrush(1.25),
 };
 
 document.addEventListener("keydown", (event) => {
   if (typing(event)) return;
-  if ((event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z") {
+  const key = event.key.toLowerCase();
+  if ((event.ctrlKey || event.metaKey) && (key === "z" || key === "y")) {
     event.preventDefault();
-    undo();
+    told(() => travel(key === "y" || event.shiftKey ? 1 : -1));
   }
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === " " && event.target === stage.element) {
+  if (event.key === " " && !event.target.matches("button, input, summary")) {
     event.preventDefault();
     alone(true);
   } else {
-    told(async () => KEYS[event.key.toLowerCase()]?.());
+    told(async () => KEYS[key]?.());
   }
 });
 document.addEventListener("keyup", (event) => { if (event.key === " ") alone(false); });
@@ -534,7 +603,13 @@ $("scale").addEventListener("input", setScale);
 $("opacity").addEventListener("input", () => {
   for (const canvas of [stage.heat, stage.paint]) canvas.style.opacity = $("opacity").value;
 });
-$("undo").addEventListener("click", undo);
+$("brush").addEventListener("input", () => resizeBrush());
+$("undo").addEventListener("click", () => told(() => travel(-1)));
+$("redo").addEventListener("click", () => told(() => travel(1)));
+$("next-candidate").addEventListener("click", nextCandidate);
+for (const button of document.querySelectorAll("[data-edit]")) {
+  button.addEventListener("click", () => told(() => change(button.dataset.edit)));
+}
 $("reset").addEventListener("click", reset);
 $("fit").addEventListener("click", () => stage.fit());
 $("zoom-in").addEventListener("click", () => stage.zoom(1));
@@ -579,7 +654,7 @@ document.addEventListener("drop", (event) => {
 
 // The service keeps nothing: what was painted and not downloaded would be gone.
 window.addEventListener("beforeunload", (event) => {
-  if (photos.some(({ mask }) => mask && !saved.has(mask))) event.preventDefault();
+  if (photos.some(({ edit }) => edit.mask && !saved.has(edit.mask))) event.preventDefault();
 });
 
 defaults = await (await ask("v1/settings")).json();

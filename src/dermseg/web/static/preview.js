@@ -21,7 +21,7 @@ export async function preview(question, drawn) {
       const headers = { "Content-Type": "image/png" };
       const options = { method: "POST", body: map, headers };
       const answer = await (await ask(`v1/outline?${query}`, options, 0)).json();
-      if (!waiting) done(answer.outline);
+      if (!waiting) done(answer);
     } catch {
       // the outline that stands is the last one
     }

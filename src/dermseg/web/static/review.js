@@ -51,14 +51,14 @@ async function show(number) {
   setTool("move");
   delete stage.element.dataset.number;
   stage.image.removeAttribute("src");
-  stage.draw("");
+  stage.draw({});
   describe();
   const item = items[number];
   try {
     const shown = await load(number);
     if (place !== number) return;
     stage.show(shown.url, shown.width, shown.height, shown.orientation);
-    stage.draw(pathOf(shown.outline), bandPath(shown.band));
+    stage.draw({ outline: pathOf(shown.outline), bands: bandPath(shown.band) });
     stage.element.dataset.number = number;
     since = performance.now();
     say(item.decision ? `${item.decision} before` : "");
@@ -93,6 +93,7 @@ function describe() {
     return cell;
   })));
   $("undo").disabled = $("correct").disabled = !brush.strokes.length;
+  $("redo").disabled = !brush.undone.length;
 }
 
 async function decide(send) {
@@ -161,12 +162,14 @@ async function setTool(tool) {
 
 function stroke(points, ended) {
   if (!brush.base || busy) return; // what is being saved is on its way
-  brush.stroke(points, ended, stage.tool === "erase", Number($("brush").value));
+  brush.stroke(points, ended, stage.tool === "erase", stage.diameter / stage.scale);
   describe();
 }
 
-function undo() {
-  if (brush.strokes.length) brush.undo();
+// Back (-1) or forth (1) in the strokes.
+function travel(by) {
+  if (by < 0) brush.undo();
+  else brush.redo();
   describe();
 }
 
@@ -193,7 +196,7 @@ const KEYS = {
 document.addEventListener("keydown", (event) => {
   if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z") {
     event.preventDefault();
-    undo();
+    travel(event.shiftKey ? 1 : -1);
   } else if (!event.ctrlKey && !event.metaKey && !event.altKey && !event.repeat) {
     KEYS[event.key.toLowerCase()]?.();
   }
@@ -209,7 +212,9 @@ document.querySelector(".decide").addEventListener("keydown", (event) => {
 $("correct").addEventListener("click", correct);
 $("back").addEventListener("click", KEYS.p);
 $("skip").addEventListener("click", KEYS.n);
-$("undo").addEventListener("click", undo);
+$("brush").addEventListener("input", () => stage.resizeBrush(Number($("brush").value)));
+$("undo").addEventListener("click", () => travel(-1));
+$("redo").addEventListener("click", () => travel(1));
 for (const button of document.querySelectorAll("button[data-tool]")) {
   button.addEventListener("click", () => setTool(button.dataset.tool));
 }

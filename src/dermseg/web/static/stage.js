@@ -15,25 +15,35 @@ const UPRIGHT = {
 };
 const MOST_ZOOM = 40;
 const STEP = 1.25;
+const WHEEL = 100; // pixels of a wheel for a step
+const PINCH = 22; // the same where a trackpad says that two fingers pinch
+const LINE = 33; // pixels in a line, for wheels that count lines
 const PAN = 40;
 const ARROWS = { ArrowLeft: [PAN, 0], ArrowRight: [-PAN, 0], ArrowUp: [0, PAN], ArrowDown: [0, -PAN] };
 const CLICK = 4; // pixels that a pointer may move in a click
+const PATHS = ["bands", "candidates", "other", "halo", "outline", "lasso-halo", "lasso"];
 
 export class Stage {
-  // `handlers`: click(x, y); while a brush is chosen stroke(points, ended), and drop() if a second
-  // finger makes a pinch of it. Arrow keys move the picture, Enter clicks in the middle.
+  // `handlers`: click(x, y); while another tool than "move" is chosen stroke(points, ended, moved),
+  // and drop() if a second finger makes a pinch of it. Arrow keys move the picture, Enter clicks in
+  // the middle; while `hand` is on, or with the middle button, dragging moves it whatever the tool.
   constructor(element, handlers = {}) {
     this.element = element;
     this.handlers = handlers;
     this.tool = "move";
+    this.hand = false;
+    const paths = PATHS.map((name) => `<path class="${name}"/>`).join("");
     element.innerHTML = `<div class="frame"><img alt=""><canvas class="heat" hidden></canvas>
-      <canvas class="paint" hidden></canvas></div><svg aria-hidden="true"><g>
-      <path class="bands"/><path class="other"/><path class="halo"/><path class="outline"/></g></svg>`;
+      <canvas class="paint" hidden></canvas></div><svg aria-hidden="true"><g>${paths}</g></svg>
+      <div class="circle" hidden></div>`;
+    element.dataset.tool = "move";
     this.frame = element.querySelector(".frame");
     this.image = element.querySelector("img");
     this.heat = element.querySelector(".heat");
     this.paint = element.querySelector(".paint");
     this.group = element.querySelector("g");
+    this.circle = element.querySelector(".circle");
+    this.diameter = 32; // of the brush, in pixels of the screen
     this.pointers = new Map();
     this.pinching = false; // until all fingers are up
     this.scale = 1;
@@ -46,6 +56,7 @@ export class Stage {
     for (const kind of ["pointerup", "pointercancel"]) {
       element.addEventListener(kind, (event) => this.#up(event));
     }
+    element.addEventListener("pointerleave", () => { this.circle.hidden = true; });
     element.addEventListener("keydown", (event) => this.#key(event));
     new ResizeObserver(() => this.#resize()).observe(element);
   }
@@ -59,18 +70,26 @@ export class Stage {
     this.fit();
   }
 
-  // Paths: the outline, the band, and the outline in the other style.
-  draw(outline, bands = "", other = "") {
-    for (const name of ["halo", "outline"]) {
-      this.element.querySelector(`.${name}`).setAttribute("d", outline);
-    }
-    this.element.querySelector(".bands").setAttribute("d", bands);
-    this.element.querySelector(".other").setAttribute("d", other);
+  // Paths by the names of PATHS; those that are not named are empty.
+  draw(paths) {
+    this.drawn = { ...paths, halo: paths.outline };
+    for (const name of PATHS.slice(0, 5)) this.#set(name, this.drawn[name]);
+  }
+
+  // The corners of a lasso that is being made, joined by a line.
+  drawLasso(points) {
+    const path = points.length ? `M${points.map((point) => point.join(" ")).join("L")}` : "";
+    for (const name of PATHS.slice(5)) this.#set(name, path);
+  }
+
+  #set(name, path = "") {
+    this.element.querySelector(`.${name}`).setAttribute("d", path);
   }
 
   setTool(tool) {
     this.tool = tool;
     this.element.dataset.tool = tool;
+    this.circle.hidden = true;
     for (const button of document.querySelectorAll("button[data-tool]")) {
       button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
     }
@@ -149,14 +168,38 @@ export class Stage {
     event.preventDefault();
   }
 
+  // A wheel zooms by as much as it turns; sideways, or with Shift, it moves the picture.
   #wheel(event) {
     event.preventDefault();
+    const unit = [1, LINE, this.element.clientHeight][event.deltaMode];
+    const [right, down] = [event.deltaX * unit, event.deltaY * unit];
     const box = this.element.getBoundingClientRect();
-    this.zoom(-Math.sign(event.deltaY), [event.clientX - box.left, event.clientY - box.top]);
+    const at = [event.clientX - box.left, event.clientY - box.top];
+    if (event.ctrlKey) this.zoom(-down / PINCH, at);
+    else if (event.shiftKey) this.pan(-right - down, 0);
+    else if (Math.abs(right) > Math.abs(down)) this.pan(-right, -down);
+    else this.zoom(-down / WHEEL, at);
+    this.#circle(event);
+  }
+
+  // The brush's circle, where the pointer is.
+  #circle(event) {
+    const box = this.element.getBoundingClientRect();
+    const { style } = this.circle;
+    style.width = style.height = `${this.diameter}px`;
+    style.left = `${event.clientX - box.left - this.element.clientLeft}px`;
+    style.top = `${event.clientY - box.top - this.element.clientTop}px`;
+    this.circle.hidden = this.tool !== "add" && this.tool !== "erase";
+  }
+
+  resizeBrush(diameter) {
+    this.diameter = diameter;
+    this.circle.style.width = this.circle.style.height = `${diameter}px`;
   }
 
   #down(event) {
-    if (event.button !== 0) return;
+    if (event.button > 1) return;
+    if (event.button === 1) event.preventDefault(); // the browser's own scrolling
     this.element.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, event);
     if (this.pointers.size > 1) {
@@ -166,10 +209,16 @@ export class Stage {
     }
     this.start = event;
     this.moved = false;
-    if (this.tool !== "move") this.handlers.stroke?.([this.locate(event)], false);
+    this.dragging = this.hand || event.button === 1;
+    if (this.#draws()) this.handlers.stroke?.([this.locate(event)], false);
+  }
+
+  #draws() {
+    return this.tool !== "move" && !this.dragging;
   }
 
   #move(event) {
+    this.#circle(event);
     const before = this.pointers.get(event.pointerId);
     if (!before) return;
     this.pointers.set(event.pointerId, event);
@@ -178,10 +227,11 @@ export class Stage {
     }
     if (this.pointers.size === 2) {
       this.#pinch(before, event);
-    } else if (this.tool === "move") {
+    } else if (!this.#draws()) {
       this.pan(event.clientX - before.clientX, event.clientY - before.clientY);
     } else if (!this.pinching) {
-      this.handlers.stroke?.([this.locate(event)], false);
+      const all = event.getCoalescedEvents?.() ?? [];
+      this.handlers.stroke?.((all.length ? all : [event]).map((one) => this.locate(one)), false);
     }
   }
 
@@ -189,16 +239,24 @@ export class Stage {
     const other = [...this.pointers.values()].find((one) => one.pointerId !== event.pointerId);
     const span = (one) => Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY);
     const box = this.element.getBoundingClientRect();
-    const middle = [other.clientX - box.left, other.clientY - box.top];
+    const middle = [
+      (event.clientX + other.clientX) / 2 - box.left, (event.clientY + other.clientY) / 2 - box.top,
+    ];
+    this.pan((event.clientX - before.clientX) / 2, (event.clientY - before.clientY) / 2);
     this.zoom(Math.log(span(event) / Math.max(1, span(before))) / Math.log(STEP), middle);
   }
 
   #up(event) {
     if (!this.pointers.delete(event.pointerId)) return;
     if (this.pinching) this.pinching = this.pointers.size > 0;
-    else if (this.tool !== "move") this.handlers.stroke?.([], true);
-    else if (!this.moved && event.type === "pointerup") this.handlers.click?.(...this.locate(event));
+    else if (this.#draws()) this.handlers.stroke?.([], true, this.moved);
+    else if (!this.moved && !this.dragging && event.type === "pointerup") this.handlers.click?.(...this.locate(event));
   }
+}
+
+// The path of all borders of an answer: around its pieces, and around their holes.
+export function bordersOf({ outlines, holes }) {
+  return [...outlines, ...holes].map(pathOf).join("");
 }
 
 // The path of all contours of a band, "" where there is none.

@@ -1,0 +1,51 @@
+// A photograph on the page, and what was done to it: a row of edits, to go back and forth in.
+
+// What no edit takes over from the one before: `open` while a slider still moves, `clicked` where a
+// click made it, `kept` a copy of the mask.
+const FRESH = { answer: null, open: false, clicked: false, kept: null };
+
+export class Photo {
+  constructor(file, style) {
+    this.name = file.name || "pasted.png";
+    this.blob = file;
+    this.url = URL.createObjectURL(file);
+    this.edits = [{ style, thresholds: null, at: null, mask: null, map: null, ...FRESH }];
+    this.place = 0;
+    this.last = null; // the answer that stands until the edit's own comes
+    this.others = new Map(); // what was asked to the answer in the other style
+    this.error = "";
+    this.asking = null;
+  }
+
+  // How the outline is made now. `thresholds` null are the style's own; `mask` is what a person
+  // painted, a promise since a PNG takes its time; `map` is the probability, and `answer` the
+  // server's, null until they come.
+  get edit() {
+    return this.edits[this.place];
+  }
+
+  // What the server is asked.
+  get question() {
+    return { blob: this.blob, ...this.edit };
+  }
+
+  // A new edit; those that were undone are gone.
+  push(changes) {
+    this.edits.length = this.place + 1;
+    this.edits.push({ ...this.edit, ...FRESH, ...changes });
+    this.place += 1;
+  }
+
+  // Go back (-1) or forth (1); says whether there was an edit.
+  move(by) {
+    if (!this.edits[this.place + by]) return false;
+    this.place += by;
+    return true;
+  }
+
+  // The last edit as if it had not been.
+  drop() {
+    this.edits.length = this.place;
+    this.place -= 1;
+  }
+}
