@@ -582,12 +582,12 @@ def test_the_brush_is_as_large_as_its_circle_on_the_screen(page: Any, tmp_path: 
     page.keyboard.press("]")
     take_brush(page)
     x, y = middle(page)
-    page.mouse.move(x + 250, y - 200)
+    page.mouse.move(x + 250, y - 120)
     circle = page.locator(".circle").bounding_box()
     assert circle["width"] == pytest.approx(80)
     assert circle["x"] + circle["width"] / 2 == pytest.approx(x + 250, abs=1)
     standing = outline(page)
-    page.mouse.click(x + 250, y - 200)
+    page.mouse.click(x + 250, y - 120)
     changed(page, standing)
     dot = (mask_of(page, tmp_path) > 0) & ~before
     scale = page.evaluate("() => new DOMMatrix(document.querySelector('.frame').style.transform).a")
@@ -856,12 +856,12 @@ def test_after_a_failure_no_old_outline_stands_for_the_new_question(page: Any) -
     page.wait_for_selector("#stage[data-state=none]")
     assert outline(page) == ""
     assert page.is_disabled("[data-form='image/png']")
-    assert page.get_attribute("#strip button", "aria-label") == f"{EXAMPLE.name}, failed"
+    assert page.get_attribute("#strip button", "aria-label").startswith(f"{EXAMPLE.name}, failed: ")
     page.problems.clear()
     page.unroute(ANY)
     page.click("#reset")
     shown(page, before)
-    assert page.get_attribute("#strip button", "aria-label") == EXAMPLE.name
+    assert "failed" not in page.get_attribute("#strip button", "aria-label")
 
 
 def test_a_scale_is_that_of_photographs_of_one_size(page: Any, tmp_path: Path) -> None:
@@ -909,6 +909,75 @@ def test_a_zip_waits_for_photographs_in_work(page: Any, tmp_path: Path) -> None:
         rows = list(csv.DictReader(archive.read("report.csv").decode().splitlines()))
         assert [row["error"] for row in rows] == ["", "", ""]
         assert len({name.lower() for name in archive.namelist()}) == 13
+
+
+def names(page: Any) -> list[str]:
+    return [str(text) for text in page.locator("#strip .name").all_inner_texts()]
+
+
+def test_the_strip_says_what_is_known_of_each(page: Any, tmp_path: Path) -> None:
+    bad = tmp_path / "<b>bad.jpg"
+    bad.write_bytes(b"no photograph")
+    paths = [*sorted(PHOTOGRAPHS.glob("*.jpg"))[:3], bad]
+    page.set_input_files("#files", paths)
+    page.wait_for_selector(".strip .failed")
+    page.problems.clear()  # the browser notes the refusal
+    assert names(page) == [path.name for path in paths]
+    assert page.inner_text("#progress") == "1 of 4, 0 done"
+    assert "not an image" in page.get_attribute(".strip .failed", "title")
+    signs = page.locator("#strip .signs")
+    sure = [float(text.split()[0]) for text in signs.all_inner_texts()[:3]]
+    assert all(0 < value < 1 for value in sure)
+    page.keyboard.press("x")  # done, and on to the next
+    page.wait_for_selector("#strip li:nth-child(2) [aria-current=true]")
+    assert page.inner_text("#progress") == "2 of 4, 1 done"
+    assert "✓" in signs.nth(0).inner_text()
+    take_brush(page)
+    paint(page)
+    assert "✎" in signs.nth(1).inner_text()
+    page.select_option("#filter", "open")
+    assert names(page) == [path.name for path in paths[1:]]
+    assert page.inner_text("#progress") == "1 of 3, 1 hidden, 1 done"
+    page.select_option("#filter", "failed")  # and the one that is looked at
+    assert names(page) == [paths[1].name, bad.name]
+    page.select_option("#filter", "all")
+    page.keyboard.press("Control+z")
+    page.wait_for_function("() => !document.querySelector('#strip').innerText.includes('✎')")
+    page.select_option("#sort", "sure")
+    order = sorted(zip(sure, [path.name for path in paths[:3]], strict=True))
+    assert names(page) == [*(name for _, name in order), bad.name]
+
+
+def test_a_photograph_is_removed(page: Any) -> None:
+    paths = sorted(PHOTOGRAPHS.glob("*.jpg"))[:2]
+    add(page, *paths)
+    take_brush(page)
+    paint(page)
+    answers = iter(["dismiss", "accept"])
+    page.on("dialog", lambda dialog: getattr(dialog, next(answers))())
+    page.click("#remove")
+    assert len(names(page)) == 2
+    page.keyboard.press("Delete")
+    page.wait_for_function("() => document.querySelectorAll('#strip li').length === 1")
+    assert names(page) == [paths[1].name]
+    page.wait_for_selector(EXACT)
+    page.keyboard.press("Delete")
+    page.wait_for_selector("body[data-empty]")
+    add(page, EXAMPLE)
+    assert names(page) == [EXAMPLE.name]
+
+
+def test_the_strip_scrolls_with_the_photograph(page: Any, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.jpg" for number in range(16)]
+    for path in paths:
+        shutil.copy(EXAMPLE, path)
+    page.set_input_files("#files", paths)
+    page.wait_for_selector("#strip li:nth-child(16)")
+    assert page.evaluate("() => document.querySelector('#strip').scrollLeft") == 0
+    for _ in range(15):
+        page.keyboard.press("n")
+    page.wait_for_function("() => document.querySelector('#strip').scrollLeft > 0")
+    assert page.inner_text("#progress").startswith("16 of 16")
 
 
 def test_a_format_that_browsers_cannot_show(page: Any, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import { STYLES, showFlags, showNumbers, showSureness } from "./panel.js";
 import { Photo } from "./photo.js";
 import { endPreview, preview } from "./preview.js";
 import { Stage, bandPath, bordersOf, pathOf } from "./stage.js";
+import { Strip } from "./strip.js";
 
 const REST = 250; // milliseconds that a slider stands still before the server is asked
 const FINE = 6; // pixels of the screen below which smoothing rounds off
@@ -20,7 +21,6 @@ const ENDINGS = {
 };
 
 const $ = (id) => document.getElementById(id);
-const photos = [];
 const scales = new Map(); // pixels per millimetre, by the photographs' size
 const saved = new WeakSet(); // painted masks that have been downloaded
 let current = null;
@@ -30,6 +30,7 @@ let corners = []; // of a lasso that is being made
 
 const stage = new Stage($("stage"), { click: choose, stroke, drop });
 const brush = new Brush(stage.paint);
+const strip = new Strip($("strip"), select);
 
 function say(text, bad = false) {
   $("status").textContent = text;
@@ -46,27 +47,10 @@ function pause(milliseconds) {
 async function addFiles(files) {
   const added = files.map((file) => new Photo(file, defaults.style));
   if (!added.length) return;
-  photos.push(...added);
-  added.forEach(listPhoto);
+  added.forEach((photo) => strip.add(photo));
   document.body.removeAttribute("data-empty");
   select(added[0]);
-  for (const photo of added) await work(photo);
-}
-
-function listPhoto(photo) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.title = photo.name;
-  button.setAttribute("aria-label", photo.name);
-  const image = document.createElement("img");
-  image.src = photo.url;
-  image.alt = "";
-  button.append(image);
-  button.addEventListener("click", () => select(photo));
-  const item = document.createElement("li");
-  item.append(button);
-  $("strip").append(item);
-  photo.button = button;
+  for (const photo of added) if (strip.photos.includes(photo)) await work(photo);
 }
 
 // Ask the server again, after `wait` milliseconds; a later question about the same photograph takes
@@ -126,8 +110,10 @@ function take(photo, answer) {
 }
 
 function mark(photo) {
-  photo.button.classList.toggle("failed", Boolean(photo.error));
-  photo.button.setAttribute("aria-label", photo.error ? `${photo.name}, failed` : photo.name);
+  strip.mark(photo);
+  if (!current) return;
+  $("name").textContent = $("name").title = current.name;
+  $("progress").textContent = strip.progress(current);
 }
 
 // The answer in the other style, asked for once for each place.
@@ -165,7 +151,8 @@ function select(photo) {
   current = photo;
   staged = null;
   stage.image.removeAttribute("src");
-  for (const one of photos) one.button.setAttribute("aria-current", String(one === photo));
+  strip.select(photo);
+  mark(photo);
   say(photo.last ? photo.name : `Looking at ${photo.name} …`);
   show();
   if (photo.error) work(photo); // what was wrong may be so no more
@@ -197,6 +184,8 @@ function show() {
     control.disabled = !answer;
   }
   $("reset").disabled = !photo?.last;
+  $("done").disabled = !answer;
+  $("done").setAttribute("aria-pressed", String(Boolean(photo?.done)));
   draw(answer);
   const map = photo?.edit.map;
   stage.heat.hidden = !($("heat").checked && map);
@@ -455,8 +444,48 @@ async function moved(inHand = false) {
 }
 
 function step(by) {
-  const place = photos.indexOf(current) + by;
-  if (photos[place]) select(photos[place]);
+  const photo = strip.beside(current, by);
+  if (photo) select(photo);
+}
+
+// A person is done with a photograph, and goes on to the next; or is not after all.
+function setDone() {
+  if (!answerOf(current)) return;
+  lift();
+  const photo = current;
+  const next = strip.beside(photo, 1);
+  photo.done = !photo.done;
+  mark(photo);
+  show();
+  if (photo.done && next) select(next);
+}
+
+// Take a photograph off the page. What was painted and not downloaded would be gone.
+function remove() {
+  const photo = current;
+  if (!photo) return;
+  lift();
+  const unsaved = photo.edit.mask && !saved.has(photo.edit.mask);
+  if (unsaved && !confirm(`Remove ${photo.name} with what was painted?`)) return;
+  photo.asking?.abort();
+  const next = strip.beside(photo, 1) ?? strip.beside(photo, -1);
+  leaveBrush();
+  strip.remove(photo);
+  current = null;
+  URL.revokeObjectURL(photo.url);
+  if (next) return select(next);
+  document.body.dataset.empty = "";
+  say("");
+  strip.select(null);
+  return show();
+}
+
+function filter() {
+  strip.filter = $("filter").value;
+  strip.sorted = $("sort").value === "sure";
+  strip.arrange();
+  if (current) strip.select(current);
+  mark(current);
 }
 
 // ---- files out
@@ -484,15 +513,15 @@ async function filesOf(photo, stem) {
 }
 
 async function downloadAll() {
-  for (const photo of photos) if (photo.error) work(photo); // what was wrong may be so no more
-  const open = () => photos.filter((one) => one.asking || !(one.edit.answer || one.error)).length;
+  for (const photo of strip.photos) if (photo.error) work(photo); // what was wrong may be so no more
+  const open = () => strip.photos.filter((one) => one.asking || !(one.edit.answer || one.error)).length;
   while (open()) {
     say(`The ZIP waits for photographs in work: ${open()} …`);
     await pause(REST);
   }
   say("Making the ZIP …");
   // As they are, whatever is painted meanwhile.
-  const all = photos.map(({ name, error, edit, question }) =>
+  const all = strip.photos.map(({ name, error, edit, question }) =>
     ({ name, error, question, answer: edit.answer }));
   const report = all.find((one) => one.answer)?.answer.report ?? { photograph: "", error: "" };
   const files = [];
@@ -544,7 +573,7 @@ function resizeBrush(factor = 1) {
 }
 
 function typing(event) {
-  return event.target.matches("input[type=number], input[type=text]");
+  return event.target.matches("input[type=number], input[type=text], select");
 }
 
 const KEYS = {
@@ -561,6 +590,8 @@ const KEYS = {
   h: () => $("heat").click(),
   t: () => current && setStyle(otherStyle(current.edit.style)),
   d: () => $("both").click(),
+  x: setDone,
+  delete: remove,
   n: () => step(1),
   p: () => step(-1),
   0: () => stage.fit(),
@@ -579,7 +610,7 @@ document.addEventListener("keydown", (event) => {
     told(() => travel(key === "y" || event.shiftKey ? 1 : -1));
   }
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === " " && !event.target.matches("button, input, summary")) {
+  if (event.key === " " && !event.target.matches("button, input, select, summary")) {
     event.preventDefault();
     alone(true);
   } else {
@@ -606,6 +637,9 @@ $("opacity").addEventListener("input", () => {
 $("brush").addEventListener("input", () => resizeBrush());
 $("undo").addEventListener("click", () => told(() => travel(-1)));
 $("redo").addEventListener("click", () => told(() => travel(1)));
+$("done").addEventListener("click", setDone);
+$("remove").addEventListener("click", remove);
+for (const id of ["filter", "sort"]) $(id).addEventListener("change", filter);
 $("next-candidate").addEventListener("click", nextCandidate);
 for (const button of document.querySelectorAll("[data-edit]")) {
   button.addEventListener("click", () => told(() => change(button.dataset.edit)));
@@ -654,7 +688,7 @@ document.addEventListener("drop", (event) => {
 
 // The service keeps nothing: what was painted and not downloaded would be gone.
 window.addEventListener("beforeunload", (event) => {
-  if (photos.some(({ edit }) => edit.mask && !saved.has(edit.mask))) event.preventDefault();
+  if (strip.photos.some(({ edit }) => edit.mask && !saved.has(edit.mask))) event.preventDefault();
 });
 
 defaults = await (await ask("v1/settings")).json();

@@ -14,6 +14,7 @@ export class Photo {
     this.last = null; // the answer that stands until the edit's own comes
     this.others = new Map(); // what was asked to the answer in the other style
     this.error = "";
+    this.done = false; // a person has looked at it, and says so
     this.asking = null;
   }
 
