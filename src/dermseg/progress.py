@@ -1,17 +1,36 @@
-"""Progress on long work, on standard error: lines, and bars where that is a terminal."""
+"""Progress on long work, on standard error: lines, and bars where that is a terminal.
 
+Whatever becomes of standard error, closed, full or a broken pipe, it never costs the work.
+"""
+
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 T = TypeVar("T")
 Advance = Callable[[str], None]
 
 
+UNPRINTABLE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""What a terminal obeys and does not show: control characters, also those that turn the direction
+of writing; and the bytes of names that are no UTF-8."""
+
+
+def printable(text: str) -> str:
+    """Return `text`, in which there may be files' names, as every terminal can show it."""
+    return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def say(message: str) -> None:
     """Print a line on standard error, now."""
-    print(message, file=sys.stderr, flush=True)
+    if sys.stderr is None:  # it was closed before we began
+        return
+    with suppress(OSError, ValueError):
+        print(printable(message), file=sys.stderr, flush=True)
 
 
 def _nothing(_: str) -> None:
@@ -24,7 +43,7 @@ def bar(description: str, total: int, done: int = 0) -> Iterator[Advance]:
 
     The call's argument replaces the description. Lines printed meanwhile appear above the bar.
     """
-    if not sys.stderr.isatty():
+    if sys.stderr is None or sys.stderr.closed or not sys.stderr.isatty():
         yield _nothing
         return
     from rich.console import Console

@@ -1,8 +1,12 @@
 """What all commands say and need: lines on standard error, tracebacks, the extras."""
 
+import os
 import sys
+from contextlib import suppress
+from io import TextIOWrapper
 
-from dermseg.errors import MissingExtraError
+from dermseg import progress
+from dermseg.errors import MissingExtraError, OutputError
 
 DEBUG = "--debug"
 TRAINING = ("onnx", "onnxscript", "safetensors", "scipy", "torch")
@@ -16,11 +20,48 @@ debug = False
 
 def say(message: str, error: BaseException | None = None) -> None:
     """Print one line to standard error, and the traceback of `error` under --debug."""
-    print(message.replace("\n", "\n  "), file=sys.stderr)
+    progress.say(message.replace("\n", "\n  "))
     if debug and error is not None:
         import traceback
 
-        traceback.print_exception(error)
+        progress.say("".join(traceback.format_exception(error)).rstrip())
+
+
+def show(text: object) -> None:
+    """Print a command's result to standard output.
+
+    Raises OutputError if that is full; a reader that has gone is a BrokenPipeError.
+    """
+    try:
+        print(progress.printable(str(text)), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError.about("standard output", error) from error
+
+
+def open_streams() -> None:
+    """Let standard output and error take every character, as an escape if need be."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def close_streams() -> bool:
+    """Write what waits in standard output and error; return whether all of the output is out.
+
+    What could not be written is thrown away, or Python would complain of it after the last line.
+    """
+    whole = True
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            whole = whole and stream is sys.stderr
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return whole
 
 
 def print_json(value: object) -> None:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from dermseg.cli.console import show
+
 
 def doctor(
     data: Path,
@@ -43,9 +45,9 @@ def doctor(
     maps = read_held_out(predictions) if predictions else {}
     findings = examine(data, maps, allow_resized=allow_resized, splits=splits)
     for finding in findings:
-        print(f"{finding.image}: {finding.kind}: {finding.detail}")
+        show(f"{finding.image}: {finding.kind}: {finding.detail}")
     images = len({finding.image for finding in findings})
-    print(f"{len(findings)} findings in {images} images")
+    show(f"{len(findings)} findings in {images} images")
     if output is not None:
         report(data, findings, output, maps)
     return 0

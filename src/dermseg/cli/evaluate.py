@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dermseg.cli.console import say
+from dermseg.cli.console import say, show
 
 
 def evaluate(
@@ -37,5 +37,5 @@ def evaluate(
         say(f"passed over: {line}")
     for path in evaluation.grey:
         say(f"{path}: not binary; its values above 128 count as lesion")
-    print(evaluation)
+    show(evaluation)
     return 0

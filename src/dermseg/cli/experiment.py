@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from dermseg.cli.console import TRAINING, require
+from dermseg.cli.console import TRAINING, require, show
 from dermseg.cli.options import Flat, FlatFlags
 from dermseg.experiments.registry import EXPERIMENTS
 from dermseg.settings import DataSettings, Protocol, TrainingSettings
@@ -70,5 +70,5 @@ def experiment(
     options = Options(
         seeds=seeds, folds_used=folds_used, runs=runs, ledger=ledger, data=data_settings
     )
-    print(run_experiment(name, data, output, settings, options).read_text(encoding="utf-8"))
+    show(run_experiment(name, data, output, settings, options).read_text(encoding="utf-8"))
     return 0

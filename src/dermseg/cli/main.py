@@ -5,7 +5,6 @@ imports what it needs when it runs. Exit status: 0 all done, 1 something failed,
 130 interrupted.
 """
 
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from cyclopts import App, CycloptsError
 
 from dermseg import __version__
 from dermseg.cli import console
-from dermseg.cli.console import DEBUG, say
+from dermseg.cli.console import DEBUG, close_streams, open_streams, say
 from dermseg.cli.options import read_early
 from dermseg.errors import DermsegError, UsageError
 
@@ -73,7 +72,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say("dermseg: interrupted; what takes long goes on when it is started again")
         return 130
     except BrokenPipeError:  # the reader of a pipe has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # a bug: one line for people, the traceback for those who mend it
         say(f"dermseg: {type(error).__name__}: {error} (a bug; {DEBUG} shows where)", error)
@@ -86,4 +84,6 @@ def run() -> None:
     from dermseg.cores import keep_memory
 
     keep_memory()
-    sys.exit(main())
+    open_streams()
+    status = main()
+    sys.exit(status if close_streams() else status or 1)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from dermseg.cli.console import show
+
 
 def report(folder: Path, /) -> int:
     """Put the experiments of a folder on one page: report.html, and report.md.
@@ -18,5 +20,5 @@ def report(folder: Path, /) -> int:
     from dermseg.experiments.page import write_page
 
     for file in write_page(folder):
-        print(file)
+        show(file)
     return 0

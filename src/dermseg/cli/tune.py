@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from dermseg.cli.console import TRAINING, require
+from dermseg.cli.console import TRAINING, require, show
 from dermseg.cli.options import Flat, FlatFlags, FlatLists, Plugins
 from dermseg.settings import DataSettings, Protocol, TrainingSettings, TuningSettings
 
@@ -48,5 +48,5 @@ def tune(
     plugins.load(plugin)
     from dermseg.tuning.trials import tune
 
-    print(tune(data, output, settings, tuning, data_settings, protocol=protocol))
+    show(tune(data, output, settings, tuning, data_settings, protocol=protocol))
     return 0

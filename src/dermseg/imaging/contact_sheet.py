@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from dermseg.imaging.images import Pixels
+from dermseg.progress import printable
 
 CELL_HEIGHT, CELL_WIDTH = 240, 320
 LINE = 13
@@ -33,6 +34,6 @@ def contact_sheet(pictures: Sequence[Pixels], captions: Sequence[str]) -> Pixels
         cell.paste(Image.fromarray(picture), (left, top))
         draw = ImageDraw.Draw(cell)
         for row, line in enumerate(caption.split("\n")):
-            draw.text((2, CELL_HEIGHT + 2 + row * LINE), line, "black")
+            draw.text((2, CELL_HEIGHT + 2 + row * LINE), printable(line), "black")
         sheet.paste(cell, (number % columns * width, number // columns * height))
     return np.asarray(sheet)

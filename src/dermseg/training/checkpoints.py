@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from dermseg.errors import ModelError
 from dermseg.storage.files import written_whole
+
+LENGTH = 8
+"""Bytes at the beginning of a file that say how long its header, JSON, is."""
 
 
 def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -25,9 +29,10 @@ def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors and facts that `save` wrote; raise ModelError for any other file."""
     try:
-        with safe_open(path, framework="pt") as handle:
-            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
-            return tensors, json.loads(handle.metadata()["dermseg"])
+        content = path.read_bytes()  # safe_open takes no path that is not UTF-8
+        end = LENGTH + int.from_bytes(content[:LENGTH], "little")
+        facts = json.loads(content[LENGTH:end])["__metadata__"]["dermseg"]
+        return deserialize(content), json.loads(facts)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: not a file that dermseg wrote ({error})") from error
 

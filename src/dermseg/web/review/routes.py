@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from dermseg.imaging.photographs import read_orientation
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.postprocess import outline_of
+from dermseg.progress import printable
 from dermseg.settings import ServiceSettings
 from dermseg.web.errors import ProblemError, describe
 from dermseg.web.limits import Place, Places, bounded, unless_hung_up
@@ -58,7 +59,7 @@ class _Routes:
         return Entry(
             number=number,
             version=self._review.version(number),
-            name=item.job.name.as_posix(),
+            name=printable(item.job.name.as_posix()),
             flags=item.flags.split(),
             confidence=item.predicted,
             unsure=item.unsure,
