@@ -6,7 +6,13 @@ from dermseg.cli.console import say, show
 
 
 def evaluate(
-    truth: Path, predictions: Path, /, *, json: Path | None = None, csv: Path | None = None
+    truth: Path,
+    predictions: Path,
+    other: Path | None = None,
+    /,
+    *,
+    json: Path | None = None,
+    csv: Path | None = None,
 ) -> int:
     """Score masks against the truth with the challenge's five metrics.
 
@@ -21,11 +27,15 @@ def evaluate(
         Folder of true masks.
     predictions
         Folder of masks to score.
+    other
+        A second folder of masks of the same images: its differences to the first are printed, with
+        intervals that pair each image with itself.
     json
         File for the means, the groups and every image's metrics.
     csv
         File for a table of every image's metrics.
     """
+    from dermseg.evaluation.comparison import compare
     from dermseg.evaluation.scoring import evaluate
 
     evaluation = evaluate(truth, predictions)
@@ -38,4 +48,6 @@ def evaluate(
     for path in evaluation.grey:
         say(f"{path}: not binary; its values above 128 count as lesion")
     show(evaluation)
+    if other is not None:
+        show(f"\n{other} against {predictions}:\n{compare(evaluation, evaluate(truth, other))}")
     return 0
