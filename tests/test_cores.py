@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from threading import Barrier, Event
 
 import pytest
@@ -94,3 +95,55 @@ def test_freed_memory_is_kept_for_the_next_array() -> None:
         for word in ("keep", "not")
     )
     assert 35 < kept - given_back < 60, "one array's memory, and not three"
+
+
+class TestQuota:
+    @pytest.fixture(autouse=True)
+    def _eight_cores(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.undo()
+        monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+        monkeypatch.setattr(cores, "GROUPS", tmp_path)
+        monkeypatch.setattr(cores, "PROCESS_GROUPS", tmp_path / "own")
+        cores._quota.cache_clear()
+        yield
+        cores._quota.cache_clear()
+
+    @pytest.mark.parametrize(
+        ("own", "files", "expected"),
+        [
+            ("0::/\n", {"cpu.max": "200000 100000\n"}, 2),
+            ("0::/\n", {"cpu.max": "150000 100000\n"}, 2),
+            ("0::/\n", {"cpu.max": "10000 100000\n"}, 1),
+            ("0::/\n", {"cpu.max": "max 100000\n"}, 8),
+            ("0::/\n", {"cpu.max": "3200000 100000\n"}, 8),
+            ("0::/a/b\n", {"a/cpu.max": "300000 100000\n", "a/b/cpu.max": "max 100000\n"}, 3),
+            ("0::/docker/gone\n", {"cpu.max": "400000 100000\n"}, 4),
+            (
+                "3:cpu,cpuacct:/x\n1:memory:/x\n",
+                {
+                    "cpu,cpuacct/x/cpu.cfs_quota_us": "500000\n",
+                    "cpu,cpuacct/x/cpu.cfs_period_us": "100000\n",
+                },
+                5,
+            ),
+            (
+                "1:cpu:/\n",
+                {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"},
+                8,
+            ),
+            ("0::/\n", {"cpu.max": "nonsense"}, 8),
+            ("0::/\n", {}, 8),
+            ("", {}, 8),
+        ],
+    )
+    def test_a_containers_quota_bounds_the_cores(
+        self, tmp_path: Path, own: str, files: dict[str, str], expected: int
+    ) -> None:
+        (tmp_path / "own").write_text(own)
+        for name, content in files.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(content)
+        assert cores.usable_cores() == expected
+
+    def test_other_systems_have_none(self) -> None:
+        assert cores.usable_cores() == 8

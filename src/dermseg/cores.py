@@ -1,11 +1,13 @@
 """The processor: what it is, how many cores there are, and work spread over them."""
 
 import ctypes
+import math
 import os
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -14,14 +16,45 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 AHEAD = 8
 """Results for each core that may wait for an earlier one that takes longer."""
+GROUPS, PROCESS_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+"""Linux's control groups, by which containers bound processor time, and this process's own."""
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """From malloc.h: the free memory at the top of the heap, and the number of large arrays, beyond
 which memory goes back to the system."""
 
 
 def usable_cores() -> int:
-    """Return the number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of processors that this process may use.
+
+    Those it may run on, or fewer where a container's quota allows less time than they have.
+    """
+    affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, math.ceil(min(cores, _quota())))
+
+
+@cache
+def _quota() -> float:
+    """Return how many processors' time Linux lets this process use; infinite without a bound."""
+    memberships = PROCESS_GROUPS.read_text() if PROCESS_GROUPS.is_file() else ""
+    quotas = [math.inf]
+    for line in memberships.splitlines():
+        _, controllers, path = line.split(":", 2)
+        root = GROUPS / controllers  # version 2 has no controllers' folders
+        if not controllers or "cpu" in controllers.split(","):
+            group = root / path.lstrip("/")
+            outer = (folder for folder in group.parents if folder.is_relative_to(root))
+            quotas += map(_quota_of, (group, *outer))
+    return min(quotas)
+
+
+def _quota_of(group: Path) -> float:
+    """Return a control group's quota in processors, from the files of either version."""
+    for files in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
+        with suppress(OSError, ValueError):  # there is no such file, or it says "max"
+            quota, period = " ".join((group / name).read_text() for name in files).split()
+            return int(quota) / int(period) if int(quota) > 0 else math.inf
+    return math.inf
 
 
 @cache

@@ -1,6 +1,7 @@
 """What HTTP asks of a service: methods, encodings, parameters, origins, tokens, subpaths."""
 
 import re
+import struct
 from base64 import b64encode
 from urllib.parse import urljoin
 
@@ -92,6 +93,29 @@ def test_a_form_that_stops_is_damaged(client: TestClient) -> None:
         response = client.post("/v1/segment", content=body, headers=kind)
         assert response.status_code in (400, 422)
         assert response.json()["type"] in ("urn:dermseg:damaged-form", "urn:dermseg:no-photograph")
+
+
+def test_decoding_is_bounded_before_it_begins(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dermseg.web.uploads.MOST_COEFFICIENTS", 10_000)
+    scans = encoded(picture(), "JPEG", progressive=True)
+    response = client.post("/v1/segment", content=scans)
+    assert response.status_code == 422
+    assert "of coefficients" in response.json()["detail"]
+    markers = PHOTOGRAPH[:2] + b"\xff\xe0\x00\x02" * 20_000 + PHOTOGRAPH[2:]
+    for files in ({"photograph": markers}, {"photograph": PHOTOGRAPH, "mask": markers}):
+        response = client.post("/v1/segment", files=files)
+        assert response.status_code == 422
+        assert "segments" in response.json()["detail"]
+
+
+def test_a_webp_of_a_few_bytes_does_not_fill_the_memory(client: TestClient) -> None:
+    width, height = 8000, 8000
+    head = b"\x2f" + ((width - 1) | (height - 1) << 14).to_bytes(4, "little") + bytes(7)
+    content = b"RIFF" + struct.pack("<I", 24) + b"WEBPVP8L" + struct.pack("<I", 12) + head
+    response = client.post("/v1/segment", content=content)
+    assert response.json()["type"] == "urn:dermseg:too-many-pixels"
 
 
 class TestToken:

@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dermseg.imaging.containers import png_chunks
-from dermseg.imaging.images import Pixels
+from dermseg.imaging.images import Pixels, bands
 
 WHITE = 65535
+ROWS = 256
+"""Rows of an image that are scaled at once."""
 NARROW = 2**14
 """A file whose values all lie below does not fill its 16 bits, unless it is very dark."""
 BITS_PER_SAMPLE, HIGHEST_SAMPLE = 258, 341
@@ -33,10 +35,11 @@ def to_eight_bits(image: Image.Image, content: bytes) -> tuple[Image.Image, bool
     """
     white = _stated_white(image, content)
     if image.mode.startswith("I"):
-        values = _grey(image)
-        highest = int(values.max())
-        scaled = Image.fromarray(_scale(WHITE if highest > (white or WHITE) else white)[values])
-        return scaled, white is None and 0 < highest < NARROW
+        # In bands: the values of all pixels would take as much memory again.
+        highest = max(int(_grey(band).max()) for band in bands(image, ROWS))
+        scale = _scale(WHITE if highest > (white or WHITE) else white)
+        scaled = np.concatenate([scale[_grey(band)] for band in bands(image, ROWS)])
+        return Image.fromarray(scaled), white is None and 0 < highest < NARROW
     high = np.asarray(image.convert("RGB"))  # the upper 8 bits, which Pillow reads
     if int(high.max()) >= NARROW >> 8:
         return image, False

@@ -1,5 +1,6 @@
 """Pictures as arrays of pixels: their types, their sizes, and how they are written."""
 
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import TypeAlias
@@ -24,6 +25,12 @@ def resize(pixels: Pixels, height: int, width: int) -> Pixels:
         return pixels
     image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image)
+
+
+def bands(image: Image.Image, rows: int) -> Iterator[Image.Image]:
+    """Yield an image's bands of so many rows, from top to bottom."""
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
 def encode_image(pixels: Pixels, form: str) -> bytes:

@@ -23,7 +23,7 @@ from dermseg.imaging.block_shift import shows_shift
 from dermseg.imaging.containers import HEAD, form_of, without_metadata
 from dermseg.imaging.decoding import Loaded, Pieces, load
 from dermseg.imaging.depth import is_deep, to_eight_bits
-from dermseg.imaging.images import Pixels
+from dermseg.imaging.images import Pixels, bands
 from dermseg.imaging.orientation import exif_orientation, stored_pixels, stored_size
 
 T = TypeVar("T")
@@ -48,6 +48,8 @@ AVIF and HEIC are read too, where Pillow can.
 PNG_END = b"IEND\xaeB`\x82"
 OPAQUE = {"RGBA": "RGB", "LA": "L", "P": "RGB"}
 """Modes that no colour profile is made for, and those that they become."""
+LARGE, BAND = 16 * 10**6, 10**6
+"""Pixels from which on an image is converted in bands, and those of a band."""
 DAMAGE = (
     OSError,
     ValueError,
@@ -201,6 +203,26 @@ def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         return None
 
 
+def _rgb_pixels(image: Image.Image, at_least: tuple[int, int]) -> Pixels:
+    """Return a decoded image's pixels as 8-bit sRGB.
+
+    A large one is converted a band at a time, since Pillow's image, its conversion and the array
+    would fill the memory together; and at the scale 1/2, 1/4 or 1/8 that is no smaller than
+    `at_least`, (height, width), as a JPEG is decoded.
+    """
+    width, height = image.size
+    if width * height < LARGE:
+        return np.asarray(_to_rgb(image))
+    sides = height // at_least[0], width // at_least[1]
+    scale = max((scale for scale in (2, 4, 8) if scale <= min(sides)), default=1)
+    rows = max(1, BAND // (scale * width)) * scale
+    pixels = np.empty((-(-height // scale), -(-width // scale), 3), np.uint8)
+    for number, band in enumerate(bands(image, rows)):
+        top = number * rows // scale
+        pixels[top : top + rows // scale] = np.asarray(_to_rgb(band).reduce(scale))
+    return pixels
+
+
 def read_photograph(source: Source, at_least: tuple[int, int] | None = None) -> Photograph:
     """Read a photograph from a file's path, or from an open binary file.
 
@@ -220,7 +242,8 @@ def read_photograph(source: Source, at_least: tuple[int, int] | None = None) -> 
         if is_deep(image, file.content()):
             image, narrow = to_eight_bits(image, file.content())
             image.info["icc_profile"] = profile
-        pixels = stored_pixels(np.asarray(_to_rgb(image)), file.image, orientation)
+        rgb = _rgb_pixels(image, at_least or image.size[::-1])
+        pixels = stored_pixels(rgb, file.image, orientation)
         damaged = loaded.damaged or _is_shifted(pixels, loaded.unit, height)
         flags: list[PhotographFlag] = ["damaged"] if damaged else []
         flags += ["narrow-range"] if narrow else []

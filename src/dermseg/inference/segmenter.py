@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from hashlib import blake2b, sha256
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias
 
@@ -19,6 +20,7 @@ from dermseg.errors import ImageError, ModelError, UsageError
 from dermseg.imaging.images import Mask, Pixels, resize
 from dermseg.imaging.orientation import as_seen, as_stored, shape_along
 from dermseg.imaging.photographs import Photograph, image_size, read_photograph
+from dermseg.imaging.structure import check_parts
 from dermseg.inference.confidence import Band, Calibration, Confidence, Contours
 from dermseg.inference.prompt import ZOOM, look_closer
 from dermseg.masks.postprocess import (
@@ -359,6 +361,8 @@ class Segmenter:
                 "a photograph is a path, an open binary file, a dermseg.Photograph or an array of "
                 f"uint8 RGB, not {type(photograph).__name__}"
             )
+        if isinstance(photograph, BytesIO):
+            check_parts(photograph.getvalue(), getattr(photograph, "name", "the image"))
         if not isinstance(photograph, np.ndarray):
             rows, columns = shape_along((self.height, self.width), image_size(photograph))
             return read_photograph(photograph, at_least=(closer * rows, closer * columns))

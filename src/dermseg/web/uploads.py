@@ -17,6 +17,7 @@ from dermseg.errors import ImageError, TooManyPixelsError
 from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import LONGEST_SIDE, MASK_FOREGROUND
 from dermseg.imaging.photographs import image_size, read_photograph
+from dermseg.imaging.structure import check_parts
 from dermseg.web.errors import ProblemError
 from dermseg.web.limits import bounded
 
@@ -28,6 +29,10 @@ CURL = "(curl sends a file by -F name=@file)"
 MOST_EDGES = 400_000
 """Sides of pixels between lesion and skin in a mask drawn by hand; a lesion that fills the largest
 photographs has a tenth."""
+MOST_COEFFICIENTS = 320 * 2**20
+"""Bytes of a progressive JPEG's coefficients: a decoder needs all of them at once."""
+MOST_WEBP = 24 * 10**6
+"""Pixels of a WebP, whose decoder needs 15 bytes for each."""
 RAW = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 """Types of a body that is the photograph, but for images' own; the last is curl's for anything."""
 logging.getLogger("python_multipart").setLevel(logging.ERROR)  # clients are told what was wrong
@@ -137,12 +142,15 @@ def check_pixels(photograph: bytes, most: int) -> tuple[int, int]:
     """Return an image's (height, width), read without decoding it.
 
     Raises TooManyPixelsError if it has more than `most` pixels, or a side that no mask can have,
-    ImageError if it is no image.
+    ImageError if it is no image, or one that would keep a decoder busy or fill the memory.
     """
+    check_parts(photograph, "the photograph", MOST_COEFFICIENTS)
     height, width = image_size(BytesIO(photograph))
     if max(height, width) > LONGEST_SIDE:
         detail = f"the photograph's longest side has {max(height, width)} pixels; masks have "
         raise TooManyPixelsError(f"{detail}{LONGEST_SIDE} at most")
+    if photograph[8:12] == b"WEBP":
+        most = min(most, MOST_WEBP)
     if height * width > most:
         detail = f"the photograph has {height * width} pixels; {most} are the most that are read"
         raise TooManyPixelsError(detail)
@@ -157,6 +165,7 @@ def read_drawn(mask: bytes, size: tuple[int, int]) -> Mask:
     """
     source = BytesIO(mask)
     source.name = "the mask"
+    check_parts(mask, source.name, MOST_COEFFICIENTS)
     found = image_size(source)
     if found != size:
         raise ImageError(
