@@ -123,6 +123,48 @@ def bad_files() -> dict[str, bytes]:
     }
 
 
+def with_scans(jpeg: bytes, count: int) -> bytes:
+    """Return a progressive JPEG whose last scan comes again and again."""
+    last = jpeg.rindex(b"\xff\xda")
+    before = jpeg.count(b"\xff\xda")
+    return jpeg[:last] + jpeg[last:-2] * (count - before + 1) + b"\xff\xd9"
+
+
+def with_strips(count: int, form: str = "<", kind: int = 4) -> bytes:
+    """Return a TIFF whose strips lie at so many places."""
+    mark = b"II*\0" if form == "<" else b"MM\0*"
+    tags = [(256, 4, 1, 100), (257, 4, 1, 100), (258, 3, 1, 8), (273, kind, count, 200)]
+    entries = b"".join(struct.pack(f"{form}HHII", *tag) for tag in tags)
+    return mark + struct.pack(f"{form}IH", 8, len(tags)) + entries + bytes(8 * count)
+
+
+def busy_files(many: int = 200_000) -> dict[str, bytes]:
+    """Return small files of very many parts: a decoder takes long over each."""
+    jpeg, tail = encoded(picture(), "JPEG"), encoded(picture(), "JPEG")[2:]
+    scans = with_scans(encoded(picture(), "JPEG", progressive=True), 1500)
+    last, data = scans.rindex(b"\xff\xda"), jpeg.index(b"\xff\xda") + 30
+    header = struct.pack("<IHHI", 0, 0, 0, 1078)
+    header += struct.pack("<IiiHHIIiiII", 40, 8000, 8000, 1, 8, 1, 0, 0, 0, 0, 0)
+    return {
+        "scans": scans,
+        "an end in a comment": scans[:last] + b"\xff\xfe\x00\x04\xff\xd9" + scans[last:],
+        "segments": jpeg[:2] + b"\xff\xe0\x00\x02" * many + tail,
+        "comments": jpeg[:2] + b"\xff\xfe\x00\x03x" * many + tail,
+        "restarts": jpeg[:2] + b"\xff\xd0" * many + tail,
+        "fill": jpeg[:2] + b"\xff" * many + tail,
+        "junk": jpeg[:2] + b"\0" * many + tail,
+        "nothing but junk": b"\xff\xd8\xff\xe0\x00\x02" + b"x" * many,
+        "fill in the data": jpeg[:data] + b"\xff" * many + jpeg[data:],
+        "chunks": png_header(64, 48) + png_chunk(b"tEXt", b"") * many,
+        "empty chunks of pixels": png_header(64, 48) + png_chunk(b"IDAT", b"") * many,
+        "chunks of WebP": encoded(picture(), "WEBP") + b"ABCD\0\0\0\0" * many,
+        "strips": with_strips(many),
+        "strips, big-endian": with_strips(many, ">"),
+        "short strips": with_strips(many, kind=3),
+        "run lengths": b"BM" + header + bytes(1024) + b"\1\5" * 2**22,
+    }
+
+
 def mutated(seed: int, originals: list[tuple[str, bytes]]) -> tuple[str, bytes]:
     """Return the suffix and bytes of a randomly damaged image: bits, runs, cuts, repetitions."""
     chance = random.Random(seed)

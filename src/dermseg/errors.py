@@ -5,8 +5,10 @@ DermsegError
 ├── ImageError        a photograph or mask cannot be read, or has the wrong size
 │   └── TooManyPixelsError  more pixels than are decoded
 ├── DataError         a data set is incomplete or inconsistent
+│   ├── MissingFolderError  a folder that was named is not there (exit status 2)
 │   └── DivergedError a training's loss is no longer a number
-├── ModelError        a model is unknown, or its file is not what dermseg writes
+├── ModelError        a model's file is not what dermseg writes
+│   └── UnknownModelError   a model that was named is not there (exit status 2)
 ├── OutputError       a file cannot be written: disk full, folder not writable
 └── MissingExtraError a command needs packages that the base install leaves out
 
@@ -46,8 +48,16 @@ class DivergedError(DataError):
     """A training's loss is no longer a number."""
 
 
+class MissingFolderError(DataError, UsageError):
+    """A folder was named that is not there."""
+
+
 class ModelError(DermsegError):
     """A model is unknown, or a model file is not one that dermseg wrote."""
+
+
+class UnknownModelError(ModelError, UsageError):
+    """A model was named that does not come with dermseg, or a file that is not there."""
 
 
 class OutputError(DermsegError):

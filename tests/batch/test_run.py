@@ -199,7 +199,7 @@ class TestSegmentCommand:
 
     def test_an_unknown_model_is_no_other(self, tmp_path: Path, photograph: Make) -> None:
         arguments = ["segment", str(photograph("a.jpg")), "-o", str(tmp_path / "out")]
-        assert main([*arguments, "--model", "cdnn92"]) == 1
+        assert main([*arguments, "--model", "cdnn92"]) == 2
         assert not (tmp_path / "out").exists()
 
     def test_a_second_run_gives_the_same_bytes(self, tmp_path: Path, photograph: Make) -> None:

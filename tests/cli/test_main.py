@@ -10,6 +10,7 @@ import pytest
 from dermseg import __version__, cores
 from dermseg.cli.main import main, run
 from dermseg.experiments.registry import EXPERIMENTS
+from dermseg.imaging.images import write_image
 from dermseg.imaging.mask_files import write_mask
 from dermseg.masks.metrics import METRICS
 from dermseg.settings import DEFAULT_MODEL, PROTOCOLS, DataSettings
@@ -234,3 +235,42 @@ def test_an_interruption_is_no_traceback(
     monkeypatch.setattr("dermseg.evaluation.scoring.evaluate", interrupt)
     assert main(["evaluate", str(tmp_path), str(tmp_path)]) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+class TestExitStatus:
+    """2: the call is wrong, and nothing was tried. 1: something failed."""
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["segment", "gone.jpg"],
+            ["segment", ".", "--model", "cdnn30"],
+            ["segment", ".", "--model", "gone.onnx"],
+            ["segment", ".", "--device", "abacus"],
+            ["serve", "--model", "gone.onnx"],
+            ["serve", "--token", "short"],
+            ["evaluate", "gone", "."],
+            ["evaluate", ".", "gone"],
+            ["doctor", "gone"],
+            ["experiment", "table-99", "."],
+        ],
+    )
+    def test_a_wrong_call_is_2(
+        self,
+        arguments: list[str],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: Captured,
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        write_mask(tmp_path / "a_segmentation.png", np.eye(9, dtype=np.bool_))
+        write_image(tmp_path / "a.jpg", np.zeros((9, 9, 3), np.uint8))
+        assert main(arguments) == 2, capsys.readouterr().err
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "a_segmentation.png"]
+
+    def test_a_file_that_fails_is_1(self, tmp_path: Path) -> None:
+        (tmp_path / "a.jpg").write_bytes(b"text")
+        assert main(["segment", str(tmp_path / "a.jpg"), "-o", str(tmp_path / "out")]) == 1
+        (tmp_path / "bad.onnx").write_bytes(b"text")
+        model = ["--model", str(tmp_path / "bad.onnx")]
+        assert main(["segment", str(tmp_path / "a.jpg"), "-o", str(tmp_path / "out"), *model]) == 1

@@ -1,8 +1,8 @@
 """The command line: it puts the commands together and turns errors into exit statuses.
 
 A command has a file of its own, which is imported when the command is called or explained, and
-imports what it needs when it runs. Exit status: 0 all done, 1 something failed, 2 wrong usage,
-130 interrupted.
+imports what it needs when it runs. Exit status: 0 all done, 1 something failed, 2 the call was
+wrong and nothing was tried, 130 interrupted.
 """
 
 import sys

@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
 
-from dermseg.errors import DataError
+from dermseg.errors import DataError, MissingFolderError
 from dermseg.imaging.mask_files import by_name
 from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES
 
@@ -171,7 +171,7 @@ def find_all_pairs(data: Path) -> list[Pair]:
     file for one image; and for a layout that is not known, with what was found.
     """
     if not data.is_dir():
-        raise DataError(f"{data}: no such folder")
+        raise MissingFolderError(f"{data}: no such folder")
     paths = [path for path in _walk(data) if path.suffix.lower() in PHOTOGRAPH_SUFFIXES]
     for files in _readings(data, paths):
         kinds = {file.is_mask for file in files}

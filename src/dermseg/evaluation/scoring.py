@@ -10,7 +10,7 @@ import numpy as np
 
 from dermseg.cores import parallel_map
 from dermseg.data.metadata import KINDS, UNKNOWN, Facts, Groups, read_groups
-from dermseg.errors import DataError, ImageError
+from dermseg.errors import DataError, ImageError, MissingFolderError
 from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import (
     MASK_FOREGROUND,
@@ -284,7 +284,7 @@ def check_known(maps: Iterable[str], masks: Container[str]) -> None:
 
 def _masks(folder: Path) -> tuple[dict[str, Path], list[str]]:
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
+        raise MissingFolderError(f"{folder}: no such folder")
     masks = sorted(path for path in folder.rglob("*.png") if not path.name.startswith("."))
     if not masks:
         raise DataError(f"{folder}: holds no masks (*.png)")

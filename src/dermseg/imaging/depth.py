@@ -38,7 +38,9 @@ def to_eight_bits(image: Image.Image, content: bytes) -> tuple[Image.Image, bool
         # In bands: the values of all pixels would take as much memory again.
         highest = max(int(_grey(band).max()) for band in bands(image, ROWS))
         scale = _scale(WHITE if highest > (white or WHITE) else white)
-        scaled = np.concatenate([scale[_grey(band)] for band in bands(image, ROWS)])
+        scaled = np.empty((image.height, image.width), np.uint8)
+        for number, band in enumerate(bands(image, ROWS)):
+            scaled[number * ROWS : (number + 1) * ROWS] = scale[_grey(band)]
         return Image.fromarray(scaled), white is None and 0 < highest < NARROW
     high = np.asarray(image.convert("RGB"))  # the upper 8 bits, which Pillow reads
     if int(high.max()) >= NARROW >> 8:

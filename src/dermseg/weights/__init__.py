@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dermseg.errors import ModelError
+from dermseg.errors import UnknownModelError
 
 MODELS = {
     "lite0": "lite0.onnx",
@@ -16,7 +16,7 @@ MODELS = {
 def find_model(model: str | Path) -> Path:
     """Return the file of a shipped model's name, or of a path to an ONNX file.
 
-    Raises ModelError for an unknown name and for a path that does not exist.
+    Raises UnknownModelError for an unknown name and for a path that does not exist.
     """
     if str(model) in MODELS:
         return Path(__file__).parent / MODELS[str(model)]
@@ -24,8 +24,8 @@ def find_model(model: str | Path) -> Path:
     if path.suffix == ".onnx":
         if path.is_file():
             return path
-        raise ModelError(f"{path}: no such model file")
-    raise ModelError(
+        raise UnknownModelError(f"{path}: no such model file")
+    raise UnknownModelError(
         f"unknown model {str(model)!r}; choose from {', '.join(sorted(MODELS))}, "
         "or give the path of an .onnx file that `dermseg export` wrote"
     )
