@@ -27,7 +27,7 @@ from dermseg.formats.annotation import (
 )
 from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import encode_mask
-from dermseg.imaging.photographs import opened
+from dermseg.imaging.photographs import read_with
 from dermseg.masks.polygons import fill, one_ring
 from dermseg.storage.files import written_whole
 
@@ -167,8 +167,8 @@ def _mask(shape: dict[str, Any], size: tuple[int, int]) -> Mask:
         return fill([points], size)
     if shape["shape_type"] != "mask":
         raise ValueError(f"a {shape['shape_type']} is no outline")
-    with opened(BytesIO(b64decode(shape["mask"], validate=True))) as image:
-        crop = np.asarray(image.convert("L")) > 0
+    source = BytesIO(b64decode(shape["mask"], validate=True))
+    crop = read_with(source, lambda file: np.asarray(file.image.convert("L"))) > 0
     mask = np.zeros(size, np.bool_)
     left, top = (int(place) for place in points[0])
     place = mask[max(0, top) : top + crop.shape[0], max(0, left) : left + crop.shape[1]]
