@@ -1,6 +1,6 @@
 """Decode an image's pixels, and tell whether some of them were lost inside the file.
 
-libjpeg goes on over damaged data, and Pillow does not pass its warnings on. But damage leaves the
+libjpeg goes on over damaged data, and Pillow keeps its warnings to itself. But damage leaves the
 decoder too early or too late at the end: its codes come to more or fewer blocks than the picture
 has. So a JPEG's data are handed over in pieces, and the piece that completes the picture tells.
 That is not seen within a restart interval or in a progressive file.
