@@ -48,3 +48,27 @@ def test_a_failure_costs_its_photograph_and_is_said(
     assert "dark.png: a mask's lesion is 255" in said
     assert "8 outlines" in said
     assert main(["convert", str(masks), "-o", str(masks), "--to", "masks"]) == 2
+
+
+def test_segmenting_writes_forms_beside_its_masks(
+    tmp_path: Path, examples: list[tuple[Path, Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    photographs, output = tmp_path / "photographs", tmp_path / "masks"
+    photographs.mkdir()
+    exif = Image.Exif()
+    exif[274] = 6
+    with Image.open(examples[0][0]) as image:
+        image.resize((400, 300)).save(photographs / "turned.jpg", exif=exif)
+    Image.new("RGB", (40, 30)).save(photographs / "black.png")
+    command = ["segment", str(photographs), "-o", str(output)]
+    for _ in range(2):
+        assert main([*command, "--form", "coco", "--form", "labelme"]) == 0
+    assert f"2 outlines in {output / 'coco.json'}" in capsys.readouterr().err
+    sizes = {
+        i["file_name"]: i["height"]
+        for i in json.loads((output / "coco.json").read_text())["images"]
+    }
+    assert sizes == {"black.png": 30, "turned.jpg": 300}
+    shown = json.loads((output / "labelme/turned.json").read_text())
+    assert (shown["imageHeight"], shown["imagePath"]) == (400, "turned.jpg")
+    assert main([*command, "--form", "masks"]) == 2

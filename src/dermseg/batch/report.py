@@ -17,6 +17,7 @@ COLUMNS = (
     "mask",
     "height",
     "width",
+    "orientation",
     "area",
     "box_x",
     "box_y",
@@ -24,6 +25,8 @@ COLUMNS = (
     "box_height",
     "centroid_x",
     "centroid_y",
+    "perimeter",
+    "diameter",
     "predicted_jaccard",
     "jaccard_low",
     "jaccard_high",
@@ -32,9 +35,10 @@ COLUMNS = (
     "error",
     *MADE_BY,
 )
-"""The report's columns. Lengths are in pixels of the mask, areas in square pixels; the predicted
-Jaccard index, with its 90 % interval, says how sure the mask is, and the score orders masks by it
-(see `dermseg.inference.confidence`)."""
+"""The report's columns. Lengths are in pixels of the mask as stored, areas in square pixels. The
+orientation is the photograph's in EXIF, 1 to 8. The predicted Jaccard index, with its 90 %
+interval, says how sure the mask is, and the score orders masks by it (see
+`dermseg.inference.confidence`)."""
 
 
 def made_by(segmenter: Segmenter) -> Row:
@@ -55,15 +59,15 @@ def made_by(segmenter: Segmenter) -> Row:
     }
 
 
-def report_row(job: Job, segmentation: Segmentation) -> Row:
+def report_row(job: Job, segmentation: Segmentation, orientation: int) -> Row:
     """Return a job's row of the report, but for what made it.
 
-    Names have forward slashes everywhere.
+    Names have forward slashes everywhere. `orientation` is the photograph's in EXIF, 1 to 8.
     """
     row: Row = dict.fromkeys(COLUMNS, "")
     row["photograph"], row["mask"] = job.name.as_posix(), job.mask.as_posix()
     row["height"], row["width"] = segmentation.mask.shape
-    row["area"] = segmentation.area
+    row["orientation"], row["area"] = orientation, segmentation.area
     row["flags"] = " ".join(segmentation.flags)
     if segmentation.confidence is not None:
         sure = segmentation.confidence
@@ -74,6 +78,8 @@ def report_row(job: Job, segmentation: Segmentation) -> Row:
     if box and centroid:
         row["box_x"], row["box_y"], row["box_width"], row["box_height"] = box
         row["centroid_x"], row["centroid_y"] = (round(place, 2) for place in centroid)
+        row["perimeter"] = round(segmentation.perimeter, 1)
+        row["diameter"] = round(segmentation.diameter, 1)
     return row
 
 

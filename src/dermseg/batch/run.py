@@ -30,6 +30,7 @@ from dermseg.imaging.photographs import (
     Photograph,
     image_size,
     is_whole_image,
+    read_orientation,
     read_photograph,
 )
 from dermseg.inference.segmenter import Segmentation, Segmenter
@@ -167,7 +168,8 @@ class _Work:
                 return Result(job, complete_row(known.row), reused=True)
             self._check_own(job)
             stale = known is None
-            row = {**report_row(job, self._segment(job, photograph, size)), **self._by}
+            segmentation = self._segment(job, photograph, size)
+            row = {**report_row(job, segmentation, read_orientation(photograph)), **self._by}
         except DermsegError as error:
             text, bug = str(error), ""
         except Exception as error:  # a bug, which must not cost the other photographs

@@ -9,7 +9,7 @@ from dermseg.cli import console
 from dermseg.cli.console import say
 from dermseg.cli.options import Flat
 from dermseg.errors import UsageError
-from dermseg.settings import ModelSettings, ThresholdSettings
+from dermseg.settings import Form, ModelSettings, ThresholdSettings
 
 if TYPE_CHECKING:
     from dermseg.batch.run import Result
@@ -21,6 +21,7 @@ def segment(
     *,
     output: Annotated[Path, Parameter(alias="-o")],
     overlay: Path | None = None,
+    form: Annotated[list[Form] | None, Parameter(negative=())] = None,
     review: int | None = None,
     settings: Annotated[ModelSettings, Flat] = ModelSettings(),
     size_from: Path | None = None,
@@ -39,6 +40,9 @@ def segment(
     overlay
         Folder for pictures with the lesion's outline, and where the model says, the band in which
         the border lies.
+    form
+        Write the outlines in this form too, as OUTPUT/coco.json, OUTPUT/yolo and so on; may be
+        given several times. `dermseg convert` has more options.
     review
         List this many masks, the least sure first, in OUTPUT/review.csv, with a contact sheet,
         OUTPUT/review_sheet.jpg; needs a model that says how sure it is.
@@ -52,6 +56,8 @@ def segment(
 
     if review is not None and review < 1:
         raise UsageError(f"--review {review}: must be at least 1")
+    if "masks" in (form or ()):
+        raise UsageError("--form masks: masks are always written")
     jobs = find_jobs(photographs, without=(output, overlay))
     segmenter = Segmenter(**vars(settings), thresholds=thresholds)
     if review is not None:
@@ -61,12 +67,25 @@ def segment(
         say(f"passed over: {line}")
     results = segment_all(jobs, segmenter, output, overlay=overlay, size_from=size_from)
     failed = _say_results(results, output)
+    for each in form or ():
+        failed += _write_form(output, each)
     if review is not None:
         listed = write_least_sure(results, review, segmenter, output)
         say(f"{output}: review.csv and review_sheet.jpg have the {listed} least sure")
     elif (output / TABLE).exists() and any(not (each.reused or each.error) for each in results):
         say(f"{output / TABLE} is of an earlier run; --review makes it again")
     return 1 if failed else 0
+
+
+def _write_form(output: Path, form: Form) -> int:
+    """Write the masks of a folder in another form; return the number of failures."""
+    from dermseg.formats.conversion import write_beside
+
+    target, done = write_beside(output, form)
+    for failure in done.failures:
+        say(f"failed: {failure}")
+    say(f"{done.written} outlines in {target}")
+    return len(done.failures)
 
 
 def _say_results(results: "list[Result]", output: Path) -> int:

@@ -173,6 +173,7 @@ def convert(
     writing: Writing,
     tolerance: float = 0.0,
     one: One | None = None,
+    over: bool = False,
 ) -> Conversion:
     """Write the outlines of a source in another form.
 
@@ -192,6 +193,8 @@ def convert(
     one
         What becomes of several pieces: "largest" keeps one, "union" joins them by bridges without
         width; unless given, all stay.
+    over
+        Write over a target that is there.
 
     Returns
     -------
@@ -209,11 +212,22 @@ def convert(
     """
     if tolerance < 0:
         raise UsageError(f"--tolerance {tolerance:g}: must not be negative")
-    _check_target(target, to)
+    if not over:
+        _check_target(target, to)
     entries = read_all(reading)
     done = Conversion()
     FORMS[to].write(_prepared(entries, to, tolerance, one, done), target, writing)
     return done
+
+
+def write_beside(masks_folder: Path, to: Form) -> tuple[Path, Conversion]:
+    """Write the masks that `dermseg segment` left in a folder in another form, into that folder.
+
+    Returns the file or folder, `<form>` with the form's suffix, and what became of the masks. It
+    is written over, as the report is. Raises OutputError if it cannot be written.
+    """
+    target = masks_folder / f"{to}{FORMS[to].FILE}"
+    return target, convert(Reading(masks_folder, "masks"), target, to, writing=Writing(), over=True)
 
 
 def _prepared(

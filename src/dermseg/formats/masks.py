@@ -84,7 +84,7 @@ def read(source: Path, _: Photographs, __: str | None) -> Iterator[Entry]:
 
 def tells_orientation(source: Path) -> bool:
     """Say whether a report beside the masks tells how their photographs lie."""
-    return any("orientation" in row for row in _reported(source / REPORT).values())
+    return any(row.get("orientation") for row in _reported(source / REPORT).values())
 
 
 def _load(path: Path, name: str, orientation: str) -> Annotation:

@@ -74,7 +74,8 @@ class Found:
         """Return an `Answer`, with the images of `include` in it."""
         lesion = self.segmentation
         box, centroid = lesion.bounding_box, lesion.centroid
-        report = report_row(Job(Path(), Path("photograph")), lesion)
+        orientation = read_orientation(BytesIO(self.photograph))
+        report = report_row(Job(Path(), Path("photograph")), lesion, orientation)
         images: dict[Include, Callable[[], bytes]] = {
             "mask": self.mask,
             "probability": self.probability,
@@ -89,7 +90,7 @@ class Found:
             by_hand=self.by_hand,
             height=self.size[0],
             width=self.size[1],
-            orientation=read_orientation(BytesIO(self.photograph)),
+            orientation=orientation,
             area=lesion.area,
             bounding_box=box and Box(x=box[0], y=box[1], width=box[2], height=box[3]),
             centroid=centroid and Point(x=centroid[0], y=centroid[1]),
