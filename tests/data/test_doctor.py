@@ -1,6 +1,7 @@
 """What `dermseg doctor` finds."""
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,11 @@ import pytest
 from PIL import Image
 
 from dermseg.cli.main import main
+from dermseg.data.datasets import open_cache
 from dermseg.data.doctor import examine, report
+from dermseg.data.layouts import find_pairs
 from dermseg.errors import DataError
+from dermseg.masks.style import STYLE_NAMES, read_style
 from dermseg.training.run_folder import read_held_out, write_held_out
 
 Masks = dict[str, np.ndarray]
@@ -48,7 +52,7 @@ def ailing(tmp_path: Path) -> Path:
 
 
 def test_each_ailment_is_found_and_health_is_not(ailing: Path) -> None:
-    found = {(finding.image, finding.kind) for finding in examine(ailing)}
+    found = {(finding.image, finding.kind) for finding in examine(ailing).findings}
     assert found == {
         ("b-empty", "empty-mask"),
         ("c-full", "full-mask"),
@@ -68,7 +72,7 @@ def test_masks_that_a_network_contradicts_come_first(ailing: Path) -> None:
         "j-wrong": wrong.astype(np.float32),
         "c-full": right.astype(np.float32),
     }
-    findings = examine(ailing, predictions)
+    findings = examine(ailing, predictions).findings
     assert [(f.image, f.kind) for f in findings[:2]] == [
         ("j-wrong", "suspicious"),
         ("c-full", "suspicious"),
@@ -112,11 +116,12 @@ def test_a_healthy_set_has_no_sheet(
     report(ailing, [], tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["doctor.csv"]
     assert main(["doctor", str(ailing)]) == 0
-    assert capsys.readouterr().out == "0 findings in 0 images\n"
+    printed = capsys.readouterr().out
+    assert printed == "0 findings in 0 images\noutlines: 1 semi-automatic\n"
 
 
 def test_thumbnails_may_differ_in_size(ailing: Path) -> None:
-    kinds = {finding.kind for finding in examine(ailing, allow_resized=True)}
+    kinds = {finding.kind for finding in examine(ailing, allow_resized=True).findings}
     assert "sizes-differ" not in kinds
     assert "pieces" in kinds
 
@@ -127,3 +132,38 @@ def test_a_set_that_does_not_pair_up_is_told_whole(
     (ailing / "masks" / "a-good_segmentation.png").unlink()
     assert main(["doctor", str(ailing)]) == 1
     assert "a-good.png: no mask" in capsys.readouterr().err
+
+
+def test_the_mix_of_styles_and_what_fits_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    y, x = np.mgrid[:400, :600]
+    smooth = (x - 300) ** 2 + 2 * (y - 200) ** 2 < 150**2
+    steps = smooth[::10, ::10].repeat(10, 0).repeat(10, 1)
+    between = np.where(x < 360, smooth, steps)
+    masks = {"a": smooth, "b": steps, "c": between, "d": smooth & (x < 1), "e": between}
+    for seed, (name, mask) in enumerate(masks.items()):
+        noise = np.random.default_rng(seed).integers(0, 255, (400, 600, 3), dtype=np.uint8)
+        for folder, pixels in (("images", noise), ("masks", mask.astype(np.uint8) * 255)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / folder / f"{name}.png")
+    (tmp_path / "labels.csv").write_text("image,style\nb.png,Traced\ne,semi automatic\nc,\n")
+    (tmp_path / "scores.csv").write_text("image,area\nb,3\n")
+    found = examine(tmp_path)
+    odd = [finding.image for finding in found.findings if finding.kind == "fits-no-style"]
+    assert odd == ["c"]
+    nearest = read_style(between).style
+    expected = Counter({"traced": 2, "semi-automatic": 1, "unclear": 1})
+    expected[str(nearest)] += 1
+    assert found.styles == expected
+    assert main(["doctor", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    assert "outlines: " in printed.out
+    assert "passed over: scores.csv: no column of diagnosis, age, sex or style" in printed.err
+    pairs = find_pairs(tmp_path)
+    cache = open_cache(pairs, 32, 48, tmp_path / "cache", allow_resized=False)
+    styles = dict(zip(cache.image_ids, (STYLE_NAMES[s] for s in cache.styles), strict=True))
+    assert (styles["b"], styles["e"], styles["d"]) == ("traced", "semi-automatic", "unclear")
+    (tmp_path / "labels.csv").unlink()
+    again = open_cache(find_pairs(tmp_path), 32, 48, tmp_path / "cache", allow_resized=False)
+    assert STYLE_NAMES[again.styles[1]] == "semi-automatic", "labels are not kept in the cache"

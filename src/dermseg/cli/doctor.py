@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from dermseg.cli.console import show
+from dermseg.cli.console import say, show
 
 
 def doctor(
@@ -20,7 +20,8 @@ def doctor(
     """Examine a data set: what a training would trip over, or learn wrongly.
 
     Sizes that differ, masks that are empty, full, in pieces or not binary, near-duplicates, and
-    patients or lesions on both sides of a split; with predictions the likeliest wrong masks.
+    patients or lesions on both sides of a split; with predictions the likeliest wrong masks. It
+    counts the masks of each style of outline, and lists those that fit neither.
 
     Example: dermseg doctor ISIC-2017/ -o findings/ --predictions run/
 
@@ -43,11 +44,16 @@ def doctor(
     from dermseg.training.run_folder import read_held_out
 
     maps = read_held_out(predictions) if predictions else {}
-    findings = examine(data, maps, allow_resized=allow_resized, splits=splits)
+    examination = examine(data, maps, allow_resized=allow_resized, splits=splits)
+    findings = examination.findings
+    for line in examination.passed_over:
+        say(f"passed over: {line}")
     for finding in findings:
         show(f"{finding.image}: {finding.kind}: {finding.detail}")
     images = len({finding.image for finding in findings})
     show(f"{len(findings)} findings in {images} images")
+    styles = [f"{count} {style}" for style, count in examination.styles.most_common()]
+    show(f"outlines: {', '.join(styles)}")
     if output is not None:
         report(data, findings, output, maps)
     return 0

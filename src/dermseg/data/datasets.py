@@ -45,7 +45,7 @@ class Cache:
     border crosses the pixel. Both lie as the network sees them: `turned`, bool (N,), says which
     photographs lie across it and are turned (`imaging.orientation`). `digest` changes when a file's
     name or size does, and so is the same for a copy of the data. `styles`, uint8 (N,), are the ids
-    of the masks' styles (`masks.style`), read at their full size.
+    of the masks' styles (`masks.style`), read at their full size unless a table says them.
     """
 
     image_ids: list[str]
@@ -82,9 +82,15 @@ def open_cache(
         images=np.load(place / "images.npy", mmap_mode="r"),
         masks=np.load(place / "masks.npy", mmap_mode="r"),
         digest=digest(_files(pairs if identity is None else identity), times=False),
-        styles=np.load(place / STYLES),
+        styles=_labelled(np.load(place / STYLES), pairs),
         turned=np.load(place / TURNED),
     )
+
+
+def _labelled(styles: NDArray[np.uint8], pairs: Sequence[Pair]) -> NDArray[np.uint8]:
+    """Return the styles read from masks, with a person's own labels in their place."""
+    told = [styles[row] if p.style is None else STYLE_IDS[p.style] for row, p in enumerate(pairs)]
+    return np.array(told, np.uint8)
 
 
 def _files(pairs: Sequence[Pair]) -> list[Path]:

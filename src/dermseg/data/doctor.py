@@ -1,6 +1,6 @@
 """What is wrong with a data set, found before a training trips over it or learns from it."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from dermseg.cores import parallel_map
 from dermseg.data.datasets import read_signatures
 from dermseg.data.folds import near_duplicates
 from dermseg.data.layouts import Pair, find_all_pairs
+from dermseg.data.metadata import read_groups
 from dermseg.data.splits import find_leaks, read_people, read_split
 from dermseg.errors import ImageError
 from dermseg.imaging.contact_sheet import CELL_HEIGHT, CELL_WIDTH, contact_sheet
@@ -23,6 +24,7 @@ from dermseg.imaging.overlay import draw_overlay
 from dermseg.imaging.photographs import Photograph, PhotographFlag, read_photograph
 from dermseg.masks.metrics import score
 from dermseg.masks.postprocess import Probability, binarise, choose_lesion
+from dermseg.masks.style import STYLE_NAMES, UNTOLD, read_style
 from dermseg.progress import track
 from dermseg.settings import ThresholdSettings
 from dermseg.storage.tables import write_table
@@ -37,6 +39,8 @@ PHOTOGRAPH_FLAGS: dict[PhotographFlag, str] = {
     "damaged": "pixels of the photograph were lost inside its file",
     "narrow-range": "16-bit values in the lowest quarter, and the file does not say why",
 }
+FITS = 0.95
+"""Confidence from which a mask's border is of one style or the other."""
 Predictions = dict[str, Probability]
 
 
@@ -50,14 +54,27 @@ class Finding:
     value: float = 0.0
 
 
+@dataclass(frozen=True)
+class Examination:
+    """What was found in a data set: findings, the likeliest wrong masks first.
+
+    `styles` counts its masks by style, as tables beside the data say or as they are read;
+    `passed_over` has a line for each reason why tables were not used.
+    """
+
+    findings: list[Finding]
+    styles: Counter[str]
+    passed_over: list[str]
+
+
 def examine(
     data: Path,
     predictions: Predictions | None = None,
     *,
     allow_resized: bool = False,
     splits: str = "",
-) -> list[Finding]:
-    """Return what deserves a look in the data set `data`, likeliest wrong masks first.
+) -> Examination:
+    """Return what deserves a look in the data set `data`.
 
     `predictions` maps image ids to out-of-fold probabilities (h, w), as `read_held_out` gives
     them. `allow_resized` accepts photographs whose size is not their mask's. `splits` is a split of
@@ -66,7 +83,8 @@ def examine(
     split = read_split(data, splits)
     pairs = [*split.training, *split.validation, *split.test]
     results = parallel_map(lambda pair: _examine(pair, predictions or {}), pairs)
-    findings = [f for found in track(results, "Examining", len(pairs)) for f in found]
+    examined = list(track(results, "Examining", len(pairs)))
+    findings = [finding for found, _ in examined for finding in found]
     if allow_resized:
         findings = [finding for finding in findings if finding.kind != "sizes-differ"]
     unreadable = {finding.image for finding in findings if finding.kind == "unreadable"}
@@ -74,10 +92,15 @@ def examine(
     findings += _duplicates(duplicates)
     leaks = find_leaks(split, duplicates, read_people(data))
     findings += [Finding(image, "leak", detail) for image, detail in leaks]
-    return sorted(findings, key=lambda f: (f.kind != "suspicious", f.kind, f.value, f.image))
+    findings.sort(key=lambda f: (f.kind != "suspicious", f.kind, f.value, f.image))
+    styles = Counter(style for _, style in examined if style)
+    passed_over = read_groups(data).passed_over(pair.image_id for pair in pairs)
+    return Examination(findings, styles, passed_over)
 
 
-def _examine(pair: Pair, predictions: Predictions) -> list[Finding]:
+def _examine(pair: Pair, predictions: Predictions) -> tuple[list[Finding], str]:
+    """Return the findings of a pair, and its mask's style; none if it cannot be read."""
+
     def finding(kind: str, detail: str, value: float = 0.0) -> Finding:
         return Finding(pair.image_id, kind, detail, value)
 
@@ -85,7 +108,7 @@ def _examine(pair: Pair, predictions: Predictions) -> list[Finding]:
         photograph = read_photograph(pair.photograph, at_least=(64, 64))
         stored = read_mask(pair.mask)
     except ImageError as error:
-        return [finding("unreadable", str(error))]
+        return [finding("unreadable", str(error))], ""
     found = [finding(flag, PHOTOGRAPH_FLAGS[flag]) for flag in photograph.flags]
     photograph_size = photograph.height, photograph.width
     if photograph_size != stored.shape:
@@ -99,6 +122,10 @@ def _examine(pair: Pair, predictions: Predictions) -> list[Finding]:
         found.append(finding("empty-mask", "no lesion"))
     elif share >= FULL:
         found.append(finding("full-mask", f"{share:.1%} of the frame"))
+    reading = read_style(mask)
+    if pair.style is None and 0 < reading.confidence < FITS:
+        sure = f"nearest to {reading.style}, with a confidence of {reading.confidence:.2f}"
+        found.append(finding("fits-no-style", sure, reading.confidence))
     pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0] - 1
     if pieces > 1:
         found.append(finding("pieces", f"{pieces} separate regions", -pieces))
@@ -108,7 +135,7 @@ def _examine(pair: Pair, predictions: Predictions) -> list[Finding]:
         if jaccard < SUSPICIOUS:
             detail = f"Jaccard {jaccard:.3f} with a network that had not seen it"
             found.append(finding("suspicious", detail, jaccard))
-    return found
+    return found, pair.style or reading.style or STYLE_NAMES[UNTOLD]
 
 
 def _cut(probability: Probability, height: int, width: int) -> tuple[Mask, NDArray[np.int32]]:

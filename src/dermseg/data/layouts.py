@@ -8,14 +8,17 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
 
+from dermseg.data.metadata import UNKNOWN, Groups, read_groups
 from dermseg.errors import DataError, MissingFolderError
 from dermseg.imaging.mask_files import by_name
 from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES
+from dermseg.masks.style import STYLE_IDS
+from dermseg.settings import Style
 
 Part = Literal["training", "validation", "test"]
 
@@ -125,12 +128,16 @@ KNOWN = (
 
 @dataclass(frozen=True)
 class Pair:
-    """A photograph and its mask; `part` is what a folder says the image is for."""
+    """A photograph and its mask; `part` is what a folder says the image is for.
+
+    `style` is the mask's by a table beside the data, None where none says it.
+    """
 
     image_id: str
     photograph: Path
     mask: Path
     part: Part = "training"
+    style: Style | None = None
 
 
 @dataclass(frozen=True)
@@ -176,8 +183,18 @@ def find_all_pairs(data: Path) -> list[Pair]:
     for files in _readings(data, paths):
         kinds = {file.is_mask for file in files}
         if kinds == {True, False}:
-            return _pair_up(data, files)
+            return _labelled(_pair_up(data, files), read_groups(data))
     raise DataError(_unknown(data, paths))
+
+
+def _labelled(pairs: list[Pair], groups: Groups) -> list[Pair]:
+    """Return `pairs` with the styles that a person's table says."""
+
+    def label(pair: Pair) -> Style | None:
+        said = groups.get(pair.image_id, {}).get("style", UNKNOWN)
+        return next((style for style in STYLE_IDS if style == said), None)
+
+    return [replace(pair, style=label(pair)) for pair in pairs]
 
 
 def _walk(data: Path) -> Iterator[Path]:
