@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -39,3 +43,21 @@ class TestResize:
         for width in (10, 80):
             scaled = resize(half, 20, width).astype(int)
             np.testing.assert_allclose(scaled + scaled[:, ::-1], 200, atol=1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no limit to a file's size")
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+def test_a_disk_that_is_full_leaves_the_old_picture(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"old")
+    code = (
+        "import resource, sys, numpy; from pathlib import Path\n"
+        "from dermseg.errors import OutputError; from dermseg.imaging.images import write_image\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "noise = numpy.random.default_rng(0).integers(0, 256, (90, 90, 3), numpy.uint8)\n"
+        "try: write_image(Path(sys.argv[1]), noise)\n"
+        "except OutputError as error: print(error)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{tmp_path / name}: cannot be written (File too large)\n"
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]

@@ -18,6 +18,7 @@ from dermseg.storage.files import (
     remove_leftovers,
     written_whole,
 )
+from dermseg.storage.tables import write_table
 
 
 def dead_process() -> int:
@@ -64,6 +65,22 @@ def test_a_failure_keeps_the_old_file_and_leaves_nothing(tmp_path: Path) -> None
         raise ZeroDivisionError
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_table_of_decisions_is_on_the_disk_before_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[bytes] = []
+
+    def aside() -> list[Path]:
+        return list(tmp_path.glob(f"{ASIDE}*"))
+
+    monkeypatch.setattr(os, "fsync", lambda _: synced.append(*map(Path.read_bytes, aside())))
+    write_table(tmp_path / "a.csv", ("a",), [{"a": 1}])
+    assert synced == []
+    write_table(tmp_path / "a.csv", ("a",), [{"a": 2}], sync=True)
+    assert synced == [b"a\n2\n"]
+    assert (tmp_path / "a.csv").read_bytes() == b"a\n2\n"
 
 
 def test_what_the_system_refuses_names_the_file(tmp_path: Path) -> None:

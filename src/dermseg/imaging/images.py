@@ -41,6 +41,8 @@ def encode_image(pixels: Pixels, form: str) -> bytes:
 
 
 def write_image(path: Path, pixels: Pixels) -> None:
-    """Write grey (H, W) or RGB (H, W, 3) pixels, in the format of the path's suffix."""
+    """Write grey (H, W) or RGB (H, W, 3) pixels whole: a JPEG under .jpg, otherwise a PNG."""
+    # Pillow, writing itself, takes no notice of a disk that is full.
+    content = encode_image(pixels, "JPEG" if path.suffix == ".jpg" else "PNG")
     with written_whole(path) as temporary:
-        Image.fromarray(pixels).save(temporary)
+        temporary.write_bytes(content)

@@ -1,6 +1,7 @@
 """Tables as CSV files."""
 
 import csv
+import os
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
@@ -19,18 +20,28 @@ LONGEST_HEADER = 2**16
 CHUNK = 2**20
 
 
-def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+def write_table(
+    path: Path,
+    columns: Sequence[str],
+    rows: Iterable[Mapping[str, object]],
+    *,
+    sync: bool = False,
+) -> None:
     """Write a CSV file in which no text is a formula to a spreadsheet.
 
-    Raises OutputError if it cannot be written.
+    With `sync` it is on the disk when this returns, for what nobody can make again. Raises
+    OutputError if it cannot be written.
     """
     text = StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({column: _defused(row[column]) for column in columns})
-    with written_whole(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape")
+    with written_whole(path) as temporary, temporary.open("wb") as handle:
+        handle.write(text.getvalue().encode("utf-8", "surrogateescape"))
+        if sync:
+            handle.flush()
+            os.fsync(handle.fileno())
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

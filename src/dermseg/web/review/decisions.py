@@ -33,7 +33,7 @@ def write_decisions(path: Path, items: Iterable[Item], others: Iterable[Mapping[
 
     Raises OutputError if it cannot be written.
     """
-    write_table(path, COLUMNS, [*map(_row, items), *others])
+    write_table(path, COLUMNS, [*map(_row, items), *others], sync=True)
 
 
 def item_of(job: Job, row: Mapping[str, str], path: Path) -> Item:
