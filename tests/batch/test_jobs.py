@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dermseg.batch.jobs import Job, find_jobs
+from dermseg.batch.jobs import Job, find_jobs, passed_over
 from dermseg.cli.main import main
 from dermseg.errors import UsageError
 
@@ -94,7 +94,51 @@ class TestFindJobs:
         said = capsys.readouterr().err
         assert "passed over: 2 .heic" in said
         assert "passed over: 1 .gif" in said
-        assert "txt" not in said
+        assert "passed over: 1 .txt (e.txt)" in said
+
+    def test_everything_that_is_not_used_is_counted_and_named(
+        self, tmp_path: Path, photograph: Make
+    ) -> None:
+        content = photograph("a.jpg").read_bytes()
+        folder, out = tmp_path / "in", tmp_path / "in" / "out"
+        (tmp_path / "elsewhere").mkdir()
+        for name, data in {
+            "scan": content,
+            "b.NEF": b"II*\0" + bytes(200),
+            "c.nef": b"II*\0" + bytes(200),
+            "a_segmentation.png": content,
+            "notes.csv": b"a,b\n",
+            "@eaDir/a.jpg": content,
+            "out/b.jpg": content,
+            ".hidden.jpg": content,
+        }.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(data)
+        (folder / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+        assert [job.name.name for job in find_jobs([folder], without=[out])] == ["a.jpg"]
+        assert passed_over([folder], without=[out]) == [
+            "1 .csv (notes.csv)",
+            "2 .nef (b.NEF and 1 more), TIFF by the first bytes",
+            "1 folders of a storage device (@eaDir)",
+            "1 linked folders (link)",
+            "1 named _segmentation.png (a_segmentation.png)",
+            "1 without a suffix (scan), JPEG by the first bytes",
+        ]
+        (folder / "a.jpg").unlink()
+        with pytest.raises(UsageError, match=r"holds no photographs .*2 \.nef"):
+            find_jobs([folder], without=[out])
+
+    def test_patterns_are_expanded_where_the_shell_did_not(
+        self, tmp_path: Path, photograph: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("a.jpg", "b.jpg", "c.png", "d[1].png"):
+            photograph(name)
+        monkeypatch.chdir(tmp_path)
+        assert main(["segment", "in/*.jpg", "in/d[1].png", "-o", "out"]) == 0
+        assert sorted(row["photograph"] for row in report(tmp_path / "out")) == [
+            *("a.jpg", "b.jpg", "d[1].png")
+        ]
+        assert main(["segment", "in/*.gif", "-o", "out"]) == 2
 
     def test_one_mask_for_two_photographs_is_an_error(
         self, tmp_path: Path, photograph: Make

@@ -167,3 +167,20 @@ def test_the_mix_of_styles_and_what_fits_none(
     (tmp_path / "labels.csv").unlink()
     again = open_cache(find_pairs(tmp_path), 32, 48, tmp_path / "cache", allow_resized=False)
     assert STYLE_NAMES[again.styles[1]] == "semi-automatic", "labels are not kept in the cache"
+
+
+def test_an_inverted_mask_is_found_and_clean_copies_are_written(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    masks = {"ones": disc(24, 32) // 255, "inverted": 255 - disc(24, 32), "grey": disc(24, 32)}
+    for number, (name, mask) in enumerate(masks.items()):
+        noise = np.random.default_rng(number).integers(0, 255, (48, 64, 3)).astype(np.uint8)
+        Image.fromarray(noise).save(tmp_path / "data" / "images" / f"{name}.png")
+        Image.fromarray(mask).save(tmp_path / "data" / "masks" / f"{name}_mask.png")
+    found = {(finding.image, finding.kind) for finding in examine(tmp_path / "data")}
+    assert found == {("inverted", "inverted-mask")}
+    assert main(["doctor", str(tmp_path / "data"), "--fix", str(tmp_path / "fixed")]) == 0
+    for name, mask in masks.items():
+        with Image.open(tmp_path / "fixed" / f"{name}_segmentation.png") as image:
+            assert image.mode == "L"
+            np.testing.assert_array_equal(np.asarray(image), (mask > 0) * np.uint8(255))

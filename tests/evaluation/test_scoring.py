@@ -70,8 +70,9 @@ def test_folders_without_masks(tmp_path: Path) -> None:
 
 def test_a_mask_in_colour_is_named(tmp_path: Path) -> None:
     truth = fill(tmp_path / "truth", {"a": 0})
-    write_image(tmp_path / "found" / "a.png", np.zeros((10, 12, 3), np.uint8))
-    with pytest.raises(DataError, match=r"found.a\.png: a mask has one 8-bit channel"):
+    colours = np.random.default_rng(0).integers(0, 256, (10, 12, 3), dtype=np.uint8)
+    write_image(tmp_path / "found" / "a.png", colours)
+    with pytest.raises(DataError, match=r"found.a\.png: ambiguous as a mask"):
         evaluate(truth, tmp_path / "found")
 
 
@@ -172,11 +173,20 @@ def test_masks_with_greys_are_named(tmp_path: Path) -> None:
     assert evaluate(truth, tmp_path / "found").grey == (path,)
 
 
-def test_masks_of_zeros_and_ones_are_no_masks(tmp_path: Path) -> None:
-    truth = fill(tmp_path / "truth", {"a": 0})
-    write_image(tmp_path / "found" / "a.png", np.eye(10, 12, dtype=np.uint8))
-    with pytest.raises(DataError, match=r"a\.png: a mask's lesion is 255; the highest.* is 1"):
-        evaluate(truth, tmp_path / "found")
+def test_masks_that_the_official_scorer_reads_otherwise_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ones = np.eye(10, 12, dtype=np.uint8)
+    write_image(tmp_path / "truth" / "a.png", ones * 255)
+    write_image(tmp_path / "found" / "a.png", ones)
+    write_image(tmp_path / "truth" / "b_mask.TIF", ones * 255)
+    write_image(tmp_path / "found" / "b.png", np.dstack([ones * 255] * 3))
+    evaluation = evaluate(tmp_path / "truth", tmp_path / "found")
+    assert [scores.jaccard for scores in evaluation.images.values()] == [1, 1]
+    assert main(["evaluate", str(tmp_path / "truth"), str(tmp_path / "found")]) == 0
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'found' / 'a.png'}: the official scorer would read it as empty" in said
+    assert f"{tmp_path / 'found' / 'b.png'}: the official scorer would read it as no mask" in said
 
 
 def test_subfolders_are_scored_as_segment_writes_them(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,8 +12,50 @@ from PIL import Image
 
 from dermseg.errors import ImageError, OutputError, UsageError
 from dermseg.imaging.images import write_image
-from dermseg.imaging.mask_files import encode_mask, find_mask, mask_stem, read_mask, write_mask
+from dermseg.imaging.mask_files import (
+    encode_mask,
+    find_mask,
+    find_masks,
+    mask_stem,
+    read_mask,
+    read_stored_mask,
+    write_mask,
+)
 from dermseg.imaging.photographs import image_size
+
+
+def _palette(mask: NDArray[np.bool_]) -> Image.Image:
+    image = Image.fromarray(mask.astype(np.uint8)).convert("P")
+    image.putpalette([0, 0, 0, 255, 255, 255])
+    return image
+
+
+def _coloured(mask: NDArray[np.bool_]) -> Image.Image:
+    return Image.fromarray(mask[..., None].astype(np.uint8) * np.array([200, 30, 0], np.uint8))
+
+
+def _grey(mask: NDArray[np.bool_], value: int = 255, dtype: type = np.uint8) -> Image.Image:
+    return Image.fromarray(mask.astype(dtype) * dtype(value))
+
+
+FORMS_OF_MASKS: dict[str, tuple[str, Callable[[NDArray[np.bool_]], Image.Image], str]] = {
+    "grey": (".png", _grey, ""),
+    "BMP": (".BMP", _grey, ""),
+    "TIFF": (".tif", _grey, ""),
+    "JPEG": (".jpg", _grey, ""),
+    "one bit": (".png", lambda mask: Image.fromarray(mask), ""),
+    "0 and 1": (".png", lambda mask: _grey(mask, 1), "as empty"),
+    "0 and 100": (".png", lambda mask: _grey(mask, 100), "as empty"),
+    "palette": (".png", _palette, "as no mask"),
+    "RGB": (".png", lambda mask: _grey(mask).convert("RGB"), "as no mask"),
+    "RGB as JPEG": (".jpeg", lambda mask: _grey(mask).convert("RGB"), "as no mask"),
+    "RGBA": (".png", lambda mask: _grey(mask).convert("RGBA"), "as no mask"),
+    "grey with alpha": (".png", lambda mask: _grey(mask).convert("LA"), "as no mask"),
+    "one colour on black": (".png", _coloured, "as no mask"),
+    "16 bits": (".png", lambda mask: _grey(mask, 65535, np.uint16), "as no mask"),
+    "16 bits, 0 and 1": (".tif", lambda mask: _grey(mask, 1, np.uint16), "as no mask"),
+}
+"""Suffix, how a mask is made into such a picture, and how the official scorer reads it."""
 
 
 class TestMasks:
@@ -58,11 +103,37 @@ class TestMasks:
         Image.fromarray(np.array([[True, False]])).save(tmp_path / "a.png")
         assert read_mask(tmp_path / "a.png").tolist() == [[255, 0]]
 
-    @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "LA", "I;16"])
-    def test_other_kinds_of_image_are_no_masks(self, tmp_path: Path, mode: str) -> None:
-        Image.new(mode, (4, 3)).save(tmp_path / "colour.png")
-        with pytest.raises(ImageError, match=r"colour\.png: a mask has one 8-bit channel"):
-            read_mask(tmp_path / "colour.png")
+    @pytest.mark.parametrize("form", FORMS_OF_MASKS)
+    def test_every_unambiguous_form_is_read(self, tmp_path: Path, form: str) -> None:
+        for seed in range(20):
+            chance = np.random.default_rng(seed)
+            mask = cv2.resize(
+                chance.integers(0, 2, (3, 4), dtype=np.uint8), (32, 24), interpolation=0
+            ).astype(bool)
+            suffix, picture, official = FORMS_OF_MASKS[form]
+            path = tmp_path / f"{seed}_mask{suffix}"
+            picture(mask).save(path)
+            stored = read_stored_mask(path)
+            np.testing.assert_array_equal(stored.pixels > 128, mask)
+            assert stored.officially == (official if mask.any() or official != "as empty" else "")
+
+    @pytest.mark.parametrize(
+        "pixels",
+        [
+            np.array([[0, 1, 2]], np.uint8),
+            np.array([[1, 2, 2]], np.uint8),
+            np.array([[0, 40, 90]], np.uint8),
+            np.array([[0, 300, 700]], np.uint16),
+            np.array([[[0, 0, 0], [255, 0, 0], [0, 255, 0]]], np.uint8),
+            np.array([[[0, 0, 0, 0], [0, 0, 0, 255], [0, 0, 0, 255]]], np.uint8),
+        ],
+    )
+    def test_an_ambiguous_mask_is_refused_with_the_way_out(
+        self, tmp_path: Path, pixels: NDArray[Any]
+    ) -> None:
+        Image.fromarray(pixels).save(tmp_path / "a.png")
+        with pytest.raises(ImageError, match=r"a\.png: ambiguous as a mask, .* as 255 .*--fix OUT"):
+            read_mask(tmp_path / "a.png")
 
     @pytest.mark.parametrize(
         ("name", "stem"),
@@ -71,6 +142,7 @@ class TestMasks:
             ("ISIC_0000000_Segmentation.png", "ISIC_0000000"),
             ("ISIC_0000000_SEGMENTATION.PNG", "ISIC_0000000"),
             ("ISIC_0000000.png", "ISIC_0000000"),
+            ("ISIC_0000000_Mask.TIF", "ISIC_0000000"),
             ("a.b_segmentation.png", "a.b"),
             ("mole_segmentation_2.png", "mole_segmentation_2"),
             ("segmentation.png", "segmentation"),
@@ -79,6 +151,17 @@ class TestMasks:
     )
     def test_the_stem_is_the_photographs(self, name: str, stem: str) -> None:
         assert mask_stem(Path("some_segmentation.png") / name) == stem
+
+
+def test_masks_are_images_that_are_nothing_else(tmp_path: Path) -> None:
+    for name in ("a_mask.JPG", "b.PNG", "c.bmp", "d.jpg", "e_overlay.jpg", "f_superpixels.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "._b.png").touch()
+    assert [path.name for path in find_masks(tmp_path)] == ["a_mask.JPG", "b.PNG", "c.bmp"]
+    for name in ("a_mask.JPG", "b.PNG", "c.bmp"):
+        (tmp_path / name).unlink()
+    assert [path.name for path in find_masks(tmp_path)] == ["d.jpg"]
+    assert find_mask(tmp_path, Path("D.png")).name == "d.jpg"
 
 
 def test_masks_for_sizes_are_found_by_either_name(tmp_path: Path) -> None:

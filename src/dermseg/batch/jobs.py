@@ -1,15 +1,23 @@
 """Which photographs a user means, and what the files made from them are called."""
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 
 from dermseg.errors import UsageError
-from dermseg.imaging.mask_files import MASK_SUFFIX
-from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES, UNREAD_SUFFIXES
+from dermseg.imaging.containers import HEAD, form_of
+from dermseg.imaging.mask_files import MASK_ENDINGS, MASK_SUFFIX, OTHER_ENDINGS
+from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES
+
+FOREIGN_FOLDERS = frozenset(
+    {"@eadir", "@__thumb", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "lost+found"}
+    | {"system volume information"}
+)
+"""Folders that storage devices and systems make, of thumbnails and deleted files."""
+Aside = Callable[[str, Path], object]
+"""Told of a kind and a path of it that is not used."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +52,15 @@ def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> 
     jobs: list[Job] = []
     for path in paths:
         if path.is_dir():
-            # Photographs may lie in the very folder that is written to, or below it.
-            outputs = {folder.resolve() for folder in without if folder is not None}
-            written = {folder for folder in outputs if path.resolve() in folder.parents}
+            written = _written(path, without)
             found = [
                 Job(file, file.relative_to(path))
                 for file in sorted(_files_below(path))
                 if _is_photograph(file) and written.isdisjoint(_real(file).parents)
             ]
             if not found:
-                raise UsageError(f"{path}: holds no photographs ({_suffixes()})")
+                unused = "; ".join(passed_over([path], without=without)) or "nothing"
+                raise UsageError(f"{path}: holds no photographs ({_suffixes()}), but {unused}")
             jobs += found
         elif path.is_file():
             jobs.append(Job(path, Path(path.name)))
@@ -71,24 +78,73 @@ def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> 
     return list(first.values())
 
 
-def passed_over(paths: Sequence[Path]) -> list[str]:
-    """Return a line for each form of images that is not read, and folder that cannot be, below."""
+def passed_over(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> list[str]:
+    """Return a line for each kind of file and folder below `paths` that `find_jobs` does not use.
+
+    What is hidden, and what lies in the folders `without`, is not mentioned.
+    """
+    kinds: dict[str, list[Path]] = {}
     closed: list[OSError] = []
-    below = (file for path in paths if path.is_dir() for file in _files_below(path, closed.append))
-    suffixes = Counter(file.suffix.lower() for file in below)
-    forms = sorted(UNREAD_SUFFIXES & suffixes.keys())
-    lines = [
-        f"{suffixes[form]} {form}, which is not read; JPEG, PNG and TIFF are" for form in forms
-    ]
+
+    def aside(kind: str, path: Path) -> None:
+        kinds.setdefault(kind, []).append(path)
+
+    for path in paths:
+        if path.is_dir():
+            written = _written(path, without)
+            for file in _files_below(path, aside, closed.append):
+                if not _is_photograph(file) and written.isdisjoint(_real(file).parents):
+                    aside(_kind(file), file)
+    lines = [_line(kind, sorted(kinds[kind])) for kind in sorted(kinds)]
     return lines + [f"{error.filename}, a folder ({error.strerror})" for error in closed]
 
 
+def _written(path: Path, without: Sequence[Path | None]) -> set[Path]:
+    """Return the folders below `path` that will be written to.
+
+    Photographs may lie in the very folder that is written to, or below it.
+    """
+    outputs = {folder.resolve() for folder in without if folder is not None}
+    return {folder for folder in outputs if path.resolve() in folder.parents}
+
+
+def _kind(path: Path) -> str:
+    """Return what kind of file is not used: by the end of its name, or by its suffix."""
+    stem, suffix = path.stem.lower(), path.suffix.lower()
+    if suffix in PHOTOGRAPH_SUFFIXES:
+        endings = [ending for ending in MASK_ENDINGS + OTHER_ENDINGS if stem.endswith(ending)]
+        return f"named {endings[0]}{suffix}" if endings else "special files"
+    return suffix or "without a suffix"
+
+
+def _line(kind: str, found: Sequence[Path]) -> str:
+    """Return how many there are of a kind, which, and what the first bytes of the first are."""
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    named = f"{len(found)} {kind} ({found[0].name}{more})"
+    form = _form(found[0])
+    return f"{named}, {form} by the first bytes" if form else named
+
+
+def _form(path: Path) -> str:
+    """Return the form of a file that is not a photograph by its name; "" if none is known."""
+    if path.suffix.lower() in PHOTOGRAPH_SUFFIXES or not path.is_file():
+        return ""
+    try:
+        with path.open("rb") as handle:
+            return form_of(handle.read(HEAD))
+    except OSError:
+        return ""
+
+
 def _files_below(
-    folder: Path, closed: Callable[[OSError], object] = lambda _: None
+    folder: Path,
+    aside: Aside = lambda _, __: None,
+    closed: Callable[[OSError], object] = lambda _: None,
 ) -> Iterator[Path]:
     """Yield the files in a folder and its subfolders, but for what is hidden.
 
-    `closed` is told of subfolders that cannot be read; UsageError if the folder itself cannot.
+    `aside` is told of links and folders of storage devices, which are not entered, `closed` of
+    subfolders that cannot be read. Raises UsageError if the folder itself cannot be.
     """
 
     def tell(error: OSError) -> None:
@@ -97,14 +153,22 @@ def _files_below(
         closed(error)
 
     for place, folders, names in os.walk(folder, onerror=tell):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        entered = []
+        for name in folders:
+            if name.lower() in FOREIGN_FOLDERS:
+                aside("folders of a storage device", Path(place, name))
+            elif not name.startswith("."):
+                entered.append(name)
+                if Path(place, name).is_symlink():  # which os.walk does not follow
+                    aside("linked folders", Path(place, name))
+        folders[:] = entered
         yield from (Path(place, name) for name in names if not name.startswith("."))
 
 
 def _is_photograph(path: Path) -> bool:
     return (
         path.suffix.lower() in PHOTOGRAPH_SUFFIXES
-        and not path.stem.lower().endswith(("_segmentation", "_superpixels", "_overlay", "_sheet"))
+        and not path.stem.lower().endswith(MASK_ENDINGS + OTHER_ENDINGS)
         and _may_be_opened(path)
     )
 

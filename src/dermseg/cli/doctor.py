@@ -15,13 +15,15 @@ def doctor(
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     predictions: Path | None = None,
     allow_resized: Annotated[bool, Parameter(negative=())] = False,
+    fix: Path | None = None,
     splits: str = "",
 ) -> int:
     """Examine a data set: what a training would trip over, or learn wrongly.
 
-    Sizes that differ, masks that are empty, full, in pieces or not binary, near-duplicates, and
-    patients or lesions on both sides of a split; with predictions the likeliest wrong masks. It
-    counts the masks of each style of outline, and lists those that fit neither.
+    Sizes that differ, masks that are empty, full, inverted, in pieces or not binary, damaged files,
+    near-duplicates, and patients or lesions on both sides of a split; with predictions the
+    likeliest wrong masks. It counts the masks of each style of outline, and lists those that fit
+    neither.
 
     Example: dermseg doctor ISIC-2017/ -o findings/ --predictions run/
 
@@ -36,10 +38,13 @@ def doctor(
         with their masks.
     allow_resized
         Do not list photographs whose size is not their mask's (thumbnails).
+    fix
+        Folder for clean copies of the masks: one channel of 8 bits, 0 and 255.
     splits
         A split of one's own, as in `dermseg train`: what leaks from one side to the other is
         listed. One that lies in the data's tables or folders is examined without being named.
     """
+    from dermseg.data import doctor as room
     from dermseg.data.doctor import examine, report
     from dermseg.training.run_folder import read_held_out
 
@@ -56,4 +61,6 @@ def doctor(
     show(f"outlines: {', '.join(styles)}")
     if output is not None:
         report(data, findings, output, maps)
+    if fix is not None:
+        print(f"{room.fix(data, fix)} clean masks in {fix}")
     return 0

@@ -47,6 +47,8 @@ def evaluate(
         say(f"passed over: {line}")
     for path in evaluation.grey:
         say(f"{path}: not binary; its values above 128 count as lesion")
+    for path, officially in evaluation.unofficial.items():
+        say(f"{path}: the official scorer would read it {officially}")
     show(evaluation)
     if other is not None:
         show(f"\n{other} against {predictions}:\n{compare(evaluation, evaluate(truth, other))}")

@@ -1,6 +1,8 @@
 """What all commands do with their options: fields of settings as options, paths, --protocol."""
 
 from collections.abc import Sequence
+from glob import glob, has_magic
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, ArgumentCollection, Parameter, Token
@@ -22,6 +24,7 @@ Plugins = Annotated[Sequence[str], Parameter(name="--plugin", negative=())]
 def read_early(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """Check paths and apply --protocol before a command sees its options' values."""
     _refuse_empty_paths(arguments)
+    _expand_patterns(arguments)
     _apply_protocol(arguments)
 
 
@@ -30,6 +33,26 @@ def _refuse_empty_paths(arguments: ArgumentCollection) -> None:
     for argument in arguments:
         if "Path" in str(argument.hint) and any(not token.value for token in argument.tokens):
             raise UsageError(f"{argument.name} is empty: name a file or a folder")
+
+
+def _expand_patterns(arguments: ArgumentCollection) -> None:
+    """Put the files in place of a pattern such as *.jpg, which shells of Windows hand over."""
+    for argument in arguments:
+        hint = str(argument.hint)
+        if "Path" not in hint or not hint.lower().startswith(("list", "collections.abc.sequence")):
+            continue
+        expanded: list[Token] = []
+        for token in argument.tokens:
+            for value in _matching(token.value):
+                expanded.append(token.evolve(value=value, index=len(expanded)))
+        argument.tokens[:] = expanded
+
+
+def _matching(value: str) -> list[str]:
+    """Return the files and folders that a pattern means, or the value itself if it is none."""
+    if not has_magic(value) or Path(value).exists():
+        return [value]
+    return sorted(glob(value, recursive=True)) or [value]  # noqa: PTH207 - it may be absolute
 
 
 def _apply_protocol(arguments: ArgumentCollection) -> None:

@@ -63,7 +63,7 @@ def segment(
     if review is not None:
         check_says_how_sure(segmenter)
     say(f"{segmenter.description}: {len(jobs)} photographs")
-    for line in passed_over(photographs):
+    for line in passed_over(photographs, without=(output, overlay)):
         say(f"passed over: {line}")
     results = segment_all(jobs, segmenter, output, overlay=overlay, size_from=size_from)
     failed = _say_results(results, output)

@@ -20,7 +20,7 @@ from dermseg.cores import parallel_map
 from dermseg.data.layouts import Pair
 from dermseg.errors import DataError, ImageError
 from dermseg.imaging.images import resize
-from dermseg.imaging.mask_files import MASK_FOREGROUND, check_mask, read_mask
+from dermseg.imaging.mask_files import MASK_FOREGROUND, read_mask
 from dermseg.imaging.orientation import as_seen, lies_across, shape_along
 from dermseg.imaging.photographs import image_size, read_photograph
 from dermseg.masks.style import STYLE_IDS, UNTOLD, read_style
@@ -184,7 +184,6 @@ def _fill(
                     f"{_size(pair.mask)} (--allow-resized accepts thumbnails)"
                 )
             mask = read_mask(pair.mask)
-            check_mask(pair.mask, mask)
             if (style := read_style(mask > MASK_FOREGROUND).style) is not None:
                 styles[row] = STYLE_IDS[style]
             needed = shape_along(shape, mask.shape)

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +20,13 @@ from dermseg.data.splits import find_leaks, read_people, read_split
 from dermseg.errors import ImageError
 from dermseg.imaging.contact_sheet import CELL_HEIGHT, CELL_WIDTH, contact_sheet
 from dermseg.imaging.images import Mask, Pixels, resize, write_image
-from dermseg.imaging.mask_files import MASK_FOREGROUND, is_binary, read_mask
+from dermseg.imaging.mask_files import (
+    MASK_FOREGROUND,
+    MASK_SUFFIX,
+    is_binary,
+    read_mask,
+    write_mask,
+)
 from dermseg.imaging.overlay import draw_overlay
 from dermseg.imaging.photographs import Photograph, PhotographFlag, read_photograph
 from dermseg.masks.metrics import score
@@ -31,6 +38,9 @@ from dermseg.storage.tables import write_table
 
 SUSPICIOUS = 0.5
 """Jaccard index with an out-of-fold prediction below which a mask is listed."""
+FRAMING = 0.95
+"""Share of the frame's edge from which lesion there means that a mask is inverted."""
+FEWEST_INVERTED = 0.3
 FULL = 0.99
 """Share of the frame from which a mask is called full."""
 SHOWN = 24
@@ -118,6 +128,8 @@ def _examine(pair: Pair, predictions: Predictions) -> tuple[list[Finding], str]:
         found.append(finding("not-binary", f"values between 0 and 255, highest {stored.max()}"))
     mask = stored > MASK_FOREGROUND
     share = float(mask.mean())
+    if FEWEST_INVERTED <= share < FULL and _frames(mask):
+        found.append(finding("inverted-mask", f"lesion all around, {share:.0%} of the frame"))
     if share == 0:
         found.append(finding("empty-mask", "no lesion"))
     elif share >= FULL:
@@ -141,6 +153,28 @@ def _examine(pair: Pair, predictions: Predictions) -> tuple[list[Finding], str]:
 def _cut(probability: Probability, height: int, width: int) -> tuple[Mask, NDArray[np.int32]]:
     settings = ThresholdSettings()
     return binarise(choose_lesion(probability, settings), height, width, settings)
+
+
+def _frames(mask: Mask) -> bool:
+    """Say whether a mask's lesion lies along the edge of the frame, around the rest."""
+    edge = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    return bool(edge.mean() >= FRAMING)
+
+
+def fix(data: Path, output: Path) -> int:
+    """Write each mask of `data` that can be read as the challenge wants it, under its image's name.
+
+    They are copies in the folder `output`: 8 bits, one channel, 0 and 255. Returns their number;
+    masks that cannot be read are findings of `examine`. Raises OutputError if a file cannot be
+    written.
+    """
+    count = 0
+    for pair in find_all_pairs(data):
+        with suppress(ImageError):
+            lesion = read_mask(pair.mask) > MASK_FOREGROUND
+            write_mask(output / f"{pair.image_id}{MASK_SUFFIX}", lesion)
+            count += 1
+    return count
 
 
 def _find_duplicates(pairs: Sequence[Pair]) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,10 +15,11 @@ from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import (
     MASK_FOREGROUND,
     by_name,
-    check_mask,
+    find_masks,
     is_binary,
     mask_stem,
     read_mask,
+    read_stored_mask,
 )
 from dermseg.masks.metrics import METRICS, Scores, bootstrap_interval, mean, score
 from dermseg.masks.postprocess import Probability, binarise, choose_lesion
@@ -55,13 +56,15 @@ class Evaluation:
 
     `groups` is what is known of the images; `grey` names masks with values between 0 and 255,
     which were cut above 128 as the official scorer does; `passed_over` has a line for each reason
-    why tables beside the truth were not used.
+    why tables beside the truth were not used. `unofficial` names masks that the official scorer
+    reads otherwise, and how.
     """
 
     images: dict[str, Scores]
     groups: Groups
     grey: tuple[Path, ...] = ()
     passed_over: tuple[str, ...] = ()
+    unofficial: Mapping[Path, str] = field(default_factory=dict)
 
     @property
     def summary(self) -> Summary:
@@ -153,26 +156,28 @@ def evaluate(truth: str | Path, predictions: str | Path) -> Evaluation:
     scores: dict[str, Scores] = {}
     groups: dict[str, Facts] = {}
     grey: list[Path] = []
+    unofficial: dict[Path, str] = {}
     for image_id in track(sorted(truths.keys() & found.keys()), "Scoring", len(truths)):
         try:
-            expected, actual = read_mask(truths[image_id]), read_mask(found[image_id])
-            check_mask(truths[image_id], expected)
-            check_mask(found[image_id], actual)
+            stored = [read_stored_mask(path) for path in (truths[image_id], found[image_id])]
         except ImageError as error:
             problems.append(str(error))
             continue
+        expected, actual = (mask.pixels for mask in stored)
         if expected.shape != actual.shape:
             sizes = f"{_size(actual.shape)}, but its truth is {_size(expected.shape)}"
             problems.append(f"{found[image_id]}: {sizes}")
             continue
-        for path, mask in ((truths[image_id], expected), (found[image_id], actual)):
-            if not is_binary(mask):
+        for path, mask in zip((truths[image_id], found[image_id]), stored, strict=True):
+            if mask.officially:
+                unofficial[path] = mask.officially
+            elif not is_binary(mask.pixels):
                 grey.append(path)
         scores[image_id] = score(expected > MASK_FOREGROUND, actual > MASK_FOREGROUND)
         groups[image_id] = _with_style(tables.get(image_id, {}), expected > MASK_FOREGROUND)
     if problems:
         raise DataError.listing(f"{predictions}: cannot be scored against {truth}", problems)
-    return Evaluation(scores, groups, tuple(grey), tuple(tables.passed_over(truths)))
+    return Evaluation(scores, groups, tuple(grey), tuple(tables.passed_over(truths)), unofficial)
 
 
 def _with_style(facts: Facts, truth: Mask) -> Facts:
@@ -285,9 +290,9 @@ def check_known(maps: Iterable[str], masks: Container[str]) -> None:
 def _masks(folder: Path) -> tuple[dict[str, Path], list[str]]:
     if not folder.is_dir():
         raise MissingFolderError(f"{folder}: no such folder")
-    masks = sorted(path for path in folder.rglob("*.png") if not path.name.startswith("."))
+    masks = find_masks(folder, below=True)
     if not masks:
-        raise DataError(f"{folder}: holds no masks (*.png)")
+        raise DataError(f"{folder}: holds no masks")
     names = (path.relative_to(folder).with_name(mask_stem(path)) for path in masks)
     return by_name(zip((name.as_posix() for name in names), masks, strict=True))
 

@@ -11,7 +11,6 @@ from dermseg.imaging.mask_files import (
     MASK_FOREGROUND,
     MASK_SUFFIX,
     by_name,
-    check_mask,
     mask_stem,
     read_mask,
     write_mask,
@@ -89,7 +88,6 @@ def tells_orientation(source: Path) -> bool:
 
 def _load(path: Path, name: str, orientation: str) -> Annotation:
     mask = read_mask(path)
-    check_mask(path, mask)
     return Annotation(name, mask > MASK_FOREGROUND, int(orientation))
 
 

@@ -1,17 +1,33 @@
-"""Mask files: their names, reading and checking them, writing them as the challenge wants them."""
+"""Mask files: their names, reading them in any unambiguous form, writing them for the challenge."""
 
+import unicodedata
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from dermseg.errors import ImageError, OutputError, UsageError
 from dermseg.imaging.images import Mask, Pixels
-from dermseg.imaging.photographs import File, read_with
+from dermseg.imaging.orientation import exif_orientation, stored_pixels
+from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES, File, read_with
 from dermseg.storage.files import written_whole
 
+Values: TypeAlias = NDArray[np.integer[Any]]
 MASK_SUFFIX = "_segmentation.png"
+MASK_ENDINGS = ("_segmentation", "_mask")
+"""What may follow the photograph's name in a mask's, in any case."""
+OTHER_ENDINGS = ("_superpixels", "_overlay", "_sheet")
+"""How the names of pictures end that are neither photographs nor masks."""
+LOSSY = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp"})
+"""Suffixes of masks only where they are named so, or where a folder holds no others."""
+LOSSY_DIFFERENCE = 16
+"""Grey levels by which a lossy file's channels may differ and still be grey."""
 MASK_FOREGROUND = 128
 """A mask's pixel is lesion above this value, as in the official scorer."""
 BINARY = np.isin(np.arange(256), (0, 255))
@@ -39,8 +55,32 @@ def by_name(named: Iterable[tuple[str, Path]]) -> tuple[dict[str, Path], list[st
 
 def mask_stem(path: Path) -> str:
     """Return the name of the photograph that a mask file belongs to, without a suffix."""
-    stem = path.stem
-    return stem[: -len("_segmentation")] if stem.lower().endswith("_segmentation") else stem
+    for ending in MASK_ENDINGS:
+        if path.stem.lower().endswith(ending):
+            return path.stem[: -len(ending)]
+    return path.stem
+
+
+def find_masks(folder: Path, *, below: bool = False) -> list[Path]:
+    """Return the masks in a folder, and in its subfolders if `below`, sorted.
+
+    They are images of any form that is read, without hidden files, overlays, contact sheets and
+    superpixels. A JPEG or WebP file is a mask where its name ends like one, or where there are no
+    others.
+    """
+    found = [
+        path
+        for path in sorted(folder.rglob("*") if below else folder.iterdir())
+        if path.suffix.lower() in PHOTOGRAPH_SUFFIXES
+        and not path.name.startswith(".")
+        and not path.stem.lower().endswith(OTHER_ENDINGS)
+    ]
+    sure = [
+        path
+        for path in found
+        if path.suffix.lower() not in LOSSY or path.stem.lower().endswith(MASK_ENDINGS)
+    ]
+    return sure or found
 
 
 def find_mask(folder: Path, name: Path) -> Path:
@@ -49,38 +89,113 @@ def find_mask(folder: Path, name: Path) -> Path:
     for candidate in candidates:
         if (folder / candidate).is_file():
             return folder / candidate
+    place = folder / name.parent
+    masks = _by_stem(place, place.stat().st_mtime_ns) if place.is_dir() else {}
+    if _comparable(name.stem) in masks:
+        return masks[_comparable(name.stem)]
     raise UsageError(f"{folder}: holds no {' or '.join(c.as_posix() for c in candidates)}")
+
+
+@lru_cache(maxsize=16)
+def _by_stem(folder: Path, _changed: int) -> dict[str, Path]:
+    """Return a folder's masks by the comparable names of their photographs."""
+    return {_comparable(mask_stem(path)): path for path in find_masks(folder)}
+
+
+def _comparable(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+@dataclass(frozen=True)
+class StoredMask:
+    """A mask as its file stores it: 8 bits, (H, W), lesion above MASK_FOREGROUND.
+
+    `officially` says how the official scorer reads the file, "" where it reads the same.
+    `orientation` is the file's EXIF orientation.
+    """
+
+    pixels: Pixels
+    officially: str = ""
+    orientation: int = 1
 
 
 def read_mask(path: str | Path) -> Pixels:
     """Read a mask file as stored: one channel of 8 bits, (H, W), lesion above MASK_FOREGROUND.
 
-    Raises ImageError, naming the file, if it cannot be read or has several channels.
+    Raises ImageError, naming the file, if it cannot be read or what it marks is ambiguous (see
+    `read_stored_mask`).
+    """
+    return read_stored_mask(path).pixels
+
+
+def read_stored_mask(path: str | Path) -> StoredMask:
+    """Read a mask file of any form that is read, with what there is to say of it.
+
+    Grey values, one bit, a palette, equal channels of colour, 16 bits, and black with one other
+    value or colour are unambiguous. Raises ImageError, naming the file and the way out, for others.
     """
 
-    def decoded(file: File) -> Pixels:
-        if file.image.mode not in ("L", "1"):
-            mode = file.image.mode
-            raise ImageError(f"{path}: a mask has one 8-bit channel, this image is {mode}")
+    def decoded(file: File) -> StoredMask:
+        image, orientation = file.image, exif_orientation(file.image)
         file.load()
-        return np.asarray(file.image.convert("L"))
+        officially = "" if image.mode in ("L", "1") else "as no mask"
+        grey = _grey(image, path)
+        pixels = _eight_bits(grey, path)
+        if not officially and pixels is not grey and pixels.any():
+            officially = "as empty"
+        return StoredMask(stored_pixels(pixels, image, orientation), officially, orientation)
 
     return read_with(path, decoded)
+
+
+def _grey(image: Image.Image, path: str | Path) -> Values:
+    """Return the values of a mask's only channel."""
+    if image.mode in ("1", "L"):
+        return np.asarray(image.convert("L"))
+    if image.mode.startswith("I"):
+        return np.asarray(image)
+    opaque = np.asarray(image.convert("RGBA"))
+    colours, alpha = opaque[..., :3], opaque[..., 3]
+    if alpha.min() != alpha.max() and ((colours[..., 1] > MASK_FOREGROUND) != (alpha > 127)).any():
+        raise _ambiguous(path, "it is transparent in places")
+    spread = colours.max(2).astype(np.int16) - colours.min(2)
+    lossy = image.format in ("JPEG", "MPO", "WEBP")
+    if spread.max() <= (LOSSY_DIFFERENCE if lossy else 0):
+        return np.asarray(colours[..., 1])
+    marked = colours.any(2)
+    if (colours[marked] == colours[marked][0]).all() and not marked.all():
+        return _marked(marked)
+    raise _ambiguous(path, "it has several colours")
+
+
+def _eight_bits(grey: Values, path: str | Path) -> Pixels:
+    """Return values 0 to 255; black and one other value become 0 and 255."""
+    highest, lowest = int(grey.max()), int(grey.min())
+    if lowest >= 0 and (highest == 0 or MASK_FOREGROUND < highest <= 255):
+        return grey.astype(np.uint8, copy=False)
+    values = np.unique(grey)
+    if values.tolist() in ([0, highest], [1]):
+        return _marked(grey == highest)
+    if lowest >= 0 and 2**15 <= highest < 2**16:
+        return np.asarray(grey >> 8, np.uint8)
+    listed = ", ".join(map(str, values[:4])) + (", ..." if len(values) > 4 else "")
+    raise _ambiguous(path, f"its values are {listed}")
+
+
+def _marked(lesion: NDArray[np.bool_] | np.bool_) -> Pixels:
+    return np.asarray(lesion).astype(np.uint8) * np.uint8(255)
+
+
+def _ambiguous(path: str | Path, why: str) -> ImageError:
+    return ImageError(
+        f"{path}: ambiguous as a mask, since {why}; write lesion as 255 and skin as 0 (as "
+        "`dermseg doctor DATA --fix OUT` does with all masks that can be read)"
+    )
 
 
 def is_binary(mask: Pixels) -> bool:
     """Say whether a mask holds nothing but 0 and 255."""
     return bool(BINARY[mask].all())
-
-
-def check_mask(path: Path, mask: Pixels) -> None:
-    """Raise ImageError for a mask that marks its lesion by small numbers, such as 1.
-
-    It would count as empty: lesion is above MASK_FOREGROUND.
-    """
-    highest = int(mask.max())
-    if 0 < highest <= MASK_FOREGROUND:
-        raise ImageError(f"{path}: a mask's lesion is 255; the highest value here is {highest}")
 
 
 def write_mask(path: str | Path, mask: Mask) -> None:

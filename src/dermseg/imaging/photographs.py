@@ -33,12 +33,14 @@ Source: TypeAlias = str | Path | BinaryIO
 Errors name the path, or the open file's `name` where it has one.
 """
 
-HEIC_SUFFIXES = frozenset({".heic", ".heif"})
 READS_HEIC = find_spec("pillow_heif") is not None
 PHOTOGRAPH_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".tif", ".tiff", ".webp", ".avif"}
-) | (HEIC_SUFFIXES if READS_HEIC else frozenset())
-UNREAD_SUFFIXES = (HEIC_SUFFIXES | {".gif", ".jp2", ".jxl", ".dng", ".dcm"}) - PHOTOGRAPH_SUFFIXES
+    | ({".heic", ".heif"} if READS_HEIC else set())
+)
+UNREAD_SUFFIXES = frozenset(
+    {".heic", ".heif", ".gif", ".jp2", ".jxl", ".dng", ".dcm"} - PHOTOGRAPH_SUFFIXES
+)
 """Photographs too, in forms that are not read."""
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 """The formats that are read, whatever a file is called: Pillow knows others that run programs.
