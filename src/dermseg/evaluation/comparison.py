@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dermseg.errors import DataError
 from dermseg.evaluation.scoring import Evaluation
@@ -51,6 +52,6 @@ def compare(first: Evaluation, second: Evaluation) -> Comparison:
     )
 
 
-def _table(images: Mapping[str, Scores]) -> np.ndarray:
+def _table(images: Mapping[str, Scores]) -> NDArray[np.float64]:
     """Return the metrics, (images, 5), in order of the images' ids."""
     return np.array([astuple(images[image]) for image in sorted(images)])
