@@ -66,7 +66,7 @@ def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> 
     target.mkdir(parents=True, exist_ok=True)
     for annotation in annotations:
         height, width = annotation.size
-        content = {
+        content: dict[str, object] = {
             "version": VERSION,
             "flags": {},
             "shapes": [
