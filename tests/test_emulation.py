@@ -19,6 +19,7 @@ Examples = list[tuple[Path, Path]]
     reason="needs an x86 processor and qemu-user",
 )
 @pytest.mark.skipif(asks_for_exact_sums(), reason="this very processor has no VNNI")
+@pytest.mark.slow
 def test_a_processor_without_vnni_computes_the_same(examples: Examples, tmp_path: Path) -> None:
     shutil.copy(examples[0][0], tmp_path)
     here = probabilities(DEFAULT_MODEL, tmp_path)

@@ -16,6 +16,7 @@ import pytest
 from hostile import encoded, picture, write_all
 from PIL import Image
 
+pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("DERMSEG_KILLS", "4"))
 SIZE = ["--height", "32", "--width", "48", "--batch-size", "4"]
 TRAINING = [

@@ -172,6 +172,7 @@ def darkest(pixels: Pixels, *, level: int) -> Probability:
     return (pixels.max(2) < level).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_a_new_baseline_is_one_file_and_one_line(
     experiment: Callable[..., Path], toy_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,6 +80,7 @@ def test_the_picture_is_not_blank(points: list[Point], tmp_path: Path, epochs: i
     assert "<svg" in (tmp_path / "a.svg").read_text()
 
 
+@pytest.mark.slow
 def test_the_experiment_draws_what_the_logs_say(
     experiment: Callable[..., Path],
     toy_data: Path,

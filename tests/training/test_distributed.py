@@ -100,6 +100,7 @@ def losses(run: Path) -> list[float]:
         return [float(row["loss"]) for row in csv.DictReader(handle)]
 
 
+@pytest.mark.slow
 class TestTorchrun:
     def test_two_processes_train_what_one_does(self, toy_data: Path, tmp_path: Path) -> None:
         one, two, killed, mixed = (tmp_path / name for name in ("one", "two", "killed", "mixed"))

@@ -64,6 +64,7 @@ def test_a_shipped_model_becomes_a_network_that_computes_the_same(
         assert agreement > (0.95 if len(members) == 1 else 0.9)
 
 
+@pytest.mark.slow
 class TestFromAToyModel:
     @pytest.fixture
     def first(self, toy_data: Path, tmp_path: Path, tiny: Maker) -> Path:

@@ -51,6 +51,7 @@ def assert_same_bits(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
 
 
 class TestTrainSmoke:
+    @pytest.mark.slow
     def test_cdnn29_learns_the_toy_data(self, toy_data: Path, tmp_path: Path) -> None:
         settings = TrainingSettings(
             height=32,
@@ -377,6 +378,7 @@ class TestResuming:
         )
         assert_same_bits(one, other)
 
+    @pytest.mark.slow
     def test_cdnn29_too(self, toy_data: Path, tmp_path: Path) -> None:
         settings = TrainingSettings(
             height=16, width=32, epochs=2, batch_size=6, fold=0, ema_epochs=1

@@ -22,7 +22,10 @@ from dermseg.web.app import create_app
 from dermseg.web.review.queue import Review
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt install chromium)")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt install chromium)"),
+]
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PHOTOGRAPHS = Path(__file__).parents[2] / "examples" / "photographs"
 EXAMPLE = PHOTOGRAPHS / "ISIC_0003582.jpg"
