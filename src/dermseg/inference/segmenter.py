@@ -438,8 +438,8 @@ def _session_of(content: bytes, path: Path, device: str) -> onnxruntime.Inferenc
     if device not in usable_devices():
         raise absent
     options = onnxruntime.SessionOptions()
-    # Photographs side by side use the cores better than threads for each would (ARCHITECTURE.md),
-    # and with three threads or more a float32 model's last bits depend on how many there are.
+    # A core takes a photograph (docs/decisions/one-core-one-photograph.md), and with three threads
+    # or more a float32 model's last bits depend on how many there are.
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     if asks_for_exact_sums():
