@@ -1,4 +1,4 @@
-"""The processor: what it is, how many cores there are, and work spread over them."""
+"""The processor: what it is, how many cores it has, and a parallel map over them."""
 
 import ctypes
 import math
@@ -97,10 +97,11 @@ def keep_memory() -> None:
 
 
 def parallel_map(work: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:
-    """Yield what `work` returns for each of `items`, in their order; a thread a core does it.
+    """Apply `work` to each of `items`, one thread a core, and yield the results in order.
 
-    However many items there are, only a few are taken ahead. What `work` raises is raised here; it,
-    and an iterator that is closed, end everything that has not begun.
+    At most AHEAD items a core are taken in advance, so that memory is bounded. An exception of
+    `work` is raised here. It cancels all items that have not begun, and so does closing the
+    generator.
     """
     cores = usable_cores()
     pool = ThreadPoolExecutor(cores, thread_name_prefix="dermseg")

@@ -20,7 +20,16 @@ from collections.abc import Sequence
 
 
 class DermsegError(Exception):
-    """Base of all errors that dermseg raises on purpose; the message says the remedy."""
+    """Base of all errors that dermseg raises on purpose; the message says the remedy.
+
+    Examples
+    --------
+    >>> try:
+    ...     dermseg.segment("missing.jpg")
+    ... except dermseg.DermsegError as error:
+    ...     print(error)
+    missing.jpg: cannot be read ([Errno 2] No such file or directory: 'missing.jpg')
+    """
 
 
 class UsageError(DermsegError):

@@ -1,4 +1,4 @@
-"""The machine that computes here: its processor, its system, and the versions installed on it."""
+"""Describe this machine: its processor, its system, and the installed versions."""
 
 import platform
 import sys

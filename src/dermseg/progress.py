@@ -1,4 +1,4 @@
-"""Progress on long work, on standard error: lines, and bars where that is a terminal.
+"""Show the progress of long work, as lines or bars on standard error.
 
 Whatever becomes of standard error, closed, full or a broken pipe, it never costs the work.
 """

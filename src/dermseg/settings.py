@@ -235,7 +235,16 @@ ImageNet weights, and gets further in 22 epochs.
 
 @dataclass(frozen=True)
 class ThresholdSettings:
-    """How a mask is cut from the probability (paper, section III-A: dual thresholds)."""
+    """How a mask is made of the probability (paper, section III-A: dual thresholds).
+
+    Raises UsageError for an unknown rule, for a threshold that is not above 0 and at most 1, and
+    for a low one above the high one.
+
+    Examples
+    --------
+    >>> dermseg.ThresholdSettings(low=0.4)
+    ThresholdSettings(rule='complete', high=0.8, low=0.4)
+    """
 
     rule: Rule = "complete"
     """"paper" does what the paper says and no more; "complete" also says what happens where the

@@ -1,1 +1,1 @@
-"""Many photographs: their masks, and the report of a folder."""
+"""Segment many photographs at once, and report on them."""

@@ -1,4 +1,4 @@
-"""Which photographs a user means, and what the files made from them are called."""
+"""Find the photographs that a user means, and name the files made from them."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -174,12 +174,12 @@ def _is_photograph(path: Path) -> bool:
 
 
 def _real(path: Path) -> Path:
-    """Return where a path leads, however far that is known: links may lead in circles."""
+    """Return a path with its links resolved, as far as they do not lead in circles."""
     return Path(os.path.realpath(path))
 
 
 def _may_be_opened(path: Path) -> bool:
-    """Say whether to open a path tells what is wrong with it, rather than waiting for a pipe."""
+    """Say whether opening the path cannot hang: not for pipes and devices."""
     try:
         return S_ISREG(path.stat().st_mode)
     except OSError:

@@ -1,4 +1,4 @@
-"""The least sure masks of a folder, most worth a look: a table and a contact sheet."""
+"""List the masks of a folder that most need a look, as a table and a contact sheet."""
 
 from collections.abc import Sequence
 from pathlib import Path

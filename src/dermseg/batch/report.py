@@ -1,4 +1,4 @@
-"""The report of a folder: a row for each mask with its measures, or with what went wrong."""
+"""The report of a folder: a row for each photograph, with measures or an error."""
 
 from pathlib import PurePath
 

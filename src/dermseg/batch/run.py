@@ -1,4 +1,4 @@
-"""Segment many photographs, go on where an earlier run stopped, and write the report."""
+"""Segment a folder of photographs, continue an earlier run, and write the report."""
 
 import time
 from collections.abc import Sequence

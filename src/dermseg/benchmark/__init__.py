@@ -1,1 +1,1 @@
-"""How fast segmenting and training are on this machine."""
+"""Measure how fast this machine segments and trains."""

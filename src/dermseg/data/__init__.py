@@ -1,1 +1,1 @@
-"""Data sets: photographs with their masks, who is in them, folds, and what is wrong with them."""
+"""Data sets: photographs with an expert's masks, divided into folds, and checked for faults."""

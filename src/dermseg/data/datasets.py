@@ -1,7 +1,7 @@
 """The cache that training reads.
 
-It holds the whole set at the network's size as two memory-mapped uint8 arrays, so that a
-pass over it neither decodes nor resizes anything.
+It holds the whole set at the network's size as two memory-mapped uint8 arrays, so that an
+epoch neither decodes nor resizes anything.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""What is wrong with a data set, found before a training trips over it or learns from it."""
+"""Find the faults of a data set before a training learns from them."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence

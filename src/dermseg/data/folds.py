@@ -1,4 +1,4 @@
-"""Which image is held out when: five-fold cross-validation (paper, section III-B)."""
+"""Divide images into folds for cross-validation (paper, section III-B)."""
 
 import hashlib
 import json

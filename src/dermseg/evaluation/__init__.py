@@ -1,1 +1,1 @@
-"""A folder of masks scored against the truth."""
+"""Compare a folder of masks with an expert's."""

@@ -1,4 +1,4 @@
-"""Scoring a folder of masks against the truth."""
+"""Score the masks of a folder against an expert's, with the challenge's five metrics."""
 
 import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -52,23 +52,23 @@ class Summary:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The metrics of each image by its id, in order, and what follows from them.
-
-    `groups` is what is known of the images; `grey` names masks with values between 0 and 255,
-    which were cut above 128 as the official scorer does; `passed_over` has a line for each reason
-    why tables beside the truth were not used. `unofficial` names masks that the official scorer
-    reads otherwise, and how.
-    """
+    """The metrics of a folder of masks. `print` shows them as a table."""
 
     images: dict[str, Scores]
+    """Metrics by image, in order."""
     groups: Groups
+    """Diagnosis, age and sex by image, as far as they are known."""
     grey: tuple[Path, ...] = ()
+    """Masks with values other than 0 and 255. Above 128 they count as lesion, as in the official
+    scorer."""
     passed_over: tuple[str, ...] = ()
+    """A line for each reason why tables beside the truth were not used."""
     unofficial: Mapping[Path, str] = field(default_factory=dict)
+    """Masks that the official scorer reads otherwise, and how."""
 
     @property
     def summary(self) -> Summary:
-        """The means over all images: the challenge's macro average."""
+        """Means over all images, the challenge's macro average, with 95 % intervals."""
         return Summary.of(list(self.images.values()))
 
     @property
@@ -78,7 +78,7 @@ class Evaluation:
 
     @property
     def worst(self) -> list[str]:
-        """The ids of the images from the lowest Jaccard index upwards."""
+        """The images, the lowest Jaccard index first."""
         return sorted(self.images, key=lambda image_id: self.images[image_id].jaccard)
 
     def by(self, kind: str) -> dict[str, Summary]:
@@ -91,7 +91,7 @@ class Evaluation:
 
     @property
     def kinds(self) -> list[str]:
-        """What the images can be grouped by."""
+        """What is known of the images: some of "diagnosis", "age" and "sex"."""
         known = {kind for image_id in self.images for kind in self.groups.get(image_id, {})}
         return [kind for kind in KINDS if kind in known]
 
@@ -110,7 +110,7 @@ class Evaluation:
         return "\n".join(lines)
 
     def write_json(self, path: Path) -> None:
-        """Write the means, the groups and every image's metrics."""
+        """Write the means, the groups and every image's metrics as JSON."""
         groups = {
             kind: {value: asdict(part) for value, part in self.by(kind).items()}
             for kind in self.kinds
@@ -120,7 +120,7 @@ class Evaluation:
         write_json(path, content)
 
     def write_csv(self, path: Path) -> None:
-        """Write a row for each image."""
+        """Write a CSV file with a row for each image."""
         rows = ({"image": name, **asdict(scores)} for name, scores in self.images.items())
         write_table(path, ("image", *METRICS), rows)
 
@@ -137,14 +137,32 @@ def _table(kind: str, parts: dict[str, Summary]) -> list[str]:
 
 
 def evaluate(truth: str | Path, predictions: str | Path) -> Evaluation:
-    """Score the masks in `predictions` against those in `truth`.
+    """Score a folder of masks against the true ones.
 
-    Masks belong together when their names, with subfolders, agree, with or without `_segmentation`.
-    Diagnosis, age and sex come from the tables beside the folder `truth`, if there are any; so
-    does the style of a true mask, which is read from the mask itself where no table says it.
+    Masks belong together when their names agree, with subfolders, with or without `_segmentation`.
 
-    Raises DataError, listing every file, for missing or surplus predictions, for masks that cannot
-    be read and for sizes that differ.
+    Parameters
+    ----------
+    truth
+        Folder of the true masks (`*.png`). Tables beside it bring diagnosis, age and sex.
+    predictions
+        Folder of the masks to score.
+
+    Returns
+    -------
+    Evaluation
+        The five metrics of each image, and their means.
+
+    Raises
+    ------
+    DataError
+        If masks are missing, surplus or unreadable, or sizes differ; the message lists every file.
+
+    Examples
+    --------
+    >>> evaluation = dermseg.evaluate("examples/masks", "examples/masks")
+    >>> len(evaluation.images), evaluation.mean.jaccard
+    (4, 1.0)
     """
     truth, predictions = Path(truth), Path(predictions)
     (truths, problems), (found, doubled) = _masks(truth), _masks(predictions)
@@ -192,7 +210,7 @@ Binariser = Callable[[Probability, int, int], Mask]
 
 
 def binariser(thresholds: ThresholdSettings) -> Binariser:
-    """Return what cuts a mask as `Segmenter` does."""
+    """Return a function that makes masks as `Segmenter` does."""
 
     def mask(probability: Probability, height: int, width: int) -> Mask:
         return binarise(choose_lesion(probability, thresholds), height, width, thresholds)[0]
@@ -203,7 +221,7 @@ def binariser(thresholds: ThresholdSettings) -> Binariser:
 def score_maps(
     maps: Mapping[str, Probability], masks: Mapping[str, Path], binarisers: Mapping[str, Binariser]
 ) -> dict[str, dict[str, Scores]]:
-    """Cut masks from probabilities in each way, and score them at the true masks' sizes.
+    """Binarise probabilities in each way, and score the masks at the true masks' sizes.
 
     `maps` and `masks` belong together by their keys; `masks` may hold more. Returns scores by the
     binariser's name, then by image. Raises ImageError if a mask cannot be read.
@@ -226,7 +244,7 @@ def evaluate_maps(
     thresholds: ThresholdSettings,
     groups: Groups | None = None,
 ) -> Evaluation:
-    """Cut masks from probabilities by `thresholds` and score them, as `score_maps` does."""
+    """Binarise probabilities by `thresholds` and score the masks, as `score_maps` does."""
     scores = score_maps(maps, masks, {"": binariser(thresholds)})
     return Evaluation(scores[""], groups or {})
 

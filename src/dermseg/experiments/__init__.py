@@ -1,1 +1,1 @@
-"""The paper's comparisons, made again: each one an entry of `registry.EXPERIMENTS`."""
+"""The paper's tables and figures, made again; each is an entry of `registry.EXPERIMENTS`."""

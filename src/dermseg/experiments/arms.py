@@ -1,4 +1,4 @@
-"""Trainings against each other: out of fold, and on the set validation or test if there is one."""
+"""Compare trainings with each other, out of fold and on the validation or test set."""
 
 from dermseg.experiments.findings import OUT_OF_FOLD, Findings
 from dermseg.experiments.statistics import Table

@@ -1,4 +1,4 @@
-"""What an experiment finds, as its report and its page have it: needs no training to be read."""
+"""The results of an experiment, as its report and its page show them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -19,10 +19,11 @@ Row = tuple[float, float, float, float, float]
 
 @dataclass(frozen=True)
 class Arm:
-    """A named training: what it changes in the settings that all arms share.
+    """One of the trainings that an experiment compares.
 
-    Arms of one name are the same training wherever they appear, and are trained once. What an arm
-    is about it sets outright; options that make one training of two arms are refused.
+    `changes` and `augmentation` are its settings where they differ from the common ones. Arms of
+    one name are the same training in every experiment, and are trained once. Options that would
+    make two arms the same training are refused.
     """
 
     name: str

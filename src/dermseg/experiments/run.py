@@ -1,4 +1,4 @@
-"""An experiment from its name to its files."""
+"""Run an experiment, from its name to its files."""
 
 import os
 from collections.abc import Callable

@@ -1,7 +1,7 @@
-"""Scores that are kept: of the images that a fold held out, and of the a validation set.
+"""Score each image once and keep its score: out of fold, and on the validation or test set.
 
-What was scored once is read again. A file of scores is named by a digest of everything that decided
-them: predictions or weights, data, and the way of cutting masks.
+A file of scores is named by a digest of all that decides them: predictions or weights, data, and
+the way in which masks are made.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""From scores to differences with intervals, and from those to verdicts."""
+"""Differences between methods with their intervals, and the verdicts that follow."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass

@@ -1,4 +1,4 @@
-"""An experiment under way: its trainings, and what its scoring finds in them."""
+"""The trainings of an experiment, and their scores and verdicts."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,1 +1,1 @@
-"""From finished trainings to one model file."""
+"""Turn finished trainings into one model file."""

@@ -1,9 +1,8 @@
-"""What a model's evidence of its masks' quality is worth, learnt out of fold.
+"""Learn how sure a model may be of its masks, from images that its networks had not seen.
 
-Each image is judged by the member that had not seen it. An ensemble and a model trained on
-everything have no such images, and of one that averages mirror images no predictions are kept; they
-take the calibration of the folds, which is on the safe side as far as they are better, and an
-assumption where they are surer.
+Each image is predicted by the member that held it out. An ensemble, a model trained on everything
+and mirror averaging have no such predictions; they take the calibration of the folds. That is on
+the safe side where they are better than one member, and an assumption where they are surer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,7 +38,7 @@ IN_BIN = 100
 FEWEST = 200
 """Images below which nothing is calibrated."""
 POINTS = 100
-"""Places along the true border at which the probability is read."""
+"""Points along the true border at which the probability is read."""
 ROUNDING = 1e-9
 NEVER = 1e9
 """A threshold above all scores (JSON knows no infinity)."""
@@ -51,12 +50,12 @@ THRESHOLDS = tuple(ThresholdSettings(low=twentieths / 20) for twentieths in rang
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Images that the predicting network had not seen; each column has a row for each of them.
+    """Out-of-fold predictions of n images, and what they came to; a table with a row an image.
 
-    `fold_of` names the member that predicted; `maps` are what it predicted, (h, w) or, for
-    portraits, (w, h); `evidence` (n, 5) and `jaccard` (n,) are those of the mask cut from it.
-    `border` (n, POINTS, 2) holds places along the true border, x and y in pixels of the map; NaN
-    where there is none. All masks are made with `thresholds`.
+    `fold_of` is the member that predicted. `maps` are its probabilities, (h, w), or (w, h) for
+    portraits. `evidence` (n, 5) and `jaccard` (n,) belong to the masks made with `thresholds`.
+    `border` (n, POINTS, 2) has points along the true border, x and y in pixels of the map; NaN
+    without a lesion.
     """
 
     names: NDArray[np.str_]

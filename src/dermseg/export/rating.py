@@ -1,7 +1,6 @@
-"""How well masks are judged, and their borders bounded, out of fold.
+"""Measure how good a model's confidence and its band are, out of fold.
 
-Each image is judged by a calibration on the other folds, so that what is measured is what new
-images would get.
+Each image gets its confidence from a calibration on the other folds, as a new image would.
 """
 
 from collections.abc import Mapping
@@ -20,20 +19,20 @@ from dermseg.modelfile.card import StyleFacts
 from dermseg.settings import Style
 
 PARTS = 5
-"""Into so many parts images are dealt that were all held out by one member."""
+"""Parts for cross-fitting the images of a single member."""
 ASIDE = 10
-"""The least sure one in so many is set aside."""
+"""One in ASIDE images, the least sure, is set aside for review."""
 RESAMPLES = 1000
 NINE_TENTHS = 0.9
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Held-out images with what was said of them; each array has a row for each.
+    """Held-out images with their confidence; a table with a row an image.
 
-    `low` and `high` end the interval of the `predicted` Jaccard index. `within` is the share of the
-    true border that lies in the band, NaN where there is no border, and `width` the band's area as
-    a share of the mask's.
+    `low` and `high` are the ends of the interval around the `predicted` Jaccard index. `within` is
+    the part of the true border inside the band, NaN without a lesion. `width` is the band's area
+    in units of the mask's.
     """
 
     names: NDArray[np.str_]

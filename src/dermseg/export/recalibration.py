@@ -1,4 +1,4 @@
-"""A finished model calibrated again, on the images that its networks have not seen."""
+"""Calibrate a finished model on one's own images, which its networks have not seen."""
 
 from collections.abc import Iterator
 from dataclasses import replace

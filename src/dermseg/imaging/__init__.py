@@ -1,1 +1,1 @@
-"""Photographs and masks in and out of image files, and pictures for people."""
+"""Read photographs and masks from files, write masks, and draw pictures for people."""

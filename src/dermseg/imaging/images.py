@@ -1,4 +1,4 @@
-"""Pictures as arrays of pixels: their types, their sizes, and how they are written."""
+"""Pictures as arrays of pixels: types, resizing, and writing."""
 
 from collections.abc import Iterator
 from io import BytesIO

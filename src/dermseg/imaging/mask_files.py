@@ -120,10 +120,28 @@ class StoredMask:
 
 
 def read_mask(path: str | Path) -> Pixels:
-    """Read a mask file as stored: one channel of 8 bits, (H, W), lesion above MASK_FOREGROUND.
+    """Read a mask file.
 
-    Raises ImageError, naming the file, if it cannot be read or what it marks is ambiguous (see
-    `read_stored_mask`).
+    Parameters
+    ----------
+    path
+        An image of any form whose marks are unambiguous: 0 and 255, 0 and 1, one bit, a palette.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, (H, W), as stored. Lesion is above 128, as in the challenge's official scorer.
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be read or what it marks is ambiguous; the message names it.
+
+    Examples
+    --------
+    >>> truth = dermseg.read_mask("examples/masks/ISIC_0003582_segmentation.png") > 128
+    >>> truth.shape
+    (512, 768)
     """
     return read_stored_mask(path).pixels
 
@@ -199,7 +217,25 @@ def is_binary(mask: Pixels) -> bool:
 
 
 def write_mask(path: str | Path, mask: Mask) -> None:
-    """Write a mask as `encode_mask` encodes it; raise OutputError if it cannot be written."""
+    """Write a mask as the challenge wants it: an 8-bit PNG of one channel, 0 or 255.
+
+    Parameters
+    ----------
+    path
+        The file to write. It appears whole or not at all.
+    mask
+        (H, W), boolean or of numbers; what is not zero is lesion.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written, or a side has more than a million pixels.
+
+    Examples
+    --------
+    >>> lesion = dermseg.segment("examples/photographs/ISIC_0003582.jpg")
+    >>> dermseg.write_mask(folder / "ISIC_0003582_segmentation.png", lesion.mask)
+    """
     with written_whole(Path(path)) as temporary:
         temporary.write_bytes(encode_mask(mask))
 

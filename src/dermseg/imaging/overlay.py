@@ -1,4 +1,4 @@
-"""Pictures for people: the photograph with the lesion's outline."""
+"""Draw the lesion's outline on its photograph."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -23,11 +23,30 @@ def draw_overlay(
     outline: NDArray[np.int32] | Sequence[NDArray[np.int32]],
     band: Sequence[NDArray[np.float32]] = (),
 ) -> Pixels:
-    """Return an upright RGB picture, its longest side at most OVERLAY_SIDE, with the outline.
+    """Draw a lesion's outline on its photograph.
 
-    `outline` is (n, 2), x and y in the photograph's stored pixels, or in those of a frame that
-    covers the same view as `photograph.height` x `photograph.width` says; there may be several. So
-    are the contours of `band`, which are drawn thinner, and beneath it.
+    Parameters
+    ----------
+    photograph
+        The photograph, perhaps at a reduced scale.
+    outline
+        x and y of the border, int32 (n, 2), in pixels of `photograph.height` x
+        `photograph.width`; there may be several.
+    band
+        Contours between which the border may lie, float32 (n, 2) each, in the same pixels. They
+        are drawn thinner, below the outline.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 RGB, (h, w, 3), upright as EXIF says. The longest side has at most 1024 pixels.
+
+    Examples
+    --------
+    >>> photograph = dermseg.read_photograph("examples/photographs/ISIC_0003582.jpg")
+    >>> lesion = dermseg.segment(photograph)
+    >>> dermseg.draw_overlay(photograph, lesion.outline, lesion.band_contours).shape
+    (512, 768, 3)
     """
     scale = min(1.0, OVERLAY_SIDE / max(photograph.height, photograph.width))
     height, width = (max(1, round(s * scale)) for s in (photograph.height, photograph.width))

@@ -71,19 +71,19 @@ PhotographFlag = Literal["damaged", "narrow-range"]
 
 @dataclass(frozen=True)
 class Photograph:
-    """A decoded photograph.
-
-    `pixels` is RGB (h, w, 3), perhaps at a reduced scale; `height` and `width` are those of the
-    file. `orientation` is the EXIF orientation, 1 to 8, for those who show the picture upright.
-    `flags` may hold "damaged", where pixels were lost inside the file, and "narrow-range", where
-    the values of a 16-bit file stay below a quarter of their range and nothing says why.
-    """
+    """A decoded photograph, its pixels as the file stores them."""
 
     pixels: Pixels
+    """uint8 sRGB, (h, w, 3), perhaps at a reduced scale."""
     height: int
+    """The file's height in pixels."""
     width: int
+    """The file's width in pixels."""
     orientation: int = 1
+    """The EXIF orientation, 1 to 8. It is not applied to the pixels."""
     flags: tuple[PhotographFlag, ...] = ()
+    """"damaged" where pixels were lost inside the file; "narrow-range" where the values of a 16-bit
+    file stay below a quarter of their range and nothing says why."""
 
 
 @dataclass(frozen=True)
@@ -226,12 +226,34 @@ def _rgb_pixels(image: Image.Image, at_least: tuple[int, int]) -> Pixels:
 
 
 def read_photograph(source: Source, at_least: tuple[int, int] | None = None) -> Photograph:
-    """Read a photograph from a file's path, or from an open binary file.
+    """Read a photograph.
 
-    With `at_least`, (height, width), a JPEG is decoded at the smallest of its scales 1/8, 1/4,
-    1/2 and 1 that is no smaller, which is several times faster for large ones.
+    Embedded colour profiles are applied, 16-bit greys are scaled to 8 bits, and transparency is
+    dropped. The EXIF orientation is reported, not applied.
 
-    Raises ImageError, naming the file, if it cannot be read.
+    Parameters
+    ----------
+    source
+        A path, or an open binary file.
+    at_least
+        (height, width) that is enough. A JPEG is then decoded at the smallest of its scales 1/8,
+        1/4, 1/2 and 1 that is no smaller, which is several times faster.
+
+    Returns
+    -------
+    Photograph
+        uint8 sRGB pixels, the file's size, and its orientation.
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be read; the message names it.
+
+    Examples
+    --------
+    >>> photograph = dermseg.read_photograph("examples/photographs/ISIC_0003582.jpg")
+    >>> photograph.pixels.shape, photograph.orientation
+    ((512, 768, 3), 1)
     """
 
     def decoded(file: File) -> Photograph:

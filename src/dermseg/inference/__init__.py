@@ -1,1 +1,1 @@
-"""A photograph in, its segmentation out."""
+"""Find the lesion in one photograph, and say how sure that is."""

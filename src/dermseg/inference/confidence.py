@@ -1,4 +1,4 @@
-"""How sure a mask is: its Jaccard index, predicted from the probability that it was cut from.
+"""How sure a mask is: its Jaccard index, predicted from the probability that it was made of.
 
 A handful of numbers, the evidence, says how doubtful the probability is inside the mask, outside it
 and along its border. What they mean for one model is its calibration, learnt from images that the
@@ -31,34 +31,40 @@ BORDER = 10
 
 @dataclass(frozen=True)
 class Confidence:
-    """A mask's predicted Jaccard index with the ends of its 90 % interval, each in 0..1.
+    """How good a mask is likely to be, predicted from the probability alone.
 
-    `score` orders masks, the surest last; it has no unit.
-    `low_confidence` says that the mask deserves a look: among those of which it does not, few fail.
+    The prediction was learnt out of fold, on images that the predicting network had not seen.
     """
 
     score: float
+    """Orders masks from the least sure to the surest; without a unit."""
     jaccard: float
+    """The expected Jaccard index of the mask against an expert's, 0 to 1."""
     low: float
+    """Lower end of the index's 90 % interval."""
     high: float
+    """Upper end of the index's 90 % interval."""
     low_confidence: bool
+    """Whether the mask deserves a look. Few masks without this warning fail."""
 
 
 @dataclass(frozen=True)
 class Band:
-    """Between `outer`, what may be lesion, and `inner`, what surely is, the border lies.
+    """Contours between which the lesion's border may lie.
 
-    Each contour is float32 (n, 2), x and y in the photograph's stored pixels; there may be several
-    on either side, or none.
+    Each is float32 (n, 2), x and y in the photograph's stored pixels. On average over images a
+    twentieth of the true border lies inside `inner`, and a twentieth outside `outer`.
     """
 
     inner: Contours
+    """Around what is surely lesion; there may be several, or none."""
     outer: Contours
+    """Around what may be lesion; there may be several, or none."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a model's evidence means, from images that were held out of its training.
+    """What a model's evidence is worth, learnt on images that were held out of its training.
 
     A score is `weights` times 1 and the evidence (see `evidence_of`). `scores` ascend; at each of
     them `jaccard` is the mean Jaccard index of masks like that, and `low` and `high` leave 5 % of
@@ -107,7 +113,7 @@ class Calibration:
         return scores
 
     def judge(self, probability: Probability, lesion: Lesion, low: float) -> Confidence:
-        """Say how sure the mask of `lesion`, chosen in `probability` and cut at `low`, is."""
+        """Return the confidence of the mask of `lesion`, chosen in `probability`, above `low`."""
         score = float(self.score(evidence_of(probability, region(lesion, low))[np.newaxis])[0])
         jaccard, bottom, top = (
             float(np.interp(score, self.scores, values))

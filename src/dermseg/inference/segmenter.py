@@ -64,28 +64,39 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """Where the lesion is, in the photograph's stored pixels: x to the right, y down, from 0.
+    """A lesion in a photograph.
 
-    `mask` is boolean (H, W), `outline` int32 (n, 2) with x and y of its border, `bounding_box`
-    (x, y, width, height) of the smallest upright box around it, None around nothing, and
-    `probability` float32 (h, w) in 0..1 at the network's own size. `flags` say what to look at.
-    `confidence` is the mask's predicted Jaccard index, None where the model does not say: an
-    uncalibrated one, one used with other thresholds than it was calibrated with, or another choice
-    than the model's own. `bound` draws the `band`, None for an uncalibrated model.
+    Coordinates are pixels of the photograph as it is stored, before EXIF turns it: x to the right,
+    y down, from 0. Lengths are in pixels, areas in square pixels.
+
+    Examples
+    --------
+    >>> lesion = dermseg.segment("examples/photographs/ISIC_0003582.jpg")
+    >>> lesion.mask.shape, lesion.bounding_box
+    ((512, 768), (132, 129, 349, 251))
     """
 
     mask: Mask
+    """Where the lesion is: boolean (H, W), of the photograph's size."""
     outline: NDArray[np.int32]
+    """x and y of the border's pixels in order: int32 (n, 2); (0, 2) for an empty mask."""
     bounding_box: tuple[int, int, int, int] | None
+    """(x, y, width, height) of the smallest upright box around the mask; None if it is empty."""
     probability: Probability
+    """The probability of lesion at the network's size: float32 (h, w), 0 to 1."""
     flags: tuple[Flag, ...]
+    """What to look at: "empty", "touches-border", "several-candidates" or "low-confidence"."""
     confidence: Confidence | None = None
+    """The mask's predicted Jaccard index. None for a model without a calibration, with other
+    thresholds than those of its calibration, and where a person said where the lesion is."""
     bound: Callable[[], Band] | None = None
+    """Draws the `band`; None for a model without a calibration."""
     list_candidates: Callable[[], tuple[Candidate, ...]] | None = None
+    """Lists the `candidates`."""
 
     @property
     def area(self) -> int:
-        """The lesion's area in pixels."""
+        """The number of the mask's pixels."""
         return cv2.countNonZero(self._within) if self.bounding_box else 0
 
     @property
@@ -96,7 +107,7 @@ class Segmentation:
 
     @property
     def centroid(self) -> tuple[float, float] | None:
-        """(x, y) of the lesion's centre of mass."""
+        """(x, y) of the mask's centre of mass; None if the mask is empty."""
         if self.bounding_box is None:
             return None
         across, down = (
@@ -112,15 +123,15 @@ class Segmentation:
 
     @cached_property
     def band(self) -> Band | None:
-        """Where the border may lie, None for an uncalibrated model.
+        """Contours between which the border may lie; None for a model without a calibration.
 
-        Drawn when it is first asked for: most masks are only written.
+        They are drawn at the first access, since most masks are only written.
         """
         return self.bound() if self.bound else None
 
     @property
     def band_contours(self) -> Contours:
-        """The contours of the band, none where there is no band."""
+        """The outer contours of the band, then the inner ones; empty without a band."""
         return self.band.outer + self.band.inner if self.band else ()
 
     @cached_property
@@ -149,19 +160,37 @@ class Segmentation:
 
 
 class Segmenter:
-    """A model, loaded once and used for many photographs; safe to share between threads.
+    """A model that is loaded once and segments many photographs. Threads may share it.
 
-    `model` is a shipped model's name or the path of an ONNX file that `dermseg export` wrote.
-    `style` says how lesions are outlined: as an expert traces them, or as a semi-automatic fill
-    does. A network that knows styles draws in it; for others the model's card names thresholds.
-    `thresholds` binarise the probability; unless given, the card's for the style.
-    `mirror` averages the probability over the photograph and its three mirror images, which takes
-    four times as long; unless given, as the model's card says.
-    `device` is "cpu", or "cuda" with onnxruntime-gpu installed in place of onnxruntime.
-    The attribute `sha256` is the digest of the model's file, in hexadecimal.
+    Parameters
+    ----------
+    model
+        Name of a shipped model (`dermseg models` lists them), or path of an ONNX file that
+        `dermseg export` wrote.
+    style
+        How lesions are outlined: "traced" as by an expert, or "semi-automatic" as by a flood fill.
+        A network that knows styles draws in it; other models have thresholds for each.
+    thresholds
+        Thresholds that make the mask of the probability. By default those of the model's card
+        for the style.
+    mirror
+        Average the probability over the photograph and its three mirror images, which takes four
+        times as long. By default as the model's card says.
+    device
+        "cpu", or "cuda" with onnxruntime-gpu installed in place of onnxruntime.
 
-    Raises ModelError if the model is unknown or its file is not dermseg's, UsageError if the
-    device is not there.
+    Raises
+    ------
+    ModelError
+        If the model is unknown, or its file was not written by `dermseg export`.
+    UsageError
+        If the style is unknown or the device is not available.
+
+    Examples
+    --------
+    >>> segmenter = dermseg.Segmenter("lite0", style="semi-automatic")
+    >>> segmenter.segment("examples/photographs/ISIC_0003582.jpg").flags
+    ()
     """
 
     def __init__(
@@ -199,7 +228,7 @@ class Segmenter:
 
     @property
     def draws_styles(self) -> bool:
-        """Whether the network itself knows the styles, or the thresholds alone make them."""
+        """Whether the network takes the style as an input; otherwise thresholds make it."""
         return bool(self._style_input)
 
     @property
@@ -213,17 +242,17 @@ class Segmenter:
 
     @property
     def calibrated(self) -> bool:
-        """Whether the card says how sure masks of this style are."""
+        """Whether the model's card has a calibration for this style."""
         return self._outlines[self.style].calibration is not None
 
     @property
     def says_how_sure(self) -> bool:
-        """Whether its masks come with a confidence: only for the thresholds of its card."""
+        """Whether masks come with a confidence: with a calibration and its own thresholds."""
         return self.calibrated and self.thresholds == self._outlines[self.style].thresholds
 
     @property
     def description(self) -> str:
-        """The model, the device, and how the network computes there: for people."""
+        """One line for people: the model, the device, the arithmetic and the style."""
         arithmetic = "in float32"
         if self.card.arithmetic == "int8":
             arithmetic = "in 8 bits"
@@ -234,7 +263,7 @@ class Segmenter:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of everything that decides a mask, but for the photograph."""
+        """A digest of the model and of all settings: the same for the same masks."""
         known = self.sha256, __version__, self.style, self.thresholds, self.mirror
         return blake2b(repr(known).encode(), digest_size=16).hexdigest()
 
@@ -245,12 +274,24 @@ class Segmenter:
         size: tuple[int, int] | None = None,
         style: Style | None = None,
     ) -> Probability:
-        """Return the probability of lesion, float32 in 0..1, at the network's size.
+        """Return the probability of lesion at the network's size.
 
-        `pixels` is uint8 RGB (H, W, 3) of any size. `size` is the photograph's (height, width)
-        where that is not (H, W), as for thumbnails. The network sees a photograph after a quarter
-        turn where its long side lies across the network's; the map lies as the photograph does:
-        (h, w), or (w, h) if it was turned. `style` stands in for the segmenter's.
+        The network sees a portrait after a quarter turn, and its map is turned back.
+
+        Parameters
+        ----------
+        pixels
+            uint8 RGB, (H, W, 3), of any size.
+        size
+            The photograph's (height, width), where `pixels` are a thumbnail of it.
+        style
+            Style of the outline; the segmenter's by default.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32, 0 to 1: (h, w) for a landscape, (w, h) for a portrait, h x w being the
+            network's size.
         """
         size = size or (pixels.shape[0], pixels.shape[1])
         seen = as_seen(pixels, size, (self.height, self.width))
@@ -280,14 +321,37 @@ class Segmenter:
         thresholds: ThresholdSettings | None = None,
         at: tuple[float, float] | None = None,
     ) -> Segmentation:
-        """Segment a photograph: a path, a binary file, a `Photograph`, or uint8 RGB (H, W, 3).
+        """Segment a photograph.
 
-        `size`, (height, width), gives the mask another size than the photograph's, for thumbnails
-        of photographs. `style` and `thresholds` stand in for the segmenter's own. `at`, (x, y) in
-        the mask's pixels, says where the lesion is: it is the candidate that holds this place. If
-        none does, the network looks closer there; the mask is empty if it sees nothing. Raises
-        ImageError if the photograph cannot be read, UsageError for a place outside the mask, and
-        TypeError for what is no photograph.
+        Parameters
+        ----------
+        photograph
+            A path, an open binary file, a `Photograph`, or pixels: uint8 RGB, (H, W, 3).
+        size
+            The mask's (height, width), where the photograph is a thumbnail; the photograph's size
+            by default.
+        style
+            Style of the outline; the segmenter's by default.
+        thresholds
+            Thresholds that make the mask; the segmenter's by default.
+        at
+            (x, y) of a point in the lesion, in the mask's pixels. The candidate that holds it
+            is the lesion. If none does, the network looks closer there; the mask is empty if it
+            sees nothing.
+
+        Returns
+        -------
+        Segmentation
+            The lesion. A photograph without a lesion gives an empty mask and the flag "empty".
+
+        Raises
+        ------
+        ImageError
+            If the photograph cannot be read, or the array is not uint8 RGB.
+        UsageError
+            If `at` lies outside the mask or `size` has no pixels.
+        TypeError
+            If `photograph` is none of these.
         """
         read = self.read(photograph)
         height, width = size or (read.height, read.width)
@@ -317,9 +381,26 @@ class Segmenter:
         thresholds: ThresholdSettings | None = None,
         at: tuple[float, float] | None = None,
     ) -> Segmentation:
-        """Return what `probability`, as `probability` returned it, says; the rest as in `segment`.
+        """Postprocess a probability map into a `Segmentation`.
 
-        `size` is the mask's (height, width).
+        Parameters
+        ----------
+        probability
+            float32, 0 to 1, as the method `probability` returned it.
+        size
+            The mask's (height, width).
+        style, thresholds, at
+            As in `segment`.
+
+        Returns
+        -------
+        Segmentation
+            The lesion, at the size `size`.
+
+        Raises
+        ------
+        UsageError
+            If `at` lies outside the mask.
         """
         outline_style = self._outlines[style or self.style]
         thresholds = thresholds or self.thresholds_for(style or self.style)
@@ -348,11 +429,24 @@ class Segmenter:
         return Segmentation(*found, flags, confidence, bound, others)
 
     def read(self, photograph: PhotographLike, closer: int = 1) -> Photograph:
-        """Return a photograph as the network needs it, at a reduced scale where that is quicker.
+        """Read a photograph at a scale that is large enough for the network.
 
-        `closer` says how many times closer the network is to look at a part of it.
+        Parameters
+        ----------
+        photograph
+            As in `segment`.
+        closer
+            How many times closer the network is to look at a part of it.
 
-        Raises ImageError if it cannot be read, or is no uint8 RGB (H, W, 3).
+        Returns
+        -------
+        Photograph
+            The pixels, perhaps reduced, and the full size.
+
+        Raises
+        ------
+        ImageError
+            If it cannot be read, or the array is not uint8 RGB, (H, W, 3).
         """
         if isinstance(photograph, Photograph):
             return photograph
@@ -413,9 +507,9 @@ def asks_for_exact_sums() -> bool:
 
 
 def open_session(path: Path, device: str) -> onnxruntime.InferenceSession:
-    """Return a model file opened as all doors open it, so that all compute the same.
+    """Open a model file with the options that make all uses compute the same.
 
-    Raises ModelError if it cannot be loaded, UsageError if the device is not there.
+    Raises ModelError if it cannot be loaded, UsageError if the device is not available.
     """
     return _session_of(_read_file(path), path, device)
 
@@ -486,7 +580,7 @@ def _candidates(
 
 
 def drawn_by_hand(mask: Mask) -> Segmentation:
-    """Return the segmentation that a person's mask, boolean (H, W), stands for.
+    """Return the segmentation of a mask that a person drew, boolean (H, W).
 
     The mask stays as it was drawn, and the probability is 0 or 1, at the mask's size. The outline
     is that of its largest region; what is measured counts all. The flag `several-candidates` says
@@ -526,8 +620,31 @@ def _default_segmenter() -> Segmenter:
 
 
 def segment(photograph: PhotographLike) -> Segmentation:
-    """Segment a photograph with the default model, loaded at the first call.
+    """Segment a photograph with the default model.
 
-    See `Segmenter.segment`; use a `Segmenter` to choose the model or the thresholds.
+    The model is loaded at the first call. Use a `Segmenter` to choose model, style or thresholds.
+
+    Parameters
+    ----------
+    photograph
+        A path, an open binary file, a `Photograph`, or pixels: uint8 RGB, (H, W, 3).
+
+    Returns
+    -------
+    Segmentation
+        The lesion, with a mask of the photograph's size.
+
+    Raises
+    ------
+    ImageError
+        If the photograph cannot be read, or the array is not uint8 RGB.
+    TypeError
+        If `photograph` is none of these.
+
+    Examples
+    --------
+    >>> lesion = dermseg.segment("examples/photographs/ISIC_0003582.jpg")
+    >>> lesion.area, round(lesion.confidence.jaccard, 2)
+    (64294, 0.93)
     """
     return _default_segmenter().segment(photograph)

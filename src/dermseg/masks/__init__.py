@@ -1,1 +1,1 @@
-"""From a probability map to a mask, and how good a mask is. Arrays in, arrays out."""
+"""Turn a probability map into a mask, and measure how good a mask is."""

@@ -18,19 +18,46 @@ RESAMPLED_AT_ONCE = 500
 
 @dataclass(frozen=True)
 class Scores:
-    """The five metrics of one image, or their means over images; each in 0..1."""
+    """The challenge's five metrics of one image, or their means over images; each 0 to 1."""
 
     accuracy: float
+    """Pixels that are right, of all pixels (AC)."""
     dice: float
+    """Dice coefficient: twice the common pixels, of the sum of both areas (DI)."""
     jaccard: float
+    """Jaccard index: the common pixels, of those in either mask (JA)."""
     sensitivity: float
+    """Lesion that was found, of the true lesion (SE)."""
     specificity: float
+    """Background that was left, of the true background (SP)."""
 
 
 def score(truth: Mask, prediction: Mask) -> Scores:
-    """Return the metrics of `prediction` against `truth`, both boolean (H, W).
+    """Score a mask against the true one, as the challenge's official scorer does.
 
-    Raises ValueError if their shapes differ.
+    Parameters
+    ----------
+    truth
+        The true mask, boolean (H, W).
+    prediction
+        The mask to score, boolean (H, W).
+
+    Returns
+    -------
+    Scores
+        The five metrics (paper, section IV-A). Jaccard and Dice of two empty masks are 1;
+        sensitivity is 1 without lesion in the truth, specificity 1 without background in it.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> truth = dermseg.read_mask("examples/masks/ISIC_0003582_segmentation.png") > 128
+    >>> dermseg.score(truth, truth).jaccard
+    1.0
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"shapes differ: truth {truth.shape}, prediction {prediction.shape}")

@@ -1,1 +1,1 @@
-"""The ONNX file that a model is kept in, and the card inside it."""
+"""The file that a trained model is kept in, and the card inside it."""

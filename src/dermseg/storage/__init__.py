@@ -1,1 +1,1 @@
-"""Where bytes come from and go to: whole files, locks, tables, the journal of folders."""
+"""Write files safely: whole or not at all, locked, with a journal of what is done."""

@@ -20,16 +20,16 @@ ASIDE = ".dermseg-"
 LOCK = ".lock"
 """The file whose lock says that a folder is being worked in."""
 FAR = 2**30
-"""Which byte of a file is locked where all of it need not be: beyond its end."""
+"""The byte of a file that is locked on Windows: beyond the file's end."""
 HERE = blake2b(platform.node().encode(), digest_size=4).hexdigest()
 """This machine, in such a name."""
 DAY = 24 * 60 * 60.0
-"""Seconds after which what cannot be asked after counts as left behind."""
+"""Seconds after which another machine's half-written file counts as left behind."""
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Raise OutputError, naming `path`, for what the system refuses in the block."""
+    """Turn the block's OSError into an OutputError that names `path`."""
     try:
         yield
     except OSError as error:
@@ -78,9 +78,10 @@ def occupied(folder: Path) -> Iterator[None]:
 
 
 def lock(handle: IO[Any], folder: Path) -> None:
-    """Lock an open file until it is closed; UsageError, naming `folder`, if another process has.
+    """Lock an open file until it is closed.
 
-    Where a file system has no locks, nothing happens.
+    Raises UsageError, naming `folder`, if another process holds the lock. Does nothing where the
+    file system has no locks.
     """
     if not _locked(handle):
         raise UsageError(
@@ -108,7 +109,7 @@ def _locked(handle: IO[Any]) -> bool:
 
 
 def remove_leftovers(folder: Path, *, below: bool = True) -> None:
-    """Remove what killed processes had half written in `folder` and, unless told not, below it."""
+    """Remove half-written files of killed processes in `folder`, and with `below` in subfolders."""
     for path in list(folder.rglob(f"{ASIDE}*") if below else folder.glob(f"{ASIDE}*")):
         machine, process, *_ = [*path.name.removeprefix(ASIDE).split("-"), ""]
         if process.isdecimal() and _is_left(path, machine, int(process)):
@@ -126,7 +127,7 @@ def aside_prefix() -> str:
 def _is_left(path: Path, machine: str, process: int) -> bool:
     """Say whether the process that was writing `path` has ended.
 
-    Of another machine's nobody can tell, nor on Windows, where to ask is to interrupt: age decides.
+    For another machine's process, and on Windows, this cannot be asked: the file's age decides.
     """
     if machine == HERE and os.name != "nt":
         return not _is_running(process)

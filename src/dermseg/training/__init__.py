@@ -1,1 +1,1 @@
-"""Making models: data, colour, augmentation, networks, loss, loop and export. Needs PyTorch."""
+"""Train networks to find lesions. Needs PyTorch."""

@@ -1,4 +1,4 @@
-"""Where and in which arithmetic a network trains."""
+"""Choose the processor or GPU to train on, and its arithmetic."""
 
 import os
 import platform
@@ -30,12 +30,12 @@ class Device:
 
     @property
     def is_gpu(self) -> bool:
-        """Whether it works beside the processor, which must then not wait for it in each step."""
+        """Whether this is a GPU. It works asynchronously: steps must not wait for its results."""
         return self.place.type == "cuda"
 
     @property
     def name(self) -> str:
-        """What the device is, for people and model cards."""
+        """The device's name, for people and model cards."""
         if self.is_gpu:
             return torch.cuda.get_device_name(self.place)
         name = _processor().get("cpu_name") or platform.processor() or platform.machine()

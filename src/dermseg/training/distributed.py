@@ -1,10 +1,9 @@
 """Several processes that train one network together, as torchrun starts them.
 
-Each takes its share of every batch; the gradients are averaged, so that all take the same step.
-Order and changes of the images come from (seed, epoch) alone, and so do not depend on how many
-processes there are. Batch norm sees the whole batch on GPUs (SyncBatchNorm); on processors, for
-which PyTorch has no such thing, each process normalises its own share. The first process, which
-leads, alone writes files and says how it goes.
+Each process takes a part of every batch. The gradients are averaged: all take the same step. Order
+and augmentation of the images come from (seed, epoch) alone, for any number of processes. On GPUs
+batch norm sees the whole batch (SyncBatchNorm); on processors, where PyTorch lacks this, each
+process normalises its own part. Only the first process writes files and messages.
 """
 
 import os
@@ -56,13 +55,13 @@ def local_rank() -> int:
 
 
 def leads() -> bool:
-    """Say whether this is the process that writes and speaks for all."""
+    """Say whether this is the first process, the only one that writes files and messages."""
     return rank() == 0
 
 
 @contextmanager
 def leader_first() -> Iterator[None]:
-    """Let the first process go through the block alone, then the others: they find its files."""
+    """Run the block in the first process, then in the others, which find its files."""
     if not leads():
         _wait()
     yield
@@ -79,7 +78,7 @@ def _wait() -> None:
 
 @contextmanager
 def _no_bug() -> Iterator[None]:
-    """Take a connection that fails for what it mostly is: the end of another process."""
+    """Turn a failed connection into a DermsegError: most often another process has ended."""
     try:
         yield
     except RuntimeError as error:
@@ -98,7 +97,7 @@ def check_batch(batch_size: int) -> None:
 
 
 def own_share(batch: Tensor) -> Tensor:
-    """Return those of the images `batch` (n,) that are this process's."""
+    """Return this process's part of `batch`, the row numbers (n,) of images."""
     share = len(batch) // size()
     return batch[rank() * share :][:share]
 
@@ -120,8 +119,8 @@ def synchronised(network: nn.Module, place: torch.device) -> nn.Module:
 
 
 def averaging(network: nn.Module) -> nn.Module | None:
-    """Return what computes like `network` and leaves in it gradients averaged over processes.
+    """Wrap `network` so that its gradients are averaged over the processes; None for one process.
 
-    None for a single process. Running statistics are the first process's.
+    Batch norm's running statistics are those of the first process.
     """
     return DistributedDataParallel(network) if size() > 1 else None

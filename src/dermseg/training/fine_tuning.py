@@ -1,8 +1,7 @@
-"""The weights that a training starts from: another training's, or a finished model's.
+"""Fine-tuning: a training starts from another training's weights, or from a model file's.
 
-A model file holds no batch norms that followed a convolution: export folded them in. They come
-back with the statistics of images that are shown to the network, changed as in training, so that it
-computes what the file does, and can be trained on.
+Export folds batch norms into the convolutions before them. They are restored with the statistics of
+augmented training images, so that the network computes what the file does and can be trained on.
 """
 
 import hashlib
@@ -37,15 +36,17 @@ Tensors = dict[str, Tensor]
 
 
 def start(trainer: Trainer, fold_of: Mapping[str, int]) -> dict[str, Any]:
-    """Let `trainer` start from the weights that its settings name; return what is known of them.
+    """Load the weights that the settings of `trainer` name, and return the facts of their origin.
 
-    Those are a run's; or, of a protocol's folder or an ensemble's file, the member's that holds out
-    the same fold. `fold_of` names each image's fold; the training will be scored on its own.
+    Of a protocol's folder or an ensemble's file the member that held out the same fold is taken.
+    `fold_of` maps each image to its fold.
 
-    Raises ModelError if there are no such weights, UsageError if they are another network's, and
-    DataError if they have seen an image that is held out. A file does not list what it has seen:
-    unless it was trained on the same data, in the same folds, `apart` is false, for nobody can
-    tell, and it stays so for what starts from this training.
+    The fact `apart` says that the weights have not seen the held-out images. A model file does not
+    list its images, so this is known only for the same data in the same folds. A training that
+    starts from this one inherits the answer.
+
+    Raises ModelError if there are no such weights, UsageError if they are of another network, and
+    DataError if they have seen a held-out image.
     """
     given = trainer.settings.fine_tune_from
     from_file = not Path(given).is_dir() and (given in MODELS or given.endswith(".onnx"))
@@ -69,7 +70,7 @@ def _of_run(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, dict
             f"--fine-tune-from {folder}: it was trained on {len(seen)} of the {len(held_out)} "
             f"images that are held out here, such as {min(seen)}"
         )
-    # What an origin is apart from are the images that its heir held out, of the heir's data.
+    # The origin's own origin was checked against the images that the origin held out.
     apart = _origin_apart(facts) and ("fine_tuned_from" not in facts or _same_data(trainer, facts))
     return tensors, {"apart": apart, **_known(facts)}
 

@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""The losses that training can minimise."""
 
 import math
 from collections.abc import Callable, Sequence

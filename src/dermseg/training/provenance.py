@@ -1,4 +1,4 @@
-"""Which code made a model."""
+"""The commit of the code that trained a model."""
 
 import subprocess
 from pathlib import Path

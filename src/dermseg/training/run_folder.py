@@ -1,4 +1,4 @@
-"""The folders that trainings leave: what their files are called, and how to read them.
+"""The files that a training leaves in its folder, and how to read them.
 
 A run is one network's folder. A protocol's folder holds a run for each fold, and one that was
 trained on everything.
@@ -60,10 +60,10 @@ def find_members(folder: Path) -> list[Path]:
 
 
 def find_held_out(folder: Path) -> list[Path]:
-    """Return the runs with predictions of images that they held out, which speak for `folder`.
+    """Return the runs whose out-of-fold predictions stand for `folder`.
 
-    They are its own; and for the run of a protocol that held nothing out, the protocol's folds.
-    Raises ModelError as `find_members` does.
+    These are the runs in `folder` that held out a fold. For a protocol's run on everything they are
+    the protocol's folds. Raises ModelError as `find_members` does.
     """
     alone = folder.name == EVERYTHING and is_run(folder)
     runs = find_members(folder.parent if alone else folder)

@@ -29,7 +29,7 @@ WARM_UP = 0.1
 """Share of a one-cycle training during which the learning rate rises."""
 PREDICTED_AT_ONCE = 50
 STEPS_UNSEEN = 50
-"""On a GPU the loss is looked at once in so many steps: to look is to wait for all that is due."""
+"""Steps on a GPU between two readings of the loss. Each reading waits for all work in progress."""
 Rows = NDArray[np.intp]
 
 

@@ -1,1 +1,1 @@
-"""The search for settings."""
+"""Search for the settings that train the best network."""

@@ -1,1 +1,1 @@
-"""The page in the browser and the HTTP service (the extra `web`)."""
+"""The page in the browser and the HTTP service."""

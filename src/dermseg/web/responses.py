@@ -1,4 +1,4 @@
-"""A segmentation in the forms that a client can ask for."""
+"""The forms in which the service returns a lesion: JSON, mask, picture, outlines."""
 
 import json
 from base64 import b64encode

@@ -1,4 +1,4 @@
-"""What a method that is not trained is, and what several of them share."""
+"""What every method without training has in common."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

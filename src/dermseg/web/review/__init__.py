@@ -1,1 +1,1 @@
-"""The review of a folder's masks."""
+"""Review the masks of a folder: accept, reject or correct each."""

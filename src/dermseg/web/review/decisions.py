@@ -1,4 +1,4 @@
-"""decisions.csv: a row for each mask of a review, with what a person decided about it."""
+"""The file decisions.csv: what a person decided about each mask of a review."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A mask to look at, and how unsure it is."""
+"""One mask of a review, and how unsure it is."""
 
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -40,8 +40,8 @@ class Item:
     def of(cls, job: Job, masks: Path, row: Row | None, segmenter: Segmenter) -> "Item":
         """Return the item of a job's mask.
 
-        `row` is what the run reported that made the mask, None if it is no longer that mask. Of a
-        mask that is another than its own the review's `segmenter` cannot say how sure it is.
+        `row` is the report's row of the run that made the mask, None if the mask has changed since.
+        Then `segmenter` makes the mask again; if its own differs, its confidence does not apply.
         """
         digest = digest_of(masks / job.mask)
         if row and row["confidence_score"] != "":
