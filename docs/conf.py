@@ -1,5 +1,6 @@
 """How the site is built: `scripts/docs`."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,16 @@ def keep_colons(_: Sphinx, what: str, *rest: Any) -> None:
         rest[-1].insert(0, "")
 
 
+def shorten_arrays(*event: Any) -> tuple[str, str] | None:
+    """Write NDArray[uint8] where NumPy writes out the shape and dtype of any array."""
+    signature, returned = event[-2:]
+    if signature is None:
+        return None
+    long = re.compile(r"ndarray\[tuple\[Any, \.\.\.\], dtype\[(\w+)\]\]")
+    return long.sub(r"NDArray[\1]", signature), long.sub(r"NDArray[\1]", returned or "")
+
+
 def setup(app: Sphinx) -> None:
     """Register with Sphinx."""
+    app.connect("autodoc-process-signature", shorten_arrays)
     app.connect("autodoc-process-docstring", keep_colons, priority=400)
