@@ -135,18 +135,43 @@ def export_model(
     photographs: Sequence[Path] = (),
     data: Path | None = None,
 ) -> float:
-    """Write what was trained in `folders`, runs or protocols, as one model: the ONNX `file`.
+    """Write finished trainings as one model file.
 
-    Several networks become an ensemble, whose probabilities are averaged.
+    Several networks become an ensemble that averages their probabilities. Before it takes its name
+    the file is checked against PyTorch, on training images that the first run kept.
 
-    Before it takes its name, the file is checked against PyTorch on training images that the first
-    run kept, and in float32 also on random pixels and on `photographs`. With int8 the training
-    images also calibrate it. With `data`, what the folders were trained on, the file also says
-    how sure its masks are, learnt out of fold.
+    Parameters
+    ----------
+    folders
+        Folders that `train` filled, or those of a protocol.
+    file
+        The ONNX file to write; its name ends in .onnx.
+    settings
+        What the file computes in, and whether it averages mirror images.
+    photographs
+        More photographs to check a float32 file on.
+    data
+        The data set that the networks were trained on. The file then says how sure its masks are,
+        learnt from the images that each network had not seen.
 
-    Returns the largest difference in probability that was seen; with int8, which shifts every
-    border a little, the mean difference. Raises ModelError if it exceeds TOLERANCE or
-    TOLERANCE_INT8, if a training is not finished or if the networks' sizes differ.
+    Returns
+    -------
+    float
+        The largest difference in probability from PyTorch; with int8, which shifts every border a
+        little, the mean difference.
+
+    Raises
+    ------
+    UsageError
+        If the name does not end in .onnx, or photographs are given with int8.
+    ModelError
+        If the difference is too large, a training is not finished, or the networks' sizes differ.
+
+    Examples
+    --------
+    >>> import dermseg
+    >>> from pathlib import Path
+    >>> dermseg.export_model([Path("run")], Path("mine.onnx"))  # doctest: +SKIP
     """
     if file.suffix != ".onnx":
         raise UsageError(f"{file}: the name of a model ends in .onnx")
