@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dermseg import Segmenter
+from dermseg.masks.style import STYLE_IDS
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
@@ -16,8 +17,8 @@ WORDS: dict[str, Any] = tomllib.loads((Path(__file__).parent / "model_cards.toml
 MODELS = tuple(WORDS["models"])
 """The shipped models, the default first."""
 METRICS = ("accuracy", "dice", "jaccard", "sensitivity", "specificity")
-MIRRORED = {"lite0": "lite0-flips"}
-"""A model to its ledger name with mirror averaging, which was a file of its own once."""
+OPTIONS = {"lite0": ("--mirror",), "cdnn29-ensemble": ("--low 0.5",)}
+"""Options with which a model is scored too; the second is the paper's threshold."""
 DISTINCT = "without near-duplicates of training images"
 SETS = {
     "isic2017-validation": "validation",
@@ -44,24 +45,24 @@ FEWEST = 5
 
 @dataclass(frozen=True)
 class Way:
-    """A shipped model as its card has it, or with mirror averaging."""
+    """A shipped model as its card has it, or with an option."""
 
     model: str
-    mirror: bool = False
+    option: str = ""
 
     @property
     def name(self) -> str:
         """What a table calls it."""
-        return f"{self.model}, `--mirror`" if self.mirror else self.model
+        return f"{self.model}, `{self.option}`" if self.option else self.model
 
     @property
     def suffix(self) -> str:
         """What the names of its results end in."""
-        return "-mirror" if self.mirror else ""
+        return f"-{self.option.strip('-').replace(' ', '-')}" if self.option else ""
 
     def scored(self, images: str) -> dict[str, str] | None:
         """Return the last scoring on a set of images: that of the file that is there."""
-        name = MIRRORED[self.model] if self.mirror else self.model
+        name = f"{self.model} {self.option}".strip()
         ledger = rows(RESULTS / "ledger.csv")
         found = [row for row in ledger if (row["model"], row["set"]) == (name, images)]
         return found[-1] if found else None
@@ -74,7 +75,7 @@ class Way:
 
 def ways(model: str) -> list[Way]:
     """Return the ways in which a model is scored and timed."""
-    return [Way(model), *([Way(model, mirror=True)] if model in MIRRORED else [])]
+    return [Way(model), *(Way(model, option) for option in OPTIONS.get(model, ()))]
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -105,7 +106,8 @@ def metrics(row: dict[str, str]) -> list[str]:
 
 def computing(model: str) -> str:
     """Return what was spent on a model: epochs, size and hours, in both rounds if there were."""
-    rounds = [folder for folder in (RESULTS / model / "first", RESULTS / model) if folder.is_dir()]
+    folders = (RESULTS / model / part for part in ("first", "second", ""))
+    rounds = [folder for folder in folders if folder.is_dir()]
     given = [json.loads((each / "settings.json").read_text())["settings"] for each in rounds]
     epochs = " + ".join(str(settings["epochs"]) for settings in given)
     size = f"{given[-1]['height']} x {given[-1]['width']}"
@@ -198,7 +200,7 @@ def _scores(model: str) -> list[str]:
     for images, name in SETS.items():
         for way in ways(model):
             if row := way.scored(images):
-                named = f"{name}, `--mirror`" if way.mirror else name
+                named = f"{name}, `{way.option}`" if way.option else name
                 body.append([named, row["images"], *metrics(row)])
     return table(["set", "images", "AC", "DI", "JA", "SE", "SP"], body)
 
@@ -220,11 +222,20 @@ def _groups(model: str) -> list[str]:
     return table(["group", "images", "JA"], body)
 
 
+def held_out_confidence(model: str) -> dict[str, Any]:
+    """Return how well a model's masks are judged on what was held out: by words, for each style.
+
+    The default model is trained on everything; networks like it that held out whole sources speak.
+    """
+    how = "sources held out" if model == "lite0" else "out of fold"
+    return {f"{how}, {style}": Way(model).result(f"{style}/confidence") for style in STYLE_IDS}
+
+
 def _confidence(model: str) -> list[str]:
     """Return the section on how well a model knows its mistakes; none for one that does not say."""
-    measured = {"out of fold": Way(model).result("confidence")}
+    measured = held_out_confidence(model)
     for way in ways(model):
-        name = "validation, `--mirror`" if way.mirror else "validation"
+        name = f"validation, `{way.option}`" if way.option else "validation"
         measured[name] = way.result("validation{}-confidence")
     rated = {name: each for name, each in measured.items() if each is not None}
     if not rated:

@@ -2,9 +2,11 @@
 """Say how well trainings know their own mistakes, out of fold.
 
     scripts/rate_confidence.py DATA results/NAME RUN...
+    scripts/rate_confidence.py DATA results/NAME MODEL
 
-RUN is a folder that `dermseg train` filled with --protocol or --fold, DATA what it was trained on.
-Each fold is judged by a calibration on the others. The folder receives confidence.csv, a row an
+RUN is a folder that `dermseg train` filled with --protocol or --fold, DATA what it was trained on;
+the members of a MODEL predict the images that they have not seen. Each fold is judged by a
+calibration on the others. A folder for each style of outline receives confidence.csv, a row an
 image; confidence.json, how good that is, with 95 % intervals, by diagnosis, age and sex, and the
 calibration that `dermseg export --calibrate-on` would put into a model; and confidence.png, risk
 against coverage.
@@ -14,21 +16,29 @@ import csv
 import sys
 from dataclasses import fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from dermseg.data.metadata import read_groups
 from dermseg.export.calibration import FAILURE, HeldOut, fit, gather
 from dermseg.export.rating import Judged, Quality, by_group, intervals, judge, risks
+from dermseg.export.recalibration import predict_unseen
 from dermseg.storage.files import write_json, written_whole
 from dermseg.storage.tables import write_table
 
 COLUMNS = ("image", "fold", *(field.name for field in fields(Judged)[2:]))
 
 
-def main(data: Path, output: Path, runs: list[Path]) -> None:
+def main(data: Path, output: Path, sources: list[str]) -> None:
     """Write the files, and print what they say."""
-    for style, held in gather(runs, data).items():
+    if Path(sources[0]).is_dir():
+        found = gather([Path(source) for source in sources], data)
+    else:
+        with TemporaryDirectory() as cache:
+            found = predict_unseen(sources[0], data, cache=Path(cache), allow_resized=True)
+    for style, held in found.items():
+        (output / style).mkdir(parents=True, exist_ok=True)
         report(held, data, output / style)
 
 
@@ -97,5 +107,4 @@ def draw(table: Path, figure: Path) -> None:
 
 
 if __name__ == "__main__":
-    data, output, *runs = (Path(argument) for argument in sys.argv[1:])
-    main(data, output, runs)
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])

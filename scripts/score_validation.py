@@ -1,14 +1,15 @@
 #!/usr/bin/env python
-"""Score a model on the 150 validation images of ISIC 2017 and add a line to the ledger.
+"""Score a model on the 150 validation images of ISIC 2017 and add its lines to the ledger.
 
-    scripts/score_validation.py MODEL DATA MASKS
+    scripts/score_validation.py MODEL DATA MASKS [--mirror] [--low 0.5] [--own-style]
 
 MODEL is a shipped model's name or an .onnx file, DATA the folder with the official archives and
 MASKS a folder for the masks. The 150 images report; nothing is trained on them or chosen by them,
 which the ledger, results/ledger.csv, lets anyone check: every scoring is a line.
 
 A second line leaves out the images that resemble a training image (near-duplicates exist across
-the two sets). Two more compare the photographs of DATA/full-resolution with their thumbnails.
+the two sets). Two more compare the photographs of DATA/full-resolution with their thumbnails. With
+--own-style one line alone: each image by the style of its true mask, which no user can know.
 """
 
 import sys
@@ -16,8 +17,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from cyclopts import run
 
-from dermseg.batch.jobs import find_jobs
+from dermseg.batch.jobs import Job, find_jobs
 from dermseg.batch.run import segment_all
 from dermseg.data.datasets import read_signatures
 from dermseg.data.folds import near_duplicates
@@ -26,27 +28,44 @@ from dermseg.evaluation.scoring import evaluate
 from dermseg.experiments.ledger import append
 from dermseg.imaging.mask_files import MASK_FOREGROUND, MASK_SUFFIX, read_mask
 from dermseg.inference.segmenter import Segmenter
-from dermseg.masks.metrics import mean, score
+from dermseg.masks.metrics import Scores, mean, score
+from dermseg.masks.style import STYLE_IDS, read_style
+from dermseg.settings import DEFAULT_STYLE, ThresholdSettings
 
+VALIDATION = "isic2017-validation"
 LEDGER = Path(__file__).parent.parent / "results" / "ledger.csv"
 
 
-def main(model: str, data: Path, masks: Path) -> None:
+def main(
+    model: str,
+    data: Path,
+    masks: Path,
+    /,
+    *,
+    mirror: bool | None = None,
+    low: float | None = None,
+    own_style: bool = False,
+) -> None:
     """Segment, score, and write the ledger's lines."""
-    photographs = data / "ISIC-2017_Validation_Data"
     truth = data / "ISIC-2017_Validation_Part1_GroundTruth"
-    jobs = find_jobs([photographs])
-    segmenter = Segmenter(model)
-    results = segment_all(jobs, segmenter, masks, size_from=truth)
-    if failed := [result.error for result in results if result.error]:
-        sys.exit("\n".join(failed))
+    jobs = find_jobs([data / "ISIC-2017_Validation_Data"])
+    thresholds = None if low is None else ThresholdSettings(low=low)
+    name = model + " --mirror" * bool(mirror) + ("" if low is None else f" --low {low:g}")
+    if own_style:
+        for style in STYLE_IDS:
+            segmenter = Segmenter(model, style=style, mirror=mirror, thresholds=thresholds)
+            segment(jobs, segmenter, masks / style, truth)
+        append(LEDGER, f"{name}, own style", VALIDATION, best_told(jobs, masks, truth))
+        return
+    segmenter = Segmenter(model, mirror=mirror, thresholds=thresholds)
+    segment(jobs, segmenter, masks, truth)
     evaluation = evaluate(truth, masks)
     validation = [job.photograph for job in jobs]
     training = [pair.photograph for pair in find_pairs(data)]
     repeated = resembling(validation, training)
     fresh = [scores for image_id, scores in evaluation.images.items() if image_id not in repeated]
-    append(LEDGER, model, "isic2017-validation", list(evaluation.images.values()))
-    append(LEDGER, model, "isic2017-validation-without-duplicates", fresh)
+    append(LEDGER, name, VALIDATION, list(evaluation.images.values()))
+    append(LEDGER, name, "isic2017-validation-without-duplicates", fresh)
     print(evaluation)
     large, small = [], []
     for job in find_jobs([data / "full-resolution"]):
@@ -54,12 +73,31 @@ def main(model: str, data: Path, masks: Path) -> None:
         lesion = read_mask(truth / f"{image_id}{MASK_SUFFIX}") > MASK_FOREGROUND
         large.append(score(lesion, segmenter.segment(job.photograph).mask))
         small.append(evaluation.images[image_id])
-    append(LEDGER, model, "isic2017-full-resolution", large)
-    append(LEDGER, model, "isic2017-full-resolution-as-thumbnails", small)
+    append(LEDGER, name, "isic2017-full-resolution", large)
+    append(LEDGER, name, "isic2017-full-resolution-as-thumbnails", small)
     print(
         f"Jaccard index of {len(large)} at full resolution: {mean(large).jaccard:.4f}, as ", end=""
     )
     print(f"thumbnails {mean(small).jaccard:.4f}")
+
+
+def segment(jobs: list[Job], segmenter: Segmenter, masks: Path, truth: Path) -> None:
+    """Write the masks at the true masks' sizes; stop if one fails."""
+    results = segment_all(jobs, segmenter, masks, size_from=truth)
+    if failed := [result.error for result in results if result.error]:
+        sys.exit("\n".join(failed))
+
+
+def best_told(jobs: list[Job], masks: Path, truth: Path) -> list[Scores]:
+    """Return the metrics of each image's mask in the style of its true mask."""
+    found = []
+    for job in jobs:
+        file = f"{job.photograph.stem}{MASK_SUFFIX}"
+        lesion = read_mask(truth / file) > MASK_FOREGROUND
+        style = read_style(lesion).style or DEFAULT_STYLE
+        found.append(score(lesion, read_mask(masks / style / file) > MASK_FOREGROUND))
+    print(f"each by its own style: Jaccard index {mean(found).jaccard:.4f}")
+    return found
 
 
 def resembling(validation: list[Path], training: list[Path]) -> set[str]:
@@ -76,4 +114,4 @@ def resembling(validation: list[Path], training: list[Path]) -> set[str]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *(Path(argument) for argument in sys.argv[2:]))
+    run(main)

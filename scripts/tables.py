@@ -24,6 +24,7 @@ from model_cards import (
     Way,
     computing,
     group_jaccard,
+    held_out_confidence,
     interval,
     metrics,
     out_of_fold,
@@ -34,6 +35,8 @@ from model_cards import (
     write_card,
 )
 
+from dermseg.settings import DEFAULT_STYLE
+
 BENCHMARKS = RESULTS / "benchmarks"
 PAGES = (
     "README.md",
@@ -42,6 +45,7 @@ PAGES = (
     "docs/science/confidence.md",
     "docs/science/ledger.md",
     "docs/science/scores.md",
+    "docs/science/styles.md",
     "docs/science/trials.md",
     "docs/speed.md",
 )
@@ -55,12 +59,14 @@ CHIPS = {"AMD EPYC": "epyc", "Intel": "xeon"}
 
 
 WAYS = [way for model in MODELS for way in ways(model)]
+TIMED = [way for way in WAYS if not way.option.startswith("--low")]
+"""Another threshold takes the same time."""
 
 
 def models() -> list[str]:
     """Return the README's table: how good, how fast and how large."""
     body = []
-    for way in WAYS:
+    for way in TIMED:
         row = _on_validation(way)
         body.append(
             [
@@ -131,7 +137,9 @@ def thresholds() -> list[str]:
 def confidence() -> list[str]:
     """Return how well each model's masks are judged, and their borders bounded."""
     measured = {
-        f"members of {model}, out of fold": Way(model).result("confidence") for model in MODELS
+        f"{model}, {how}": each
+        for model in MODELS
+        for how, each in held_out_confidence(model).items()
     }
     for way in WAYS:
         measured[f"{way.name}, validation"] = way.result("validation{}-confidence")
@@ -145,8 +153,8 @@ def confidence() -> list[str]:
 
 
 def confidence_groups() -> list[str]:
-    """Return the same by group, for the ensemble whose folds speak for the default model."""
-    judged = Way("lite0-ensemble").result("confidence")
+    """Return the same by group: the default style, by networks that had not seen the source."""
+    judged = Way("lite0").result(f"{DEFAULT_STYLE}/confidence")
     body = [
         _judged_group(kind, value, part)
         for kind, parts in judged["groups"].items()
@@ -184,6 +192,19 @@ def trials() -> list[str]:
         body.append([*cells, row["fold"], row["epochs"], row["images"], row["how"], row["commit"]])
     head = ["trial", "what was tried", "difference in JA (95 %)", "verdict", "against"]
     return table([*head, "fold", "epochs", "images", "how", "commit"], body)
+
+
+def styles() -> list[str]:
+    """Return what telling the style of an outline gains, in all and by style."""
+    body = []
+    for row in rows(RESULTS / "trials.csv"):
+        if row["trial"].startswith("styles"):
+            gain = float(row["difference"])
+            bounds = f"{float(row['low']):+.4f} to {float(row['high']):+.4f}"
+            told, before = float(row["jaccard"]), float(row["jaccard"]) - gain
+            named = [row["trial"], row["against"], row["images"]]
+            body.append([*named, f"{before:.3f}", f"{told:.3f}", f"{gain:+.4f} ({bounds})"])
+    return table(["trial", "against", "images", "JA before", "JA", "gain (95 %)"], body)
 
 
 def ledger() -> list[str]:
@@ -224,7 +245,7 @@ def start() -> list[str]:
 
 def _timings() -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield each timing of a shipped model, after the model's name and the processor's."""
-    for way in WAYS:
+    for way in TIMED:
         for chip, ending in CHIPS.items():
             yield way.name, chip, _timing(way, ending)
 
@@ -243,6 +264,7 @@ TABLES = {
     "confidence": confidence,
     "confidence-groups": confidence_groups,
     "trials": trials,
+    "styles": styles,
     "ledger": ledger,
     "speed": speed,
     "start": start,

@@ -94,6 +94,19 @@ def test_on_other_data_the_whole_model_predicts(model: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+def test_other_trainings_held_out_images_count(model: Path, data: Path, tmp_path: Path) -> None:
+    own = calibrate(model, data, tmp_path / "own.onnx", cache=tmp_path / "cache")
+    runs = [tmp_path / "runs" / "fold-1"]
+    card = calibrate(model, data, tmp_path / "new.onnx", cache=tmp_path / "cache", held_out_by=runs)
+    (facts,), (others,) = card.styles.values(), own.styles.values()
+    assert facts.confidence is not None
+    assert others.confidence is not None
+    held_out = read_held_out(tmp_path / "runs" / "fold-1")
+    assert facts.confidence["images"] == len(held_out) < others.confidence["images"]
+    assert read_model(model)[0].graph == read_model(tmp_path / "new.onnx")[0].graph
+
+
+@pytest.mark.slow
 def test_members_of_an_ensemble_average_to_it(model: Path, data: Path, tmp_path: Path) -> None:
     import onnx
 

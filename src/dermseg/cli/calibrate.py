@@ -1,5 +1,6 @@
 """Learn a model's calibration and thresholds on one's own data."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ def calibrate(
     *,
     output: Annotated[Path, Parameter(alias="-o")],
     allow_resized: Annotated[bool, Parameter(negative=())] = False,
+    held_out_by: Annotated[Sequence[Path], Parameter(consume_multiple=True, negative=())] = (),
     cache: Path | None = None,
 ) -> int:
     """Learn how sure a model's masks are, and its thresholds, on your own photographs.
@@ -34,6 +36,9 @@ def calibrate(
         The ONNX file to write.
     allow_resized
         Accept photographs whose size is not their mask's (thumbnails of the official ones).
+    held_out_by
+        Folders of trainings on DATA whose held-out predictions count, in place of the model's own:
+        those of `dermseg train --folds-by source` make what happens on the next camera.
     cache
         Folder for the decoded images, to share between runs; a temporary one unless given.
     """
@@ -44,7 +49,12 @@ def calibrate(
 
     with TemporaryDirectory() as folder:
         card = calibrate(
-            model, data, output, cache=cache or Path(folder), allow_resized=allow_resized
+            model,
+            data,
+            output,
+            cache=cache or Path(folder),
+            allow_resized=allow_resized,
+            held_out_by=held_out_by,
         )
     for style, facts in card.styles.items():
         quality = facts.confidence or {}

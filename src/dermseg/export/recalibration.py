@@ -1,6 +1,6 @@
 """Calibrate a finished model on one's own images, which its networks have not seen."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +14,7 @@ from dermseg.data import datasets, folds
 from dermseg.data.datasets import Cache
 from dermseg.data.splits import read_split
 from dermseg.errors import DataError, UsageError
-from dermseg.export.calibration import sort_by_style
+from dermseg.export.calibration import HeldOut, gather, sort_by_style
 from dermseg.export.rating import learn_styles
 from dermseg.imaging.orientation import turn_back
 from dermseg.inference.segmenter import Segmenter
@@ -33,12 +33,20 @@ Predictor = tuple[str, Segmenter, NDArray[np.intp]]
 
 
 def calibrate(
-    model: str | Path, data: Path, file: Path, *, cache: Path, allow_resized: bool = False
+    model: str | Path,
+    data: Path,
+    file: Path,
+    *,
+    cache: Path,
+    allow_resized: bool = False,
+    held_out_by: Sequence[Path] = (),
 ) -> ModelCard:
     """Write `model` to `file` with thresholds and calibrations that `data` teach, by style.
 
     Of the data that it was trained on, each member of an ensemble predicts the fold that it held
-    out. Of other data all images count, and the whole model predicts them.
+    out. Of other data all images count, and the whole model predicts them. Given trainings that
+    held out whole sources (`--folds-by source`), theirs count instead: networks of the same kind,
+    on cameras that they had not seen, make what a model does on the next camera.
 
     Parameters
     ----------
@@ -52,6 +60,8 @@ def calibrate(
         Folder for the decoded images.
     allow_resized
         Accept photographs whose size is not their mask's.
+    held_out_by
+        Folders of trainings whose held-out predictions count, in place of the model's own.
 
     Returns
     -------
@@ -68,6 +78,25 @@ def calibrate(
     if file.suffix != ".onnx":
         raise UsageError(f"{file}: the name of a model ends in .onnx")
     proto, card = read_model(find_model(model))
+    if held_out_by:
+        held_out = gather(held_out_by, data)
+    else:
+        held_out = predict_unseen(model, data, cache=cache, allow_resized=allow_resized)
+    new = replace(card, styles=learn_styles(held_out), note="")
+    put_card(proto, new)
+    with written_whole(file) as temporary:
+        onnx.save_model(proto, temporary)
+    return new
+
+
+def predict_unseen(
+    model: str | Path, data: Path, *, cache: Path, allow_resized: bool = False
+) -> dict[Style, HeldOut]:
+    """Return what the model's networks predict for the images of `data` that they had not seen.
+
+    By the style of the true mask, which networks that know styles are told. Raises as `calibrate`.
+    """
+    proto, card = read_model(find_model(model))
     height, width = (
         int(side.dim_value) for side in proto.graph.input[0].type.tensor_type.shape.dim[1:3]
     )
@@ -80,12 +109,7 @@ def calibrate(
             names = [images.image_ids[row] for row in rows]
             maps |= zip(names, _predict(network, images, rows), strict=True)
             fold_of |= dict.fromkeys(names, name)
-    held_out = sort_by_style(maps, fold_of, {pair.image_id: pair.mask for pair in pairs})
-    new = replace(card, styles=learn_styles(held_out), note="")
-    put_card(proto, new)
-    with written_whole(file) as temporary:
-        onnx.save_model(proto, temporary)
-    return new
+    return sort_by_style(maps, fold_of, {pair.image_id: pair.mask for pair in pairs})
 
 
 def _predictors(

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from dermseg.data.layouts import find_all_pairs
 from dermseg.data.metadata import read_groups
-from dermseg.evaluation.scoring import Evaluation, Summary, evaluate_maps
+from dermseg.evaluation.scoring import Evaluation, Summary, compare_all, evaluate_maps
 from dermseg.masks.metrics import METRICS
+from dermseg.masks.style import STYLE_IDS, read_style
 from dermseg.settings import DataSettings, ThresholdSettings, TrainingSettings
 from dermseg.storage.tables import write_table
 from dermseg.training import checkpoints, distributed, run_folder
@@ -32,7 +33,8 @@ def train_protocol(
 
     A second call goes on where the first was stopped. `settings.fold` picks one member, so that
     several machines can share the work; the tables are written once all are there: members.csv, a
-    row a member and one for all folds together, and out-of-fold.csv and .json, image by image.
+    row a member, one for all folds together and one for each style of outline among them, and
+    out-of-fold.csv and .json, image by image.
 
     Raises as `loop.train` does.
     """
@@ -66,6 +68,11 @@ def report(data: Path, output: Path) -> None:
     hours = round(sum(row["hours"] for row in rows), 3)
     total = {"member": "out of fold", "epochs": "", "hours": hours}
     rows.append({**total, **_metrics(evaluation, sorted(maps))})
+    styles = compare_all(maps, masks, lambda _, truth: read_style(truth).style)
+    for style in STYLE_IDS:
+        outlined_so = [image for image, own in styles.items() if own == style]
+        named = {"member": f"out of fold, {style}", "epochs": "", "hours": ""}
+        rows.append({**named, **_metrics(evaluation, outlined_so)})
     write_table(output / TABLE, list(rows[0]), rows)
     evaluation.write_csv(output / f"{SCORES}.csv")
     evaluation.write_json(output / f"{SCORES}.json")
