@@ -17,8 +17,13 @@ WORDS: dict[str, Any] = tomllib.loads((Path(__file__).parent / "model_cards.toml
 MODELS = tuple(WORDS["models"])
 """The shipped models, the default first."""
 METRICS = ("accuracy", "dice", "jaccard", "sensitivity", "specificity")
-OPTIONS = {"lite0": ("--mirror",), "cdnn29-ensemble": ("--low 0.5",)}
-"""Options with which a model is scored too; the second is the paper's threshold."""
+TIGHT = "--style semi-automatic"
+OPTIONS = {
+    "lite0": ("--mirror", TIGHT),
+    "lite0-ensemble": (TIGHT,),
+    "cdnn29-ensemble": ("--low 0.5",),
+}
+"""Options with which a model is scored too; the last is the paper's threshold."""
 DISTINCT = "without near-duplicates of training images"
 SETS = {
     "isic2017-validation": "validation",

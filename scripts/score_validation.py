@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Score a model on the 150 validation images of ISIC 2017 and add its lines to the ledger.
 
-    scripts/score_validation.py MODEL DATA MASKS [--mirror] [--low 0.5] [--own-style]
+    scripts/score_validation.py MODEL DATA MASKS [--style STYLE] [--mirror] [--low 0.5]
+                                [--own-style]
 
 MODEL is a shipped model's name or an .onnx file, DATA the folder with the official archives and
 MASKS a folder for the masks. The 150 images report; nothing is trained on them or chosen by them,
@@ -30,7 +31,7 @@ from dermseg.imaging.mask_files import MASK_FOREGROUND, MASK_SUFFIX, read_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.metrics import Scores, mean, score
 from dermseg.masks.style import STYLE_IDS, read_style
-from dermseg.settings import DEFAULT_STYLE, ThresholdSettings
+from dermseg.settings import DEFAULT_STYLE, Style, ThresholdSettings
 
 VALIDATION = "isic2017-validation"
 LEDGER = Path(__file__).parent.parent / "results" / "ledger.csv"
@@ -44,6 +45,7 @@ def main(
     *,
     mirror: bool | None = None,
     low: float | None = None,
+    style: Style = DEFAULT_STYLE,
     own_style: bool = False,
 ) -> None:
     """Segment, score, and write the ledger's lines."""
@@ -51,13 +53,14 @@ def main(
     jobs = find_jobs([data / "ISIC-2017_Validation_Data"])
     thresholds = None if low is None else ThresholdSettings(low=low)
     name = model + " --mirror" * bool(mirror) + ("" if low is None else f" --low {low:g}")
+    name += "" if style == DEFAULT_STYLE else f" --style {style}"
     if own_style:
-        for style in STYLE_IDS:
-            segmenter = Segmenter(model, style=style, mirror=mirror, thresholds=thresholds)
-            segment(jobs, segmenter, masks / style, truth)
+        for each in STYLE_IDS:
+            segmenter = Segmenter(model, style=each, mirror=mirror, thresholds=thresholds)
+            segment(jobs, segmenter, masks / each, truth)
         append(LEDGER, f"{name}, own style", VALIDATION, best_told(jobs, masks, truth))
         return
-    segmenter = Segmenter(model, mirror=mirror, thresholds=thresholds)
+    segmenter = Segmenter(model, style=style, mirror=mirror, thresholds=thresholds)
     segment(jobs, segmenter, masks, truth)
     evaluation = evaluate(truth, masks)
     validation = [job.photograph for job in jobs]
