@@ -52,12 +52,12 @@ def test_in_the_answer_of_the_service(data: Path, segmenter: Segmenter) -> None:
 
 
 def test_by_the_doctor(data: Path) -> None:
-    findings = {(each.image, each.kind) for each in examine(data)}
+    findings = {(each.image, each.kind) for each in examine(data).findings}
     assert ("damaged", "damaged") in findings
     assert ("sound", "damaged") not in findings
 
 
 def test_on_the_page() -> None:
-    page = Path(__file__).parents[1] / "src" / "dermseg" / "web" / "static" / "page.js"
+    page = Path(__file__).parents[1] / "src" / "dermseg" / "web" / "static" / "panel.js"
     for flag in ("damaged", "narrow-range"):
         assert f"  {flag}:" in page.read_text() or f'  "{flag}":' in page.read_text()

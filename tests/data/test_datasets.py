@@ -404,7 +404,7 @@ class TestOpenCacheExceptions:
     ) -> None:
         data = make()
         put(data / "masks" / "ISIC_0000001_segmentation.png", picture(1, 48, 64)[0])
-        with pytest.raises(DataError, match=r"ISIC_0000001_segmentation.*one 8-bit channel"):
+        with pytest.raises(DataError, match=r"ISIC_0000001_segmentation.*several colours"):
             open_cache(find_pairs(data), 16, 32, tmp_path / "cache", allow_resized=False)
 
     def test_a_folder_that_cannot_be_is_named(

@@ -177,7 +177,7 @@ def test_an_inverted_mask_is_found_and_clean_copies_are_written(tmp_path: Path) 
         noise = np.random.default_rng(number).integers(0, 255, (48, 64, 3)).astype(np.uint8)
         Image.fromarray(noise).save(tmp_path / "data" / "images" / f"{name}.png")
         Image.fromarray(mask).save(tmp_path / "data" / "masks" / f"{name}_mask.png")
-    found = {(finding.image, finding.kind) for finding in examine(tmp_path / "data")}
+    found = {(finding.image, finding.kind) for finding in examine(tmp_path / "data").findings}
     assert found == {("inverted", "inverted-mask")}
     assert main(["doctor", str(tmp_path / "data"), "--fix", str(tmp_path / "fixed")]) == 0
     for name, mask in masks.items():

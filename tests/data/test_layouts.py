@@ -124,7 +124,7 @@ class TestFindAllPairs:
         test.parent.mkdir()
         Image.fromarray(draw_picture(0)[1]).save(test)
         parts = [pair.part for pair in find_all_pairs(tmp_path)]
-        assert parts == ["training"] * 3 + ["validation"] * 3
+        assert parts == ["training"] * 3
 
     def test_thumbnails_and_predictions_beside_the_data_do_no_harm(self, tmp_path: Path) -> None:
         write(tmp_path, *LAYOUTS["images and masks"])

@@ -37,6 +37,8 @@ REASONS = {
     "serves until it is stopped",
     "needs a running service",
     "needs several GPUs",
+    "needs MONAI",
+    "needs the file above",
     "needs the data of ISIC 2017",
     "needs a training on the data of ISIC 2017",
 }

@@ -10,7 +10,11 @@ import dermseg
 ROOT = Path(__file__).parent.parent.parent
 BUILD = """
 import sys
-sys.modules["torch"] = None  # importing it raises ImportError
+class NoTorch:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError(f"no {name} here", name=name)
+sys.meta_path.insert(0, NoTorch())
 from sphinx.cmd.build import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -52,7 +52,7 @@ def test_the_gap_is_that_of_the_last_epochs(points: list[Point]) -> None:
 def test_how_much_it_narrows_is_paired_by_fold(points: list[Point]) -> None:
     mean, low, high = narrowing(points + curve("RGB", 9, (0.0, 0.9)))
     assert mean == pytest.approx(0.05)
-    assert high - mean == pytest.approx(4.303 * 0.01 / 3**0.5)
+    assert high - mean == pytest.approx(4.3026527 * 0.01 / 3**0.5)
     assert low > 0
 
 

@@ -56,7 +56,7 @@ def forbidden(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
             (loop, "_run_epoch"),
             (scoring, "score_maps"),
             (scoring, "segment_all"),
-            (scoring, "export"),
+            (scoring, "export_model"),
             (ledger, "append"),
         ):
             monkeypatch.setattr(module, name, fail)

@@ -48,7 +48,7 @@ def test_a_report_tells_names_and_orientations(tmp_path: Path) -> None:
 def test_a_bad_mask_costs_itself(tmp_path: Path) -> None:
     masks.write(annotations({"b": np.ones((2, 2), np.bool_)}), tmp_path, Writing())
     (tmp_path / "a.png").write_bytes(b"no mask")
-    Image.new("L", (3, 3), 1).save(tmp_path / "c.png")
+    Image.fromarray(np.arange(9, dtype=np.uint8).reshape(3, 3)).save(tmp_path / "c.png")
     bad, dark, good = masks.read(tmp_path, NOWHERE, None)
     for entry in (bad, dark):
         with pytest.raises(ImageError):

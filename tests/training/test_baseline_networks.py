@@ -13,7 +13,7 @@ from dermseg.export.exporter import export_model
 from dermseg.settings import TrainingSettings
 from dermseg.training import networks
 from dermseg.training.loop import train
-from dermseg.training.losses import LOSSES, cross_entropy
+from dermseg.training.losses import LOSSES, cross_entropy, find_loss
 from dermseg.training.networks.multistage import Multistage
 
 BASELINES = ("cdnn29-crf", "fcrn", "multistage", "unet")
@@ -96,5 +96,5 @@ def test_cross_entropy_is_that_of_the_pixels() -> None:
 
 
 def test_the_loss_is_chosen_by_name() -> None:
-    with pytest.raises(UsageError, match="jaccard or cross-entropy"):
-        TrainingSettings(loss="dice")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="jaccard"):
+        find_loss("hinge")

@@ -130,7 +130,7 @@ class TestFromAToyModel:
     def test_a_model_that_saw_what_is_held_out_is_refused(
         self, toy_data: Path, tmp_path: Path, tiny: Maker, file: Path
     ) -> None:
-        for changes in ({"fold": 1}, {"seed": 1}):
+        for changes in ({"fold": 1}, {"fold_seed": 1}):
             settings = tiny(epochs=1, fine_tune_from=str(file), **changes)
             with pytest.raises(DataError, match="trained on the 3 images"):
                 train(toy_data, tmp_path / "run", settings)

@@ -267,7 +267,7 @@ class TestTrainFeatures:
         monkeypatch.setattr("dermseg.training.losses.jaccard_distance", distance)
         settings = tiny(early_epochs=2, early_height=16, early_width=32)
         train(toy_data, tmp_path / "run", settings, ON_CPU)
-        assert sizes == [(16, 32)] * 6 + [(32, 32)] * 3
+        assert sizes == [*[(16, 32)] * 3, (32, 32)] * 2 + [(32, 32)] * 4
         assert held_out(tmp_path / "run")[1].shape[1:] == (32, 32)
 
     def test_the_seed_decides_everything(
@@ -567,7 +567,7 @@ class TestTrainExceptions:
     ) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         with pytest.raises(UsageError, match="no usable NVIDIA GPU"):
-            train(toy_data, tmp_path / "run", tiny(), device="cuda")
+            train(toy_data, tmp_path / "run", tiny(), DataSettings(device="cuda"))
         assert not (tmp_path / "run").exists()
 
     def test_unusable_data_are_refused(self, tmp_path: Path, tiny: Maker) -> None:

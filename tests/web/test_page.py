@@ -1049,7 +1049,8 @@ def test_a_mask_that_comes_late_is_not_painted_over_another_photograph(
         page = opened(browser, address)
         waiting: list[Any] = []
         page.route("**/v1/review/0/mask", lambda route: waiting.append(route))
-        page.keyboard.press("b")
+        with page.expect_request("**/v1/review/0/mask"):
+            page.keyboard.press("b")
         page.wait_for_function("() => document.querySelector('[aria-pressed=true][data-tool=add]')")
         page.keyboard.press("n")
         page.wait_for_selector("#stage[data-number='1']")

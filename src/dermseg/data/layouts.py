@@ -106,12 +106,8 @@ class Layout:
 LAYOUTS = (
     Layout(
         "the official archives",
-        (
-            *("*training*data", "*training*input"),
-            *("*validation*data", "*validation*input"),
-            *("*test*data", "*test*input"),
-        ),
-        ("*groundtruth",),
+        ("*training*data", "*training*input"),
+        ("*training*groundtruth",),
         whole=True,
     ),
     Layout("PH2", ("imd*_dermoscopic_image",), ("imd*_lesion",)),
@@ -119,7 +115,10 @@ LAYOUTS = (
     Layout("nnU-Net", ("imagestr", "imagests"), ("labelstr", "labelsts"), channel="_0000"),
     Layout("images and masks", ("images",), ("masks",)),
 )
-"""Data sets with names of their own, tried in this order before the words above."""
+"""Data sets with names of their own, tried in this order before the words above.
+
+The challenge's validation and test archives are left alone: they only report.
+"""
 KNOWN = (
     "*Training*Data (or *Training*Input) and *Training*GroundTruth, images and masks, imgs and "
     "labels, imagesTr and labelsTr, or NAME.jpg and NAME_segmentation.png side by side"
