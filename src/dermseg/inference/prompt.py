@@ -9,8 +9,8 @@ from dermseg.imaging.images import Pixels
 from dermseg.masks.postprocess import Probability
 
 ZOOM = 2
-"""How many times closer the network looks. On skin beside the lesions of ten photographs it saw
-something at one click in six at 2, and at one in four at 4."""
+"""How many times closer the network looks. Of 30 clicks on skin beside lesions, in ten
+photographs, it saw something at 10 to 25 % at 2, and at 25 to 50 % at 4."""
 FAINT = 0.2
 """Probability at the place below which nothing is there."""
 NEAR = 2
