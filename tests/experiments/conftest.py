@@ -80,7 +80,7 @@ def quick_export(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(model, file)
 
-    monkeypatch.setattr(scoring, "export", export)
+    monkeypatch.setattr(scoring, "export_model", export)
 
 
 @pytest.fixture

@@ -174,7 +174,7 @@ def test_a_killed_experiment_goes_on(
 ) -> None:
     module, name, calls = {
         "training": (loop, "_run_epoch", 4),
-        "exporting": (scoring, "export", 1),
+        "exporting": (scoring, "export_model", 1),
         "scoring": (scoring, "evaluate", 2),
         "keeping": (scoring, "_write", 4),
     }[moment]
