@@ -113,13 +113,19 @@ class Calibration:
         return scores
 
     def judge(self, probability: Probability, lesion: Lesion, low: float) -> Confidence:
-        """Return the confidence of the mask of `lesion`, chosen in `probability`, above `low`."""
+        """Return the confidence of the mask of `lesion`, chosen in `probability`, above `low`.
+
+        An empty mask is never surer than the least sure that were calibrated on, and is flagged.
+        """
         score = float(self.score(evidence_of(probability, region(lesion, low))[np.newaxis])[0])
+        empty = lesion.core is None
+        if empty:
+            score = min(score, self.scores[0])
         jaccard, bottom, top = (
             float(np.interp(score, self.scores, values))
             for values in (self.jaccard, self.low, self.high)
         )
-        return Confidence(score, jaccard, bottom, top, score < self.flag_below)
+        return Confidence(score, jaccard, bottom, top, empty or score < self.flag_below)
 
     def bound(
         self, probability: Probability, lesion: Lesion, low: float, size: tuple[int, int]
