@@ -74,7 +74,7 @@ def test_members_can_be_trained_one_by_one(
     monkeypatch.setattr(loop, "say", said.append)
     train_protocol(toy_data, tmp_path, tiny(fold=None, epochs=1))
     assert sum("finished already" in message for message in said) == 1
-    assert len(table(tmp_path)) == 7
+    assert len(table(tmp_path)) == 9
 
 
 def test_the_named_protocols() -> None:

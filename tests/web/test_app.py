@@ -66,7 +66,7 @@ class TestSegment:
         assert list(answer["bounding_box"].values()) == list(lesion.bounding_box or ())
         assert list(answer["centroid"].values()) == pytest.approx(lesion.centroid)
         assert (answer["perimeter"], answer["diameter"]) == (lesion.perimeter, lesion.diameter)
-        assert answer["thresholds"] == {"rule": "complete", "high": 0.8, "low": 0.5}
+        assert answer["thresholds"] == {"rule": "complete", "high": 0.8, "low": 0.35}
         assert answer["mask"] is None
         assert answer["report"]["area"] == lesion.area
 
