@@ -376,8 +376,8 @@ def test_two_painted_regions_are_no_candidates_to_click(page: Any) -> None:
 def discs(tmp_path: Path) -> Path:
     """Return a photograph of a large dark disc, a small one, and one that is faint."""
     y, x = np.mgrid[:300, :400]
-    pixels = np.full((300, 400, 3), 230, np.uint8)
-    for (column, row, radius), grey in zip(DISCS, (20, 20, 170), strict=True):
+    pixels = np.full((300, 400, 3), 245, np.uint8)
+    for (column, row, radius), grey in zip(DISCS, (20, 20, 190), strict=True):
         pixels[np.hypot(x - column, y - row) < radius] = grey
     Image.fromarray(pixels).save(tmp_path / "discs.png")
     return tmp_path / "discs.png"
