@@ -1,6 +1,5 @@
 """One page a shipped model, from the model file's own card, its results and model_cards.toml."""
 
-import csv
 import json
 import tomllib
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 
 from dermseg import Segmenter
 from dermseg.masks.style import STYLE_IDS
+from dermseg.storage.tables import read_table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
@@ -68,7 +68,7 @@ class Way:
     def scored(self, images: str) -> dict[str, str] | None:
         """Return the last scoring on a set of images: that of the file that is there."""
         name = f"{self.model} {self.option}".strip()
-        ledger = rows(RESULTS / "ledger.csv")
+        ledger = read_table(RESULTS / "ledger.csv")
         found = [row for row in ledger if (row["model"], row["set"]) == (name, images)]
         return found[-1] if found else None
 
@@ -83,18 +83,12 @@ def ways(model: str) -> list[Way]:
     return [Way(model), *(Way(model, option) for option in OPTIONS.get(model, ()))]
 
 
-def rows(path: Path) -> list[dict[str, str]]:
-    """Return a CSV file's rows."""
-    with path.open(newline="") as handle:
-        return list(csv.DictReader(handle))
-
-
 def out_of_fold(model: str) -> dict[str, str] | None:
     """Return the scores of an ensemble's images by the members that had not seen them."""
     table = RESULTS / model / "members.csv"
     if not table.is_file():
         return None
-    return next(row for row in rows(table) if row["member"] == "out of fold")
+    return next(row for row in read_table(table) if row["member"] == "out of fold")
 
 
 def interval(row: dict[str, str]) -> str:
@@ -117,12 +111,12 @@ def computing(model: str) -> str:
     epochs = " + ".join(str(settings["epochs"]) for settings in given)
     size = f"{given[-1]['height']} x {given[-1]['width']}"
     if (RESULTS / model / "members.csv").is_file():
-        tables = [rows(each / "members.csv") for each in rounds]
+        tables = [read_table(each / "members.csv") for each in rounds]
         trained = [[row for row in table if row["epochs"]] for table in tables]
         hours = sum(float(row["hours"]) for table in trained for row in table)
         many = f"({epochs})" if len(rounds) > 1 else epochs
         return f"{len(trained[-1])} x {many} epochs, {size}, {hours:.1f} h"
-    seconds = sum(float(row["seconds"]) for each in rounds for row in rows(each / "log.csv"))
+    seconds = sum(float(row["seconds"]) for each in rounds for row in read_table(each / "log.csv"))
     return f"{epochs} epochs, {size}, {seconds / 3600:.1f} h"
 
 

@@ -12,7 +12,6 @@ calibration that `dermseg export --calibrate-on` would put into a model; and con
 against coverage.
 """
 
-import csv
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -25,7 +24,7 @@ from dermseg.export.calibration import FAILURE, HeldOut, fit, gather
 from dermseg.export.rating import Judged, Quality, by_group, intervals, judge, risks
 from dermseg.export.recalibration import predict_unseen
 from dermseg.storage.files import write_json, written_whole
-from dermseg.storage.tables import write_table
+from dermseg.storage.tables import read_table, write_table
 
 COLUMNS = ("image", "fold", *(field.name for field in fields(Judged)[2:]))
 
@@ -76,8 +75,7 @@ def draw(table: Path, figure: Path) -> None:
     """Draw risk against coverage, for our order, a perfect one and a random one."""
     from matplotlib.figure import Figure
 
-    with table.open(newline="") as handle:
-        images = list(csv.DictReader(handle))
+    images = read_table(table)
     jaccard = np.array([float(row["jaccard"]) for row in images])
     score = np.array([float(row["score"]) for row in images])
     unflagged = np.mean([row["flagged"] == "False" for row in images])

@@ -7,7 +7,6 @@ The report is `dermseg segment`'s and the metrics are `dermseg evaluate --json`'
 masks. OUT.json receives what `scripts/rate_confidence.py` says out of fold, but for the band.
 """
 
-import csv
 import json
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from dermseg.export.rating import Judged, Quality, intervals
 from dermseg.storage.files import write_json
+from dermseg.storage.tables import read_table
 
 
 def main(report: Path, metrics: Path, output: Path) -> None:
@@ -23,8 +23,7 @@ def main(report: Path, metrics: Path, output: Path) -> None:
     jaccard = {
         name: row["jaccard"] for name, row in json.loads(metrics.read_text())["images"].items()
     }
-    with report.open(newline="") as handle:
-        rows = {Path(row["photograph"]).stem: row for row in csv.DictReader(handle)}
+    rows = {Path(row["photograph"]).stem: row for row in read_table(report)}
     if set(rows) != set(jaccard):
         sys.exit(f"{report} and {metrics} are not of the same images")
     names = sorted(rows)

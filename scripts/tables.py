@@ -28,7 +28,6 @@ from model_cards import (
     interval,
     metrics,
     out_of_fold,
-    rows,
     table,
     ways,
     with_interval,
@@ -36,6 +35,7 @@ from model_cards import (
 )
 
 from dermseg.settings import DEFAULT_STYLE
+from dermseg.storage.tables import read_table
 
 BENCHMARKS = RESULTS / "benchmarks"
 PAGES = (
@@ -127,7 +127,7 @@ def groups() -> list[str]:
 def thresholds() -> list[str]:
     """Return the comparison of the dual thresholds' rules, out of fold."""
     body = []
-    for row in rows(RESULTS / "experiments" / "thresholds.csv"):
+    for row in read_table(RESULTS / "experiments" / "thresholds.csv"):
         gain = [f"{float(row[f'jaccard_gain_95_{end}']):+.4f}" for end in ("low", "high")]
         cells = [row["row"], row["images"], f"{float(row['jaccard']):.4f} ({interval(row)})"]
         body.append([*cells, f"{float(row['jaccard_gain']):+.4f} ({' to '.join(gain)})"])
@@ -185,7 +185,7 @@ def _percent(value: float | None) -> str:
 def trials() -> list[str]:
     """Return every trial, one row each."""
     body = []
-    for row in rows(RESULTS / "trials.csv"):
+    for row in read_table(RESULTS / "trials.csv"):
         bounds = f" ({float(row['low']):+.4f} to {float(row['high']):+.4f})" if row["low"] else ""
         difference = f"{float(row['difference']):+.4f}{bounds}" if row["difference"] else ""
         cells = [row["trial"], row["question"], difference, row["verdict"], row["against"]]
@@ -197,7 +197,7 @@ def trials() -> list[str]:
 def styles() -> list[str]:
     """Return what telling the style of an outline gains, in all and by style."""
     body = []
-    for row in rows(RESULTS / "trials.csv"):
+    for row in read_table(RESULTS / "trials.csv"):
         if row["trial"].startswith("styles"):
             gain = float(row["difference"])
             bounds = f"{float(row['low']):+.4f} to {float(row['high']):+.4f}"
@@ -211,7 +211,7 @@ def ledger() -> list[str]:
     """Return every scoring of the validation images."""
     body = [
         [row["date"], row["commit"], row["model"], row["set"], row["images"], *metrics(row)]
-        for row in rows(RESULTS / "ledger.csv")
+        for row in read_table(RESULTS / "ledger.csv")
     ]
     head = ["date", "commit", "model", "set", "images", "AC", "DI", "JA (95 %)", "SE", "SP"]
     return table(head, body)

@@ -41,9 +41,8 @@ class Job:
 def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> list[Job]:
     """Return a job for each photograph in `paths`: files, or folders with their subfolders.
 
-    In folders, what is hidden, masks, overlays, contact sheets and the official archives'
-    superpixels are passed over, and so is what lies in the folders `without` (those that will be
-    written to).
+    In folders it passes over hidden files, masks, overlays, contact sheets, the official archives'
+    superpixels, and all files in the folders `without` (those that will be written to).
 
     A photograph that is found twice under one name counts once. Raises UsageError if a path does
     not exist, if a folder cannot be read or holds no photographs, or if two photographs would share
@@ -81,7 +80,7 @@ def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> 
 def passed_over(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> list[str]:
     """Return a line for each kind of file and folder below `paths` that `find_jobs` does not use.
 
-    What is hidden, and what lies in the folders `without`, is not mentioned.
+    Hidden files, and files in the folders `without`, are not mentioned.
     """
     kinds: dict[str, list[Path]] = {}
     closed: list[OSError] = []

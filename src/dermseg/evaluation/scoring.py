@@ -91,7 +91,7 @@ class Evaluation:
 
     @property
     def kinds(self) -> list[str]:
-        """What is known of the images: some of "diagnosis", "age" and "sex"."""
+        """What is known of the images: some of "diagnosis", "age", "sex" and "style"."""
         known = {kind for image_id in self.images for kind in self.groups.get(image_id, {})}
         return [kind for kind in KINDS if kind in known]
 
@@ -144,7 +144,8 @@ def evaluate(truth: str | Path, predictions: str | Path) -> Evaluation:
     Parameters
     ----------
     truth
-        Folder of the true masks (`*.png`). Tables beside it bring diagnosis, age and sex.
+        Folder of the true masks. Tables beside it bring diagnosis, age, sex and style; a style that
+        no table says is read from the mask.
     predictions
         Folder of the masks to score.
 
@@ -192,17 +193,22 @@ def evaluate(truth: str | Path, predictions: str | Path) -> Evaluation:
             elif not is_binary(mask.pixels):
                 grey.append(path)
         scores[image_id] = score(expected > MASK_FOREGROUND, actual > MASK_FOREGROUND)
-        groups[image_id] = _with_style(tables.get(image_id, {}), expected > MASK_FOREGROUND)
+        groups[image_id] = _with_style(
+            tables.get(image_id, {}), _style_of(expected > MASK_FOREGROUND)
+        )
     if problems:
         raise DataError.listing(f"{predictions}: cannot be scored against {truth}", problems)
     return Evaluation(scores, groups, tuple(grey), tuple(tables.passed_over(truths)), unofficial)
 
 
-def _with_style(facts: Facts, truth: Mask) -> Facts:
-    """Return what is known of an image, with the style of its true mask."""
-    if facts.get("style", UNKNOWN) != UNKNOWN:
-        return facts
-    return {**facts, "style": read_style(truth).style or STYLE_NAMES[UNTOLD]}
+def _style_of(truth: Mask) -> str:
+    """Return the style of a true mask, or what a mask without one is called."""
+    return read_style(truth).style or STYLE_NAMES[UNTOLD]
+
+
+def _with_style(facts: Facts, read: str) -> Facts:
+    """Return what is known of an image, with the style that was `read` unless a person said it."""
+    return facts if facts.get("style", UNKNOWN) != UNKNOWN else {**facts, "style": read}
 
 
 Binariser = Callable[[Probability, int, int], Mask]
@@ -244,9 +250,26 @@ def evaluate_maps(
     thresholds: ThresholdSettings,
     groups: Groups | None = None,
 ) -> Evaluation:
-    """Binarise probabilities by `thresholds` and score the masks, as `score_maps` does."""
-    scores = score_maps(maps, masks, {"": binariser(thresholds)})
-    return Evaluation(scores[""], groups or {})
+    """Binarise probabilities by `thresholds` and score the masks, as `score_maps` does.
+
+    With `groups`, what is known of the images, the true masks' styles are known too.
+    """
+    make = binariser(thresholds)
+
+    def compare(probability: Probability, truth: Mask) -> tuple[Scores, str]:
+        scores = score(truth, make(probability, *truth.shape))
+        return scores, "" if groups is None else _style_of(truth)
+
+    found = compare_all(maps, masks, compare)
+    known = (
+        {}
+        if groups is None
+        else {
+            image_id: _with_style(groups.get(image_id, {}), style)
+            for image_id, (_, style) in found.items()
+        }
+    )
+    return Evaluation({image_id: scores for image_id, (scores, _) in found.items()}, known)
 
 
 def score_thresholds(

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeAlias
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -45,6 +46,18 @@ class Annotation:
         """The (height, width) of the frame, in pixels."""
         height, width = self.mask.shape
         return height, width
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """(x, y, width, height) of the lesion's smallest upright box; zeros without a lesion."""
+        x, y, width, height = cv2.boundingRect(self.mask.view(np.uint8))
+        return x, y, width, height
+
+    @property
+    def in_box(self) -> Mask:
+        """The part of the mask in its box."""
+        x, y, width, height = self.box
+        return self.mask[y : y + height, x : x + width]
 
     @cached_property
     def polygons(self) -> tuple[Polygon, ...]:
@@ -134,8 +147,23 @@ class Photographs:
         """Return the file of a photograph; DataError, saying what a form lacks, without one."""
         path = self.find(photograph)
         if path is None:
-            raise DataError(f"{photograph}: {lacking}; name the photographs' folder")
+            raise DataError(
+                f"{photograph}: {lacking}; name the photographs' folder with --photographs"
+            )
         return path
+
+
+def find_files(source: Path, pattern: str, kind: str) -> list[tuple[Path, Path]]:
+    """Return the files of a form that has one a photograph, by name.
+
+    `source` is such a file, or a folder of them with its subfolders. Each comes with the name that
+    its photograph has if nothing else is known. Raises DataError for a folder that holds none.
+    """
+    folder = source if source.is_dir() else source.parent
+    files = sorted(source.rglob(pattern)) if source.is_dir() else [source]
+    if not files:
+        raise DataError(f"{source}: holds no {kind} ({pattern})")
+    return [(path, path.relative_to(folder).with_suffix(".jpg")) for path in files]
 
 
 def safe_name(text: str) -> str:
@@ -169,7 +197,8 @@ def choose_label(labels: Iterable[str], wanted: str | None, source: Path) -> Non
     """Raise DataError unless the wanted label is there, or there is only one to read."""
     known = sorted(set(labels))
     if wanted is None and len(known) > 1:
-        raise DataError(f"{source}: has several labels, name the lesion's: {', '.join(known)}")
+        listed = ", ".join(known)
+        raise DataError(f"{source}: has several labels, name the lesion's with --label: {listed}")
     if wanted is not None and known and wanted not in known:
         raise DataError(f"{source}: has no label {wanted!r}, but {', '.join(known)}")
 

@@ -96,7 +96,7 @@ def _described(annotation: Annotation, rle: bool) -> dict[str, object]:
     return {
         "category_id": CATEGORY,
         "area": cv2.countNonZero(grey),
-        "bbox": list(cv2.boundingRect(grey)),
+        "bbox": list(annotation.box),
         "iscrowd": 0,
         "segmentation": segmentation,
     }

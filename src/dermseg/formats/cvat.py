@@ -8,7 +8,6 @@ from xml.etree.ElementTree import Element, ParseError
 from xml.etree.ElementTree import parse as parse_xml
 from xml.sax.saxutils import escape, quoteattr
 
-import cv2
 import numpy as np
 
 from dermseg.errors import DataError
@@ -82,10 +81,10 @@ def _polygons_of(annotation: Annotation) -> Iterator[tuple[str, str]]:
 
 
 def _mask_of(annotation: Annotation) -> Iterator[tuple[str, str]]:
-    left, top, width, height = cv2.boundingRect(annotation.mask.view(np.uint8))
+    left, top, width, height = annotation.box
     if width:
-        crop = annotation.mask[top : top + height, left : left + width]
-        rle = ", ".join(str(length) for length in run_lengths(crop.ravel()).tolist())
+        lengths = run_lengths(annotation.in_box.ravel()).tolist()
+        rle = ", ".join(str(length) for length in lengths)
         box = f'left="{left}" top="{top}" width="{width}" height="{height}"'
         yield "mask", f'rle="{rle}" {box}'
 

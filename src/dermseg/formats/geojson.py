@@ -1,6 +1,5 @@
 """GeoJSON, which QuPath reads: a file for each photograph, polygons with holes, as stored."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from dermseg.errors import DataError
 from dermseg.formats.annotation import (
     Annotation,
     Entry,
@@ -16,6 +14,7 @@ from dermseg.formats.annotation import (
     Photographs,
     Writing,
     choose_label,
+    find_files,
     frame_size,
     read_json,
     safe_name,
@@ -24,7 +23,7 @@ from dermseg.formats.annotation import (
 from dermseg.imaging.images import Mask
 from dermseg.imaging.photographs import image_size
 from dermseg.masks.polygons import Polygon, Ring, fill
-from dermseg.storage.files import written_whole
+from dermseg.storage.files import write_json
 
 FRAME: Frame = "stored"
 FILE = ""
@@ -111,8 +110,7 @@ def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> 
             "features": ([feature(annotation.polygons, properties)] if annotation.polygons else []),
         }
         path = target / Path(annotation.photograph).with_suffix(".geojson")
-        with written_whole(path) as temporary:
-            temporary.write_text(json.dumps(collection, separators=(",", ":")) + "\n")
+        write_json(path, collection, compact=True)
 
 
 def read(source: Path, photographs: Photographs, label: str | None) -> Iterator[Entry]:
@@ -138,12 +136,7 @@ def read(source: Path, photographs: Photographs, label: str | None) -> Iterator[
         The folder holds no such files. What is wrong with one file is raised by its entry: it is
         damaged, its size is not known, or it has several labels.
     """
-    folder = source if source.is_dir() else source.parent
-    files = sorted(source.rglob("*.geojson")) if source.is_dir() else [source]
-    if not files:
-        raise DataError(f"{source}: holds no GeoJSON (*.geojson)")
-    for path in files:
-        name = path.relative_to(folder).with_suffix(".jpg")
+    for path, name in find_files(source, "*.geojson", "GeoJSON"):
         yield Entry(name.as_posix(), partial(_load, path, name, photographs, label))
 
 

@@ -1,6 +1,5 @@
 """labelme's files: a JSON file for each photograph, polygons or masks in pixels as shown."""
 
-import json
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -9,7 +8,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from dermseg.errors import DataError
@@ -20,6 +18,7 @@ from dermseg.formats.annotation import (
     Photographs,
     Writing,
     choose_label,
+    find_files,
     frame_size,
     read_json,
     safe_name,
@@ -29,7 +28,7 @@ from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import encode_mask
 from dermseg.imaging.photographs import read_with
 from dermseg.masks.polygons import fill, one_ring
-from dermseg.storage.files import written_whole
+from dermseg.storage.files import write_json
 
 FRAME: Frame = "shown"
 FILE = ""
@@ -79,8 +78,7 @@ def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> 
             "imageWidth": width,
         }
         path = target / Path(annotation.photograph).with_suffix(".json")
-        with written_whole(path) as temporary:
-            temporary.write_text(json.dumps(content, separators=(",", ":")) + "\n")
+        write_json(path, content, compact=True)
 
 
 def _polygons(annotation: Annotation) -> list[dict[str, object]]:
@@ -97,16 +95,15 @@ def _polygons(annotation: Annotation) -> list[dict[str, object]]:
 
 
 def _masks(annotation: Annotation) -> list[dict[str, object]]:
-    left, top, width, height = cv2.boundingRect(annotation.mask.view(np.uint8))
+    left, top, width, height = annotation.box
     if not width:
         return []
-    crop = annotation.mask[top : top + height, left : left + width]
     return [
         {
             "points": [[left, top], [left + width - 1, top + height - 1]],
             "group_id": None,
             "shape_type": "mask",
-            "mask": b64encode(encode_mask(crop)).decode(),
+            "mask": b64encode(encode_mask(annotation.in_box)).decode(),
         }
     ]
 
@@ -132,18 +129,14 @@ def read(source: Path, _: Photographs, label: str | None) -> Iterator[Entry]:
         The folder holds no such files, or several labels. What is wrong with one file is raised by
         its entry.
     """
-    folder = source if source.is_dir() else source.parent
-    files = sorted(source.rglob("*.json")) if source.is_dir() else [source]
-    if not files:
-        raise DataError(f"{source}: holds no labelme files (*.json)")
+    files = find_files(source, "*.json", "labelme files")
     if label is None:
         labels: set[str] = set()
-        for path in files:
+        for path, _name in files:
             with suppress(DataError), understood(path, KIND):
                 labels |= {str(shape["label"]) for shape in read_json(path, KIND)["shapes"]}
         choose_label(labels, label, source)
-    for path in files:
-        name = path.relative_to(folder).with_suffix(".jpg")
+    for path, name in files:
         yield Entry(name.as_posix(), partial(_load, path, name, label))
 
 

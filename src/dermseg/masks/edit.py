@@ -74,7 +74,7 @@ def _grown(mask: Mask, by: int) -> Mask:
 
 
 def _shrunk(mask: Mask, by: int) -> Mask:
-    # What lies beyond the photograph's edge is unknown, and eats nothing away.
+    # Pixels beyond the photograph's edge are unknown, and take nothing away.
     return cv2.erode(mask.view(np.uint8), _disc(by)).astype(np.bool_)
 
 

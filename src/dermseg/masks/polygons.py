@@ -98,7 +98,7 @@ def fill(rings: Iterable[Ring], size: tuple[int, int]) -> Mask:
     Parameters
     ----------
     rings
-        Closed lines in any order, holes among them; what lies outside the frame is cut off.
+        Closed lines in any order, holes among them. Parts outside the frame are left out.
     size
         The mask's (height, width) in pixels.
 

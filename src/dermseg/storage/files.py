@@ -56,10 +56,14 @@ def written_whole(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write `value` as JSON that people can read, whole. Raises OutputError if it cannot be."""
+def write_json(path: Path, value: object, *, compact: bool = False) -> None:
+    """Write `value` as JSON, whole; for people to read, or `compact` on one line.
+
+    Raises OutputError if it cannot be written.
+    """
+    text = json.dumps(value, separators=(",", ":")) if compact else json.dumps(value, indent=1)
     with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1) + "\n")
+        temporary.write_text(text + "\n")
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from dermseg.data.layouts import find_all_pairs
 from dermseg.data.metadata import read_groups
-from dermseg.evaluation.scoring import Evaluation, Summary, compare_all, evaluate_maps
+from dermseg.evaluation.scoring import Evaluation, Summary, evaluate_maps
 from dermseg.masks.metrics import METRICS
-from dermseg.masks.style import STYLE_IDS, read_style
+from dermseg.masks.style import STYLE_IDS
 from dermseg.settings import DataSettings, ThresholdSettings, TrainingSettings
 from dermseg.storage.tables import write_table
 from dermseg.training import checkpoints, distributed, run_folder
@@ -68,9 +68,8 @@ def report(data: Path, output: Path) -> None:
     hours = round(sum(row["hours"] for row in rows), 3)
     total = {"member": "out of fold", "epochs": "", "hours": hours}
     rows.append({**total, **_metrics(evaluation, sorted(maps))})
-    styles = compare_all(maps, masks, lambda _, truth: read_style(truth).style)
     for style in STYLE_IDS:
-        outlined_so = [image for image, own in styles.items() if own == style]
+        outlined_so = [image for image in maps if evaluation.groups[image]["style"] == style]
         named = {"member": f"out of fold, {style}", "epochs": "", "hours": ""}
         rows.append({**named, **_metrics(evaluation, outlined_so)})
     write_table(output / TABLE, list(rows[0]), rows)

@@ -45,7 +45,9 @@ def item_of(job: Job, row: Mapping[str, str], path: Path) -> Item:
         unsure = float(row["unsure"])
         ends = [float(row[name]) for name in PREDICTED if row[name]]
     except ValueError as error:
-        raise DataError(f"{path}: what should be a number is none ({error})") from error
+        raise DataError(
+            f"{path}: has text where a number belongs ({error}); move it away"
+        ) from error
     predicted = None
     if len(ends) == len(PREDICTED):
         predicted = Predicted(jaccard=ends[0], low=ends[1], high=ends[2])

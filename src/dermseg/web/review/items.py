@@ -62,7 +62,7 @@ class Item:
 
     @property
     def order(self) -> tuple[int, float, str]:
-        """What comes first: the most unsure, then by name.
+        """The order of a review: the least sure first, then by name.
 
         Before that the most flags, unless the model says itself how sure it is.
         """
