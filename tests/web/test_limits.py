@@ -73,17 +73,17 @@ def test_a_full_queue_says_when_to_come_back_and_who_hangs_up_leaves(
         working = hang(address, photograph)
         assert gate.entered.acquire(timeout=WAIT)
         waiting = hang(address, photograph)
-        until(lambda: app.state.places.full)
+        until(lambda: app.state.service.places.full)
         refused = httpx.post(f"{address}v1/segment", content=photograph, headers=JPEG)
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
         assert refused.json()["type"] == "urn:dermseg:busy"
         assert httpx.get(f"{address}readyz").status_code == 503
         assert httpx.get(f"{address}healthz").status_code == 200
         waiting.close()  # its place is free at once: its work had not begun
-        until(lambda: app.state.places.taken == 1)
+        until(lambda: app.state.service.places.taken == 1)
         working.close()  # its thread cannot be stopped
         gate.open.set()
-        until(lambda: app.state.places.taken == 0)
+        until(lambda: app.state.service.places.taken == 0)
         answer = httpx.post(f"{address}v1/segment", content=photograph, headers=JPEG)
         assert answer.status_code == 200
         assert 'status="499"' in httpx.get(f"{address}metrics").text
@@ -93,9 +93,9 @@ def test_who_hangs_up_while_sending_leaves(segmenter: Segmenter) -> None:
     app = create_app(segmenter)
     with listening(app) as address:
         connection = hang(address, b"x" * 1000, announced=5000)
-        until(lambda: app.state.places.taken == 1)
+        until(lambda: app.state.service.places.taken == 1)
         connection.close()
-        until(lambda: app.state.places.taken == 0)
+        until(lambda: app.state.service.places.taken == 0)
 
 
 def test_what_takes_too_long_is_given_up(segmenter: Segmenter, gate: Gate) -> None:
@@ -106,7 +106,7 @@ def test_what_takes_too_long_is_given_up(segmenter: Segmenter, gate: Gate) -> No
         assert (slow.status_code, slow.json()["type"]) == (503, "urn:dermseg:too-slow")
         hang(address, b"x", announced=99).close()
         gate.open.set()
-        until(lambda: app.state.places.taken == 0)
+        until(lambda: app.state.service.places.taken == 0)
 
 
 def test_an_upload_that_takes_too_long_is_the_clients(segmenter: Segmenter) -> None:
@@ -118,7 +118,7 @@ def test_an_upload_that_takes_too_long_is_the_clients(segmenter: Segmenter) -> N
             assert part, answer
             answer += part
         assert answer.startswith(b"HTTP/1.1 408")
-        until(lambda: app.state.places.taken == 0)
+        until(lambda: app.state.service.places.taken == 0)
 
 
 def received(connection: socket.socket) -> bytes:
@@ -132,7 +132,7 @@ def received(connection: socket.socket) -> bytes:
 
 def test_uploads_that_fill_the_memory_are_told_to_come_back(segmenter: Segmenter) -> None:
     app = create_app(segmenter, ServiceSettings(megabytes=1, queue=60))
-    places = app.state.places
+    places = app.state.service.places
     with listening(app) as address:
         waiting = [hang(address, b"x" * 2**19, announced=2**20) for _ in range(16)]
         until(lambda: places.held == 2**23)  # 8 MB: eight uploads of the largest size
@@ -163,7 +163,7 @@ def test_a_service_that_stops_says_so(
             assert gate.entered.acquire(timeout=WAIT)
         waiting = [hang(address, photograph) for _ in range(29)]
         sending = [hang(address, photograph[:50], announced=len(photograph)) for _ in range(3)]
-        until(lambda: app.state.places.taken == 34)
+        until(lambda: app.state.service.places.taken == 34)
     for connection in (*working, *waiting, *sending):
         answer = received(connection)
         assert answer.startswith(b"HTTP/1.1 503"), answer
@@ -179,9 +179,9 @@ def test_a_service_that_stops_ends_what_it_began(
     with listening(app) as address:
         working = hang(address, encoded(picture(), "JPEG"))
         assert gate.entered.acquire(timeout=WAIT)
-        drain = app.state.places.drain
+        drain = app.state.service.places.drain
         monkeypatch.setattr(
-            app.state.places, "drain", lambda seconds: (drain(seconds), gate.open.set())
+            app.state.service.places, "drain", lambda seconds: (drain(seconds), gate.open.set())
         )
     assert received(working).startswith(b"HTTP/1.1 200")
 

@@ -68,7 +68,7 @@ def test_what_is_refused(
 
 def test_previews_do_not_wait_behind_photographs(segmenter: Segmenter, probability: bytes) -> None:
     app = create_app(segmenter, ServiceSettings(workers=1, queue=0))
-    with listening(app) as address, app.state.places.take():
+    with listening(app) as address, app.state.service.places.take():
         photograph = httpx.post(f"{address}v1/segment", content=EXAMPLE.read_bytes())
         preview = httpx.post(f"{address}v1/outline", content=probability, params=SIZE)
     assert (photograph.status_code, preview.status_code) == (429, 200)

@@ -256,7 +256,7 @@ def test_a_decision_is_kept_though_the_page_is_closed(
     app = create_app(segmenter, ServiceSettings(workers=1), review)
     begun, go_on = Event(), Event()
     with listening(app) as address:
-        app.state.places._pool.submit(lambda: (begun.set(), go_on.wait(20)))
+        app.state.service.places._pool.submit(lambda: (begun.set(), go_on.wait(20)))
         assert begun.wait(5)
         host, port = address.removeprefix("http://").rstrip("/").split(":")
         body = b'{"decision": "accepted"}'

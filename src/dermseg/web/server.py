@@ -100,7 +100,7 @@ class Connection(H11Protocol):
 
     def __init__(self, config: uvicorn.Config, *arguments: Any, **options: Any) -> None:
         super().__init__(config, *arguments, **options)
-        self._seconds: float = cast(FastAPI, config.app).state.seconds
+        self._seconds: float = cast(FastAPI, config.app).state.service.settings.seconds
         self._most = most_connections()
         self._since = self.loop.time()
         self._awaited: Any = None
@@ -223,7 +223,7 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=CLOSE_SECONDS,
             )
         )
-        self._places = app.state.places
+        self._places = app.state.service.places
         self._when_listening = when_listening
 
     def run(self, sockets: Any = None) -> None:

@@ -1,0 +1,93 @@
+"""The route that segments a photograph."""
+
+from io import BytesIO
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from dermseg.inference.segmenter import drawn_by_hand
+from dermseg.masks.edit import edit_mask
+from dermseg.web.dependencies import Service, TheService
+from dermseg.web.errors import ProblemError, describe
+from dermseg.web.limits import unless_hung_up
+from dermseg.web.query import Manner, SegmentQuery
+from dermseg.web.responses import FORMS, Found, choose_form
+from dermseg.web.schema import Answer
+from dermseg.web.uploads import Upload, check_pixels, read_drawn, read_upload
+
+BINARY = {"type": "string", "format": "binary"}
+UPLOAD: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "image/*": {"schema": BINARY},
+        "application/octet-stream": {"schema": BINARY},
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["photograph"],
+                "properties": {
+                    "photograph": {**BINARY, "description": "JPEG, PNG, BMP, TIFF or WebP"},
+                    "mask": {
+                        **BINARY,
+                        "description": "A mask drawn by hand, of the photograph's size, "
+                        "to be described in place of the model's",
+                    },
+                },
+            }
+        },
+    },
+}
+"""What OpenAPI says of the body, which is read by hand to keep it bounded and off the disk."""
+
+router = APIRouter()
+
+
+@router.post(
+    "/v1/segment",
+    response_model=Answer,
+    responses={
+        200: {
+            "description": "The lesion, in the form that Accept asks for",
+            "content": {form: {"schema": BINARY} for form in list(FORMS)[1:]},
+        },
+        **describe(400, 403, 406, 408, 413, 429, 503),
+    },
+    openapi_extra={"requestBody": UPLOAD},
+)
+async def segment(
+    request: Request, query: Annotated[SegmentQuery, Query()], service: TheService
+) -> Response:
+    """Find the lesion in one photograph; or, with a mask, describe a lesion drawn by hand."""
+    manner = query.manner(service.segmenter)
+    form = choose_form(request.headers.get("accept", ""))
+    if form is None:
+        raise ProblemError(406, "no-such-form", f"there are {', '.join(FORMS)}")
+    async with service.place(request) as place:
+        upload = await read_upload(request, service.settings.megabytes * 2**20, place.hold)
+        done = place.run(lambda: _content(service, upload, query, manner, form))
+        content = await unless_hung_up(request, done)
+    return Response(content, media_type=form, headers={"Vary": "Accept"})
+
+
+def _content(
+    service: Service, upload: Upload, query: SegmentQuery, manner: Manner, form: str
+) -> bytes:
+    """Do all that takes a processor; runs in a thread."""
+    size = check_pixels(upload.photograph, service.settings.megapixels * 10**6)
+    if upload.mask is not None:
+        segmentation = drawn_by_hand(read_drawn(upload.mask, size))
+    else:
+        segmentation = service.segmenter.segment(
+            BytesIO(upload.photograph),
+            style=manner.style,
+            thresholds=manner.thresholds,
+            at=query.at,
+        )
+    if query.edit is not None:
+        segmentation = drawn_by_hand(edit_mask(segmentation.mask, query.edit, query.by))
+    by_hand = upload.mask is not None or query.edit is not None
+    found = Found(segmentation, upload.photograph, manner, by_hand)
+    if form == "application/json":
+        return found.json(frozenset(query.include))
+    return FORMS[form](found)
