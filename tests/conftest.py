@@ -34,6 +34,14 @@ def _one_thread() -> Iterator[None]:
     cv2.setNumThreads(before)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what the tests measure out of the user's own folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def examples() -> list[tuple[Path, Path]]:
     """Return the example photographs, each with its mask."""

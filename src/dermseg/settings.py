@@ -141,7 +141,8 @@ class TrainingSettings:
     seed: int = 0
     """Decides the first weights and every random change."""
     precision: Precision = "auto"
-    """bfloat16 arithmetic where the hardware has it ("auto"), always, or never ("float32")."""
+    """float32, bfloat16, or the faster of the two here ("auto"), which a few timed steps decide.
+    float32 computes the same on every processor of a kind."""
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TrainingSettings":

@@ -20,7 +20,6 @@ from dermseg.experiments.study import (
     Trained,
     adopt,
     computing,
-    read_settings,
     train_arms,
 )
 from dermseg.machine import describe_machine
@@ -28,6 +27,7 @@ from dermseg.settings import TrainingSettings
 from dermseg.storage.files import remove_leftovers
 from dermseg.training import networks
 from dermseg.training.provenance import commit
+from dermseg.training.run_folder import read_settings
 
 LEDGER = "ledger.csv"
 

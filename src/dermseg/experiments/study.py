@@ -1,6 +1,5 @@
 """The trainings of an experiment, and their scores and verdicts."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from dermseg.experiments.scoring import ScoredSet, Scorer
 from dermseg.experiments.statistics import Estimate, Table, decide, difference, restrict
 from dermseg.settings import DataSettings, ThresholdSettings, TrainingSettings
 from dermseg.storage.tables import read_table
-from dermseg.training import run_folder
+from dermseg.training import precision, run_folder
 from dermseg.training.loop import train
 
 
@@ -140,6 +139,10 @@ def train_arms(
     """
     data_settings = replace(options.data, cache=options.data.cache_below(output))
     folds = range(base.folds if options.folds_used is None else options.folds_used)
+    begun = precision.of_runs(sorted(output.glob("arms/*/seed-*/fold-*")))
+    first = arms[0].settings(base) if arms else base
+    decided = precision.decide(first, options.data.device, begun)
+    base = replace(base, precision=decided.precision)  # one for all that is compared
     trained = []
     for arm in arms:
         found = {}
@@ -177,19 +180,11 @@ def adopt(arms: Sequence[Arm], folders: Sequence[Path]) -> list[Trained]:
     found = [_finished(folder) for folder in folders]
     for arm, members in zip(arms, found, strict=True):
         for member in members:
-            settings = read_settings(member)
+            settings = run_folder.read_settings(member)
             if settings is not None and arm.settings(settings) != settings:
                 raise UsageError(f"--runs: {member} is no training of {arm.label}")
     pairs = zip(arms, found, strict=True)
     return [Trained(arm.name, arm.label, {0: members}, given=True) for arm, members in pairs]
-
-
-def read_settings(run: Path) -> TrainingSettings | None:
-    """Return a run's settings; None where only its predictions were kept."""
-    file = run / run_folder.SETTINGS
-    if not file.is_file():
-        return None
-    return TrainingSettings.from_dict(json.loads(file.read_text())["settings"])
 
 
 def _finished(folder: Path) -> list[Path]:

@@ -109,6 +109,16 @@ def mean(value: Tensor) -> Tensor:
     return value / size()
 
 
+def of_first(value: float) -> float:
+    """Return the first process's `value`, in all of them."""
+    if size() == 1:
+        return value
+    found = torch.tensor(value, dtype=torch.float64)
+    with _no_bug():
+        dist.broadcast(found, 0)
+    return found.item()
+
+
 def synchronised(network: nn.Module, place: torch.device) -> nn.Module:
     """Return `network` with batch norms that see all processes' images, where there are such."""
     if size() > 1 and place.type == "cuda":

@@ -25,7 +25,7 @@ from dermseg.progress import Advance, bar, say
 from dermseg.settings import DataSettings, TrainingSettings
 from dermseg.storage.files import occupied, remove_leftovers, write_json, written_whole
 from dermseg.storage.tables import write_table
-from dermseg.training import checkpoints, distributed, fine_tuning, networks
+from dermseg.training import checkpoints, distributed, fine_tuning, networks, precision
 from dermseg.training.devices import find_device
 from dermseg.training.losses import find_loss
 from dermseg.training.provenance import commit
@@ -96,6 +96,7 @@ def train(
     distributed.check_batch(settings.batch_size)
     if distributed.leads():
         remove_leftovers(run)
+    settings = precision.decide(settings, data_settings.device, precision.of_runs([run]))
     where = find_device(data_settings.device, settings.precision)
     split = read_split(data, settings.splits)
     store = data_settings.cache_below(run)

@@ -14,7 +14,7 @@ from dermseg.masks.metrics import METRICS
 from dermseg.masks.style import STYLE_IDS
 from dermseg.settings import DataSettings, ThresholdSettings, TrainingSettings
 from dermseg.storage.tables import write_table
-from dermseg.training import checkpoints, distributed, run_folder
+from dermseg.training import checkpoints, distributed, precision, run_folder
 from dermseg.training.loop import train
 
 TABLE = "members.csv"
@@ -31,7 +31,8 @@ def train_protocol(
 ) -> None:
     """Train every fold's model and the one on everything, each in a folder of its own.
 
-    A second call goes on where the first was stopped. `settings.fold` picks one member, so that
+    A second call goes on where the first was stopped. Members compute in the first one's
+    arithmetic. `settings.fold` picks one member, so that
     several machines can share the work; the tables are written once all are there: members.csv, a
     row a member, one for all folds together and one for each style of outline among them, and
     out-of-fold.csv and .json, image by image.
@@ -39,6 +40,9 @@ def train_protocol(
     Raises as `loop.train` does.
     """
     folds = list(range(settings.folds))
+    names = [run_folder.fold_name(fold) for fold in [*folds, None]]
+    begun = precision.of_runs(output / name for name in names)
+    settings = precision.decide(settings, data_settings.device, begun)
     for fold in [*folds, None] if settings.fold is None else [settings.fold]:
         train(
             data,
@@ -46,7 +50,6 @@ def train_protocol(
             replace(settings, fold=fold),
             replace(data_settings, cache=data_settings.cache_below(output)),
         )
-    names = [run_folder.fold_name(fold) for fold in [*folds, None]]
     finished = all((output / name / run_folder.WEIGHTS).is_file() for name in names)
     if finished and distributed.leads():
         report(data, output)

@@ -4,6 +4,7 @@ A run is one network's folder. A protocol's folder holds a run for each fold, an
 trained on everything.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from dermseg.errors import DataError, ModelError
 from dermseg.imaging.orientation import turn_back
 from dermseg.masks.postprocess import Probability
+from dermseg.settings import TrainingSettings
 from dermseg.storage.files import written_whole
 
 SETTINGS = "settings.json"
@@ -35,6 +37,14 @@ def fold_name(fold: int | None) -> str:
 def is_run(folder: Path) -> bool:
     """Say whether `folder` is one network's, begun or finished."""
     return (folder / SETTINGS).is_file()
+
+
+def read_settings(run: Path) -> TrainingSettings | None:
+    """Return a run's settings; None where it has not begun, or only its predictions were kept."""
+    file = run / SETTINGS
+    if not file.is_file():
+        return None
+    return TrainingSettings.from_dict(json.loads(file.read_text())["settings"])
 
 
 def find_members(folder: Path) -> list[Path]:

@@ -30,6 +30,7 @@ from dermseg.progress import say
 from dermseg.settings import (
     PROTOCOLS,
     DataSettings,
+    Precision,
     Protocol,
     ThresholdSettings,
     TrainingSettings,
@@ -38,7 +39,7 @@ from dermseg.settings import (
 )
 from dermseg.storage.files import remove_leftovers, write_json, writing, written_whole
 from dermseg.storage.tables import write_table
-from dermseg.training import checkpoints, networks, run_folder
+from dermseg.training import checkpoints, networks, precision, run_folder
 from dermseg.training.devices import find_device
 from dermseg.training.loop import train
 from dermseg.tuning.queue import JOURNAL, open_study, point_of, take, tell
@@ -96,6 +97,7 @@ def tune(
             store,
             allow_resized=data_settings.allow_resized,
         ).digest
+        training = precision.decide(training, data_settings.device, _planned(output))
         search = Search(
             data=data,
             output=output,
@@ -149,6 +151,15 @@ def _write_plan(search: Search) -> None:
             f"{search.output} holds another search (see its {PLAN}); give its options again to go "
             f"on with it, choose another folder, or remove {PLAN} to make use of its trainings"
         )
+
+
+def _planned(output: Path) -> Precision | None:
+    """Return the arithmetic of the search in `output`, None if it has not begun."""
+    plan = output / PLAN
+    precision: Precision | None = (
+        _read_json(plan)["training"]["precision"] if plan.exists() else None
+    )
+    return precision
 
 
 def _read_json(path: Path) -> Any:

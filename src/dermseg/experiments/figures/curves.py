@@ -11,9 +11,9 @@ from dermseg.experiments.figures.drawing import save
 from dermseg.experiments.findings import OUT_OF_FOLD, Findings, Verdict
 from dermseg.experiments.registry import RGB, RGB_HSV_L
 from dermseg.experiments.statistics import decide, student_interval
-from dermseg.experiments.study import Study, computing, read_log, read_settings
+from dermseg.experiments.study import Study, computing, read_log
 from dermseg.storage.tables import read_table, write_table
-from dermseg.training.run_folder import LOG, fold_name
+from dermseg.training.run_folder import LOG, fold_name, read_settings
 
 COLUMNS = ("input", "seed", "fold", "epoch", "training_loss", "held_out_error")
 COLORS = {RGB.label: "black", RGB_HSV_L.label: "red"}
