@@ -18,11 +18,19 @@ from PIL import Image
 
 pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("DERMSEG_KILLS", "4"))
+TOY = """
+import sys
+sys.path.append({tests!r})
+import dermseg
+from toy import Tiny
+dermseg.register_network("tiny", Tiny)
+"""
+"""A plugin with a small network, which trains in seconds."""
 SIZE = ["--height", "32", "--width", "48", "--batch-size", "4"]
 TRAINING = [
     *SIZE,
     "--epochs",
-    "4",
+    "8",
     "--fold",
     "0",
     "--ema-epochs",
@@ -87,14 +95,15 @@ def test_a_killed_segment_leaves_whole_files_and_ends_as_if_undisturbed(tmp_path
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 def test_a_killed_training_ends_with_the_same_numbers(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data")
-    last = run("train", data, "-o", str(tmp_path / "calm"), *TRAINING)
+    options = [*TRAINING, *tiny(tmp_path)]
+    last = run("train", data, "-o", str(tmp_path / "calm"), *options)
     calm = contents(tmp_path / "calm")
     moment = random.Random(1)
     for number in range(max(1, KILLS // 5)):
         output = str(tmp_path / f"killed-{number}")
         for _ in range(2):
-            kill_after(moment.uniform(0.3 * last, last), "train", data, "-o", output, *TRAINING)
-        run("train", data, "-o", output, *TRAINING)
+            kill_after(moment.uniform(0.3 * last, last), "train", data, "-o", output, *options)
+        run("train", data, "-o", output, *options)
         killed = contents(Path(output))
         assert killed.keys() == calm.keys()
         for name in ("folds.json", "settings.json", "held-out.npz", "samples.npy"):
@@ -105,7 +114,7 @@ def test_a_killed_training_ends_with_the_same_numbers(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 def test_a_killed_protocol_ends_with_the_same_members(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data")
-    options = [*SIZE, "--epochs", "2", "--protocol", "short", "--folds", "3"]
+    options = [*SIZE, "--epochs", "3", "--protocol", "short", "--folds", "3", *tiny(tmp_path)]
     last = run("train", data, "-o", str(tmp_path / "calm"), *options)
     moment = random.Random(2)
     for _ in range(3):
@@ -119,6 +128,13 @@ def test_a_killed_protocol_ends_with_the_same_members(tmp_path: Path) -> None:
         assert killed[name] == calm[name]
     for member in (*folds, "all"):
         assert weights(tmp_path / "killed" / member) == weights(tmp_path / "calm" / member)
+
+
+def tiny(folder: Path) -> list[str]:
+    """Return the options that train the small network."""
+    plugin = folder / "toy_plugin.py"
+    plugin.write_text(TOY.format(tests=str(Path(__file__).parent.parent)))
+    return ["--network", "tiny", "--plugin", str(plugin)]
 
 
 def write_data(folder: Path) -> str:

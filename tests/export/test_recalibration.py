@@ -1,12 +1,13 @@
 """A finished model calibrated again: by its members out of fold, or on other data."""
 
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from heldout import traced_disc
 from numpy.typing import NDArray
+from toy import Tiny, tiny_settings
 
 from dermseg.errors import DataError, UsageError
 from dermseg.export import calibration
@@ -17,7 +18,7 @@ from dermseg.imaging.mask_files import write_mask
 from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.segmenter import Segmenter
 from dermseg.modelfile.graph import member_model, read_model
-from dermseg.settings import TrainingSettings
+from dermseg.training import networks
 from dermseg.training.protocol import train_protocol
 from dermseg.training.run_folder import read_held_out
 
@@ -41,19 +42,30 @@ def write_data(folder: Path, seed: int) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train and export once: an ensemble of two folds and a member that held nothing out."""
+    folder = tmp_path_factory.mktemp("made")
+    settings = tiny_settings(fold=None, folds=2, epochs=12, learning_rate=0.02, dropout=0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(networks.NETWORKS, "tiny", Tiny)
+        train_protocol(write_data(folder / "data", 0), folder / "runs", settings)
+        export_model([folder / "runs"], folder / "model.onnx")
+    return folder
+
+
 @pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def data(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(calibration, "FEWEST", 10)
-    return write_data(tmp_path / "data", 0)
+    return Path(shutil.copytree(made / "data", tmp_path / "data"))
 
 
 @pytest.fixture
-def model(data: Path, tmp_path: Path, tiny: Callable[..., TrainingSettings]) -> Path:
-    """Return an ensemble of two folds and a member that held nothing out."""
-    settings = tiny(fold=None, folds=2, epochs=12, learning_rate=0.02, dropout=0.0)
-    train_protocol(data, tmp_path / "runs", settings)
-    export_model([tmp_path / "runs"], tmp_path / "model.onnx")
-    return tmp_path / "model.onnx"
+def model(made: Path, data: Path, tmp_path: Path) -> Path:
+    """Return the ensemble's file, with `runs` and `data` beside it."""
+    assert data.is_dir()
+    shutil.copytree(made / "runs", tmp_path / "runs")
+    return Path(shutil.copy(made / "model.onnx", tmp_path))
 
 
 @pytest.mark.slow

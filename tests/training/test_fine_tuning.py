@@ -1,6 +1,7 @@
 """Training that starts from a finished model's file: the file's network, ready to be trained on."""
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from toy import write_data
+from toy import Tiny, tiny_settings, write_data
 
 from dermseg.errors import DataError, ModelError, UsageError
 from dermseg.export.exporter import export_model
@@ -64,19 +65,29 @@ def test_a_shipped_model_becomes_a_network_that_computes_the_same(
         assert agreement > (0.95 if len(members) == 1 else 0.9)
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train and export once; each test has copies, on the same data."""
+    folder = tmp_path_factory.mktemp("made")
+    data = write_data(folder / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(networks.NETWORKS, "tiny", Tiny)
+        for fold in (0, 1):
+            settings = tiny_settings(epochs=12, learning_rate=0.02, fold=fold)
+            train(data, folder / "first" / f"fold-{fold}", settings)
+        export_model([folder / "first" / "fold-0"], folder / "first.onnx")
+    return folder
+
+
 @pytest.mark.slow
 class TestFromAToyModel:
     @pytest.fixture
-    def first(self, toy_data: Path, tmp_path: Path, tiny: Maker) -> Path:
-        for fold in (0, 1):
-            settings = tiny(epochs=12, learning_rate=0.02, fold=fold)
-            train(toy_data, tmp_path / "first" / f"fold-{fold}", settings)
-        return tmp_path / "first"
+    def first(self, made: Path, tmp_path: Path) -> Path:
+        return Path(shutil.copytree(made / "first", tmp_path / "first"))
 
     @pytest.fixture
-    def file(self, first: Path, tmp_path: Path) -> Path:
-        export_model([first / "fold-0"], tmp_path / "first.onnx")
-        return tmp_path / "first.onnx"
+    def file(self, made: Path, tmp_path: Path) -> Path:
+        return Path(shutil.copy(made / "first.onnx", tmp_path))
 
     def test_restoring_batch_norms_undoes_export(
         self, first: Path, file: Path, tiny: Maker
