@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from dermseg.formats.annotation import Annotation, Photographs, Writing
+from dermseg.formats.annotation import Annotation, Photographs
 from dermseg.formats.conversion import FORMS
-from dermseg.settings import Form
+from dermseg.settings import Form, OutlineSettings
 
 Mask = NDArray[np.bool_]
 MASKS = st.lists(arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=9)), max_size=3)
 ON_DISK = settings(deadline=None, max_examples=25)
 """For tests that write files, which may take long where others do too."""
 NOWHERE = Photographs()
-PLAIN = Writing()
+PLAIN = OutlineSettings()
 
 
 def hard_masks() -> dict[str, Mask]:
@@ -46,11 +46,11 @@ def there_and_back(
     form: Form,
     masks: dict[str, Mask],
     target: Path,
-    writing: Writing = PLAIN,
+    settings: OutlineSettings = PLAIN,
     photographs: Photographs = NOWHERE,
 ) -> dict[str, Mask]:
     """Write masks in a form, read them back, and return them by name."""
-    FORMS[form].write(iter(annotations(masks)), target, writing)
+    FORMS[form].write(iter(annotations(masks)), target, settings)
     entries = list(FORMS[form].read(target, photographs, None))
     loaded = [entry.load() for entry in entries]
     assert [Path(each.photograph).parent.name for each in loaded] == ["folder"] * len(masks)

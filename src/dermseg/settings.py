@@ -4,6 +4,7 @@ Standard library only, so that `dermseg --help` stays quick.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -199,6 +200,32 @@ def changed_options(given: TrainingSettings, usual: TrainingSettings) -> dict[st
     return changed
 
 
+@dataclass(frozen=True, kw_only=True)
+class OutlineSettings:
+    """How outlines are written in a tool's form."""
+
+    label: str | None = None
+    """What a lesion is called: in SOURCE, if it has several labels, and in OUTPUT; "lesion" there
+    unless given."""
+    rle: bool = False
+    """Write run lengths in place of polygons, where the form knows both."""
+    tolerance: float = 0.0
+    """How far a polygon's line may lie from the mask's edge, in pixels; 0 is exact."""
+    one: One | None = None
+    """Make several pieces one: "largest" keeps the largest alone, "union" joins all by bridges
+    without width. All stay as they are unless given."""
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a tolerance that there cannot be."""
+        if self.tolerance < 0:
+            raise UsageError(f"--tolerance {self.tolerance:g}: must not be negative")
+
+    @property
+    def name(self) -> str:
+        """What a lesion is called where it is written."""
+        return self.label or "lesion"
+
+
 Protocol = Literal["paper", "short", "pretrained"]
 
 PROTOCOLS: dict[Protocol, TrainingSettings] = {
@@ -375,6 +402,27 @@ class TuningSettings:
     def grid_size(self) -> int:
         """The number of combinations to train; thresholds need no training."""
         return len(self.learning_rates) * len(self.dropouts) * len(self.windows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentSettings:
+    """How much an experiment trains, and where it takes its trainings from."""
+
+    seeds: int = 1
+    """Train everything this often, with seeds counted from --seed."""
+    folds_used: int | None = None
+    """Train the first folds only, to spare computing; all unless given."""
+    runs: Sequence[Path] = ()
+    """Folders that `dermseg train` filled, instead of training: one for each training that the
+    experiment compares."""
+    ledger: Path | None = None
+    """File that receives a line for each scoring of validation or test images;
+    OUTPUT/ledger.csv unless given."""
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a number of seeds that there cannot be."""
+        if self.seeds < 1:
+            raise UsageError("--seeds must be at least 1")
 
 
 @dataclass(frozen=True)

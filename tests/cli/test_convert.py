@@ -7,13 +7,13 @@ from PIL import Image
 from round_trips import annotations, hard_masks
 
 from dermseg.cli.main import main
-from dermseg.formats.annotation import Writing
 from dermseg.formats.masks import write as write_masks
+from dermseg.settings import OutlineSettings
 
 
 @pytest.fixture
 def masks(tmp_path: Path) -> Path:
-    write_masks(annotations(hard_masks()), tmp_path / "masks", Writing())
+    write_masks(annotations(hard_masks()), tmp_path / "masks", OutlineSettings())
     return tmp_path / "masks"
 
 

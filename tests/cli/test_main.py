@@ -13,7 +13,7 @@ from dermseg.experiments.registry import EXPERIMENTS
 from dermseg.imaging.images import write_image
 from dermseg.imaging.mask_files import write_mask
 from dermseg.masks.metrics import METRICS
-from dermseg.settings import DEFAULT_MODEL, PROTOCOLS, DataSettings
+from dermseg.settings import DEFAULT_MODEL, PROTOCOLS, DataSettings, ExperimentSettings
 
 Captured = pytest.CaptureFixture[str]
 COMMANDS = ("segment", "evaluate", "train", "tune", "export", "experiment", "serve")
@@ -149,7 +149,6 @@ class TestExperiment:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
     ) -> None:
         from dermseg.experiments import run
-        from dermseg.experiments.study import Options
 
         given: list[object] = []
 
@@ -163,14 +162,14 @@ class TestExperiment:
         options = "--seeds 2 --folds-used 4 --runs a b --ledger c.csv --device cpu --cache d"
         assert main([*words.split(), *options.split(), "--allow-resized"]) == 0
         settings = replace(PROTOCOLS["short"], epochs=3)
-        chosen = Options(
+        chosen = ExperimentSettings(
             seeds=2,
             folds_used=4,
             runs=[Path("a"), Path("b")],
             ledger=Path("c.csv"),
-            data=DataSettings(device="cpu", allow_resized=True, cache=Path("d")),
         )
-        assert given == ["figure-2", tmp_path, tmp_path, settings, chosen]
+        data_settings = DataSettings(device="cpu", allow_resized=True, cache=Path("d"))
+        assert given == ["figure-2", tmp_path, tmp_path, settings, chosen, data_settings]
         assert "# what it says" in capsys.readouterr().out
 
 

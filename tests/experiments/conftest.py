@@ -13,8 +13,7 @@ from toy import Tiny, draw_picture, tiny_settings, write_data
 from dermseg.experiments import scoring
 from dermseg.experiments.registry import EXPERIMENTS, Arm, Claim, Experiment
 from dermseg.experiments.run import run_experiment
-from dermseg.experiments.study import Options
-from dermseg.settings import TrainingSettings
+from dermseg.settings import DataSettings, ExperimentSettings, TrainingSettings
 from dermseg.training import networks
 
 ALL = Arm("tiny", "all channels", {"network": "tiny", "channels": "rgb-hsv-l"})
@@ -22,6 +21,7 @@ RGB = Arm("tiny-rgb", "RGB", {"network": "tiny", "channels": "rgb"})
 PAPER = {"RGB": (0.9, 0.8, 0.7, 0.6, 0.95), "all": (0.91, 0.81, 0.71, 0.61, 0.96)}
 CLAIM = Claim("more channels help", "a toy", ALL.label, RGB.label)
 TOY = Experiment("a toy", (RGB, ALL), "validation", (CLAIM,), PAPER)
+DATA = DataSettings()
 BASE: dict[str, Any] = {"fold": None, "folds": 2, "epochs": 2, "learning_rate": 0.02}
 
 
@@ -59,7 +59,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(networks.NETWORKS, "tiny", Tiny)
         patch.setitem(EXPERIMENTS, "toy", TOY)
-        run_experiment("toy", data, folder / "out", tiny_settings(**BASE), Options())
+        base = tiny_settings(**BASE)
+        run_experiment("toy", data, folder / "out", base, ExperimentSettings(), DATA)
     return folder
 
 
@@ -91,6 +92,13 @@ def experiment(tiny: Callable[..., TrainingSettings], tmp_path: Path) -> Callabl
         known = {field.name for field in fields(TrainingSettings)}
         settings = {k: options.pop(k) for k in known & options.keys()}
         base = tiny(**{**BASE, **settings})
-        return run_experiment(name, tmp_path / "data", tmp_path / "out", base, Options(**options))
+        return run_experiment(
+            name,
+            tmp_path / "data",
+            tmp_path / "out",
+            base,
+            ExperimentSettings(**options),
+            DATA,
+        )
 
     return run

@@ -19,7 +19,8 @@ from round_trips import (
 
 from dermseg.errors import DataError, DermsegError
 from dermseg.formats import coco
-from dermseg.formats.annotation import Annotation, Writing
+from dermseg.formats.annotation import Annotation
+from dermseg.settings import OutlineSettings
 
 SQUARE = [1, 1, 3, 1, 3, 3, 1, 3]
 
@@ -46,7 +47,7 @@ def test_masks_come_back_to_the_pixel(
 ) -> None:
     named = {str(number): mask for number, mask in enumerate(masks)}
     target = tmp_path_factory.mktemp("coco") / "lesions.json"
-    assert_same(named, there_and_back("coco", named, target, Writing(rle=rle)))
+    assert_same(named, there_and_back("coco", named, target, OutlineSettings(rle=rle)))
 
 
 @given(st.lists(st.integers(0, 2**40), min_size=1))
@@ -56,7 +57,7 @@ def test_compressed_run_lengths_come_back(lengths: list[int]) -> None:
 
 
 def test_an_image_without_a_lesion_is_kept(tmp_path: Path) -> None:
-    coco.write(annotations(hard_masks()), tmp_path / "coco.json", Writing(label="naevus"))
+    coco.write(annotations(hard_masks()), tmp_path / "coco.json", OutlineSettings(label="naevus"))
     written = json.loads((tmp_path / "coco.json").read_text())
     assert len(written["images"]) == 8
     assert len(written["annotations"]) == 7
@@ -69,7 +70,9 @@ def test_an_image_without_a_lesion_is_kept(tmp_path: Path) -> None:
 def test_ids_stay_when_photographs_are_added(tmp_path: Path) -> None:
     def ids(names: list[str]) -> dict[str, int]:
         path = tmp_path / f"{len(names)}.json"
-        coco.write((Annotation(n, np.ones((2, 2), np.bool_)) for n in names), path, Writing())
+        coco.write(
+            (Annotation(n, np.ones((2, 2), np.bool_)) for n in names), path, OutlineSettings()
+        )
         written = json.loads(path.read_text())
         assert {a["image_id"] for a in written["annotations"]} == {
             i["id"] for i in written["images"]

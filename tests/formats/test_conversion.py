@@ -8,7 +8,7 @@ from PIL import Image
 from round_trips import annotations, hard_masks
 
 from dermseg.errors import DataError, UsageError
-from dermseg.formats.annotation import Photographs, Writing
+from dermseg.formats.annotation import Photographs
 from dermseg.formats.conversion import (
     FORMS,
     Reading,
@@ -20,10 +20,10 @@ from dermseg.formats.conversion import (
 from dermseg.formats.masks import write as write_masks
 from dermseg.imaging.mask_files import encode_mask
 from dermseg.imaging.orientation import as_filed, upright
-from dermseg.settings import Form
+from dermseg.settings import Form, OutlineSettings
 
 ALL: tuple[Form, ...] = get_args(Form)
-WRITING = Writing()
+WRITING = OutlineSettings()
 
 
 def written(folder: Path, names: tuple[str, ...] = ()) -> Path:
@@ -55,10 +55,10 @@ def test_every_form_gives_back_every_mask_to_the_byte(
 ) -> None:
     source, photographs = written(tmp_path), photographed(tmp_path, orientation)
     there, back = target_of(form, tmp_path), tmp_path / "back"
-    done = convert(Reading(source, photographs=photographs), there, form, writing=Writing(rle=rle))
+    done = convert(Reading(source, photographs=photographs), there, form, OutlineSettings(rle=rle))
     assert (done.written, done.failures, done.lost) == (8, [], {})
     assert recognise(there) == form
-    done = convert(Reading(there, photographs=photographs), back, "masks", writing=WRITING)
+    done = convert(Reading(there, photographs=photographs), back, "masks", WRITING)
     assert (done.written, done.failures) == (8, [])
     for path in source.rglob("*.png"):
         assert (back / path.relative_to(source)).read_bytes() == path.read_bytes()
@@ -70,7 +70,7 @@ def test_what_is_written_does_not_change_from_run_to_run(tmp_path: Path, form: F
     photographs = photographed(tmp_path)
     for name in ("one", "two"):
         reading = Reading(source, photographs=photographs)
-        convert(reading, target_of(form, tmp_path, name), form, writing=WRITING)
+        convert(reading, target_of(form, tmp_path, name), form, WRITING)
     one, two = (
         sorted(
             p for p in [target_of(form, tmp_path, n), *tmp_path.glob(f"{n}/**/*")] if p.is_file()
@@ -90,25 +90,25 @@ def test_turning_back_undoes_turning_upright(orientation: int) -> None:
 def test_what_is_lost_is_told_in_pixels(tmp_path: Path) -> None:
     source = Reading(written(tmp_path))
     masks = hard_masks()
-    done = convert(source, tmp_path / "a.json", "coco", writing=WRITING, one="largest")
+    done = convert(source, tmp_path / "a.json", "coco", OutlineSettings(one="largest"))
     assert done.lost["folder/pieces.jpg"] == 7 * 6
     assert "folder/hole.jpg" not in done.lost
     back = {Path(e.photograph).stem: e.load().mask for e in read_all(Reading(tmp_path / "a.json"))}
     for name, mask in masks.items():
         lost = done.lost.get(f"folder/{name}.jpg", 0)
         assert np.count_nonzero(back[name] != mask) == lost
-    joined = convert(source, tmp_path / "b.json", "coco", writing=WRITING, one="union")
+    joined = convert(source, tmp_path / "b.json", "coco", OutlineSettings(one="union"))
     assert joined.lost == {}
     outlines = json.loads((tmp_path / "b.json").read_text())["annotations"]
     assert {len(each["segmentation"]) for each in outlines} == {1}
-    rough = convert(source, tmp_path / "c.json", "coco", writing=WRITING, tolerance=2)
+    rough = convert(source, tmp_path / "c.json", "coco", OutlineSettings(tolerance=2))
     assert rough.lost
 
 
 def test_a_bad_outline_costs_itself(tmp_path: Path) -> None:
     source = written(tmp_path, ("hole",))
     (source / "bad.png").write_bytes(b"no mask")
-    done = convert(Reading(source), tmp_path / "a.json", "coco", writing=WRITING)
+    done = convert(Reading(source), tmp_path / "a.json", "coco", WRITING)
     assert done.written == 1
     assert len(done.failures) == 1
     assert "bad.png" in done.failures[0]
@@ -118,9 +118,7 @@ def test_a_photograph_of_another_size_is_named(tmp_path: Path) -> None:
     photographs = photographed(tmp_path)
     Image.new("RGB", (24, 30)).save(tmp_path / "photographs/hole.JPEG")
     source = written(tmp_path, ("hole", "line"))
-    done = convert(
-        Reading(source, photographs=photographs), tmp_path / "a.json", "coco", writing=WRITING
-    )
+    done = convert(Reading(source, photographs=photographs), tmp_path / "a.json", "coco", WRITING)
     assert done.written == 1
     assert "hole.JPEG: 30 x 24, but its outline is of 24 x 30" in done.failures[0]
 
@@ -152,7 +150,7 @@ def test_a_target_is_not_written_over(tmp_path: Path) -> None:
     source = Reading(written(tmp_path))
 
     def attempt(target: Path, form: Form, **options: Any) -> None:
-        convert(source, target, form, writing=WRITING, **options)
+        convert(source, target, form, OutlineSettings(**options))
 
     (tmp_path / "a.json").touch()
     with pytest.raises(UsageError, match="is there already"):

@@ -16,7 +16,8 @@ from round_trips import (
 
 from dermseg.errors import DataError, DermsegError
 from dermseg.formats import cvat
-from dermseg.formats.annotation import Annotation, Writing
+from dermseg.formats.annotation import Annotation
+from dermseg.settings import OutlineSettings
 
 TRIANGLE = '<polygon label="lesion" points="0,0;4,0;0.00,4"/>'
 
@@ -37,11 +38,11 @@ def test_masks_come_back_to_the_pixel(
     named = {f'"<{number}>&': mask for number, mask in enumerate(masks)}
     if named:
         target = tmp_path_factory.mktemp("cvat") / "annotations.xml"
-        assert_same(named, there_and_back("cvat", named, target, Writing(rle=rle)))
+        assert_same(named, there_and_back("cvat", named, target, OutlineSettings(rle=rle)))
 
 
 def test_pieces_share_a_group_and_no_lesion_is_no_shape(tmp_path: Path) -> None:
-    cvat.write(annotations(hard_masks()), tmp_path / "a.xml", Writing(label="<mole>"))
+    cvat.write(annotations(hard_masks()), tmp_path / "a.xml", OutlineSettings(label="<mole>"))
     root = ElementTree.parse(tmp_path / "a.xml").getroot()
     images = {Path(image.attrib["name"]).stem: image for image in root.findall("image")}
     assert [int(image.attrib["id"]) for image in images.values()] == list(range(8))

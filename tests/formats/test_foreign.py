@@ -12,8 +12,9 @@ from PIL import Image
 from round_trips import NOWHERE, annotations, hard_masks
 
 from dermseg.formats import coco, cvat, label_studio, labelme, yolo
-from dermseg.formats.annotation import Annotation, Writing
+from dermseg.formats.annotation import Annotation
 from dermseg.masks.runs import run_lengths
+from dermseg.settings import OutlineSettings
 
 Mask = NDArray[np.bool_]
 
@@ -29,7 +30,7 @@ def random_masks() -> dict[str, Mask]:
 def test_pycocotools_decodes_the_very_masks(tmp_path: Path, rle: bool) -> None:
     tools = pytest.importorskip("pycocotools.coco")
     masks, path = random_masks(), tmp_path / "coco.json"
-    coco.write(annotations(masks), path, Writing(rle=rle))
+    coco.write(annotations(masks), path, OutlineSettings(rle=rle))
     foreign = tools.COCO(str(path))
     assert len(foreign.imgs) == len(masks)
     for number, image in foreign.imgs.items():
@@ -69,7 +70,7 @@ def test_what_pycocotools_writes_is_read(tmp_path: Path) -> None:
 def test_datumaro_decodes_the_very_masks_of_cvat(tmp_path: Path, rle: bool) -> None:
     datumaro = pytest.importorskip("datumaro")
     masks, path = random_masks(), tmp_path / "annotations.xml"
-    cvat.write(annotations(masks), path, Writing(rle=rle))
+    cvat.write(annotations(masks), path, OutlineSettings(rle=rle))
     (tmp_path / "images/folder").mkdir(parents=True)
     for name, mask in masks.items():
         Image.fromarray(mask).convert("L").save(tmp_path / f"images/folder/{name}.jpg")
@@ -94,7 +95,7 @@ def test_labelme_opens_the_files(tmp_path: Path, rle: bool) -> None:
     shapes = pytest.importorskip("labelme.utils.shape")
     files = pytest.importorskip("labelme._label_file")
     masks = random_masks()
-    labelme.write(annotations(masks), tmp_path, Writing(rle=rle))
+    labelme.write(annotations(masks), tmp_path, OutlineSettings(rle=rle))
     for name, expected in masks.items():
         content = json.loads((tmp_path / f"folder/{name}.json").read_text())
         loaded = [files._load_shape_json_obj(shape) for shape in content["shapes"]]
@@ -110,7 +111,7 @@ def test_labelme_opens_the_files(tmp_path: Path, rle: bool) -> None:
 def test_label_studios_converter_decodes_the_very_strokes(tmp_path: Path) -> None:
     brush = pytest.importorskip("label_studio_converter.brush")
     masks, path = hard_masks(), tmp_path / "tasks.json"
-    label_studio.write(annotations(masks), path, Writing(rle=True))
+    label_studio.write(annotations(masks), path, OutlineSettings(rle=True))
     for task in json.loads(path.read_text()):
         expected = masks[Path(task["data"]["image"]).stem]
         regions = task["predictions"][0]["result"]
@@ -131,7 +132,7 @@ def test_strokes_of_label_studios_converter_are_read() -> None:
 def test_polygons_of_label_studio_are_the_very_masks_to_pycocotools(tmp_path: Path) -> None:
     codec = pytest.importorskip("pycocotools.mask")
     masks, path = random_masks(), tmp_path / "tasks.json"
-    label_studio.write(annotations(masks), path, Writing())
+    label_studio.write(annotations(masks), path, OutlineSettings())
     for task in json.loads(path.read_text()):
         expected = masks[Path(task["data"]["image"]).stem]
         height, width = expected.shape
@@ -146,7 +147,7 @@ def test_polygons_of_label_studio_are_the_very_masks_to_pycocotools(tmp_path: Pa
 def test_lines_of_yolo_are_the_very_masks_to_pycocotools(tmp_path: Path) -> None:
     codec = pytest.importorskip("pycocotools.mask")
     masks = random_masks()
-    yolo.write(annotations(masks), tmp_path, Writing())
+    yolo.write(annotations(masks), tmp_path, OutlineSettings())
     for name, expected in masks.items():
         height, width = expected.shape
         found = np.zeros_like(expected)

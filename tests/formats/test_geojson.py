@@ -19,8 +19,9 @@ from round_trips import (
 
 from dermseg.errors import DataError
 from dermseg.formats import geojson
-from dermseg.formats.annotation import Annotation, Photographs, Writing
+from dermseg.formats.annotation import Annotation, Photographs
 from dermseg.masks.polygons import trace
+from dermseg.settings import OutlineSettings
 
 
 @ON_DISK
@@ -35,7 +36,7 @@ def test_masks_come_back_to_the_pixel(
 
 
 def test_holes_are_rings_and_pieces_are_polygons(tmp_path: Path) -> None:
-    geojson.write(annotations(hard_masks()), tmp_path, Writing(label="naevus"))
+    geojson.write(annotations(hard_masks()), tmp_path, OutlineSettings(label="naevus"))
     found = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "folder").iterdir()}
     assert found["empty"]["features"] == []
     assert (found["empty"]["height"], found["empty"]["width"]) == (24, 30)
@@ -91,7 +92,7 @@ def test_a_feature_of_the_service_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_file_costs_itself_and_is_named(tmp_path: Path, value: Any) -> None:
-    geojson.write([Annotation("b.jpg", np.ones((2, 2), np.bool_))], tmp_path, Writing())
+    geojson.write([Annotation("b.jpg", np.ones((2, 2), np.bool_))], tmp_path, OutlineSettings())
     (tmp_path / "a.geojson").write_text(json.dumps(value))
     damaged, whole = geojson.read(tmp_path, NOWHERE, None)
     with pytest.raises(DataError, match=r"a\.geojson: not GeoJSON"):

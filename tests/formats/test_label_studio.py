@@ -19,7 +19,8 @@ from round_trips import (
 
 from dermseg.errors import DataError
 from dermseg.formats import label_studio
-from dermseg.formats.annotation import Annotation, Photographs, Writing
+from dermseg.formats.annotation import Annotation, Photographs
+from dermseg.settings import OutlineSettings
 
 
 def region(**changes: Any) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def test_masks_come_back_to_the_pixel(
 ) -> None:
     named = {f"a b&c#{number}": mask for number, mask in enumerate(masks)}
     target = tmp_path_factory.mktemp("label-studio") / "tasks.json"
-    assert_same(named, there_and_back("label-studio", named, target, Writing(rle=rle)))
+    assert_same(named, there_and_back("label-studio", named, target, OutlineSettings(rle=rle)))
 
 
 def test_long_runs_come_back() -> None:
@@ -71,7 +72,7 @@ def test_values_without_runs_are_read() -> None:
 
 def test_outlines_are_predictions_to_correct(tmp_path: Path) -> None:
     path = tmp_path / "tasks.json"
-    label_studio.write(annotations(hard_masks()), path, Writing(label="mole"))
+    label_studio.write(annotations(hard_masks()), path, OutlineSettings(label="mole"))
     tasks = json.loads(path.read_text())
     found = {Path(t["data"]["image"]).stem: t["predictions"][0]["result"] for t in tasks}
     assert found["empty"] == []

@@ -19,8 +19,9 @@ from round_trips import (
 
 from dermseg.errors import DataError, DermsegError
 from dermseg.formats import labelme
-from dermseg.formats.annotation import Annotation, Writing
+from dermseg.formats.annotation import Annotation
 from dermseg.imaging.mask_files import encode_mask
+from dermseg.settings import OutlineSettings
 
 TRIANGLE = {"label": "lesion", "shape_type": "polygon", "points": [[0, 0], [4, 0], [0, 4]]}
 
@@ -41,11 +42,11 @@ def test_masks_come_back_to_the_pixel(
     named = {str(number): mask for number, mask in enumerate(masks)}
     if named:
         target = tmp_path_factory.mktemp("labelme")
-        assert_same(named, there_and_back("labelme", named, target, Writing(rle=rle)))
+        assert_same(named, there_and_back("labelme", named, target, OutlineSettings(rle=rle)))
 
 
 def test_pieces_share_a_group_and_no_lesion_is_no_shape(tmp_path: Path) -> None:
-    labelme.write(annotations(hard_masks()), tmp_path, Writing(label="mole"))
+    labelme.write(annotations(hard_masks()), tmp_path, OutlineSettings(label="mole"))
     found = {p.stem: json.loads(p.read_text()) for p in (tmp_path / "folder").iterdir()}
     assert found["empty"]["shapes"] == []
     assert [s["group_id"] for s in found["pieces"]["shapes"]] == [1, 1]

@@ -17,8 +17,8 @@ from round_trips import (
 
 from dermseg.errors import DataError, ImageError
 from dermseg.formats import masks
-from dermseg.formats.annotation import Writing
 from dermseg.imaging.mask_files import read_mask
+from dermseg.settings import OutlineSettings
 
 
 @ON_DISK
@@ -32,12 +32,12 @@ def test_masks_come_back_to_the_pixel(
 
 
 def test_they_are_the_challenges_masks(tmp_path: Path) -> None:
-    masks.write(annotations(hard_masks()), tmp_path, Writing())
+    masks.write(annotations(hard_masks()), tmp_path, OutlineSettings())
     assert np.unique(read_mask(tmp_path / "folder/hole_segmentation.png")).tolist() == [0, 255]
 
 
 def test_a_report_tells_names_and_orientations(tmp_path: Path) -> None:
-    masks.write(annotations({"hole": hard_masks()["hole"]}), tmp_path, Writing())
+    masks.write(annotations({"hole": hard_masks()["hole"]}), tmp_path, OutlineSettings())
     rows = "photograph,mask,orientation\nfolder/hole.TIF,folder/hole_segmentation.png,6\n"
     (tmp_path / "report.csv").write_text(rows)
     (entry,) = masks.read(tmp_path, NOWHERE, None)
@@ -46,7 +46,7 @@ def test_a_report_tells_names_and_orientations(tmp_path: Path) -> None:
 
 
 def test_a_bad_mask_costs_itself(tmp_path: Path) -> None:
-    masks.write(annotations({"b": np.ones((2, 2), np.bool_)}), tmp_path, Writing())
+    masks.write(annotations({"b": np.ones((2, 2), np.bool_)}), tmp_path, OutlineSettings())
     (tmp_path / "a.png").write_bytes(b"no mask")
     Image.fromarray(np.arange(9, dtype=np.uint8).reshape(3, 3)).save(tmp_path / "c.png")
     bad, dark, good = masks.read(tmp_path, NOWHERE, None)

@@ -17,7 +17,8 @@ from round_trips import (
 
 from dermseg.errors import DataError
 from dermseg.formats import yolo
-from dermseg.formats.annotation import Photographs, Writing
+from dermseg.formats.annotation import Photographs
+from dermseg.settings import OutlineSettings
 
 
 @ON_DISK
@@ -46,7 +47,7 @@ def labels(tmp_path: Path, text: str, names: str = "") -> Path:
 
 
 def test_a_line_is_a_piece_and_an_empty_file_no_lesion(tmp_path: Path) -> None:
-    yolo.write(annotations(hard_masks()), tmp_path, Writing(label="mole"))
+    yolo.write(annotations(hard_masks()), tmp_path, OutlineSettings(label="mole"))
     texts = {path.stem: path.read_text() for path in (tmp_path / "labels/folder").iterdir()}
     assert texts["empty"] == ""
     assert texts["full"].split()[0] == "0"

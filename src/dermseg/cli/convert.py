@@ -6,7 +6,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from dermseg.cli.console import say
-from dermseg.settings import Form, One
+from dermseg.cli.options import FlatFlags
+from dermseg.settings import Form, OutlineSettings
 
 
 def convert(
@@ -17,10 +18,7 @@ def convert(
     to: Form,
     from_: Annotated[Form | None, Parameter(name="--from")] = None,
     photographs: Path | None = None,
-    label: str | None = None,
-    rle: Annotated[bool, Parameter(negative=())] = False,
-    tolerance: float = 0.0,
-    one: One | None = None,
+    settings: Annotated[OutlineSettings, FlatFlags] = OutlineSettings(),
 ) -> int:
     """Write outlines in another tool's form, exact to the pixel unless told otherwise.
 
@@ -39,25 +37,14 @@ def convert(
     photographs
         Folder of the photographs, for what a form does not say: their names, sizes and EXIF
         orientations.
-    label
-        What a lesion is called: in SOURCE, if it has several labels, and in OUTPUT; "lesion" there
-        unless given.
-    rle
-        Write run lengths in place of polygons, where the form knows both.
-    tolerance
-        How far a polygon's line may lie from the mask's edge, in pixels; 0 is exact.
-    one
-        Make several pieces one: "largest" keeps the largest alone, "union" joins all by bridges
-        without width. All stay as they are unless given.
     """
-    from dermseg.formats.annotation import LABEL, Photographs, Writing
+    from dermseg.formats.annotation import Photographs
     from dermseg.formats.conversion import Reading, convert, frame_told
 
-    reading = Reading(source, from_, label, Photographs(photographs)).resolved()
+    reading = Reading(source, from_, settings.label, Photographs(photographs)).resolved()
     if line := frame_told(reading, to):
         say(line)
-    writing = Writing(label or LABEL, rle)
-    done = convert(reading, output, to, writing=writing, tolerance=tolerance, one=one)
+    done = convert(reading, output, to, settings)
     for failure in done.failures:
         say(f"failed: {failure}")
     if done.lost:

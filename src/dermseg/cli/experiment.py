@@ -1,15 +1,14 @@
 """Make one of the paper's comparisons again."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from dermseg.cli.console import TRAINING, require, show
-from dermseg.cli.options import Flat, FlatFlags
+from dermseg.cli.options import Flat, FlatFlags, FlatLists
 from dermseg.experiments.registry import EXPERIMENTS
-from dermseg.settings import DataSettings, Protocol, TrainingSettings
+from dermseg.settings import DataSettings, ExperimentSettings, Protocol, TrainingSettings
 
 app = App(
     name="experiment",
@@ -26,10 +25,7 @@ def experiment(
     *,
     output: Annotated[Path, Parameter(alias="-o")],
     protocol: Protocol | None = None,  # noqa: ARG001 - `options.read_early` has read it
-    seeds: int = 1,
-    folds_used: int | None = None,
-    runs: Annotated[Sequence[Path], Parameter(consume_multiple=True, negative=())] = (),
-    ledger: Path | None = None,
+    experiment_settings: Annotated[ExperimentSettings, FlatLists] = ExperimentSettings(),
     settings: Annotated[TrainingSettings, Flat] = TrainingSettings(),
     data_settings: Annotated[DataSettings, FlatFlags] = DataSettings(),
 ) -> int:
@@ -52,23 +48,10 @@ def experiment(
     protocol
         Settings of the trainings, as in `dermseg train`. Other options change them; what an
         experiment compares it sets itself.
-    seeds
-        Train everything this often, with seeds counted from --seed.
-    folds_used
-        Train the first folds only, to spare computing; all unless given.
-    runs
-        Folders that `dermseg train` filled, instead of training: one for each training that the
-        experiment compares.
-    ledger
-        File that receives a line for each scoring of validation or test images;
-        OUTPUT/ledger.csv unless given.
     """
     require("experiments", *TRAINING, "matplotlib", "skimage")
     from dermseg.experiments.run import run_experiment
-    from dermseg.experiments.study import Options
 
-    options = Options(
-        seeds=seeds, folds_used=folds_used, runs=runs, ledger=ledger, data=data_settings
-    )
-    show(run_experiment(name, data, output, settings, options).read_text(encoding="utf-8"))
+    report = run_experiment(name, data, output, settings, experiment_settings, data_settings)
+    show(report.read_text(encoding="utf-8"))
     return 0

@@ -15,7 +15,6 @@ from dermseg.experiments.registry import Experiment, find_experiment
 from dermseg.experiments.report import write_report
 from dermseg.experiments.scoring import ScoredSet, Scorer, find_scored_set
 from dermseg.experiments.study import (
-    Options,
     Study,
     Trained,
     adopt,
@@ -23,7 +22,7 @@ from dermseg.experiments.study import (
     train_arms,
 )
 from dermseg.machine import describe_machine
-from dermseg.settings import TrainingSettings
+from dermseg.settings import DataSettings, ExperimentSettings, TrainingSettings
 from dermseg.storage.files import remove_leftovers
 from dermseg.training import networks
 from dermseg.training.provenance import commit
@@ -33,27 +32,32 @@ LEDGER = "ledger.csv"
 
 
 def run_experiment(
-    name: str, data: Path, output: Path, base: TrainingSettings, options: Options
+    name: str,
+    data: Path,
+    output: Path,
+    base: TrainingSettings,
+    settings: ExperimentSettings,
+    data_settings: DataSettings,
 ) -> Path:
     """Train what the experiment `name` lacks, score it, and write its files into `output`.
 
     Experiments in one folder share their trainings and scores. A second call trains and scores
     nothing again; one after a kill goes on. `base` holds the settings that all arms share.
 
-    Returns the report, NAME.md. Raises UsageError if the options do not fit the experiment,
+    Returns the report, NAME.md. Raises UsageError if the settings do not fit the experiment,
     DataError if the data are unusable or lack the set that it scores, and as
     `training.loop.train` and `training.export.export` do.
     """
     experiment = find_experiment(name)
-    _check(name, experiment, base, options)
+    _check(name, experiment, base, settings)
     scored_set = find_scored_set(data, experiment.scored_set) if experiment.scored_set else None
     masks = {pair.image_id: pair.mask for pair in find_pairs(data)}
     remove_leftovers(output)
-    if options.runs:
-        arms = adopt(experiment.arms, options.runs)
+    if settings.runs:
+        arms = adopt(experiment.arms, settings.runs)
     else:
-        arms = train_arms(experiment.arms, data, output, base, options)
-    scorer = Scorer(output, masks, options.ledger or output / LEDGER)
+        arms = train_arms(experiment.arms, data, output, base, settings, data_settings)
+    scorer = Scorer(output, masks, settings.ledger or output / LEDGER)
     study = Study(
         name=name,
         experiment=experiment,
@@ -62,7 +66,7 @@ def run_experiment(
         scorer=scorer,
         scored_set=scored_set,
         data=data,
-        options=options,
+        data_settings=data_settings,
     )
     measure: Callable[[Study], Findings] = import_module(
         f"dermseg.experiments.{experiment.measure}"
@@ -71,20 +75,20 @@ def run_experiment(
     return write_report(name, experiment, findings, _facts(study, data, scored_set), output)
 
 
-def _check(name: str, experiment: Experiment, base: TrainingSettings, options: Options) -> None:
+def _check(
+    name: str, experiment: Experiment, base: TrainingSettings, settings: ExperimentSettings
+) -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError(
             "an experiment is one process; give it with --runs what torchrun has trained"
         )
     if base.fold is not None:
         raise UsageError("--fold: an experiment trains folds from 0 on; --folds-used says how many")
-    if options.seeds < 1:
-        raise UsageError("--seeds must be at least 1")
-    if options.folds_used is not None and not 1 <= options.folds_used <= base.folds:
-        raise UsageError(f"--folds-used {options.folds_used}: choose from 1 to {base.folds}")
-    if experiment.needs_trainings and not experiment.arms and not options.runs:
+    if settings.folds_used is not None and not 1 <= settings.folds_used <= base.folds:
+        raise UsageError(f"--folds-used {settings.folds_used}: choose from 1 to {base.folds}")
+    if experiment.needs_trainings and not experiment.arms and not settings.runs:
         raise UsageError(f"{name} compares trainings that exist: name their folders with --runs")
-    if not options.runs:
+    if not settings.runs:
         _check_arms(experiment, base)
 
 

@@ -12,21 +12,10 @@ from dermseg.experiments.findings import Computing, Verdict
 from dermseg.experiments.registry import Arm, Claim, Experiment
 from dermseg.experiments.scoring import ScoredSet, Scorer
 from dermseg.experiments.statistics import Estimate, Table, decide, difference, restrict
-from dermseg.settings import DataSettings, ThresholdSettings, TrainingSettings
+from dermseg.settings import DataSettings, ExperimentSettings, ThresholdSettings, TrainingSettings
 from dermseg.storage.tables import read_table
 from dermseg.training import precision, run_folder
 from dermseg.training.loop import train
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What of an experiment can be chosen, other than the settings of its trainings."""
-
-    seeds: int = 1
-    folds_used: int | None = None
-    runs: Sequence[Path] = ()
-    ledger: Path | None = None
-    data: DataSettings = DataSettings()
 
 
 @dataclass(frozen=True)
@@ -71,7 +60,7 @@ class Study:
     scorer: Scorer
     scored_set: ScoredSet | None
     data: Path
-    options: Options
+    data_settings: DataSettings
 
     def open_images(self, height: int, width: int) -> Cache:
         """Return the training images at a network's size; DataError if they are unusable."""
@@ -79,8 +68,8 @@ class Study:
             find_pairs(self.data),
             height,
             width,
-            self.options.data.cache_below(self.output),
-            allow_resized=self.options.data.allow_resized,
+            self.data_settings.cache_below(self.output),
+            allow_resized=self.data_settings.allow_resized,
         )
 
     def out_of_fold(self, arm: Trained) -> Table:
@@ -130,23 +119,28 @@ def shared(rows: Mapping[str, Table]) -> dict[str, Table]:
 
 
 def train_arms(
-    arms: Sequence[Arm], data: Path, output: Path, base: TrainingSettings, options: Options
+    arms: Sequence[Arm],
+    data: Path,
+    output: Path,
+    base: TrainingSettings,
+    settings: ExperimentSettings,
+    data_settings: DataSettings,
 ) -> list[Trained]:
     """Train each arm for each seed and fold, in `output`/arms/ARM/seed-S/fold-K.
 
     What is finished already, by this experiment or another in the same folder, is left as it is;
     what was stopped is gone on with. Raises as `training.loop.train` does.
     """
-    data_settings = replace(options.data, cache=options.data.cache_below(output))
-    folds = range(base.folds if options.folds_used is None else options.folds_used)
+    data_settings = replace(data_settings, cache=data_settings.cache_below(output))
+    folds = range(base.folds if settings.folds_used is None else settings.folds_used)
     begun = precision.of_runs(sorted(output.glob("arms/*/seed-*/fold-*")))
     first = arms[0].settings(base) if arms else base
-    decided = precision.decide(first, options.data.device, begun)
+    decided = precision.decide(first, data_settings.device, begun)
     base = replace(base, precision=decided.precision)  # one for all that is compared
     trained = []
     for arm in arms:
         found = {}
-        for seed in range(base.seed, base.seed + options.seeds):
+        for seed in range(base.seed, base.seed + settings.seeds):
             folder = output / "arms" / arm.name / f"seed-{seed}"
             found[seed] = [folder / run_folder.fold_name(fold) for fold in folds]
             for fold, run in zip(folds, found[seed], strict=True):

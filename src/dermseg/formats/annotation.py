@@ -18,11 +18,10 @@ from dermseg.imaging.images import Mask
 from dermseg.imaging.orientation import exchanges_sides
 from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES, image_size, read_orientation
 from dermseg.masks.polygons import Polygon, fill, join, one_ring, rings_of, simplify, trace
-from dermseg.settings import One
+from dermseg.settings import OutlineSettings
 
 Frame: TypeAlias = Literal["stored", "shown"]
 """Whether a form's coordinates count the pixels as the file stores them, or as EXIF shows them."""
-LABEL = "lesion"
 SAFE_INTEGER = 53
 """Bits of the whole numbers that every reader of JSON keeps."""
 
@@ -64,18 +63,14 @@ class Annotation:
         """The lesion's pieces, largest first; none where there is no lesion."""
         return trace(self.mask) if self.drawn is None else self.drawn
 
-    def reduced(self, tolerance: float, one: One | None) -> tuple["Annotation", int]:
-        """Return the annotation with less in it, and the number of pixels that are other ones.
-
-        `tolerance` is how far, in pixels, a line may lie from the mask's edge. `one` says how
-        several pieces become one.
-        """
+    def reduced(self, settings: OutlineSettings) -> tuple["Annotation", int]:
+        """Return the annotation with less in it, and the number of pixels that are other ones."""
         polygons = self.polygons
-        if tolerance:
-            polygons = simplify(polygons, tolerance)
-        if one == "largest":
+        if settings.tolerance:
+            polygons = simplify(polygons, settings.tolerance)
+        if settings.one == "largest":
             polygons = polygons[:1]
-        elif one == "union" and len(polygons) > 1:
+        elif settings.one == "union" and len(polygons) > 1:
             polygons = (Polygon(join([one_ring(polygon) for polygon in polygons])),)
         if polygons is self.polygons:
             return self, 0
@@ -94,14 +89,6 @@ class Entry:
 
     photograph: str
     load: Callable[[], Annotation]
-
-
-@dataclass(frozen=True)
-class Writing:
-    """How outlines are written: their label, and whether as run lengths in place of polygons."""
-
-    label: str = LABEL
-    rle: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from dermseg.formats.annotation import (
     Entry,
     Frame,
     Photographs,
-    Writing,
     choose_label,
     frame_size,
     read_json,
@@ -27,6 +26,7 @@ from dermseg.formats.annotation import (
 from dermseg.imaging.images import Mask
 from dermseg.masks.polygons import Ring, fill, one_ring
 from dermseg.masks.runs import from_run_lengths, run_lengths
+from dermseg.settings import OutlineSettings
 from dermseg.storage.files import written_whole
 
 FRAME: Frame = "stored"
@@ -35,7 +35,7 @@ KIND = "a COCO file"
 CATEGORY = 1
 
 
-def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> None:
+def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSettings) -> None:
     """Write outlines as one COCO file.
 
     A photograph has one annotation, or none without a lesion. Its polygons are its pieces; a bridge
@@ -48,7 +48,7 @@ def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> 
         Outlines in the frame of the stored pixels; taken one at a time.
     target
         The file.
-    writing
+    settings
         The category's name; with `rle`, compressed run lengths stand in place of polygons.
 
     Raises
@@ -61,7 +61,7 @@ def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> 
     The format: https://cocodataset.org/#format-data
     """
     images: dict[int, dict[str, object]] = {}
-    categories = [{"id": CATEGORY, "name": writing.label, "supercategory": ""}]
+    categories = [{"id": CATEGORY, "name": settings.name, "supercategory": ""}]
     with written_whole(target) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(f'{{"categories": {json.dumps(categories)},\n"annotations": [')
         separator = "\n"
@@ -77,7 +77,7 @@ def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> 
                 "width": width,
             }
             if annotation.mask.any():
-                entry = {"id": number, "image_id": number, **_described(annotation, writing.rle)}
+                entry = {"id": number, "image_id": number, **_described(annotation, settings.rle)}
                 file.write(separator + json.dumps(entry, separators=(",", ":")))
                 separator = ",\n"
         lines = ",\n".join(json.dumps(image) for image in images.values())

@@ -10,12 +10,12 @@ from typing import Protocol
 from dermseg.cores import parallel_map
 from dermseg.errors import DataError, DermsegError, ImageError, UsageError
 from dermseg.formats import coco, cvat, geojson, label_studio, labelme, masks, yolo
-from dermseg.formats.annotation import Annotation, Entry, Frame, Photographs, Writing
+from dermseg.formats.annotation import Annotation, Entry, Frame, Photographs
 from dermseg.imaging.images import Mask
 from dermseg.imaging.orientation import as_filed, upright
 from dermseg.imaging.photographs import image_size, read_orientation
 from dermseg.progress import track
-from dermseg.settings import Form, One
+from dermseg.settings import Form, OutlineSettings
 
 
 class _Form(Protocol):
@@ -25,7 +25,9 @@ class _Form(Protocol):
     FILE: str
     """The suffix of the one file that it writes; empty where it fills a folder."""
 
-    def write(self, annotations: Iterable[Annotation], target: Path, writing: Writing, /) -> None:
+    def write(
+        self, annotations: Iterable[Annotation], target: Path, settings: OutlineSettings, /
+    ) -> None:
         """Write outlines, in the form's frame."""
         ...
 
@@ -169,10 +171,8 @@ def convert(
     reading: Reading,
     target: Path,
     to: Form,
+    settings: OutlineSettings,
     *,
-    writing: Writing,
-    tolerance: float = 0.0,
-    one: One | None = None,
     over: bool = False,
 ) -> Conversion:
     """Write the outlines of a source in another form.
@@ -186,13 +186,8 @@ def convert(
         folder.
     to
         The form to write.
-    writing
-        The label, and whether run lengths stand in place of polygons.
-    tolerance
-        How far, in pixels, a polygon's line may lie from the mask's edge; 0 is exact.
-    one
-        What becomes of several pieces: "largest" keeps one, "union" joins them by bridges without
-        width; unless given, all stay.
+    settings
+        The label, whether run lengths stand in place of polygons, and what may be lost.
     over
         Write over a target that is there.
 
@@ -210,13 +205,11 @@ def convert(
     OutputError
         The target cannot be written.
     """
-    if tolerance < 0:
-        raise UsageError(f"--tolerance {tolerance:g}: must not be negative")
     if not over:
         _check_target(target, to)
     entries = read_all(reading)
     done = Conversion()
-    FORMS[to].write(_prepared(entries, to, tolerance, one, done), target, writing)
+    FORMS[to].write(_prepared(entries, to, settings, done), target, settings)
     return done
 
 
@@ -227,11 +220,11 @@ def write_beside(masks_folder: Path, to: Form) -> tuple[Path, Conversion]:
     is written over, as the report is. Raises OutputError if it cannot be written.
     """
     target = masks_folder / f"{to}{FORMS[to].FILE}"
-    return target, convert(Reading(masks_folder, "masks"), target, to, writing=Writing(), over=True)
+    return target, convert(Reading(masks_folder, "masks"), target, to, OutlineSettings(), over=True)
 
 
 def _prepared(
-    entries: list[Entry], to: Form, tolerance: float, one: One | None, done: Conversion
+    entries: list[Entry], to: Form, settings: OutlineSettings, done: Conversion
 ) -> Iterator[Annotation]:
     """Yield the outlines that can be read, in the frame and the detail to write them in."""
 
@@ -242,7 +235,7 @@ def _prepared(
             return str(error)
         if FORMS[to].FRAME == "shown":
             annotation = _shown(annotation)
-        return annotation.reduced(tolerance, one)
+        return annotation.reduced(settings)
 
     for result in track(parallel_map(prepare, entries), "Converting", len(entries)):
         if isinstance(result, str):

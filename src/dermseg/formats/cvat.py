@@ -16,7 +16,6 @@ from dermseg.formats.annotation import (
     Entry,
     Frame,
     Photographs,
-    Writing,
     choose_label,
     frame_size,
     safe_name,
@@ -25,6 +24,7 @@ from dermseg.formats.annotation import (
 from dermseg.imaging.images import Mask
 from dermseg.masks.polygons import fill, one_ring
 from dermseg.masks.runs import from_run_lengths, run_lengths
+from dermseg.settings import OutlineSettings
 from dermseg.storage.files import written_whole
 
 FRAME: Frame = "shown"
@@ -32,7 +32,7 @@ FILE = ".xml"
 KIND = "CVAT's XML for images"
 
 
-def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> None:
+def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSettings) -> None:
     """Write outlines as CVAT's XML for images, version 1.1.
 
     A polygon is a piece, and the pieces of a lesion share a group; a bridge without width leads to
@@ -44,7 +44,7 @@ def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> 
         Outlines in the frame of the shown pixels; taken one at a time.
     target
         The file.
-    writing
+    settings
         The label; with `rle` a lesion is one mask, its run lengths row by row in its box.
 
     Raises
@@ -56,16 +56,16 @@ def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> 
     -----
     The format: https://docs.cvat.ai/docs/dataset_management/formats/format-cvat
     """
-    label = quoteattr(writing.label)
+    label = quoteattr(settings.name)
     with written_whole(target) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
         file.write("<version>1.1</version>\n<meta><task><labels><label>")
-        file.write(f"<name>{escape(writing.label)}</name></label></labels></task></meta>\n")
+        file.write(f"<name>{escape(settings.name)}</name></label></labels></task></meta>\n")
         for number, annotation in enumerate(annotations):
             height, width = annotation.size
             name = quoteattr(annotation.photograph)
             file.write(f'<image id="{number}" name={name} width="{width}" height="{height}">\n')
-            shapes = _mask_of(annotation) if writing.rle else _polygons_of(annotation)
+            shapes = _mask_of(annotation) if settings.rle else _polygons_of(annotation)
             common = f'label={label} source="file" occluded="0" z_order="0"'
             file.writelines(f"<{kind} {common} {facts}></{kind}>\n" for kind, facts in shapes)
             file.write("</image>\n")

@@ -12,7 +12,6 @@ from dermseg.formats.annotation import (
     Entry,
     Frame,
     Photographs,
-    Writing,
     choose_label,
     find_files,
     frame_size,
@@ -23,6 +22,7 @@ from dermseg.formats.annotation import (
 from dermseg.imaging.images import Mask
 from dermseg.imaging.photographs import image_size
 from dermseg.masks.polygons import Polygon, Ring, fill
+from dermseg.settings import OutlineSettings
 from dermseg.storage.files import write_json
 
 FRAME: Frame = "stored"
@@ -70,7 +70,7 @@ def _closed(ring: Ring) -> list[list[int]]:
     return [*corners, corners[0]]
 
 
-def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> None:
+def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSettings) -> None:
     """Write outlines as GeoJSON, `<name>.geojson`: a collection of one feature, or of none.
 
     Beside the features, a collection has the photograph's name and size, which GeoJSON does not
@@ -82,7 +82,7 @@ def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> 
         Outlines in the frame of the stored pixels; taken one at a time.
     target
         The folder, which gets the subfolders of the photographs' names.
-    writing
+    settings
         The label, as QuPath's classification.
 
     Raises
@@ -98,7 +98,7 @@ def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> 
     for annotation in annotations:
         properties = {
             "objectType": "annotation",
-            "classification": {"name": writing.label, "color": COLOR},
+            "classification": {"name": settings.name, "color": COLOR},
         }
         height, width = annotation.size
         collection = {

@@ -15,7 +15,6 @@ from dermseg.formats.annotation import (
     Entry,
     Frame,
     Photographs,
-    Writing,
     choose_label,
     frame_size,
     read_json,
@@ -26,6 +25,7 @@ from dermseg.formats.annotation import (
 from dermseg.imaging.images import Mask
 from dermseg.masks.polygons import fill, one_ring
 from dermseg.masks.runs import run_lengths
+from dermseg.settings import OutlineSettings
 from dermseg.storage.files import written_whole
 
 FRAME: Frame = "shown"
@@ -43,7 +43,7 @@ CHANNELS = 4
 WORD = 8
 
 
-def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> None:
+def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSettings) -> None:
     """Write outlines as predictions of Label Studio's tasks, which its annotators then correct.
 
     A region is a piece; a bridge without width leads to each hole. The labelling interface needs
@@ -55,7 +55,7 @@ def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> 
         Outlines in the frame of the shown pixels; taken one at a time.
     target
         The file.
-    writing
+    settings
         The label; with `rle` a lesion is one brush stroke in place of polygons.
 
     Raises
@@ -72,7 +72,7 @@ def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> 
         for annotation in annotations:
             height, width = annotation.size
             image = LOCAL + quote(annotation.photograph)
-            regions = _regions(annotation, writing)
+            regions = _regions(annotation, settings)
             task = {
                 "data": {"image": image, "height": height, "width": width},
                 "predictions": [{"model_version": "dermseg", "result": regions}],
@@ -82,13 +82,13 @@ def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> 
         file.write("\n]\n" if separator != "[\n" else "[]\n")
 
 
-def _regions(annotation: Annotation, writing: Writing) -> list[dict[str, object]]:
+def _regions(annotation: Annotation, settings: OutlineSettings) -> list[dict[str, object]]:
     height, width = annotation.size
-    kind = "brushlabels" if writing.rle else "polygonlabels"
+    kind = "brushlabels" if settings.rle else "polygonlabels"
     values: list[dict[str, object]] = []
-    if writing.rle and annotation.mask.any():
+    if settings.rle and annotation.mask.any():
         values = [{"format": "rle", "rle": list(pack(annotation.mask))}]
-    elif not writing.rle:
+    elif not settings.rle:
         rings = (one_ring(polygon) * 100 / (width, height) for polygon in annotation.polygons)
         values = [{"points": ring.round(DECIMALS).tolist(), "closed": True} for ring in rings]
     return [
@@ -100,7 +100,7 @@ def _regions(annotation: Annotation, writing: Writing) -> list[dict[str, object]
             "original_width": width,
             "original_height": height,
             "image_rotation": 0,
-            "value": {**value, kind: [writing.label]},
+            "value": {**value, kind: [settings.name]},
         }
         for number, value in enumerate(values)
     ]

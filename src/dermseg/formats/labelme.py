@@ -16,7 +16,6 @@ from dermseg.formats.annotation import (
     Entry,
     Frame,
     Photographs,
-    Writing,
     choose_label,
     find_files,
     frame_size,
@@ -28,6 +27,7 @@ from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import encode_mask
 from dermseg.imaging.photographs import read_with
 from dermseg.masks.polygons import fill, one_ring
+from dermseg.settings import OutlineSettings
 from dermseg.storage.files import write_json
 
 FRAME: Frame = "shown"
@@ -37,7 +37,7 @@ VERSION = "5.5.0"
 """The version of labelme whose form this is; newer ones read it."""
 
 
-def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> None:
+def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSettings) -> None:
     """Write outlines as labelme's files, `<name>.json`.
 
     A shape is a piece, and the pieces of a lesion share a group; a bridge without width leads to
@@ -49,7 +49,7 @@ def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> 
         Outlines in the frame of the shown pixels; taken one at a time.
     target
         The folder, which gets the subfolders of the photographs' names.
-    writing
+    settings
         The label; with `rle` a lesion is one shape of labelme's kind "mask", a PNG.
 
     Raises
@@ -69,8 +69,8 @@ def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> 
             "version": VERSION,
             "flags": {},
             "shapes": [
-                {"label": writing.label, **shape, "description": "", "flags": {}}
-                for shape in (_masks(annotation) if writing.rle else _polygons(annotation))
+                {"label": settings.name, **shape, "description": "", "flags": {}}
+                for shape in (_masks(annotation) if settings.rle else _polygons(annotation))
             ],
             "imagePath": Path(annotation.photograph).name,
             "imageData": None,

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from dermseg.errors import DataError
-from dermseg.formats.annotation import Annotation, Entry, Frame, Photographs, Writing
+from dermseg.formats.annotation import Annotation, Entry, Frame, Photographs
 from dermseg.imaging.mask_files import (
     MASK_FOREGROUND,
     MASK_SUFFIX,
@@ -15,6 +15,7 @@ from dermseg.imaging.mask_files import (
     read_mask,
     write_mask,
 )
+from dermseg.settings import OutlineSettings
 from dermseg.storage.tables import read_table
 
 FRAME: Frame = "stored"
@@ -23,7 +24,7 @@ REPORT = "report.csv"
 """The table of `dermseg segment`, which knows the photographs of the masks beside it."""
 
 
-def write(annotations: Iterable[Annotation], target: Path, _: Writing) -> None:
+def write(annotations: Iterable[Annotation], target: Path, _: OutlineSettings) -> None:
     """Write outlines as masks, `<name>_segmentation.png`.
 
     Parameters

@@ -13,11 +13,11 @@ from dermseg.formats.annotation import (
     Entry,
     Frame,
     Photographs,
-    Writing,
     choose_label,
     understood,
 )
 from dermseg.masks.polygons import fill, one_ring
+from dermseg.settings import OutlineSettings
 from dermseg.storage.files import written_whole
 
 FRAME: Frame = "shown"
@@ -28,7 +28,7 @@ DECIMALS = 6
 """Of coordinates from 0 to 1: a two-hundredth of a pixel at 10,000 pixels."""
 
 
-def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> None:
+def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSettings) -> None:
     """Write outlines as YOLO's labels, `labels/<name>.txt`, and data.yaml.
 
     A line is a piece; a bridge without width leads to each hole. A photograph without a lesion has
@@ -40,7 +40,7 @@ def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> 
         Outlines in the frame of the shown pixels; taken one at a time.
     target
         The folder, whose `labels` gets the subfolders of the photographs' names.
-    writing
+    settings
         The name of class 0.
 
     Raises
@@ -52,7 +52,7 @@ def write(annotations: Iterable[Annotation], target: Path, writing: Writing) -> 
     -----
     The format: https://docs.ultralytics.com/datasets/segment
     """
-    names = f"train: images\nval: images\nnames:\n  0: {writing.label}\n"
+    names = f"train: images\nval: images\nnames:\n  0: {settings.name}\n"
     with written_whole(target / NAMES) as temporary:
         temporary.write_text(names, encoding="utf-8")
     for annotation in annotations:
