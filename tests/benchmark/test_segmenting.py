@@ -13,13 +13,13 @@ from PIL import Image
 from dermseg.batch.jobs import find_jobs
 from dermseg.benchmark import segmenting as module
 from dermseg.benchmark.segmenting import (
-    Benchmark,
     Folder,
+    SegmentingTimes,
     Stages,
-    benchmark,
     disc,
     make_photographs,
     peak_megabytes,
+    time_segmenting,
 )
 from dermseg.cli.main import main
 from dermseg.errors import DermsegError, UsageError
@@ -63,7 +63,7 @@ class TestBenchmark:
             seen.extend(path.name for path in photographs)
             assert output.is_dir()
 
-        result = benchmark(segmenter, plain=plain)
+        result = time_segmenting(segmenter, plain=plain)
         assert [folder.name for folder in result.folders] == ["200 x 150"]
         assert len(seen) == result.folders[0].photographs
         assert result.start > 0
@@ -83,23 +83,23 @@ class TestBenchmark:
         self, segmenter: Segmenter, photograph: Callable[..., Path]
     ) -> None:
         photograph("a.jpg")
-        result = benchmark(segmenter, [photograph("b.png", 81, 33).parent])
+        result = time_segmenting(segmenter, [photograph("b.png", 81, 33).parent])
         (folder,) = result.folders
         assert (folder.name, folder.photographs, folder.plain_rate) == ("given", 2, None)
         assert folder.plain_ratio is result.torch_start is None
         with pytest.raises(UsageError, match="no such file"):
-            benchmark(segmenter, [Path("gone")])
+            time_segmenting(segmenter, [Path("gone")])
 
     def test_two_photographs_of_one_name_in_two_folders(
         self, segmenter: Segmenter, photograph: Callable[..., Path]
     ) -> None:
         photograph("a/1.png")
         folder = photograph("b/1.png").parent.parent
-        assert benchmark(segmenter, [folder]).folders[0].photographs == 2
+        assert time_segmenting(segmenter, [folder]).folders[0].photographs == 2
 
     def test_ratios_are_ours_over_theirs(self) -> None:
         assert (FOLDER.limit_share, FOLDER.plain_ratio) == (0.8, 4)
-        shown = Benchmark(
+        shown = SegmentingTimes(
             machine="a machine",
             packages={},
             model="cdnn29",

@@ -34,7 +34,7 @@ def cache() -> Cache:
 
 class TestBenchmark:
     def test_its_numbers_hang_together(self, toy_data: Path, tmp_path: Path, tiny: Maker) -> None:
-        result = training.benchmark(toy_data, tiny(), steps=2)
+        result = training.time_training(toy_data, tiny(), steps=2)
         assert (result.images, result.batch_size, result.steps) == (15, 4, 2)
         for timing in (result.dermseg, result.plain):
             assert 0 < timing.data_share < 1
@@ -60,7 +60,7 @@ class TestBenchmark:
             "steps": 20,
         }
         plain = Timing(5.0, 40.0, 0.5, 100.0)
-        both = training.Benchmark(**facts, dermseg=OURS, plain=plain)
+        both = training.TrainingTimes(**facts, dermseg=OURS, plain=plain)
         assert (both.speed_ratio, both.memory_ratio) == (0.5, 3)
         assert str(both).splitlines()[2:] == [
             "seconds an epoch               10.00        5.00    2.00",
@@ -68,7 +68,7 @@ class TestBenchmark:
             "data path, % of a step           5.0        50.0    0.10",
             "peak memory, MB                  300         100    3.00",
         ]
-        unknown = training.Benchmark(**facts, dermseg=OURS, plain=Timing(5.0, 40.0, 0.5, None))
+        unknown = training.TrainingTimes(**facts, dermseg=OURS, plain=Timing(5.0, 40.0, 0.5, None))
         assert unknown.memory_ratio is None
         assert str(unknown).splitlines()[-1].split()[-2:] == ["-", "-"]
 
@@ -76,12 +76,12 @@ class TestBenchmark:
         self, toy_data: Path, tiny: Maker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with pytest.raises(UsageError, match="--steps 0"):
-            training.benchmark(toy_data, tiny(), steps=0)
+            training.time_training(toy_data, tiny(), steps=0)
         with pytest.raises(DataError, match="15 training images do not fill a batch of 16"):
-            training.benchmark(toy_data, tiny(batch_size=16))
+            training.time_training(toy_data, tiny(batch_size=16))
         monkeypatch.setitem(sys.modules, "monai", None)
         with pytest.raises(MissingExtraError, match="pip install monai"):
-            training.benchmark(toy_data, tiny())
+            training.time_training(toy_data, tiny())
 
 
 class TestPlainSet:

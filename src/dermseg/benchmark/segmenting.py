@@ -111,7 +111,7 @@ class Folder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Benchmark:
+class SegmentingTimes:
     """Folders segmented with one model on one machine.
 
     `start` is `dermseg segment` on one photograph, from the process's start to its exit, in
@@ -166,9 +166,9 @@ class Benchmark:
         )
 
 
-def benchmark(
+def time_segmenting(
     segmenter: Segmenter, photographs: Sequence[Path] = (), plain: Plain | None = None
-) -> Benchmark:
+) -> SegmentingTimes:
     """Time `segmenter` on `photographs`, files and folders, or on photographs that it makes.
 
     `plain` is a loop to compare with, none without PyTorch. Raises UsageError as `find_jobs` does.
@@ -183,7 +183,7 @@ def benchmark(
                 for height, width in SIZES
             }
         first = find_jobs(next(iter(folders.values())))[0].photograph
-        return Benchmark(
+        return SegmentingTimes(
             machine=f"{machine['processor']['name']}, {machine['cores']} cores",
             packages=machine["packages"],
             model=segmenter.name,

@@ -52,7 +52,7 @@ class Timing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Benchmark:
+class TrainingTimes:
     """Two ways to train on `images` images of `height` x `width`, timed in one run."""
 
     device: str
@@ -105,13 +105,13 @@ class Benchmark:
         )
 
 
-def benchmark(
+def time_training(
     data: Path,
     settings: TrainingSettings,
     data_settings: DataSettings = DataSettings(),
     *,
     steps: int = 20,
-) -> Benchmark:
+) -> TrainingTimes:
     """Time `steps` steps of training on `data`, ours and the plain loop's.
 
     Without a folder for the decoded images they are decoded for this run alone.
@@ -140,7 +140,7 @@ def benchmark(
         datasets.check_fills(len(pairs), settings.batch_size)
         ours = time_dermseg(settings, where, images, steps)
         plain = time_plain(settings, where, images, steps)
-    return Benchmark(
+    return TrainingTimes(
         device=where.name,
         precision=where.precision,
         network=settings.network,

@@ -47,7 +47,7 @@ def segment(
     device
         cpu, or cuda with onnxruntime-gpu installed.
     """
-    from dermseg.benchmark.segmenting import benchmark
+    from dermseg.benchmark.segmenting import time_segmenting
     from dermseg.inference.segmenter import Segmenter
 
     segmenter = Segmenter(model, mirror=mirror, device=device)
@@ -60,7 +60,7 @@ def segment(
         from dermseg.benchmark.plain_loop import PlainLoop
 
         plain = PlainLoop(segmenter.card)
-    result = benchmark(segmenter, photographs or (), plain)
+    result = time_segmenting(segmenter, photographs or (), plain)
     if json is not None:
         result.write_json(json)
     print(result)
@@ -91,9 +91,9 @@ def train(
         File for the numbers.
     """
     require("train", *TRAINING)
-    from dermseg.benchmark.training import benchmark
+    from dermseg.benchmark.training import time_training
 
-    result = benchmark(data, settings, data_settings, steps=steps)
+    result = time_training(data, settings, data_settings, steps=steps)
     if json is not None:
         result.write_json(json)
     print(result)

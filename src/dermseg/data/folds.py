@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
 
 import numpy as np
@@ -32,19 +32,44 @@ def near_duplicates(signatures: NDArray[np.uint8]) -> list[int]:
     centred = signatures - signatures.mean((1, 2), keepdims=True, dtype=np.float32)
     flat = centred.reshape(len(signatures), -1)
     flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
-    group = list(range(len(flat)))
+    return join(range(len(flat)), _similar_pairs(flat))
 
-    def root(i: int) -> int:
-        while group[i] != i:
-            group[i] = group[group[i]]
-            i = group[i]
-        return i
 
+def _similar_pairs(flat: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
+    """Yield the rows of `flat`, (N, d) and of length 1, whose product is large, by pairs."""
     for start in range(0, len(flat), COMPARED_AT_ONCE):
         similar = flat[start : start + COMPARED_AT_ONCE] @ flat[start:].T >= DUPLICATE_CORRELATION
-        for i, j in np.argwhere(similar) + start:
-            group[root(int(j))] = root(int(i))
-    return [root(i) for i in range(len(group))]
+        for one, other in np.argwhere(similar) + start:
+            yield int(one), int(other)
+
+
+def join(items: Iterable[int], pairs: Iterable[tuple[int, int]]) -> list[int]:
+    """Return a group number for each of `items`: those of a pair share one, transitively."""
+    group = {item: item for item in items}
+
+    def root(item: int) -> int:
+        while group[item] != item:
+            group[item] = group[group[item]]
+            item = group[item]
+        return item
+
+    for one, other in pairs:
+        group[root(other)] = root(one)
+    return [root(item) for item in group]
+
+
+def dealt(groups: Sequence[int], seed: int) -> list[list[int]]:
+    """Return the images of each group, in the order in which groups are dealt to folds.
+
+    Which is random, the largest first.
+    """
+    members: defaultdict[int, list[int]] = defaultdict(list)
+    for image, group in enumerate(groups):
+        members[group].append(image)
+    order = list(members.values())
+    Random(seed).shuffle(order)
+    order.sort(key=len, reverse=True)
+    return order
 
 
 def assign(groups: Sequence[int], strata: Sequence[str], folds: int, seed: int) -> list[int]:
@@ -54,16 +79,10 @@ def assign(groups: Sequence[int], strata: Sequence[str], folds: int, seed: int) 
     Groups are dealt in random order, largest first, each to the fold that has fewest images of
     the group's commonest stratum, then fewest images.
     """
-    members: defaultdict[int, list[int]] = defaultdict(list)
-    for image, group in enumerate(groups):
-        members[group].append(image)
-    order = list(members.values())
-    Random(seed).shuffle(order)
-    order.sort(key=len, reverse=True)
     in_stratum: Counter[tuple[int, str]] = Counter()
     in_fold: Counter[int] = Counter()
     fold_of = [0] * len(groups)
-    for images in order:
+    for images in dealt(groups, seed):
         stratum = Counter(strata[i] for i in images).most_common(1)[0][0]
         fold = min(range(folds), key=lambda f: (in_stratum[f, stratum], in_fold[f]))
         for image in images:

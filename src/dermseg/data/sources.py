@@ -4,9 +4,10 @@ Folds by image (`dermseg.data.folds`) put photographs of every source on both si
 not on record; the stored size of its photographs stands for it.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from random import Random
+from collections import Counter
+from collections.abc import Sequence
+
+from dermseg.data.folds import dealt, join
 
 SAME_SIZE = 1.02
 """Sides whose ratio is at most this are of one source: scanned slides are cropped by hand."""
@@ -39,21 +40,6 @@ def _alike(one: Size, other: Size) -> bool:
     return all(max(pair) <= SAME_SIZE * min(pair) for pair in zip(one, other, strict=True))
 
 
-def join(items: Iterable[int], pairs: Iterable[tuple[int, int]]) -> list[int]:
-    """Return a group number for each of `items`: those of a pair share one, transitively."""
-    group = {item: item for item in items}
-
-    def root(item: int) -> int:
-        while group[item] != item:
-            group[item] = group[group[item]]
-            item = group[item]
-        return item
-
-    for one, other in pairs:
-        group[root(other)] = root(one)
-    return [root(item) for item in group]
-
-
 def merge(sources: Sequence[int], groups: Sequence[int]) -> list[int]:
     """Return a part number for each image: images of one source or of one group share a part.
 
@@ -74,15 +60,9 @@ def assign_parts(parts: Sequence[int], strata: Sequence[str], folds: int, seed: 
     images of each stratum (style) nearest to an equal spread. One part may be larger than a
     fold: then folds differ in size (see `describe`).
     """
-    members: defaultdict[int, list[int]] = defaultdict(list)
-    for image, part in enumerate(parts):
-        members[part].append(image)
-    order = list(members.values())
-    Random(seed).shuffle(order)
-    order.sort(key=len, reverse=True)
     counts: list[Counter[str]] = [Counter() for _ in range(folds)]
     fold_of = [0] * len(parts)
-    for images in order:
+    for images in dealt(parts, seed):
         new = Counter(strata[image] for image in images)
 
         def growth(fold: int, new: Counter[str] = new) -> int:

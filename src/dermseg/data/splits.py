@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dermseg.data.folds import join
 from dermseg.data.layouts import PARTS, Pair, Part, find_all_pairs
 from dermseg.data.metadata import columns_of, image_key, read_columns
-from dermseg.data.sources import join
 from dermseg.errors import DataError, UsageError
 
 GROUP_COLUMNS = ("patient_id", "lesion_id")

@@ -27,7 +27,7 @@ from dermseg.masks.postprocess import Probability
 from dermseg.progress import track
 from dermseg.settings import ThresholdSettings
 from dermseg.storage.files import written_whole
-from dermseg.training.run_folder import HELD_OUT, read_held_out, write_held_out
+from dermseg.training.run_folder import HELD_OUT, held_out_names, read_held_out, write_held_out
 
 SEARCHED = 200
 """Images that every candidate is tried on: as many of each part, evenly spread over it."""
@@ -165,7 +165,7 @@ def choices(found: Trained) -> list[Parameters]:
 
 def _parts(runs: Sequence[Path]) -> dict[str, list[str]]:
     """Return the images that get their parameters together, by the name of their part."""
-    held_out = {run.name: _held_out(run) for run in runs if (run / HELD_OUT).is_file()}
+    held_out = {run.name: held_out_names(run) for run in runs if (run / HELD_OUT).is_file()}
     if len(held_out) > 1:
         return held_out
     return {
@@ -173,12 +173,6 @@ def _parts(runs: Sequence[Path]) -> dict[str, list[str]]:
         for fold, images in held_out.items()
         for half in range(2)
     }
-
-
-def _held_out(run: Path) -> list[str]:
-    with np.load(run / HELD_OUT) as stored:
-        names: list[str] = stored["image_ids"].tolist()
-    return names
 
 
 def _sampled_evenly(part: Sequence[str], parts: int) -> list[str]:

@@ -13,7 +13,6 @@ from dermseg.experiments.registry import Arm, Claim, Experiment
 from dermseg.experiments.scoring import ScoredSet, Scorer
 from dermseg.experiments.statistics import Estimate, Table, decide, difference, restrict
 from dermseg.settings import DataSettings, ExperimentSettings, ThresholdSettings, TrainingSettings
-from dermseg.storage.tables import read_table
 from dermseg.training import precision, run_folder
 from dermseg.training.loop import train
 
@@ -33,20 +32,13 @@ class Trained:
 
     def logs(self) -> list[list[dict[str, str]]]:
         """Return the rows of each run's log; runs without a log are passed over."""
-        files = [run / run_folder.LOG for found in self.runs.values() for run in found]
-        return [read_log(file) for file in files if file.is_file()]
+        runs = [run for found in self.runs.values() for run in found]
+        return [run_folder.read_log(run) for run in runs if (run / run_folder.LOG).is_file()]
 
 
 def computing(arms: Sequence[Trained]) -> Computing:
     """Return what the trainings of `arms` cost together."""
     return Computing.of([log for arm in arms for log in arm.logs()])
-
-
-def read_log(file: Path) -> list[dict[str, str]]:
-    """Return the rows of a run's log.csv; DataError if it is not there."""
-    if not file.is_file():
-        raise DataError(f"{file}: missing; it says how the training went")
-    return read_table(file)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +163,7 @@ def adopt(arms: Sequence[Arm], folders: Sequence[Path]) -> list[Trained]:
     if len(folders) != len(arms):
         counts = f"{len(folders)} for an experiment that compares {len(arms)}"
         raise UsageError(f"--runs: give a folder for each training; here are {counts}")
-    found = [_finished(folder) for folder in folders]
+    found = [run_folder.find_scored(folder) for folder in folders]
     for arm, members in zip(arms, found, strict=True):
         for member in members:
             settings = run_folder.read_settings(member)
@@ -179,16 +171,3 @@ def adopt(arms: Sequence[Arm], folders: Sequence[Path]) -> list[Trained]:
                 raise UsageError(f"--runs: {member} is no training of {arm.label}")
     pairs = zip(arms, found, strict=True)
     return [Trained(arm.name, arm.label, {0: members}, given=True) for arm, members in pairs]
-
-
-def _finished(folder: Path) -> list[Path]:
-    """Return the runs in `folder`, a run's or a protocol's, that left predictions or weights."""
-    places = [folder, *sorted(folder.glob("fold-*")), folder / run_folder.EVERYTHING]
-    found = [
-        p
-        for p in places
-        if any((p / f).is_file() for f in (run_folder.HELD_OUT, run_folder.WEIGHTS))
-    ]
-    if not found:
-        raise DataError(f"{folder}: holds no finished training")
-    return found

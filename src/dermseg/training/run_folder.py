@@ -16,6 +16,7 @@ from dermseg.imaging.orientation import turn_back
 from dermseg.masks.postprocess import Probability
 from dermseg.settings import TrainingSettings
 from dermseg.storage.files import written_whole
+from dermseg.storage.tables import read_table
 
 SETTINGS = "settings.json"
 FOLDS = "folds.json"
@@ -45,6 +46,26 @@ def read_settings(run: Path) -> TrainingSettings | None:
     if not file.is_file():
         return None
     return TrainingSettings.from_dict(json.loads(file.read_text())["settings"])
+
+
+def read_log(run: Path) -> list[dict[str, str]]:
+    """Return the rows of a run's log, one an epoch; raise DataError if it is not there."""
+    file = run / LOG
+    if not file.is_file():
+        raise DataError(f"{file}: missing; it says how the training went")
+    return read_table(file)
+
+
+def find_scored(folder: Path) -> list[Path]:
+    """Return the runs in `folder`, a run's or a protocol's, that left predictions or weights.
+
+    Raises DataError if there is none.
+    """
+    places = [folder, *sorted(folder.glob("fold-*")), folder / EVERYTHING]
+    found = [run for run in places if any((run / each).is_file() for each in (HELD_OUT, WEIGHTS))]
+    if not found:
+        raise DataError(f"{folder}: holds no finished training")
+    return found
 
 
 def find_members(folder: Path) -> list[Path]:
@@ -78,6 +99,13 @@ def find_held_out(folder: Path) -> list[Path]:
     alone = folder.name == EVERYTHING and is_run(folder)
     runs = find_members(folder.parent if alone else folder)
     return [run for run in runs if (run / HELD_OUT).is_file()]
+
+
+def held_out_names(run: Path) -> list[str]:
+    """Return the images that a run held out and predicted, in the order of its predictions."""
+    with np.load(run / HELD_OUT) as stored:
+        names: list[str] = stored["image_ids"].tolist()
+    return names
 
 
 def read_held_out(folder: Path, *, as_seen: bool = False) -> dict[str, Probability]:

@@ -11,9 +11,9 @@ from dermseg.experiments.figures.drawing import save
 from dermseg.experiments.findings import OUT_OF_FOLD, Findings, Verdict
 from dermseg.experiments.registry import RGB, RGB_HSV_L
 from dermseg.experiments.statistics import decide, student_interval
-from dermseg.experiments.study import Study, computing, read_log
+from dermseg.experiments.study import Study, computing
 from dermseg.storage.tables import read_table, write_table
-from dermseg.training.run_folder import LOG, fold_name, read_settings
+from dermseg.training.run_folder import fold_name, read_log, read_settings
 
 COLUMNS = ("input", "seed", "fold", "epoch", "training_loss", "held_out_error")
 COLORS = {RGB.label: "black", RGB_HSV_L.label: "red"}
@@ -63,7 +63,7 @@ def _points(study: Study) -> Iterator[dict[str, object]]:
             for run in found:
                 settings = read_settings(run)
                 fold = run.name if settings is None else fold_name(settings.fold)
-                for row in read_log(run / LOG):
+                for row in read_log(run):
                     if "held_out_jaccard" not in row:
                         continue  # a run that held nothing out
                     error = 1 - float(row["held_out_jaccard"])
