@@ -9,14 +9,14 @@ import pytest
 
 from dermseg import cores
 from dermseg.batch import run
-from dermseg.batch.jobs import find_jobs
+from dermseg.batch.jobs import Job, find_jobs
 from dermseg.batch.run import segment_all
 from dermseg.imaging.mask_files import encode_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.storage.journal import Journal
 
 STAGES = [
-    (run, "_open"),
+    (Job, "open"),
     (Segmenter, "read"),
     (Segmenter, "probability"),
     (Segmenter, "find"),

@@ -37,6 +37,7 @@ REASONS = {
     "serves until it is stopped",
     "needs a running service",
     "needs several GPUs",
+    "needs DICOM files",
     "needs MONAI",
     "needs the file above",
     "needs the data of ISIC 2017",

@@ -394,3 +394,26 @@ class TestHowSure:
         with client_of(create_app(Segmenter(uncalibrated))) as client:
             said = client.post("/v1/segment", content=EXAMPLE.read_bytes()).json()
         assert (said["confidence"], said["band"]) == (None, None)
+
+
+class TestDicom:
+    def test_a_dicom_file_is_a_photograph(self, client: TestClient) -> None:
+        made = pytest.importorskip("dicom_files").encapsulated(EXAMPLE.read_bytes())
+        expected = post(client, EXAMPLE.read_bytes(), headers=MASK).content
+        for kind in ("application/dicom", "image/jpeg"):
+            found = post(client, made.content, headers={"content-type": kind, **MASK})
+            assert found.content == expected
+        answer = post(client, made.content, params={"include": ["picture", "overlay"]}).json()
+        assert answer["picture"]
+        assert answer["overlay"]
+
+    def test_its_pixels_are_bounded_before_they_are_decoded(self, segmenter: Segmenter) -> None:
+        made = pytest.importorskip("dicom_files").FORMS["rle"](EXAMPLE.read_bytes())
+        with client_of(create_app(segmenter, ServiceSettings(megapixels=1))) as client:
+            assert post(client, made.content).status_code == 200
+        damaged = made.content.replace(
+            b"\x28\x00\x10\x00US\x02\x00\x00\x02", b"\x28\x00\x10\x00US\x02\x00\x00\xff"
+        )
+        assert damaged != made.content
+        with client_of(create_app(segmenter, ServiceSettings(megapixels=1))) as client:
+            assert is_problem(post(client, damaged), 422, "too-many-pixels")

@@ -3,13 +3,19 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from stat import S_ISREG
 
-from dermseg.errors import UsageError
-from dermseg.imaging.containers import HEAD, form_of
+from dermseg.errors import ImageError, UsageError
+from dermseg.imaging.containers import HEAD, form_of, holds_picture
 from dermseg.imaging.mask_files import MASK_ENDINGS, MASK_SUFFIX, OTHER_ENDINGS
-from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES
+from dermseg.imaging.photographs import (
+    DICOM_SUFFIXES,
+    PHOTOGRAPH_SUFFIXES,
+    READS_DICOM,
+    unwrapped,
+)
 
 FOREIGN_FOLDERS = frozenset(
     {"@eadir", "@__thumb", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "lost+found"}
@@ -22,10 +28,23 @@ Aside = Callable[[str, Path], object]
 
 @dataclass(frozen=True)
 class Job:
-    """One photograph to segment. `name` is its path within what the user named."""
+    """One photograph to segment.
+
+    `name` is its path within what the user named, `frame` the frame of a DICOM file with several.
+    """
 
     photograph: Path
     name: Path
+    frame: int | None = None
+
+    def open(self) -> BytesIO:
+        """Return the photograph's file in memory, under its name; ImageError if it is none."""
+        try:
+            content = BytesIO(self.photograph.read_bytes())
+        except OSError as error:
+            raise ImageError(f"{self.photograph}: cannot be read ({error.strerror})") from error
+        content.name = str(self.photograph)
+        return unwrapped(content, self.frame)
 
     @property
     def mask(self) -> Path:
@@ -42,7 +61,8 @@ def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> 
     """Return a job for each photograph in `paths`: files, or folders with their subfolders.
 
     In folders it passes over hidden files, masks, overlays, contact sheets, the official archives'
-    superpixels, and all files in the folders `without` (those that will be written to).
+    superpixels, DICOM files without a photograph, and all files in the folders `without` (those
+    that will be written to).
 
     A photograph that is found twice under one name counts once. Raises UsageError if a path does
     not exist, if a folder cannot be read or holds no photographs, or if two photographs would share
@@ -112,6 +132,8 @@ def _kind(path: Path) -> str:
     stem, suffix = path.stem.lower(), path.suffix.lower()
     if suffix in PHOTOGRAPH_SUFFIXES:
         endings = [ending for ending in MASK_ENDINGS + OTHER_ENDINGS if stem.endswith(ending)]
+        if suffix in DICOM_SUFFIXES and not endings:
+            return f"{suffix} without a photograph"
         return f"named {endings[0]}{suffix}" if endings else "special files"
     return suffix or "without a suffix"
 
@@ -126,13 +148,20 @@ def _line(kind: str, found: Sequence[Path]) -> str:
 
 def _form(path: Path) -> str:
     """Return the form of a file that is not a photograph by its name; "" if none is known."""
-    if path.suffix.lower() in PHOTOGRAPH_SUFFIXES or not path.is_file():
+    if path.suffix.lower() in PHOTOGRAPH_SUFFIXES - DICOM_SUFFIXES or not path.is_file():
         return ""
+    form = form_of(_head(path))
+    needs = " (read with the extra dicom: pip install '.[dicom]')"
+    return form + needs * (form == "DICOM" and not READS_DICOM)
+
+
+def _head(path: Path) -> bytes:
+    """Return a file's first bytes; none where it cannot be read."""
     try:
         with path.open("rb") as handle:
-            return form_of(handle.read(HEAD))
+            return handle.read(HEAD)
     except OSError:
-        return ""
+        return b""
 
 
 def _files_below(
@@ -165,11 +194,12 @@ def _files_below(
 
 
 def _is_photograph(path: Path) -> bool:
-    return (
-        path.suffix.lower() in PHOTOGRAPH_SUFFIXES
-        and not path.stem.lower().endswith(MASK_ENDINGS + OTHER_ENDINGS)
-        and _may_be_opened(path)
-    )
+    suffix = path.suffix.lower()
+    if path.stem.lower().endswith(MASK_ENDINGS + OTHER_ENDINGS) or not _may_be_opened(path):
+        return False
+    if READS_DICOM and suffix in DICOM_SUFFIXES | {""}:
+        return holds_picture(_head(path))
+    return suffix in PHOTOGRAPH_SUFFIXES
 
 
 def _real(path: Path) -> Path:

@@ -86,14 +86,15 @@ def _caption(rank: int, result: Result) -> str:
 
 def _picture(result: Result, segmenter: Segmenter) -> Pixels:
     """Return the upright picture with outline and band, as large as fits into a cell."""
-    photograph = read_photograph(result.job.photograph, at_least=(FINE * CELL_WIDTH,) * 2)
+    content = result.job.open()
+    photograph = read_photograph(content, at_least=(FINE * CELL_WIDTH,) * 2)
     turned = exchanges_sides(photograph.orientation)
     cell = (CELL_WIDTH, CELL_HEIGHT) if turned else (CELL_HEIGHT, CELL_WIDTH)
     size = result.row["height"], result.row["width"]
     scale = min(room / side for room, side in zip(cell, size, strict=True))
     height, width = (max(1, round(side * scale)) for side in size)
     fine = FINE * height, FINE * width
-    lesion = segmenter.segment(result.job.photograph, size=fine)
+    lesion = segmenter.segment(content, size=fine)
     framed = Photograph(resize(photograph.pixels, *fine), *fine, photograph.orientation)
     picture = draw_overlay(framed, lesion.outline, lesion.band_contours)
     return resize(picture, *((width, height) if turned else (height, width)))

@@ -22,7 +22,7 @@ from dermseg.batch.report import (
     report_row,
 )
 from dermseg.cores import parallel_map
-from dermseg.errors import DermsegError, ImageError, UsageError
+from dermseg.errors import DermsegError, UsageError
 from dermseg.imaging.images import write_image
 from dermseg.imaging.mask_files import encode_mask, find_mask
 from dermseg.imaging.overlay import draw_overlay
@@ -161,7 +161,7 @@ class _Work:
         stale = False  # whether an earlier run's mask is of another photograph, model or setting
         try:
             size = image_size(find_mask(self.size_from, job.name)) if self.size_from else None
-            photograph = _open(job.photograph)
+            photograph = job.open()
             fingerprint = self._fingerprint(job, photograph, size)
             known = self.journal.find(mask, fingerprint)
             if known is not None and self._are_whole(job, known.files):
@@ -256,13 +256,3 @@ def _checksum(path: Path) -> int | None:
         return crc32(path.read_bytes())
     except OSError:
         return None
-
-
-def _open(photograph: Path) -> BytesIO:
-    """Return a file's content, read once for the fingerprint and the pixels, under its name."""
-    try:
-        content = BytesIO(photograph.read_bytes())
-    except OSError as error:
-        raise ImageError(f"{photograph}: cannot be read ({error.strerror})") from error
-    content.name = str(photograph)
-    return content

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             # Oddities in a photograph's metadata; pixels that cannot be read are errors.
-            warnings.filterwarnings("ignore", module=r"PIL\.")
+            warnings.filterwarnings("ignore", module=r"(PIL|pydicom)\.")
             status = app(words, exit_on_error=False, result_action="return_value")
     except CycloptsError:
         return 2  # cyclopts has said what was wrong

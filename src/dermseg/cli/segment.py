@@ -1,5 +1,6 @@
 """Write masks of photographs."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +26,7 @@ def segment(
     review: int | None = None,
     settings: Annotated[ModelSettings, Flat] = ModelSettings(),
     size_from: Path | None = None,
+    frame: int | None = None,
     thresholds: Annotated[ThresholdSettings | None, Flat] = None,
 ) -> int:
     """Write a mask for each photograph, and report.csv.
@@ -48,6 +50,8 @@ def segment(
         OUTPUT/review_sheet.jpg; needs a model that says how sure it is.
     size_from
         Folder of masks whose sizes to take instead of the photographs' (for thumbnails).
+    frame
+        The frame to segment, from 1, of DICOM files that have several.
     """
     from dermseg.batch.jobs import find_jobs, passed_over
     from dermseg.batch.least_sure import TABLE, check_says_how_sure, write_least_sure
@@ -59,6 +63,7 @@ def segment(
     if "masks" in (form or ()):
         raise UsageError("--form masks: masks are always written")
     jobs = find_jobs(photographs, without=(output, overlay))
+    jobs = [replace(job, frame=frame) for job in jobs]
     segmenter = Segmenter(**vars(settings), thresholds=thresholds)
     if review is not None:
         check_says_how_sure(segmenter)

@@ -1,12 +1,14 @@
 """What surrounds an image's pixels: its form by the first bytes, and files without metadata."""
 
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
 
-HEAD = 132
+HEAD = 512
 """First bytes of a file that tell its form."""
 BEGINNINGS: tuple[tuple[int, bytes, str], ...] = (
+    (128, b"DICM", "DICOM"),  # whatever lies in the 128 bytes before, such as a TIFF's beginning
     (0, b"\xff\xd8\xff", "JPEG"),
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
     (0, b"BM", "BMP"),
@@ -16,7 +18,6 @@ BEGINNINGS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"II+\x00", "BigTIFF"),
     (0, b"MM\x00+", "BigTIFF"),
     (8, b"WEBP", "WebP"),
-    (128, b"DICM", "DICOM"),
     (0, b"GIF8", "GIF"),
     (0, b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
     (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
@@ -33,6 +34,13 @@ BEGINNINGS: tuple[tuple[int, bytes, str], ...] = (
     *((0, b"P%d%c" % (number, blank), "PNM") for number in range(1, 8) for blank in b" \n\r\t"),
 )
 """Place, bytes and form."""
+DICOM_META, DICOM_CLASS, DICOM_SYNTAX = 132, 0x0002, 0x0010
+"""Where a DICOM file says what it is, and the elements that say its class and its coding."""
+NO_PICTURES = re.compile(
+    r"1\.2\.840\.10008\.(1\.3\.10|5\.1\.4\.1\.1\.(9|11|66|78|79|88|104))(\.|$)"
+)
+"""Classes of DICOM files without a photograph: folders, waveforms, presentation states,
+segmentations, measurements, reports and documents."""
 MOST_PARTS = 100_000
 """Chunks, segments or tags of a file beyond which it is not looked through."""
 LARGEST_PROFILE = 2**20
@@ -63,6 +71,31 @@ def form_of(head: bytes) -> str:
     if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"mif1"):
         return "HEIC"
     return next((form for at, mark, form in BEGINNINGS if head[at:].startswith(mark)), "")
+
+
+def dicom_facts(content: bytes) -> dict[int, str]:
+    """Return what a DICOM file says of itself before its data set, by element of group 2."""
+    facts: dict[int, str] = {}
+    position = DICOM_META
+    while position + 12 <= len(content) and len(facts) < MOST_PARTS:
+        group, element, kind, length = struct.unpack_from("<HH2sH", content, position)
+        if group != 2:
+            break
+        position += 8
+        if kind in (b"OB", b"UN"):
+            (length,) = struct.unpack_from("<I", content, position)
+            position += 4
+        facts[element] = content[position : position + length].rstrip(b"\0 ").decode("latin-1")
+        position += length
+    return facts
+
+
+def holds_picture(head: bytes) -> bool:
+    """Say whether a file may be a photograph in DICOM, by its first HEAD bytes."""
+    head = head[:HEAD]
+    return form_of(head) == "DICOM" and not NO_PICTURES.match(
+        dicom_facts(head).get(DICOM_CLASS, "")
+    )
 
 
 def without_metadata(content: bytes) -> bytes | None:

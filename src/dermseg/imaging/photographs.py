@@ -5,6 +5,7 @@ reported, never applied, so that masks, boxes and outlines line up with the stor
 """
 
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from dermseg.imaging.images import Pixels, bands
 from dermseg.imaging.orientation import exif_orientation, stored_pixels, stored_size
 
 T = TypeVar("T")
+S = TypeVar("S", bound=str | Path | BinaryIO)
 Source: TypeAlias = str | Path | BinaryIO
 """Where an image is read from: a file's path, or an open binary file that can be rewound.
 
@@ -34,18 +36,22 @@ Errors name the path, or the open file's `name` where it has one.
 """
 
 READS_HEIC = find_spec("pillow_heif") is not None
+READS_DICOM = find_spec("pydicom") is not None
+DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
+"""Suffixes of DICOM files, which often have none."""
 PHOTOGRAPH_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".tif", ".tiff", ".webp", ".avif"}
     | ({".heic", ".heif"} if READS_HEIC else set())
+    | (DICOM_SUFFIXES if READS_DICOM else set())
 )
 UNREAD_SUFFIXES = frozenset(
-    {".heic", ".heif", ".gif", ".jp2", ".jxl", ".dng", ".dcm"} - PHOTOGRAPH_SUFFIXES
+    ({".heic", ".heif", ".gif", ".jp2", ".jxl", ".dng"} | DICOM_SUFFIXES) - PHOTOGRAPH_SUFFIXES
 )
 """Photographs too, in forms that are not read."""
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 """The formats that are read, whatever a file is called: Pillow knows others that run programs.
 
-AVIF and HEIC are read too, where Pillow can.
+AVIF and HEIC are read too, where Pillow can, and the frames of DICOM files.
 """
 PNG_END = b"IEND\xaeB`\x82"
 OPAQUE = {"RGBA": "RGB", "LA": "L", "P": "RGB"}
@@ -110,7 +116,8 @@ def read_with(source: Source, work: Callable[[File], T], *, decode: bool = True)
     `decode` says whether `work` decodes pixels, or only looks at the header. Raises ImageError,
     naming the file, for whatever is wrong with it.
     """
-    name = source if isinstance(source, str | Path) else getattr(source, "name", "the image")
+    name = _name_of(source)
+    source = unwrapped(source)
     try:
         try:
             return _attempt(Pieces(_content(source)) if decode else source, work)
@@ -129,6 +136,31 @@ def read_with(source: Source, work: Callable[[File], T], *, decode: bool = True)
         ) from error
     except DAMAGE as error:
         raise ImageError(f"{name}: cannot be read ({error})") from error
+
+
+def unwrapped(source: S, frame: int | None = None, most: int | None = None) -> S | BytesIO:
+    """Return the frame of a DICOM file as an open image file; other sources as they are.
+
+    `frame` counts from 1 and is needed where there are several. Raises ImageError, naming the file,
+    if there is no such frame or it cannot be read, TooManyPixelsError for more than `most` pixels.
+    """
+    name = _name_of(source)
+    most = min(most or sys.maxsize, 2 * (Image.MAX_IMAGE_PIXELS or sys.maxsize))
+    try:
+        if not READS_DICOM or form_of(_content(source, HEAD)) != "DICOM":
+            return source
+        reader = import_module("dermseg.imaging.readers.dicom")
+        file = BytesIO(reader.frame_file(_content(source), frame, most))
+    except ImageError as error:
+        raise type(error)(f"{name}: {error}") from error
+    except DAMAGE as error:
+        raise ImageError(f"{name}: cannot be read ({error})") from error
+    file.name = str(name)
+    return file
+
+
+def _name_of(source: Source) -> object:
+    return source if isinstance(source, str | Path) else getattr(source, "name", "the image")
 
 
 def _attempt(source: Source, work: Callable[[File], T]) -> T:
@@ -154,7 +186,9 @@ def _why_unread(content: bytes) -> str:
     """Return why a file that Pillow does not know is not read."""
     form = form_of(content[:HEAD])
     if form == "HEIC":
-        return "HEIC, which is read where the extra heic is installed (pillow-heif)"
+        return "HEIC, which is read where the extra heic is installed (pip install '.[heic]')"
+    if form == "DICOM" and not READS_DICOM:
+        return "DICOM, which is read where the extra dicom is installed (pip install '.[dicom]')"
     if form in ("", "JPEG", "PNG", "BMP", "TIFF", "WebP"):
         return "not an image that can be read"
     return f"{form}, which is not read; JPEG, PNG and TIFF are"
@@ -225,7 +259,9 @@ def _rgb_pixels(image: Image.Image, at_least: tuple[int, int]) -> Pixels:
     return pixels
 
 
-def read_photograph(source: Source, at_least: tuple[int, int] | None = None) -> Photograph:
+def read_photograph(
+    source: Source, at_least: tuple[int, int] | None = None, *, frame: int | None = None
+) -> Photograph:
     """Read a photograph.
 
     Embedded colour profiles are applied, 16-bit greys are scaled to 8 bits, and transparency is
@@ -238,6 +274,8 @@ def read_photograph(source: Source, at_least: tuple[int, int] | None = None) -> 
     at_least
         (height, width) that is enough. A JPEG is then decoded at the smallest of its scales 1/8,
         1/4, 1/2 and 1 that is no smaller, which is several times faster.
+    frame
+        Which frame of a DICOM file, from 1; needed where it has several.
 
     Returns
     -------
@@ -273,7 +311,7 @@ def read_photograph(source: Source, at_least: tuple[int, int] | None = None) -> 
         flags += ["narrow-range"] if narrow else []
         return Photograph(pixels, height, width, orientation, tuple(flags))
 
-    return read_with(source, decoded)
+    return read_with(unwrapped(source, frame), decoded)
 
 
 def _is_shifted(pixels: Pixels, unit: tuple[int, int] | None, height: int) -> bool:

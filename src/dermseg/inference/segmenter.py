@@ -19,7 +19,7 @@ from dermseg.cores import processor_features
 from dermseg.errors import ImageError, ModelError, UsageError
 from dermseg.imaging.images import Mask, Pixels, resize
 from dermseg.imaging.orientation import as_seen, as_stored, shape_along
-from dermseg.imaging.photographs import Photograph, image_size, read_photograph
+from dermseg.imaging.photographs import Photograph, image_size, read_photograph, unwrapped
 from dermseg.imaging.structure import check_parts
 from dermseg.inference.confidence import Band, Calibration, Confidence, Contours
 from dermseg.inference.prompt import ZOOM, look_closer
@@ -455,6 +455,8 @@ class Segmenter:
                 "a photograph is a path, an open binary file, a dermseg.Photograph or an array of "
                 f"uint8 RGB, not {type(photograph).__name__}"
             )
+        if not isinstance(photograph, np.ndarray):
+            photograph = unwrapped(photograph)
         if isinstance(photograph, BytesIO):
             check_parts(photograph.getvalue(), getattr(photograph, "name", "the image"))
         if not isinstance(photograph, np.ndarray):

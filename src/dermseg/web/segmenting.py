@@ -14,7 +14,7 @@ from dermseg.web.limits import unless_hung_up
 from dermseg.web.query import Manner, SegmentQuery
 from dermseg.web.responses import FORMS, Found, choose_form
 from dermseg.web.schema import Answer
-from dermseg.web.uploads import Upload, check_pixels, read_drawn, read_upload
+from dermseg.web.uploads import Upload, check_pixels, image_file, read_drawn, read_upload
 
 BINARY = {"type": "string", "format": "binary"}
 UPLOAD: dict[str, Any] = {
@@ -22,12 +22,13 @@ UPLOAD: dict[str, Any] = {
     "content": {
         "image/*": {"schema": BINARY},
         "application/octet-stream": {"schema": BINARY},
+        "application/dicom": {"schema": BINARY},
         "multipart/form-data": {
             "schema": {
                 "type": "object",
                 "required": ["photograph"],
                 "properties": {
-                    "photograph": {**BINARY, "description": "JPEG, PNG, BMP, TIFF or WebP"},
+                    "photograph": {**BINARY, "description": "JPEG, PNG, BMP, TIFF, WebP or DICOM"},
                     "mask": {
                         **BINARY,
                         "description": "A mask drawn by hand, of the photograph's size, "
@@ -74,12 +75,14 @@ def _content(
     service: Service, upload: Upload, query: SegmentQuery, manner: Manner, form: str
 ) -> bytes:
     """Do all that takes a processor; runs in a thread."""
-    size = check_pixels(upload.photograph, service.settings.megapixels * 10**6)
+    most = service.settings.megapixels * 10**6
+    photograph = image_file(upload.photograph, most)
+    size = check_pixels(photograph, most)
     if upload.mask is not None:
         segmentation = drawn_by_hand(read_drawn(upload.mask, size))
     else:
         segmentation = service.segmenter.segment(
-            BytesIO(upload.photograph),
+            BytesIO(photograph),
             style=manner.style,
             thresholds=manner.thresholds,
             at=query.at,
@@ -87,7 +90,7 @@ def _content(
     if query.edit is not None:
         segmentation = drawn_by_hand(edit_mask(segmentation.mask, query.edit, query.by))
     by_hand = upload.mask is not None or query.edit is not None
-    found = Found(segmentation, upload.photograph, manner, by_hand)
+    found = Found(segmentation, photograph, manner, by_hand)
     if form == "application/json":
         return found.json(frozenset(query.include))
     return FORMS[form](found)

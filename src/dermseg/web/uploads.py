@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from dermseg.errors import ImageError, TooManyPixelsError
 from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import LONGEST_SIDE, MASK_FOREGROUND
-from dermseg.imaging.photographs import image_size, read_photograph
+from dermseg.imaging.photographs import image_size, read_photograph, unwrapped
 from dermseg.imaging.structure import check_parts
 from dermseg.web.errors import ProblemError
 from dermseg.web.limits import bounded
@@ -33,7 +33,7 @@ MOST_COEFFICIENTS = 320 * 2**20
 """Bytes of a progressive JPEG's coefficients: a decoder needs all of them at once."""
 MOST_WEBP = 24 * 10**6
 """Pixels of a WebP, whose decoder needs 15 bytes for each."""
-RAW = ("", "application/octet-stream", "application/x-www-form-urlencoded")
+RAW = ("", "application/octet-stream", "application/dicom", "application/x-www-form-urlencoded")
 """Types of a body that is the photograph, but for images' own; the last is curl's for anything."""
 logging.getLogger("python_multipart").setLevel(logging.ERROR)  # clients are told what was wrong
 
@@ -136,6 +136,16 @@ def _checked(photograph: bytes, mask: bytes | None) -> Upload:
     if not photograph:
         raise ProblemError(422, "no-photograph", "the request brings no photograph")
     return Upload(photograph, mask)
+
+
+def image_file(photograph: bytes, most: int) -> bytes:
+    """Return the image file in a DICOM file, other files as they are.
+
+    Raises TooManyPixelsError for more than `most` pixels, ImageError if it cannot be read.
+    """
+    source = BytesIO(photograph)
+    source.name = "the photograph"
+    return unwrapped(source, most=most).getvalue()
 
 
 def check_pixels(photograph: bytes, most: int) -> tuple[int, int]:

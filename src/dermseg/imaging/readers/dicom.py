@@ -1,0 +1,229 @@
+"""Photographs in DICOM files: the frame as a JPEG or TIFF file, which all else reads.
+
+A JPEG inside is handed on as it is, so that it is decoded at the scale that is needed. pydicom
+decodes other codings. VOI windows and modality tables are not applied: a photograph has none.
+"""
+
+import struct
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom import Dataset, dcmread
+from pydicom.encaps import get_frame
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import apply_color_lut
+from pydicom.pixels.utils import pixel_array
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+)
+
+from dermseg.errors import ImageError, TooManyPixelsError
+from dermseg.imaging.containers import DICOM_SYNTAX, dicom_facts, holds_picture, jpeg_segments
+from dermseg.imaging.depth import HIGHEST_SAMPLE, WHITE
+from dermseg.imaging.structure import FRAMES
+
+TAGS = (
+    "SOPClassUID",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "RedPaletteColorLookupTableDescriptor",
+    "GreenPaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableDescriptor",
+    "RedPaletteColorLookupTableData",
+    "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableData",
+    "SegmentedRedPaletteColorLookupTableData",
+    "SegmentedGreenPaletteColorLookupTableData",
+    "SegmentedBluePaletteColorLookupTableData",
+    "ICCProfile",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+    "PixelData",
+)
+"""What is read of a file: nothing that says whom it shows."""
+PACKED = (DeflatedExplicitVRLittleEndian,)
+"""Of a few bytes they make gigabytes."""
+JPEG = (JPEGBaseline8Bit, JPEGExtended12Bit)
+JPEG_LS, JPEG_2000 = 0xF7, b"\xff\x4f\xff\x51"
+"""What precedes the size in these codes."""
+EXIF, PROFILE, ADOBE, JFIF = 0xE1, 0xE2, 0xEE, 0xE0
+UNTRANSFORMED = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
+"""The segment that says that a JPEG's colours are RGB, where decoders take them for YCbCr."""
+RGB_NAMES = (b"RGB", b"rgb")
+"""Names of a JPEG's components that say the same."""
+LONGEST_PART = 65519
+"""Bytes of a colour profile that fit into one segment."""
+Values = NDArray[np.integer]
+
+
+def frame_file(content: bytes, frame: int | None, most: int) -> bytes:
+    """Return a frame of a DICOM file as a JPEG or TIFF file.
+
+    `frame` counts from 1; None is the only frame. Raises ImageError, whose message names no file,
+    if there is no such frame or it cannot be read; TooManyPixelsError for more than `most` pixels.
+    """
+    try:
+        return _frame_file(content, frame, most)
+    except ImageError:
+        raise
+    except Exception as error:  # of damaged files pydicom raises whatever it trips over
+        raise ImageError(f"damaged DICOM ({type(error).__name__})") from error
+
+
+def _frame_file(content: bytes, frame: int | None, most: int) -> bytes:
+    dataset, syntax = _read(content)
+    index = _index(dataset, frame)
+    size = int(dataset.Rows), int(dataset.Columns)
+    if size[0] * size[1] > most:
+        raise TooManyPixelsError(f"{size[0]} x {size[1]} pixels; {most:,} are the most")
+    coded = _coded(dataset, index) if syntax.is_encapsulated else b""
+    if (found := _coded_size(coded)) not in (None, size):
+        raise ImageError(f"says {size[0]} x {size[1]} pixels, but codes {found}")
+    if syntax in JPEG and _bits(coded) == 8 and dataset.PhotometricInterpretation != "MONOCHROME1":
+        return _as_jpeg(coded, dataset)
+    return _as_tiff(_decoded(dataset, syntax, index), dataset)
+
+
+def _read(content: bytes) -> tuple[Dataset, UID]:
+    """Read what TAGS names; raise ImageError for what is no picture, or is packed as a whole."""
+    if not holds_picture(content):
+        raise ImageError("DICOM without a photograph, such as a report or a segmentation")
+    syntax = UID(dicom_facts(content).get(DICOM_SYNTAX, ""))
+    if not syntax.is_transfer_syntax or syntax in PACKED:
+        raise _unread(syntax)
+    dataset = dcmread(BytesIO(content), specific_tags=list(TAGS))
+    needed = ("Rows", "Columns", "PhotometricInterpretation", "BitsStored", "PixelData")
+    if missing := [name for name in needed if not dataset.get(name)]:
+        raise ImageError(f"DICOM without {missing[0]}, which a photograph has")
+    if dataset.get("PixelRepresentation") or dataset.BitsStored > 16:
+        raise ImageError(
+            f"DICOM of {dataset.BitsStored} bits, signed or more than 16, which is no photograph"
+        )
+    return dataset, syntax
+
+
+def _index(dataset: Dataset, frame: int | None) -> int:
+    count = int(dataset.get("NumberOfFrames") or 1)
+    if frame is None and count > 1:
+        raise ImageError(f"has {count} frames; choose one, from 1, with --frame (Python: frame=)")
+    if count == 1:
+        return 0
+    if not 1 <= (frame or 1) <= count:
+        raise ImageError(f"has {count} frames, from 1, and no frame {frame}")
+    return (frame or 1) - 1
+
+
+def _coded(dataset: Dataset, index: int) -> bytes:
+    """Return the bytes of a frame that is coded."""
+    offsets = None
+    if dataset.get("ExtendedOffsetTable"):
+        offsets = dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths
+    count = int(dataset.get("NumberOfFrames") or 1)
+    return get_frame(dataset.PixelData, index, extended_offsets=offsets, number_of_frames=count)
+
+
+def _coded_size(coded: bytes) -> tuple[int, int] | None:
+    """Return the (height, width) in the code of a JPEG, JPEG-LS or JPEG 2000; None for others."""
+    if coded.startswith(b"\xff\xd8"):
+        for marker, start, _ in jpeg_segments(coded):
+            if marker in FRAMES | {JPEG_LS}:
+                height, width = struct.unpack_from(">HH", coded, start + 5)
+                return height, width
+    if (place := coded.find(JPEG_2000, 0, 1024)) >= 0:
+        width, height, left, top = struct.unpack_from(">4I", coded, place + 8)
+        return height - top, width - left
+    return None
+
+
+def _bits(coded: bytes) -> int:
+    """Return the bits a colour of a JPEG's."""
+    frames = (coded[start + 4] for marker, start, _ in jpeg_segments(coded) if marker in FRAMES)
+    return next(frames, 0)
+
+
+def _as_jpeg(coded: bytes, dataset: Dataset) -> bytes:
+    """Return a JPEG that says itself what the data set says of its colours.
+
+    Its own EXIF is left out: in DICOM an orientation there turns nothing.
+    """
+    parts, body, ids = [], coded[2:], b""
+    marked = {PROFILE: False, ADOBE: False, JFIF: False}
+    for marker, start, end in jpeg_segments(coded):
+        if marker in marked:
+            begins = coded[start + 4 : end].startswith((b"ICC_PROFILE\0", b"Adobe", b"JFIF\0"))
+            marked[marker] |= begins
+        elif marker in FRAMES:
+            ids = coded[start + 10 : end : 3]
+        if marker != EXIF:
+            parts.append(coded[start:end])
+        body = coded[end:]
+    is_rgb = dataset.PhotometricInterpretation == "RGB" and not marked[JFIF]
+    if len(ids) == 3 and (is_rgb or ids in RGB_NAMES) and not marked[ADOBE]:
+        parts.insert(0, UNTRANSFORMED)
+    if not marked[PROFILE]:
+        parts[:0] = _profile_segments(bytes(dataset.get("ICCProfile") or b""))
+    return b"".join([coded[:2], *parts, body])
+
+
+def _profile_segments(profile: bytes) -> list[bytes]:
+    parts = [profile[at : at + LONGEST_PART] for at in range(0, len(profile), LONGEST_PART)]
+    return [
+        struct.pack(">BBH12sBB", 0xFF, PROFILE, len(part) + 16, b"ICC_PROFILE", number, len(parts))
+        + part
+        for number, part in enumerate(parts, 1)
+    ]
+
+
+def _decoded(dataset: Dataset, syntax: UID, index: int) -> Values:
+    """Return a frame's values, RGB (H, W, 3) or grey (H, W), white being the highest."""
+    if not get_decoder(syntax).is_available:
+        raise _unread(syntax)
+    try:
+        values: Values = pixel_array(dataset, index=index)
+        if dataset.PhotometricInterpretation == "PALETTE COLOR":
+            values = apply_color_lut(values, dataset)
+    except Exception as error:
+        raise _unread(syntax) from error
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        values = (2**dataset.BitsStored - 1) - values
+    return values
+
+
+def _unread(syntax: UID) -> ImageError:
+    coding = f"{syntax.name} ({syntax})" if syntax else "a transfer syntax that it does not name"
+    return ImageError(
+        f"DICOM whose pixels, coded as {coding}, cannot be read here; gdcmconv --raw, or dcmdjpeg, "
+        "makes a file of it that is read"
+    )
+
+
+def _as_tiff(values: Values, dataset: Dataset) -> bytes:
+    """Return values as a TIFF file, colours in 8 bits, greys of more in 16 with what is white."""
+    bits = 16 if values.dtype == np.uint16 else 8
+    white = 2 ** int(dataset.BitsStored) - 1
+    if dataset.PhotometricInterpretation == "PALETTE COLOR":
+        white = 2**bits - 1
+    tags = {}
+    if values.ndim == 2 and white > 255:
+        if white < WHITE:
+            tags[HIGHEST_SAMPLE] = white
+    elif white != 255:
+        values = (values.clip(0, white) * (255 / white)).round().astype(np.uint8)
+    image = Image.fromarray(np.ascontiguousarray(values))
+    buffer = BytesIO()
+    profile = bytes(dataset.get("ICCProfile") or b"") or None
+    image.save(buffer, "TIFF", tiffinfo=tags, icc_profile=profile)
+    return buffer.getvalue()

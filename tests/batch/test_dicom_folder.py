@@ -1,0 +1,78 @@
+"""A study from a hospital is a folder of photographs like any other."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from dicom_files import PATIENT, encapsulated, second_frame
+from pydicom.data import get_testdata_file
+
+from dermseg.batch import jobs
+from dermseg.batch.jobs import find_jobs, passed_over
+from dermseg.cli.main import main
+from dermseg.errors import UsageError
+
+EXAMPLE = sorted((Path(__file__).parents[2] / "examples" / "photographs").glob("*.jpg"))[0]
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Return a folder of a photograph in three forms, one of them without a suffix."""
+    folder = tmp_path / "study"
+    folder.mkdir()
+    jpeg = EXAMPLE.read_bytes()
+    (folder / "a.jpg").write_bytes(jpeg)
+    (folder / "b.dcm").write_bytes(encapsulated(jpeg).content)
+    (folder / "IM000001").write_bytes(encapsulated(jpeg).content)
+    for name in ("liver_1frame.dcm", "reportsi.dcm"):
+        content = Path(get_testdata_file(name, download=False)).read_bytes()
+        (folder / name).write_bytes(content)
+    (folder / "README").write_text("no photograph")
+    return folder
+
+
+def test_photographs_are_found_with_and_without_a_suffix(study: Path) -> None:
+    assert [job.name.name for job in find_jobs([study])] == ["IM000001", "a.jpg", "b.dcm"]
+    assert passed_over([study]) == [
+        "2 .dcm without a photograph (liver_1frame.dcm and 1 more), DICOM by the first bytes",
+        "1 without a suffix (README)",
+    ]
+
+
+def test_without_the_extra_they_are_named_with_the_remedy(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (study / "a.jpg").unlink()
+    monkeypatch.setattr(jobs, "READS_DICOM", False)
+    monkeypatch.setattr(jobs, "PHOTOGRAPH_SUFFIXES", frozenset({".jpg"}))
+    with pytest.raises(UsageError, match=r"3 \.dcm .*DICOM .*\(read with the extra dicom: pip"):
+        find_jobs([study])
+
+
+def test_masks_are_those_of_the_jpeg(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "masks"
+    assert main(["segment", str(study), "-o", str(output), "--overlay", str(tmp_path / "o")]) == 0
+    for folder, ending in ((output, "_segmentation.png"), (tmp_path / "o", "_overlay.jpg")):
+        files = [(folder / f"{name}{ending}").read_bytes() for name in ("a", "b", "IM000001")]
+        assert files[0] == files[1] == files[2]
+    said = capsys.readouterr().err + (output / "report.csv").read_text()
+    assert PATIENT not in said
+    assert "4711" not in said
+
+
+def test_a_frame_is_chosen(tmp_path: Path) -> None:
+    made = second_frame(EXAMPLE.read_bytes())
+    (tmp_path / "two.dcm").write_bytes(made.content)
+    (tmp_path / "one.jpg").write_bytes(EXAMPLE.read_bytes())
+    output = tmp_path / "masks"
+    call = ["segment", str(tmp_path), "-o", str(output)]
+    assert main(call) == 1
+    with (output / "report.csv").open(encoding="utf-8", newline="") as handle:
+        errors = [row["error"] for row in csv.DictReader(handle)]
+    assert errors[0] == ""
+    assert errors[1].endswith("has 2 frames; choose one, from 1, with --frame (Python: frame=)")
+    assert main([*call, "--frame", "2", "--review", "2"]) == 0
+    masks = [(output / f"{name}_segmentation.png").read_bytes() for name in ("one", "two")]
+    assert masks[0] == masks[1]
