@@ -7,7 +7,6 @@ the safe side where they are better than one member, and an assumption where the
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from itertools import compress
 from pathlib import Path
 
@@ -74,6 +73,19 @@ class HeldOut:
         return replace(self, maps=maps, **{name: each[chosen] for name, each in columns.items()})
 
 
+@dataclass(frozen=True)
+class Examined:
+    """An image with the style and border of its true mask, and its masks by each of THRESHOLDS.
+
+    `evidence` (len(THRESHOLDS), 5) and `jaccard` (len(THRESHOLDS),) are the masks'.
+    """
+
+    style: Style | None
+    evidence: Numbers
+    jaccard: Numbers
+    border: NDArray[np.float32]
+
+
 def gather(folders: Sequence[Path], data: Path) -> dict[Style, HeldOut]:
     """Return what the trainings in `folders` held out of `data`, which they were trained on.
 
@@ -101,15 +113,12 @@ def sort_by_style(
     `maps` are probabilities that a network gave for images that it had not seen, `fold_of` names
     the network, and `masks` are the true ones; all by image. Raises DataError as `gather` does.
     """
-    seen = compare_all(maps, masks, _try_borders)
+    examined = compare_all(maps, masks, examine)
     found = {}
     for style in STYLE_IDS:
-        chosen = [name for name, (own, _) in seen.items() if own == style]
-        if len(chosen) >= FEWEST:
-            best = int(np.array([seen[name][1] for name in chosen]).mean(0).argmax())
-            thresholds = THRESHOLDS[best]
-            own = {name: maps[name] for name in chosen}
-            found[style] = _held_out(own, fold_of, masks, thresholds)
+        own = {name: each for name, each in examined.items() if each.style == style}
+        if len(own) >= FEWEST:
+            found[style] = _held_out(own, maps, fold_of)
     if not found:
         raise DataError(
             f"{len(maps)} held-out images are too few to calibrate on; train with --fold or "
@@ -118,46 +127,38 @@ def sort_by_style(
     return found
 
 
-def _try_borders(probability: Probability, truth: Mask) -> tuple[Style | None, list[float]]:
-    """Return a true mask's style, and the Jaccard index by each of THRESHOLDS."""
-    height, width = truth.shape
-    return read_style(truth).style, [
-        score(truth, binarise(choose_lesion(probability, each), height, width, each)[0]).jaccard
-        for each in THRESHOLDS
-    ]
-
-
 def _held_out(
-    maps: Mapping[str, Probability],
-    fold_of: Mapping[str, str],
-    masks: Mapping[str, Path],
-    thresholds: ThresholdSettings,
+    examined: Mapping[str, Examined], maps: Mapping[str, Probability], fold_of: Mapping[str, str]
 ) -> HeldOut:
-    """Return the images of `maps`, whose masks are made with `thresholds`."""
-    examined = compare_all(maps, masks, partial(examine, thresholds=thresholds))
-    evidence, jaccard, border = (
-        np.array(column) for column in zip(*examined.values(), strict=True)
-    )
+    """Return the images of `examined`, whose masks are made with the best of THRESHOLDS."""
+    jaccard = np.array([each.jaccard for each in examined.values()])
+    best = int(jaccard.mean(0).argmax())
     return HeldOut(
-        np.array(list(examined)),
-        np.array([fold_of[name] for name in examined]),
-        [maps[name].astype(np.float16) for name in examined],
-        evidence,
-        jaccard,
-        border,
-        thresholds,
+        names=np.array(list(examined)),
+        fold_of=np.array([fold_of[name] for name in examined]),
+        maps=[maps[name].astype(np.float16) for name in examined],
+        evidence=np.array([each.evidence[best] for each in examined.values()]),
+        jaccard=jaccard[:, best],
+        border=np.array([each.border for each in examined.values()]),
+        thresholds=THRESHOLDS[best],
     )
 
 
-def examine(
-    probability: Probability, truth: Mask, thresholds: ThresholdSettings
-) -> tuple[Numbers, float, NDArray[np.float32]]:
-    """Return the evidence (5,) of the mask, its Jaccard index, and the true border."""
-    lesion = choose_lesion(probability, thresholds)
+def examine(probability: Probability, truth: Mask) -> Examined:
+    """Return what an image's true mask says of its masks by each of THRESHOLDS."""
     height, width = truth.shape
-    mask, _ = binarise(lesion, height, width, thresholds)
-    evidence = evidence_of(probability, region(lesion, thresholds.low))
-    return evidence, score(truth, mask).jaccard, border_of(truth, probability.shape)
+    lesions = [(choose_lesion(probability, each), each) for each in THRESHOLDS]
+    return Examined(
+        read_style(truth).style,
+        np.array([evidence_of(probability, region(lesion, each.low)) for lesion, each in lesions]),
+        np.array(
+            [
+                score(truth, binarise(lesion, height, width, each)[0]).jaccard
+                for lesion, each in lesions
+            ]
+        ),
+        border_of(truth, probability.shape),
+    )
 
 
 def border_of(truth: Mask, shape: tuple[int, ...]) -> NDArray[np.float32]:
