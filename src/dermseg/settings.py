@@ -414,7 +414,7 @@ class ExperimentSettings:
     """Train the first folds only, to spare computing; all unless given."""
     runs: Sequence[Path] = ()
     """Folders that `dermseg train` filled, instead of training: one for each training that the
-    experiment compares."""
+    experiment compares, or its folders seed-0, seed-1 and so on."""
     ledger: Path | None = None
     """File that receives a line for each scoring of validation or test images;
     OUTPUT/ledger.csv unless given."""

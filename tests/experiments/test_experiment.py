@@ -121,6 +121,9 @@ def test_the_report_has_the_papers_rows_and_verdicts(done: Path) -> None:
         assert verdict["computing"]["runs"] == 4
         assert verdict["computing"]["epochs"] == 2
         assert verdict["seeds"] == 1
+        assert verdict["outcome"] == "undecided", "two networks are not two methods"
+        assert verdict["networks"] in ("supported", "not supported", "undecided")
+        assert verdict["why"]
     assert "commit" in content, "which is None outside a clone"
     for key in ("machine", "data", "scored_set_data", "arms", "paper"):
         assert content[key]
@@ -221,6 +224,24 @@ def test_seeds_and_folds(
     assert "With one seed" not in page.read_text()
 
 
+def test_the_null_experiment_and_the_seeds_of_a_training_that_is_given(
+    experiment: Run, toy_data: Path, toy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arms = EXPERIMENTS[toy].arms[1:]
+    monkeypatch.setitem(EXPERIMENTS, "null", replace(EXPERIMENTS["null"], arms=arms))
+    page = experiment("null", seeds=2, folds_used=1, epochs=1)
+    assert [row["row"] for row in table(page)] == ["seed 0", "seed 1"]
+    (pair,) = lines(page.with_name("null-pairs.csv"))
+    gain = float(table(page)[1]["jaccard_gain"])
+    assert float(pair["jaccard_difference"]) == pytest.approx(-gain, abs=2e-5)
+    assert "of 1 with one seed each" in page.read_text()
+    before = table(page)
+    again = experiment("null", runs=[page.parent / "arms" / "tiny"])
+    assert table(again) == before
+    with pytest.raises(UsageError, match="compares seeds"):
+        experiment("null", runs=[page.parent / "arms" / "tiny" / "seed-0"])
+
+
 @pytest.mark.parametrize("which", ["validation", "test"])
 def test_missing_sets_are_refused_with_the_remedy_before_any_training(
     experiment: Run,
@@ -255,6 +276,7 @@ def test_the_test_set_is_found_by_its_official_names(scored_set: Path) -> None:
         ("toy", {"folds_used": 3}, "choose from 1 to 2"),
         ("toy", {"runs": [Path("a")]}, "1 for an experiment that compares 2"),
         ("runs", {}, "--runs"),
+        ("null", {}, "give --seeds 6, or at least 2"),
     ],
 )
 def test_wrong_usage(
@@ -310,7 +332,7 @@ def test_thresholds_and_runs_on_what_is_trained_already(
     assert next(iter(rows)) == "single 0.5"
     assert len(rows) == 9
     assert {row["images"] for row in rows.values()} == {str(len(read_held_out(one)))}
-    assert len(facts(page)["verdicts"]) == 3  # type: ignore[arg-type]
+    assert len(facts(page)["verdicts"]) == 4  # type: ignore[arg-type]
     # Each row is what its name says; the paper's, of maps at the paper's size.
     maps = read_held_out(one)
     for name, row in rows.items():

@@ -29,13 +29,17 @@ class Computing:
 class Verdict:
     """What the data say of a claim: the difference that it is about, with a 95 % interval.
 
-    `quantity` says what differs, and `images` to `computing` what stands behind the answer.
+    `outcome` is of the methods, `networks` of the networks that were trained here: other seeds make
+    others. `why` says why nothing is said of the methods, if not for the interval. `quantity` says
+    what differs, and `images` to `computing` what stands behind the answer.
     """
 
     claim: str
     source: str
     set: str
     outcome: Outcome
+    networks: Outcome
+    why: str
     quantity: str
     difference: float
     low: float

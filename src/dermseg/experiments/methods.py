@@ -257,7 +257,7 @@ def _claims(study: Study) -> Iterator[Claim]:
     yield from study.experiment.claims
     first = study.arms[0].label
     text = "a CRF after the network lowers the Jaccard index"
-    yield Claim(text, "section V", first, f"{first} + CRF")
+    yield Claim(text, "section V", first, f"{first} + CRF", same_networks=True)
     contour, otsu = BASELINES["active-contour"].label, BASELINES["otsu"].label
     yield Claim(
         "in an ensemble a less correlated partner (active contour) helps more than U-Net",
@@ -272,4 +272,5 @@ def _claims(study: Study) -> Iterator[Claim]:
         yield Claim(f"{arm.label} beats Otsu's threshold", "section IV-D", arm.label, otsu)
     for name, baseline in BASELINES.items():
         if name != "otsu":
-            yield Claim(f"{baseline.label} beats Otsu's threshold", "ours", baseline.label, otsu)
+            text = f"{baseline.label} beats Otsu's threshold"
+            yield Claim(text, "ours", baseline.label, otsu, same_networks=True)

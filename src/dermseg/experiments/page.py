@@ -64,17 +64,26 @@ def _verdicts(contents: list[dict[str, Any]]) -> Iterator[str]:
     """Yield a table of every verdict, with what stands behind each."""
     count = sum(len(content["verdicts"]) for content in contents)
     yield (
-        f"{count} claims, each judged by an interval of 95 % of its own: of twenty differences "
-        "that are none, one is expected to be called real. Below it says how each was trained."
+        f"{count} claims, each judged by an interval of 95 % of its own. A verdict is about the "
+        "methods where three seeds of each were trained, and where chance in training makes no "
+        "difference; of twenty differences that are none, one is expected to be called real. "
+        "With fewer seeds the verdict is about these networks alone, and another seed may turn it."
     )
     yield ""
-    yield ("| claim | source | experiment | images | seeds | epochs | verdict | difference, 95 % |")
-    yield f"|{' --- |' * 8}"
+    for content in contents:
+        if content["experiment"] == "null":
+            yield from (*content["notes"], "")
+    yield (
+        "| claim | source | experiment | images | seeds | epochs | methods | these networks | "
+        "difference, 95 % |"
+    )
+    yield f"|{' --- |' * 9}"
     for content in contents:
         for verdict in content["verdicts"]:
             cells = [verdict["claim"], verdict["source"], content["experiment"]]
             cells += [f"{verdict['set']}, {verdict['images']}", str(verdict["seeds"])]
             cells += [str(verdict["computing"]["epochs"]), f"**{verdict['outcome']}**"]
+            cells.append(verdict["networks"])
             cells.append(_difference(verdict))
             yield f"| {' | '.join(cells)} |"
 

@@ -31,7 +31,7 @@ ELSEWHERE = "the challenge's 600 test images, scored by its organisers"
 """Heads the paper's rows where none of ours are of the same images."""
 ONE_SEED = (
     "With one seed an interval tells how images vary, not how trainings do: another seed can move "
-    "every number by more than it allows for."
+    "every number by more than it allows for. A verdict about methods takes three seeds."
 )
 ONE_MEMBER = (
     "The models that were scored on validation or test images have one member, not the paper's six."
@@ -194,7 +194,19 @@ def _verdict(verdict: Mapping[str, Any]) -> str:
         f"- **{verdict['outcome']}**: {verdict['claim']} ({verdict['source']}). {part}: "
         f"{verdict['quantity']} {verdict['difference']:+.4f} ({ends}); "
         f"{_count(verdict['images'], 'image')}, {_count(verdict['seeds'], 'seed')}, {cost}."
+        f"{_reserve(verdict)}"
     )
+
+
+def _reserve(verdict: Mapping[str, Any]) -> str:
+    """Return why a verdict is none about the methods, and what it is about these networks."""
+    if not verdict["why"]:
+        return ""
+    why = verdict["why"][0].upper() + verdict["why"][1:]
+    here = (
+        "" if verdict["networks"] == "undecided" else f" Of these networks: {verdict['networks']}."
+    )
+    return f" {why}.{here}"
 
 
 def _count(number: int, thing: str) -> str:

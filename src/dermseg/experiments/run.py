@@ -84,6 +84,8 @@ def _check(
         )
     if base.fold is not None:
         raise UsageError("--fold: an experiment trains folds from 0 on; --folds-used says how many")
+    if not settings.runs and settings.seeds < experiment.fewest_seeds:
+        raise UsageError(f"{name} compares seeds: give --seeds 6, or at least 2")
     if settings.folds_used is not None and not 1 <= settings.folds_used <= base.folds:
         raise UsageError(f"--folds-used {settings.folds_used}: choose from 1 to {base.folds}")
     if experiment.needs_trainings and not experiment.arms and not settings.runs:

@@ -10,17 +10,29 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from dermseg import __version__
 from dermseg.batch.jobs import find_jobs
 from dermseg.batch.run import segment_all
+from dermseg.cores import parallel_map
 from dermseg.data.datasets import digest
 from dermseg.errors import DataError, ModelError
-from dermseg.evaluation.scoring import Binariser, check_known, evaluate, score_maps
+from dermseg.evaluation.scoring import (
+    Binariser,
+    binariser,
+    check_known,
+    evaluate,
+    score_maps,
+)
 from dermseg.experiments import ledger
 from dermseg.experiments.registry import SetName
 from dermseg.export.exporter import export_model
+from dermseg.imaging.mask_files import MASK_FOREGROUND, read_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.metrics import Scores
+from dermseg.masks.postprocess import Probability
 from dermseg.settings import ThresholdSettings
 from dermseg.storage.files import written_whole
 from dermseg.training.run_folder import HELD_OUT, WEIGHTS, read_held_out
@@ -30,6 +42,8 @@ ARCHIVES: dict[SetName, tuple[str, str]] = {
     "test": ("Test_v2_Data", "Test_v2_Part1_GroundTruth"),
 }
 """How the names of the official folders of photographs and masks end."""
+TRIVIAL_SHAPE = (48, 64)
+"""Height and width at which masks are averaged for the trivial method."""
 KEY = 16
 """Characters of a digest that name a file."""
 
@@ -106,6 +120,20 @@ class Scorer:
                 _write(places[way], scores)
         return {way: _read(place) for way, place in places.items()}
 
+    def trivial(self, images: Iterable[str]) -> dict[str, Scores]:
+        """Score the floor of training: one mask for all images, where half of theirs have lesion.
+
+        Whoever scores no more than that has learned nothing of the photographs.
+        """
+        names = sorted(images)
+        masks = [self.masks[image] for image in names]
+        place = self._place("trivial", TRIVIAL_SHAPE, contents(masks))
+        if not place.is_file():
+            common: Probability = np.mean(list(parallel_map(_shrink, masks)), axis=0)
+            halved = {"": binariser(ThresholdSettings(high=0.5, low=0.5))}
+            _write(place, score_maps(dict.fromkeys(names, common), self.masks, halved)[""])
+        return _read(place)
+
     def scored_set(self, name: str, runs: Sequence[Path], images: ScoredSet) -> dict[str, Scores]:
         """Score the set `images` by all `runs` together, as `dermseg segment` would.
 
@@ -145,6 +173,13 @@ class Scorer:
     def _place(self, *facts: object) -> Path:
         text = json.dumps([__version__, *facts])
         return self.output / "scores" / f"{sha256(text.encode()).hexdigest()[:KEY]}.json"
+
+
+def _shrink(file: Path) -> Probability:
+    """Return a true mask, as the share of lesion in each pixel, at TRIVIAL_SHAPE."""
+    mask = (read_mask(file) > MASK_FOREGROUND).astype(np.float32)
+    small = cv2.resize(mask, TRIVIAL_SHAPE[::-1], interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32)
 
 
 def _write(place: Path, scores: Mapping[str, Scores]) -> None:

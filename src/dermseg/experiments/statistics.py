@@ -15,6 +15,8 @@ Table = Mapping[int, Mapping[str, Scores]]
 Numbers = NDArray[np.float64]
 Outcome = Literal["supported", "not supported", "undecided"]
 
+MINIMUM_SEEDS = 3
+"""Fewer trainings of each method say nothing of how trainings differ by chance."""
 RESAMPLES = 10_000
 CORRELATED = 1000
 """Resamples of a correlation, each of which needs all images' values."""
@@ -66,6 +68,13 @@ def difference(better: Table, worse: Table) -> Estimate:
     pair = restrict({"better": better, "worse": worse})
     (ahead, images), (behind, _) = _cells(pair["better"]), _cells(pair["worse"])
     return _estimate(ahead - behind, len(images))
+
+
+def of_networks(better: Table, worse: Table) -> Estimate:
+    """Return the same of these trained networks alone: images are resampled, seeds are not."""
+    pair = restrict({"better": better, "worse": worse})
+    (ahead, images), (behind, _) = _cells(pair["better"]), _cells(pair["worse"])
+    return _estimate(np.nanmean(ahead - behind, 0, keepdims=True), len(images))
 
 
 def _cells(table: Table) -> tuple[Numbers, list[str]]:

@@ -11,15 +11,29 @@ from dermseg.evaluation.scoring import binariser
 from dermseg.experiments.findings import Computing, Verdict
 from dermseg.experiments.registry import Arm, Claim, Experiment
 from dermseg.experiments.scoring import ScoredSet, Scorer
-from dermseg.experiments.statistics import Estimate, Table, decide, difference, restrict
+from dermseg.experiments.statistics import (
+    MINIMUM_SEEDS,
+    Outcome,
+    Table,
+    decide,
+    difference,
+    of_networks,
+    restrict,
+)
+from dermseg.masks.metrics import mean
 from dermseg.settings import DataSettings, ExperimentSettings, ThresholdSettings, TrainingSettings
 from dermseg.training import precision, run_folder
 from dermseg.training.loop import train
 
+SEED = "seed-"
+"""How the folders of one training with several seeds begin."""
+QUANTITIES = {"jaccard": "Jaccard index", "sensitivity": "sensitivity"}
+"""What verdicts call the metrics that claims are about."""
+
 
 @dataclass(frozen=True)
 class Trained:
-    """One arm's finished runs, by seed; of trainings that were `given` the seed is not known."""
+    """One arm's finished runs, by seed; a single training that was `given` has seed 0."""
 
     name: str
     label: str
@@ -28,7 +42,8 @@ class Trained:
 
     def model(self, seed: int) -> str:
         """Return what the ledger calls the runs of one seed, taken together."""
-        return self.name if self.given else f"{self.name}/seed-{seed}"
+        alone = self.given and len(self.runs) == 1
+        return self.name if alone else f"{self.name}/seed-{seed}"
 
     def logs(self) -> list[list[dict[str, str]]]:
         """Return the rows of each run's log; runs without a log are passed over."""
@@ -77,29 +92,59 @@ class Study:
         self, tables: Mapping[str, Mapping[str, Table]], claims: Iterable[Claim]
     ) -> list[Verdict]:
         """Return the verdict on each claim, for each set with both its rows."""
+        untrained = self.untrained()
         return [
-            self._verdict(claim, name, difference(rows[claim.better], rows[claim.worse]))
+            self._verdict(claim, name, rows[claim.better], rows[claim.worse], untrained)
             for name, rows in tables.items()
             for claim in claims
             if claim.better in rows and claim.worse in rows
         ]
 
-    def _verdict(self, claim: Claim, name: str, gain: Estimate) -> Verdict:
-        mean, low, high = gain.of("jaccard")
-        arms = [arm for arm in self.arms if arm.label in (claim.better, claim.worse)]
+    def untrained(self) -> dict[str, str]:
+        """Return the arms below the floor of training, by label, and what to say of each."""
+        found = {}
+        for arm in self.arms:
+            for seed, scores in self.out_of_fold(arm).items():
+                reached = mean(list(scores.values())).jaccard
+                floor = mean(list(self.scorer.trivial(scores).values())).jaccard
+                if reached <= floor:
+                    found[arm.label] = (
+                        f"{arm.label} (seed {seed}) reaches {reached:.3f}, and one mask for all "
+                        f"images {floor:.3f}: train longer"
+                    )
+        return found
+
+    def _verdict(
+        self, claim: Claim, name: str, better: Table, worse: Table, untrained: Mapping[str, str]
+    ) -> Verdict:
+        gain, here = difference(better, worse), of_networks(better, worse)
+        value, low, high = gain.of(claim.metric)
+        named = [arm for arm in self.arms if arm.label in (claim.better, claim.worse)]
+        arms = named or self.arms
+        why = "; ".join(untrained[arm.label] for arm in arms if arm.label in untrained)
+        networks: Outcome = "undecided" if why else decide(*here.of(claim.metric)[1:])
+        if not why and not claim.same_networks:
+            why = too_few(gain.seeds)
         return Verdict(
             claim=claim.text,
             source=claim.source,
             set=name,
-            outcome=decide(low, high),
-            quantity="Jaccard index",
-            difference=mean,
+            outcome="undecided" if why else decide(low, high),
+            networks=networks,
+            why=why,
+            quantity=QUANTITIES[claim.metric],
+            difference=value,
             low=low,
             high=high,
             images=gain.images,
             seeds=gain.seeds,
-            computing=computing(arms or self.arms),
+            computing=computing(arms),
         )
+
+
+def too_few(seeds: int) -> str:
+    """Return why so many seeds say nothing of a method; nothing if they do."""
+    return "" if seeds >= MINIMUM_SEEDS else f"it takes {MINIMUM_SEEDS} seeds to speak of methods"
 
 
 def shared(rows: Mapping[str, Table]) -> dict[str, Table]:
@@ -133,7 +178,7 @@ def train_arms(
     for arm in arms:
         found = {}
         for seed in range(base.seed, base.seed + settings.seeds):
-            folder = output / "arms" / arm.name / f"seed-{seed}"
+            folder = output / "arms" / arm.name / f"{SEED}{seed}"
             found[seed] = [folder / run_folder.fold_name(fold) for fold in folds]
             for fold, run in zip(folds, found[seed], strict=True):
                 train(
@@ -147,7 +192,7 @@ def train_arms(
 
 
 def adopt(arms: Sequence[Arm], folders: Sequence[Path]) -> list[Trained]:
-    """Return trainings that exist already, one folder an arm: a run, or a protocol.
+    """Return trainings that exist already, one folder an arm: a run, a protocol, or its seeds.
 
     Several `arms` must be what the folders hold, in their order. One arm may be any training, and
     without arms all may be: they are called by their folders' names.
@@ -163,11 +208,18 @@ def adopt(arms: Sequence[Arm], folders: Sequence[Path]) -> list[Trained]:
     if len(folders) != len(arms):
         counts = f"{len(folders)} for an experiment that compares {len(arms)}"
         raise UsageError(f"--runs: give a folder for each training; here are {counts}")
-    found = [run_folder.find_scored(folder) for folder in folders]
-    for arm, members in zip(arms, found, strict=True):
-        for member in members:
+    found = [_by_seed(folder) for folder in folders]
+    for arm, seeds in zip(arms, found, strict=True):
+        for member in (run for members in seeds.values() for run in members):
             settings = run_folder.read_settings(member)
             if settings is not None and arm.settings(settings) != settings:
                 raise UsageError(f"--runs: {member} is no training of {arm.label}")
     pairs = zip(arms, found, strict=True)
-    return [Trained(arm.name, arm.label, {0: members}, given=True) for arm, members in pairs]
+    return [Trained(arm.name, arm.label, seeds, given=True) for arm, seeds in pairs]
+
+
+def _by_seed(folder: Path) -> dict[int, list[Path]]:
+    """Return the runs in `folder`, or in its folders seed-0, seed-1 and so on, by seed."""
+    seeds = {int(each.name.removeprefix(SEED)): each for each in folder.glob(f"{SEED}[0-9]*")}
+    found = {seed: run_folder.find_scored(seeds[seed]) for seed in sorted(seeds)}
+    return found or {0: run_folder.find_scored(folder)}

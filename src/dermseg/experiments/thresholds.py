@@ -8,7 +8,7 @@ import numpy as np
 
 from dermseg.evaluation.scoring import Binariser, binariser
 from dermseg.experiments.findings import OUT_OF_FOLD, Findings
-from dermseg.experiments.registry import DUAL, LITERAL, SINGLE
+from dermseg.experiments.registry import DUAL, LITERAL, ONE_LEVEL, SINGLE
 from dermseg.experiments.statistics import Table
 from dermseg.experiments.study import Study
 from dermseg.imaging.images import Mask
@@ -17,7 +17,7 @@ from dermseg.settings import ThresholdSettings
 
 VARIANTS = {
     DUAL: ThresholdSettings("complete", 0.8, 0.5),
-    "complete 0.5/0.5": ThresholdSettings("complete", 0.5, 0.5),  # the region of the largest mass
+    ONE_LEVEL: ThresholdSettings("complete", 0.5, 0.5),  # the region of the largest mass
     "complete 0.7/0.5": ThresholdSettings("complete", 0.7, 0.5),
     "complete 0.9/0.5": ThresholdSettings("complete", 0.9, 0.5),
     "complete 0.8/0.3": ThresholdSettings("complete", 0.8, 0.3),
@@ -27,7 +27,7 @@ VARIANTS = {
 """Ways to cut by two thresholds, high and low."""
 NOTE = (
     f'"{SINGLE}" takes every pixel whose probability is at least 0.5, in however many regions and '
-    'with their holes; "complete 0.5/0.5" keeps the region of the largest mass, with holes filled. '
+    f'with their holes; "{ONE_LEVEL}" keeps the region of the largest mass, with holes filled. '
     "The paper's rule is applied at the paper's size, for it dilates by a pixel, and at half the "
     "size that is twice as much of the lesion."
 )

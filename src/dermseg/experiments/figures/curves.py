@@ -41,11 +41,14 @@ def measure(study: Study) -> Findings:
         draw(points, figure)
     mean, low, high = narrowing(points)
     (images,) = {verdict.images for verdict in scored.verdicts}
+    why = scored.verdicts[0].why  # of the same trainings
     verdict = Verdict(
         claim="the extra channels narrow the gap between training and validation",
         source="Figure 2",
         set=OUT_OF_FOLD,
-        outcome=decide(low, high),
+        outcome="undecided" if why else decide(low, high),
+        networks=decide(low, high),
+        why=why,
         quantity="gap closed",
         difference=mean,
         low=low,
