@@ -13,8 +13,6 @@ from dermseg.masks.postprocess import (
     candidate_cores,
     choose_lesion,
     holds,
-    outline_of,
-    outlines_of,
 )
 from dermseg.settings import ThresholdSettings
 
@@ -392,21 +390,6 @@ class TestAPersonsChoice:
         assert cores[0][1] < 45 < cores[1][1]
         for core in cores:
             assert holds(choose_lesion(self.two(), rule, core), core, rule.low)
-
-
-class TestOutlines:
-    def test_pieces_and_holes(self) -> None:
-        mask = np.zeros((40, 60), np.bool_)
-        mask[2:8, 2:8] = mask[10:30, 20:50] = True
-        mask[15:20, 25:30] = False
-        outlines = outlines_of(mask)
-        assert [ring.min(0).tolist() for ring in outlines.pieces] == [[20, 10], [2, 2]]
-        assert [ring.min(0).tolist() for ring in outlines.holes] == [[24, 14]]
-        assert outline_of(mask)[0].tolist() == outlines.pieces[0].tolist()
-
-    def test_of_nothing(self) -> None:
-        outlines = outlines_of(np.zeros((4, 6), np.bool_))
-        assert (outlines.pieces, outlines.holes) == ((), ())
 
 
 class TestNothing:

@@ -36,28 +36,13 @@ CATEGORY = 1
 
 
 def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSettings) -> None:
-    """Write outlines as one COCO file.
+    """Write outlines as one COCO file, with the label as its category.
 
     A photograph has one annotation, or none without a lesion. Its polygons are its pieces; a bridge
-    without width leads to each hole, which COCO's own rasteriser fills exactly. Ids come from names
-    and so do not change when other photographs are added.
+    without width leads to each hole, which COCO's own rasteriser fills exactly. With `rle`,
+    compressed run lengths stand in place of polygons. Ids come from names and so do not change when
+    other photographs are added.
 
-    Parameters
-    ----------
-    annotations
-        Outlines in the frame of the stored pixels; taken one at a time.
-    target
-        The file.
-    settings
-        The category's name; with `rle`, compressed run lengths stand in place of polygons.
-
-    Raises
-    ------
-    OutputError
-        The file cannot be written.
-
-    Notes
-    -----
     The format: https://cocodataset.org/#format-data
     """
     images: dict[int, dict[str, object]] = {}
@@ -106,25 +91,8 @@ def read(source: Path, _: Photographs, label: str | None) -> Iterator[Entry]:
     """Read the outlines of a COCO file.
 
     Several annotations of an image are pieces of its lesion. Polygons are filled by the even-odd
-    rule; a crowd's run lengths, compressed or not, count as others do.
-
-    Parameters
-    ----------
-    source
-        The file.
-    label
-        The category to read; needed where annotations have several.
-
-    Returns
-    -------
-    Iterator of Entry
-        One for each image, in the file's order, with or without annotations.
-
-    Raises
-    ------
-    DataError
-        The file is no COCO file, two images have one id or one name, or annotations have several
-        labels. What is wrong with one image is raised by its entry.
+    rule; a crowd's run lengths, compressed or not, count as others do. Raises DataError too if two
+    images have one id or one name.
     """
     content = read_json(source, KIND)
     with understood(source, KIND):

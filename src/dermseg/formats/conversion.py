@@ -19,7 +19,7 @@ from dermseg.settings import Form, OutlineSettings
 
 
 class _Form(Protocol):
-    """What the module of a form has."""
+    """What the module of a form has; its own docstrings say what is particular to the form."""
 
     FRAME: Frame
     FILE: str
@@ -28,11 +28,48 @@ class _Form(Protocol):
     def write(
         self, annotations: Iterable[Annotation], target: Path, settings: OutlineSettings, /
     ) -> None:
-        """Write outlines, in the form's frame."""
+        """Write outlines.
+
+        Parameters
+        ----------
+        annotations
+            Outlines in the form's frame; taken one at a time.
+        target
+            The file; or the folder, which gets the subfolders of the photographs' names.
+        settings
+            The label, and whether run lengths stand in place of polygons.
+
+        Raises
+        ------
+        OutputError
+            A file cannot be written.
+        """
         ...
 
     def read(self, source: Path, photographs: Photographs, label: str | None, /) -> Iterator[Entry]:
-        """Read outlines, in the form's frame."""
+        """Read outlines.
+
+        Parameters
+        ----------
+        source
+            The file or the folder.
+        photographs
+            For what the form does not say: names, sizes, orientations.
+        label
+            The label to read; needed where outlines have several.
+
+        Returns
+        -------
+        Iterator of Entry
+            One for each photograph, with or without a lesion, in the form's frame: in the order of
+            the file, or by name.
+
+        Raises
+        ------
+        DataError
+            The source is damaged, holds nothing of this form, or has several labels. What is wrong
+            with one photograph is raised by its entry.
+        """
         ...
 
 

@@ -36,24 +36,8 @@ def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSett
     """Write outlines as CVAT's XML for images, version 1.1.
 
     A polygon is a piece, and the pieces of a lesion share a group; a bridge without width leads to
-    each hole.
+    each hole. With `rle` a lesion is one mask, its run lengths row by row in its box.
 
-    Parameters
-    ----------
-    annotations
-        Outlines in the frame of the shown pixels; taken one at a time.
-    target
-        The file.
-    settings
-        The label; with `rle` a lesion is one mask, its run lengths row by row in its box.
-
-    Raises
-    ------
-    OutputError
-        The file cannot be written.
-
-    Notes
-    -----
     The format: https://docs.cvat.ai/docs/dataset_management/formats/format-cvat
     """
     label = quoteattr(settings.name)
@@ -90,26 +74,7 @@ def _mask_of(annotation: Annotation) -> Iterator[tuple[str, str]]:
 
 
 def read(source: Path, _: Photographs, label: str | None) -> Iterator[Entry]:
-    """Read the polygons and masks of CVAT's XML for images.
-
-    Parameters
-    ----------
-    source
-        The file.
-    label
-        The label to read; needed where shapes have several.
-
-    Returns
-    -------
-    Iterator of Entry
-        One for each image, in the file's order, with or without shapes.
-
-    Raises
-    ------
-    DataError
-        The file is damaged or no such XML, or shapes have several labels. What is wrong with one
-        image is raised by its entry.
-    """
+    """Read the polygons and masks of CVAT's XML for images."""
     with understood(source, KIND):
         try:
             images = parse_xml(source).getroot().findall("image")

@@ -74,24 +74,8 @@ def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSett
     """Write outlines as GeoJSON, `<name>.geojson`: a collection of one feature, or of none.
 
     Beside the features, a collection has the photograph's name and size, which GeoJSON does not
-    know and other readers pass over.
+    know and other readers pass over. The label is QuPath's classification.
 
-    Parameters
-    ----------
-    annotations
-        Outlines in the frame of the stored pixels; taken one at a time.
-    target
-        The folder, which gets the subfolders of the photographs' names.
-    settings
-        The label, as QuPath's classification.
-
-    Raises
-    ------
-    OutputError
-        A file cannot be written.
-
-    Notes
-    -----
     The format: RFC 7946; QuPath's properties: https://qupath.readthedocs.io
     """
     target.mkdir(parents=True, exist_ok=True)
@@ -116,25 +100,8 @@ def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSett
 def read(source: Path, photographs: Photographs, label: str | None) -> Iterator[Entry]:
     """Read GeoJSON files: polygons and multipolygons, alone or in collections.
 
-    Parameters
-    ----------
-    source
-        The file, or a folder of `*.geojson` with its subfolders.
-    photographs
-        For the sizes of files that other programs wrote, and the names of their photographs.
-    label
-        The classification to read; needed where a file has several.
-
-    Returns
-    -------
-    Iterator of Entry
-        One for each file, by name.
-
-    Raises
-    ------
-    DataError
-        The folder holds no such files. What is wrong with one file is raised by its entry: it is
-        damaged, its size is not known, or it has several labels.
+    `photographs` tell the sizes of files that other programs wrote. Labels are told apart in each
+    file, whose entry raises DataError if it has several.
     """
     for path, name in find_files(source, "*.geojson", "GeoJSON"):
         yield Entry(name.as_posix(), partial(_load, path, name, photographs, label))

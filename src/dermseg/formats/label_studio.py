@@ -46,25 +46,10 @@ WORD = 8
 def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSettings) -> None:
     """Write outlines as predictions of Label Studio's tasks, which its annotators then correct.
 
-    A region is a piece; a bridge without width leads to each hole. The labelling interface needs
-    an image called "image" and polygon (or brush) labels called "label".
+    A region is a piece; a bridge without width leads to each hole. With `rle` a lesion is one brush
+    stroke. The labelling interface needs an image called "image" and polygon (or brush) labels
+    called "label".
 
-    Parameters
-    ----------
-    annotations
-        Outlines in the frame of the shown pixels; taken one at a time.
-    target
-        The file.
-    settings
-        The label; with `rle` a lesion is one brush stroke in place of polygons.
-
-    Raises
-    ------
-    OutputError
-        The file cannot be written.
-
-    Notes
-    -----
     The format: https://labelstud.io/guide/predictions
     """
     with written_whole(target) as temporary, temporary.open("w", encoding="utf-8") as file:
@@ -110,27 +95,8 @@ def read(source: Path, photographs: Photographs, label: str | None) -> Iterator[
     """Read Label Studio's export (JSON), or tasks with predictions.
 
     Of a task the last annotation counts that was not cancelled, and without one the last
-    prediction. Regions are polygons and brush strokes.
-
-    Parameters
-    ----------
-    source
-        The file.
-    photographs
-        For the sizes of photographs without a region.
-    label
-        The label to read; needed where regions have several.
-
-    Returns
-    -------
-    Iterator of Entry
-        One for each task, in the file's order.
-
-    Raises
-    ------
-    DataError
-        The file is damaged, or regions have several labels. What is wrong with one task is raised
-        by its entry.
+    prediction. Regions are polygons and brush strokes. `photographs` tell the sizes of those
+    without a region.
     """
     tasks = read_json(source, KIND)
     with understood(source, KIND):

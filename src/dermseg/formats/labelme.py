@@ -41,24 +41,9 @@ def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSett
     """Write outlines as labelme's files, `<name>.json`.
 
     A shape is a piece, and the pieces of a lesion share a group; a bridge without width leads to
-    each hole. Photographs are looked for beside the files; they are not copied into them.
+    each hole. With `rle` a lesion is one shape of labelme's kind "mask", a PNG. Photographs are
+    looked for beside the files; they are not copied into them.
 
-    Parameters
-    ----------
-    annotations
-        Outlines in the frame of the shown pixels; taken one at a time.
-    target
-        The folder, which gets the subfolders of the photographs' names.
-    settings
-        The label; with `rle` a lesion is one shape of labelme's kind "mask", a PNG.
-
-    Raises
-    ------
-    OutputError
-        A file cannot be written.
-
-    Notes
-    -----
     The format: https://github.com/wkentaro/labelme. labelme's own tools fill the pixels that a line
     touches, and so make a polygon's mask up to a pixel wider. The kind "mask" is exact there too.
     """
@@ -109,26 +94,7 @@ def _masks(annotation: Annotation) -> list[dict[str, object]]:
 
 
 def read(source: Path, _: Photographs, label: str | None) -> Iterator[Entry]:
-    """Read labelme's files: shapes of the kinds "polygon" and "mask".
-
-    Parameters
-    ----------
-    source
-        The file, or a folder of `*.json` with its subfolders.
-    label
-        The label to read; needed where shapes have several.
-
-    Returns
-    -------
-    Iterator of Entry
-        One for each file, by name.
-
-    Raises
-    ------
-    DataError
-        The folder holds no such files, or several labels. What is wrong with one file is raised by
-        its entry.
-    """
+    """Read labelme's files: shapes of the kinds "polygon" and "mask"."""
     files = find_files(source, "*.json", "labelme files")
     if label is None:
         labels: set[str] = set()

@@ -25,20 +25,7 @@ REPORT = "report.csv"
 
 
 def write(annotations: Iterable[Annotation], target: Path, _: OutlineSettings) -> None:
-    """Write outlines as masks, `<name>_segmentation.png`.
-
-    Parameters
-    ----------
-    annotations
-        Outlines in the frame of the stored pixels; taken one at a time.
-    target
-        The folder, which gets the subfolders of the photographs' names.
-
-    Raises
-    ------
-    OutputError
-        A mask cannot be written.
-    """
+    """Write outlines as masks, `<name>_segmentation.png`; they have no label."""
     target.mkdir(parents=True, exist_ok=True)
     for annotation in annotations:
         name = Path(annotation.photograph)
@@ -49,23 +36,8 @@ def read(source: Path, _: Photographs, __: str | None) -> Iterator[Entry]:
     """Read the masks of a folder and its subfolders, `*.png`.
 
     Where a report.csv of `dermseg segment` lies in the folder, it tells the photographs' names and
-    orientations; without one a photograph is called after its mask, with .jpg.
-
-    Parameters
-    ----------
-    source
-        The folder.
-
-    Returns
-    -------
-    Iterator of Entry
-        One for each mask, by name.
-
-    Raises
-    ------
-    DataError
-        The folder holds no masks, or two of one photograph. What is wrong with one mask, an
-        ImageError, is raised by its entry.
+    orientations; without one a photograph is called after its mask, with .jpg. Raises DataError
+    too for two masks of one photograph; an entry raises ImageError.
     """
     paths = sorted(path for path in source.rglob("*.png") if not path.name.startswith("."))
     if not paths:

@@ -29,27 +29,11 @@ DECIMALS = 6
 
 
 def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSettings) -> None:
-    """Write outlines as YOLO's labels, `labels/<name>.txt`, and data.yaml.
+    """Write outlines as YOLO's labels, `labels/<name>.txt`, and data.yaml, which names class 0.
 
     A line is a piece; a bridge without width leads to each hole. A photograph without a lesion has
     an empty file. The photographs belong into the folder `images` beside `labels`.
 
-    Parameters
-    ----------
-    annotations
-        Outlines in the frame of the shown pixels; taken one at a time.
-    target
-        The folder, whose `labels` gets the subfolders of the photographs' names.
-    settings
-        The name of class 0.
-
-    Raises
-    ------
-    OutputError
-        A file cannot be written.
-
-    Notes
-    -----
     The format: https://docs.ultralytics.com/datasets/segment
     """
     names = f"train: images\nval: images\nnames:\n  0: {settings.name}\n"
@@ -67,27 +51,9 @@ def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSett
 
 
 def read(source: Path, photographs: Photographs, label: str | None) -> Iterator[Entry]:
-    """Read YOLO's labels.
+    """Read YOLO's labels, from the folder with `labels` and perhaps data.yaml, or from `labels`.
 
-    Parameters
-    ----------
-    source
-        The folder with `labels` and perhaps data.yaml in it, or the folder of labels itself.
-    photographs
-        For the sizes, which the labels do not say.
-    label
-        The class to read, by name or number; needed where labels have several.
-
-    Returns
-    -------
-    Iterator of Entry
-        One for each file, by name.
-
-    Raises
-    ------
-    DataError
-        The folder holds no labels, or several classes. What is wrong with one file is raised by its
-        entry: it is damaged, has boxes, or its photograph is not there.
+    `photographs` tell the sizes, which the labels do not say. A label is a class's name or number.
     """
     folder = source / LABELS if (source / LABELS).is_dir() else source
     files = sorted(folder.rglob("*.txt"))

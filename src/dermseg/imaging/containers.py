@@ -1,4 +1,7 @@
-"""What surrounds an image's pixels: its form by the first bytes, and files without metadata."""
+"""What surrounds an image's pixels: its form by the first bytes, and files without metadata.
+
+Lengths that lead astray are passed over, to find pixels that a decoder would miss.
+"""
 
 import re
 import struct

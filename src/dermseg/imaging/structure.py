@@ -3,6 +3,9 @@
 A file of some hundred kilobytes can keep a decoder busy for a minute: with a thousand scans of a
 JPEG, or a million empty chunks of a PNG. So parts are counted before anything is decoded. Files of
 cameras, microscopes and browsers stay far below the bounds.
+
+A file is followed as its decoder follows it, so that what is counted is what would be decoded.
+`dermseg.imaging.containers` walks the same forms, but looks for pixels beyond damaged parts.
 """
 
 import re

@@ -23,16 +23,14 @@ from dermseg.imaging.photographs import Photograph, image_size, read_photograph,
 from dermseg.imaging.structure import check_parts
 from dermseg.inference.confidence import Band, Calibration, Confidence, Contours
 from dermseg.inference.prompt import ZOOM, look_closer
+from dermseg.masks.outlines import Outlines, outline_of, outlines_of
 from dermseg.masks.postprocess import (
     Lesion,
-    Outlines,
     Probability,
     binarise,
     candidate_cores,
     choose_lesion,
     holds,
-    outline_of,
-    outlines_of,
 )
 from dermseg.masks.style import STYLE_IDS
 from dermseg.modelfile.card import KEY, ModelCard

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from dermseg.imaging.images import Mask
-from dermseg.masks.postprocess import outlines_of
+from dermseg.masks.outlines import outlines_of
 
 Edit = Literal["largest", "fill", "smooth", "grow", "shrink"]
 FARTHEST = 64

@@ -180,41 +180,6 @@ def _holes(mask: Mask) -> Mask:
     return enclosed
 
 
-@dataclass(frozen=True)
-class Outlines:
-    """All borders of a mask: `pieces` run around its regions, the largest first, `holes` within.
-
-    Each is int32 (n, 2), x and y of the border's pixels, which belong to the mask, in order.
-    """
-
-    pieces: tuple[NDArray[np.int32], ...]
-    holes: tuple[NDArray[np.int32], ...]
-
-
-def outlines_of(mask: Mask) -> Outlines:
-    """Return the borders of a mask, boolean (H, W)."""
-    contours, tree = cv2.findContours(mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    if not contours:
-        return Outlines((), ())
-    rings = sorted(contours, key=cv2.contourArea, reverse=True)
-    within = {id(ring) for ring, (*_, parent) in zip(contours, tree[0], strict=True) if parent >= 0}
-    pieces, holes = (
-        tuple(
-            ring[:, 0].astype(np.int32, copy=False)
-            for ring in rings
-            if (id(ring) in within) == hole
-        )
-        for hole in (False, True)
-    )
-    return Outlines(pieces, holes)
-
-
-def outline_of(mask: Mask) -> tuple[NDArray[np.int32], int]:
-    """Return the outline, (n, 2), of a mask's largest region, and the number of its regions."""
-    pieces = outlines_of(mask).pieces
-    return (pieces[0] if pieces else np.zeros((0, 2), np.int32)), len(pieces)
-
-
 def binarise(
     lesion: Lesion, height: int, width: int, settings: ThresholdSettings
 ) -> tuple[Mask, NDArray[np.int32]]:

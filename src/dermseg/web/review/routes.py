@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from dermseg.imaging.photographs import read_orientation
 from dermseg.inference.segmenter import Segmenter
-from dermseg.masks.postprocess import outline_of
+from dermseg.masks.outlines import outline_of
 from dermseg.progress import printable
 from dermseg.web.dependencies import TheReview, TheService
 from dermseg.web.errors import ProblemError, describe
