@@ -19,6 +19,8 @@ FoldsBy = Literal["image", "source"]
 Rule = Literal["complete", "paper"]
 Arithmetic = Literal["float32", "int8"]
 Sampler = Literal["grid", "tpe"]
+MaskFrame = Literal["stored", "upright"]
+"""How masks lie: along the pixels of their photographs as stored, or as EXIF shows them."""
 Style = Literal["traced", "semi-automatic"]
 """How a lesion is outlined (see `dermseg.masks.style`)."""
 Form = Literal["coco", "yolo", "geojson", "label-studio", "cvat", "labelme", "masks"]
@@ -321,6 +323,8 @@ class DataSettings:
     """auto, cpu or cuda."""
     allow_resized: bool = False
     """Accept photographs whose size is not their mask's (thumbnails of the official ones)."""
+    mask_frame: MaskFrame | None = None
+    """How masks lie on photographs that EXIF turns: along the pixels as stored, or upright."""
     cache: Path | None = None
     """Folder for the decoded images, to share between trainings; OUTPUT/cache unless given; a
     command without OUTPUT takes a temporary one."""

@@ -228,7 +228,7 @@ def test_a_program_keeps_freed_memory_and_the_library_does_not(
 def test_an_interruption_is_no_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
-    def interrupt(*arguments: object) -> None:
+    def interrupt(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("dermseg.evaluation.scoring.evaluate", interrupt)

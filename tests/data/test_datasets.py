@@ -284,7 +284,7 @@ class TestOpenCacheFeatures:
             raise AssertionError("read again")
 
         monkeypatch.setattr(datasets, "read_photograph", forbidden)
-        monkeypatch.setattr(datasets, "read_mask", forbidden)
+        monkeypatch.setattr(Pair, "read_mask", forbidden)
         again = open_cache(pairs, 16, 32, tmp_path / "cache", allow_resized=False)
         assert np.array_equal(first.images, again.images)
         assert np.array_equal(first.masks, again.masks)
@@ -354,14 +354,14 @@ class TestOpenCacheFeatures:
         theirs = open_cache(pairs, 16, 32, tmp_path / "cache", allow_resized=False)
         (place,) = (tmp_path / "cache").iterdir()
         place.rename(tmp_path / "finished first")
-        plain_mask = datasets.read_mask
+        plain_mask = Pair.read_mask
 
-        def slow_mask(path: Path) -> NDArray[np.uint8]:
+        def slow_mask(pair: Pair) -> NDArray[np.uint8]:
             if (tmp_path / "finished first").exists():
                 (tmp_path / "finished first").rename(place)
-            return plain_mask(path)
+            return plain_mask(pair)
 
-        monkeypatch.setattr(datasets, "read_mask", slow_mask)
+        monkeypatch.setattr(Pair, "read_mask", slow_mask)
         monkeypatch.setattr(cores, "usable_cores", lambda: 1)
         ours = open_cache(pairs, 16, 32, tmp_path / "cache", allow_resized=False)
         assert np.array_equal(ours.images, theirs.images)
@@ -457,7 +457,7 @@ class TestOpenCacheExceptions:
         def interrupt(_path: Path) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(datasets, "read_mask", interrupt)
+        monkeypatch.setattr(Pair, "read_mask", interrupt)
         with pytest.raises(KeyboardInterrupt):
             open_cache(find_pairs(make()), 16, 32, tmp_path / "cache", allow_resized=False)
         assert list((tmp_path / "cache").rglob("*")) == []

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from dermseg.cli.main import main
+from dermseg.data.layouts import Pair
 from dermseg.errors import DataError
 from dermseg.evaluation.scoring import evaluate, evaluate_maps, score_thresholds
 from dermseg.imaging.images import write_image
@@ -206,7 +207,7 @@ def test_many_thresholds_score_as_each_does_alone(tmp_path: Path, rule: Rule) ->
         noise = cv2.GaussianBlur(chance.random((24, 32)), (0, 0), 2.5).astype(np.float32)
         maps[name] = (noise - noise.min()) / np.ptp(noise)
     truth = fill(tmp_path / "truth", {name: number for number, name in enumerate(maps)}, (48, 64))
-    masks = {name: truth / f"{name}.png" for name in maps}
+    masks = {name: Pair(name, truth / f"{name}.png", truth / f"{name}.png") for name in maps}
     choices = [
         ThresholdSettings(rule, high, low)
         for high in (0.6, 0.75, 0.9, 1.0)
@@ -227,5 +228,6 @@ def test_a_portraits_map_lies_as_its_mask(tmp_path: Path) -> None:
     truth[5:30, 10:20] = True
     write_mask(tmp_path / "a.png", truth)
     maps = {"a": truth.astype(np.float32)}
-    found = evaluate_maps(maps, {"a": tmp_path / "a.png"}, ThresholdSettings())
+    pair = Pair("a", tmp_path / "a.png", tmp_path / "a.png")
+    found = evaluate_maps(maps, {"a": pair}, ThresholdSettings())
     assert found.images["a"].jaccard > 0.9

@@ -93,7 +93,7 @@ def test_every_image_is_scored_by_the_member_that_had_not_seen_it(
     done: Path, tmp_path: Path
 ) -> None:
     maps = read_held_out(done.parent / "arms" / "tiny" / "seed-0")
-    masks = {name: tmp_path / "data" / "masks" / f"{name}_segmentation.png" for name in maps}
+    masks = {pair.image_id: pair for pair in find_pairs(tmp_path / "data")}
     assert len(maps) == 15
     expected = evaluate_maps(maps, masks, ThresholdSettings()).mean
     assert float(table(done)[1]["jaccard"]) == pytest.approx(expected.jaccard, abs=1e-5)
@@ -342,7 +342,7 @@ def test_thresholds_and_runs_on_what_is_trained_already(
         settings = ThresholdSettings(rule, *map(float, levels.split("/")))  # type: ignore[arg-type]
         if rule == "paper":
             maps = {k: cv2.resize(v, (256, 192), interpolation=1) for k, v in maps.items()}
-        masks = {pair.image_id: pair.mask for pair in find_pairs(toy_data)}
+        masks = {pair.image_id: pair for pair in find_pairs(toy_data)}
         found = evaluate_maps(maps if rule == "paper" else read_held_out(one), masks, settings)
         assert float(row["jaccard"]) == pytest.approx(found.mean.jaccard, abs=2e-5), name
     page = experiment("runs", runs=[one, other])
@@ -398,12 +398,12 @@ def test_predictions_alone_cannot_score_validation_images(done: Path, experiment
 def test_a_mask_that_changed_is_scored_anew_though_its_file_is_as_long(
     done: Path, tmp_path: Path
 ) -> None:
-    masks = {pair.image_id: pair.mask for pair in find_pairs(tmp_path / "data")}
+    pairs = {pair.image_id: pair for pair in find_pairs(tmp_path / "data")}
     runs = sorted((done.parent / "arms" / "tiny" / "seed-0").glob("fold-*"))
-    scorer = scoring.Scorer(tmp_path / "scores", masks, tmp_path / "ledger.csv")
+    scorer = scoring.Scorer(tmp_path / "scores", pairs, tmp_path / "ledger.csv")
     way = {"usual": binariser(ThresholdSettings())}
     before = scorer.out_of_fold(runs, way)["usual"]
-    name, mask = next(iter(masks.items()))
+    name, mask = next((name, pair.mask) for name, pair in pairs.items())
     flipped = cv2.flip(cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE), 1)
     content = cv2.imencode(".bmp", flipped)[1].tobytes()
     mask.write_bytes(content)

@@ -42,7 +42,7 @@ def test_a_report_tells_names_and_orientations(tmp_path: Path) -> None:
     (tmp_path / "report.csv").write_text(rows)
     (entry,) = masks.read(tmp_path, NOWHERE, None)
     assert (entry.load().photograph, entry.load().orientation) == ("folder/hole.TIF", 6)
-    assert masks.tells_orientation(tmp_path)
+    assert masks.read_orientations(tmp_path)
 
 
 def test_a_bad_mask_costs_itself(tmp_path: Path) -> None:

@@ -187,9 +187,10 @@ class TestScores:
             assert (float(best["high"]), float(best["low"])) == (known.high, known.low)
             assert "--high 0.9 --low 0.6" in text
         maps = read_held_out(tmp_path / "out" / "trials" / best["trial"])
+        pairs = {pair.image_id: pair for pair in find_pairs(toy_data)}
         for row in rows:
             pair = ThresholdSettings(high=float(row["high"]), low=float(row["low"]))
-            expected = evaluate_maps(maps, bridged, pair).mean.jaccard
+            expected = evaluate_maps(maps, pairs, pair).mean.jaccard
             assert float(row["jaccard"]) == pytest.approx(expected, abs=1e-5)
 
 
@@ -243,7 +244,7 @@ class TestTune:
         assert [float(r["jaccard"]) for r in rows] == sorted(
             (float(r["jaccard"]) for r in rows), reverse=True
         )
-        masks = {pair.image_id: pair.mask for pair in find_pairs(toy_data)}
+        masks = {pair.image_id: pair for pair in find_pairs(toy_data)}
         for row in rows:
             folder = done / "trials" / row["trial"]
             pair = ThresholdSettings(high=float(row["high"]), low=float(row["low"]))

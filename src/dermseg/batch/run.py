@@ -25,17 +25,17 @@ from dermseg.cores import parallel_map
 from dermseg.errors import DermsegError, UsageError
 from dermseg.imaging.images import write_image
 from dermseg.imaging.mask_files import encode_mask, find_mask
+from dermseg.imaging.mask_frames import size_along
 from dermseg.imaging.overlay import draw_overlay
 from dermseg.imaging.photographs import (
     Photograph,
-    image_size,
     is_whole_image,
     read_orientation,
     read_photograph,
 )
 from dermseg.inference.segmenter import Segmentation, Segmenter
 from dermseg.progress import track
-from dermseg.settings import OVERLAY_SIDE
+from dermseg.settings import OVERLAY_SIDE, MaskFrame
 from dermseg.storage.files import remove_leftovers, writing, written_whole
 from dermseg.storage.journal import Entry, Journal, Row, Sums, read_journal
 from dermseg.storage.tables import write_table
@@ -70,13 +70,15 @@ def segment_all(
     *,
     overlay: Path | None = None,
     size_from: Path | None = None,
+    mask_frame: MaskFrame | None = None,
 ) -> list[Result]:
     """Segment every job; write its mask under `output`, and report.csv at the end.
 
     The report begins with these jobs, and goes on with the masks that earlier runs left there.
 
     `overlay` is a folder for pictures with the outline. `size_from` is a folder of masks whose
-    sizes are taken instead of the photographs' (for thumbnails).
+    sizes are taken instead of the photographs' (for thumbnails); `mask_frame` is how they lie on
+    photographs that EXIF turns.
 
     Each core works on a photograph of its own, from reading it to writing its mask, so that
     reading, the network and writing overlap; what waits in memory is a few rows.
@@ -106,7 +108,7 @@ def segment_all(
         with writing(overlay):  # now, and not once for each photograph
             overlay.mkdir(parents=True, exist_ok=True)
     with Journal(output / JOURNAL) as journal:
-        work = _Work(segmenter, output, overlay, size_from, journal)
+        work = _Work(segmenter, output, overlay, size_from, mask_frame, journal)
         results += track(parallel_map(work.do, jobs), "Segmenting", len(jobs))
         others = sorted(journal.masks().difference(masks))
         earlier = [row_as_left(journal.last(mask), output, mask) for mask in others]
@@ -144,6 +146,7 @@ class _Work:
     output: Path
     overlay: Path | None
     size_from: Path | None
+    mask_frame: MaskFrame | None
     journal: Journal
 
     @cached_property
@@ -160,8 +163,9 @@ class _Work:
         mask = job.mask.as_posix()
         stale = False  # whether an earlier run's mask is of another photograph, model or setting
         try:
-            size = image_size(find_mask(self.size_from, job.name)) if self.size_from else None
+            truth = find_mask(self.size_from, job.name) if self.size_from else None
             photograph = job.open()
+            size = size_along(photograph, truth, self.mask_frame) if truth else None
             fingerprint = self._fingerprint(job, photograph, size)
             known = self.journal.find(mask, fingerprint)
             if known is not None and self._are_whole(job, known.files):

@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from dermseg.cli.console import TRAINING, require, say
+from dermseg.settings import MaskFrame
 
 
 def calibrate(
@@ -16,6 +17,7 @@ def calibrate(
     *,
     output: Annotated[Path, Parameter(alias="-o")],
     allow_resized: Annotated[bool, Parameter(negative=())] = False,
+    mask_frame: MaskFrame | None = None,
     held_out_by: Annotated[Sequence[Path], Parameter(consume_multiple=True, negative=())] = (),
     cache: Path | None = None,
 ) -> int:
@@ -36,6 +38,8 @@ def calibrate(
         The ONNX file to write.
     allow_resized
         Accept photographs whose size is not their mask's (thumbnails of the official ones).
+    mask_frame
+        How masks lie on photographs that EXIF turns: along the pixels as stored, or upright.
     held_out_by
         Folders of trainings on DATA whose held-out predictions count, in place of the model's own:
         those of `dermseg train --folds-by source` make what happens on the next camera.
@@ -54,6 +58,7 @@ def calibrate(
             output,
             cache=cache or Path(folder),
             allow_resized=allow_resized,
+            mask_frame=mask_frame,
             held_out_by=held_out_by,
         )
     for style, facts in card.styles.items():

@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from dermseg.cli.console import say, show
+from dermseg.settings import MaskFrame
 
 
 def doctor(
@@ -15,15 +16,16 @@ def doctor(
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     predictions: Path | None = None,
     allow_resized: Annotated[bool, Parameter(negative=())] = False,
+    mask_frame: MaskFrame | None = None,
     fix: Path | None = None,
     splits: str = "",
 ) -> int:
     """Examine a data set: what a training would trip over, or learn wrongly.
 
-    Sizes that differ, masks that are empty, full, inverted, in pieces or not binary, damaged files,
-    near-duplicates, and patients or lesions on both sides of a split; with predictions the
-    likeliest wrong masks. It counts the masks of each style of outline, and lists those that fit
-    neither.
+    Sizes that differ, masks that lie across their photographs or upright over turned ones, masks
+    that are empty, full, inverted, in pieces or not binary, damaged files, near-duplicates, and
+    patients or lesions on both sides of a split; with predictions the likeliest wrong masks. It
+    counts the masks of each style of outline, and lists those that fit neither.
 
     Example: dermseg doctor ISIC-2017/ -o findings/ --predictions run/
 
@@ -38,8 +40,11 @@ def doctor(
         with their masks.
     allow_resized
         Do not list photographs whose size is not their mask's (thumbnails).
+    mask_frame
+        How masks lie on photographs that EXIF turns: along the pixels as stored, or upright.
     fix
-        Folder for clean copies of the masks: one channel of 8 bits, 0 and 255.
+        Folder for clean copies of the masks: one channel of 8 bits, 0 and 255, along the
+        photographs' pixels as stored.
     splits
         A split of one's own, as in `dermseg train`: what leaks from one side to the other is
         listed. One that lies in the data's tables or folders is examined without being named.
@@ -49,7 +54,9 @@ def doctor(
     from dermseg.training.run_folder import read_held_out
 
     maps = read_held_out(predictions) if predictions else {}
-    examination = examine(data, maps, allow_resized=allow_resized, splits=splits)
+    examination = examine(
+        data, maps, allow_resized=allow_resized, splits=splits, mask_frame=mask_frame
+    )
     findings = examination.findings
     for line in examination.passed_over:
         say(f"passed over: {line}")
@@ -60,7 +67,7 @@ def doctor(
     styles = [f"{count} {style}" for style, count in examination.styles.most_common()]
     show(f"outlines: {', '.join(styles)}")
     if output is not None:
-        report(data, findings, output, maps)
+        report(examination.pairs, findings, output, maps)
     if fix is not None:
-        print(f"{room.fix(data, fix)} clean masks in {fix}")
+        print(f"{room.fix(data, fix, mask_frame)} clean masks in {fix}")
     return 0

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from dermseg.cli.console import say, show
+from dermseg.settings import MaskFrame
 
 
 def evaluate(
@@ -11,6 +12,7 @@ def evaluate(
     other: Path | None = None,
     /,
     *,
+    mask_frame: MaskFrame | None = None,
     json: Path | None = None,
     csv: Path | None = None,
 ) -> int:
@@ -30,6 +32,9 @@ def evaluate(
     other
         A second folder of masks of the same images: its differences to the first are printed, with
         intervals that pair each image with itself.
+    mask_frame
+        How true masks lie on photographs that EXIF turns: along the pixels as stored, or upright.
+        Which photographs it turns is told by the report.csv of `dermseg segment` in PREDICTIONS.
     json
         File for the means, the groups and every image's metrics.
     csv
@@ -38,7 +43,7 @@ def evaluate(
     from dermseg.evaluation.comparison import compare
     from dermseg.evaluation.scoring import evaluate
 
-    evaluation = evaluate(truth, predictions)
+    evaluation = evaluate(truth, predictions, mask_frame=mask_frame)
     if json is not None:
         evaluation.write_json(json)
     if csv is not None:
@@ -51,5 +56,6 @@ def evaluate(
         say(f"{path}: the official scorer would read it {officially}")
     show(evaluation)
     if other is not None:
-        show(f"\n{other} against {predictions}:\n{compare(evaluation, evaluate(truth, other))}")
+        second = evaluate(truth, other, mask_frame=mask_frame)
+        show(f"\n{other} against {predictions}:\n{compare(evaluation, second)}")
     return 0

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from dermseg.cli.console import TRAINING, require, say
 from dermseg.cli.options import FlatFlags, Plugins
-from dermseg.settings import ExportSettings
+from dermseg.settings import ExportSettings, MaskFrame
 
 
 def export(
@@ -18,6 +18,7 @@ def export(
     output: Annotated[Path, Parameter(alias="-o")],
     settings: Annotated[ExportSettings, FlatFlags] = ExportSettings(),
     calibrate_on: Path | None = None,
+    mask_frame: MaskFrame | None = None,
     check_on: Annotated[Sequence[Path], Parameter(consume_multiple=True, negative=())] = (),
     plugin: Plugins = (),
 ) -> int:
@@ -37,6 +38,8 @@ def export(
     calibrate_on
         The data set that the folders were trained on: the model then says how sure its masks are,
         as its networks were on images that they had not seen.
+    mask_frame
+        How its masks lie on photographs that EXIF turns: along the pixels as stored, or upright.
     check_on
         More photographs on which a float32 file must equal PyTorch before it is kept; a few
         training images are always among them.
@@ -49,7 +52,9 @@ def export(
     from dermseg.training import plugins
 
     plugins.load(plugin)
-    difference = export_model(runs, output, settings, photographs=check_on, data=calibrate_on)
+    difference = export_model(
+        runs, output, settings, photographs=check_on, data=calibrate_on, mask_frame=mask_frame
+    )
     how = "by at most" if settings.arithmetic == "float32" else "on average by"
     say(f"{output}: differs from PyTorch {how} {difference:.1e} in probability")
     return 0

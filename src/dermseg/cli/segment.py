@@ -10,7 +10,7 @@ from dermseg.cli import console
 from dermseg.cli.console import say
 from dermseg.cli.options import Flat
 from dermseg.errors import UsageError
-from dermseg.settings import Form, ModelSettings, ThresholdSettings
+from dermseg.settings import Form, MaskFrame, ModelSettings, ThresholdSettings
 
 if TYPE_CHECKING:
     from dermseg.batch.run import Result
@@ -26,6 +26,7 @@ def segment(
     review: int | None = None,
     settings: Annotated[ModelSettings, Flat] = ModelSettings(),
     size_from: Path | None = None,
+    mask_frame: MaskFrame | None = None,
     frame: int | None = None,
     thresholds: Annotated[ThresholdSettings | None, Flat] = None,
 ) -> int:
@@ -50,6 +51,8 @@ def segment(
         OUTPUT/review_sheet.jpg; needs a model that says how sure it is.
     size_from
         Folder of masks whose sizes to take instead of the photographs' (for thumbnails).
+    mask_frame
+        How these masks lie on photographs that EXIF turns: along the pixels as stored, or upright.
     frame
         The frame to segment, from 1, of DICOM files that have several.
     """
@@ -58,6 +61,8 @@ def segment(
     from dermseg.batch.run import segment_all
     from dermseg.inference.segmenter import Segmenter
 
+    if mask_frame is not None and size_from is None:
+        raise UsageError("--mask-frame: says how the masks of --size-from lie; name their folder")
     if review is not None and review < 1:
         raise UsageError(f"--review {review}: must be at least 1")
     if "masks" in (form or ()):
@@ -70,7 +75,9 @@ def segment(
     say(f"{segmenter.description}: {len(jobs)} photographs")
     for line in passed_over(photographs, without=(output, overlay)):
         say(f"passed over: {line}")
-    results = segment_all(jobs, segmenter, output, overlay=overlay, size_from=size_from)
+    results = segment_all(
+        jobs, segmenter, output, overlay=overlay, size_from=size_from, mask_frame=mask_frame
+    )
     failed = _say_results(results, output)
     for each in form or ():
         failed += _write_form(output, each)

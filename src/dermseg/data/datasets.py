@@ -20,7 +20,7 @@ from dermseg.cores import parallel_map
 from dermseg.data.layouts import Pair
 from dermseg.errors import DataError, ImageError
 from dermseg.imaging.images import resize
-from dermseg.imaging.mask_files import MASK_FOREGROUND, read_mask
+from dermseg.imaging.mask_files import MASK_FOREGROUND
 from dermseg.imaging.orientation import as_seen, lies_across, shape_along
 from dermseg.imaging.photographs import image_size, read_photograph
 from dermseg.masks.style import STYLE_IDS, UNTOLD, read_style
@@ -44,8 +44,9 @@ class Cache:
     `images` is uint8 (N, 3, H, W); `masks` is uint8 (N, H, W), 0 to 255, between the two where a
     border crosses the pixel. Both lie as the network sees them: `turned`, bool (N,), says which
     photographs lie across it and are turned (`imaging.orientation`). `digest` changes when a file's
-    name or size does, and so is the same for a copy of the data. `styles`, uint8 (N,), are the ids
-    of the masks' styles (`masks.style`), read at their full size unless a table says them.
+    name or size does, or how the masks lie, and so is the same for a copy of the data. `styles`,
+    uint8 (N,), are the ids of the masks' styles (`masks.style`), read at their full size unless a
+    table says them.
     """
 
     image_ids: list[str]
@@ -69,11 +70,13 @@ def open_cache(
 
     Its digest is that of the pairs `identity`, or of all.
 
-    Raises DataError, naming the files, for photographs and masks that cannot be read, and for
-    pairs whose sizes differ unless `allow_resized` (sets of thumbnails with full-size masks).
+    Raises DataError, naming the files, for photographs and masks that cannot be read, for masks of
+    which it is not known how they lie on their photographs, and for pairs whose sizes differ unless
+    `allow_resized` (sets of thumbnails with full-size masks).
     """
     files = _files(pairs)
-    version = digest(files, CACHE_FORMAT, height, width, allow_resized)
+    told = sorted({pair.mask_frame for pair in pairs if pair.mask_frame})
+    version = digest(files, CACHE_FORMAT, height, width, allow_resized, *told)
     place = folder / f"{height}x{width}-{version[:16]}"
     if not place.is_dir():
         _build(pairs, height, width, place, allow_resized)
@@ -81,7 +84,11 @@ def open_cache(
         image_ids=[pair.image_id for pair in pairs],
         images=np.load(place / "images.npy", mmap_mode="r"),
         masks=np.load(place / "masks.npy", mmap_mode="r"),
-        digest=digest(_files(pairs if identity is None else identity), times=False),
+        digest=digest(
+            _files(pairs if identity is None else identity),
+            *(frame for frame in told if frame == "upright"),
+            times=False,
+        ),
         styles=_labelled(np.load(place / STYLES), pairs),
         turned=np.load(place / TURNED),
     )
@@ -178,12 +185,13 @@ def _fill(
     def load(row: int) -> str | None:
         pair = pairs[row]
         try:
-            if not allow_resized and image_size(pair.photograph) != image_size(pair.mask):
+            mask = pair.read_mask()
+            size = image_size(pair.photograph)
+            if not allow_resized and size != mask.shape:
                 return (
-                    f"{pair.photograph}: its size {_size(pair.photograph)} is not its mask's, "
-                    f"{_size(pair.mask)} (--allow-resized accepts thumbnails)"
+                    f"{pair.photograph}: its size {_size(size)} is not its mask's, "
+                    f"{_size(mask.shape)} (--allow-resized accepts thumbnails)"
                 )
-            mask = read_mask(pair.mask)
             if (style := read_style(mask > MASK_FOREGROUND).style) is not None:
                 styles[row] = STYLE_IDS[style]
             needed = shape_along(shape, mask.shape)
@@ -225,6 +233,5 @@ def _rename(aside: Path, place: Path) -> None:
             raise
 
 
-def _size(path: Path) -> str:
-    height, width = image_size(path)
-    return f"{height} x {width}"
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]} x {shape[1]}"

@@ -24,16 +24,22 @@ from dermseg.imaging.mask_files import (
     MASK_FOREGROUND,
     MASK_SUFFIX,
     is_binary,
-    read_mask,
     write_mask,
 )
+from dermseg.imaging.mask_frames import along_stored, fitting_frames, frame_problem
 from dermseg.imaging.overlay import draw_overlay
-from dermseg.imaging.photographs import Photograph, PhotographFlag, read_photograph
+from dermseg.imaging.photographs import (
+    Header,
+    Photograph,
+    PhotographFlag,
+    read_header,
+    read_photograph,
+)
 from dermseg.masks.metrics import score
 from dermseg.masks.postprocess import Probability, binarise, choose_lesion
 from dermseg.masks.style import STYLE_NAMES, UNTOLD, read_style
 from dermseg.progress import track
-from dermseg.settings import ThresholdSettings
+from dermseg.settings import MaskFrame, ThresholdSettings
 from dermseg.storage.tables import write_table
 
 SUSPICIOUS = 0.5
@@ -49,6 +55,9 @@ PHOTOGRAPH_FLAGS: dict[PhotographFlag, str] = {
     "damaged": "pixels of the photograph were lost inside its file",
     "narrow-range": "16-bit values in the lowest quarter, and the file does not say why",
 }
+PLAINLY = 1.1
+"""How many times more a lesion's grey differs from the skin's where its mask lies right. Of 300
+masks of ISIC 2017, turned by half, it told 80 % rightly and 4.5 % wrongly."""
 FITS = 0.95
 """Confidence from which a mask's border is of one style or the other."""
 Predictions = dict[str, Probability]
@@ -68,10 +77,11 @@ class Finding:
 class Examination:
     """What was found in a data set: findings, the likeliest wrong masks first.
 
-    `styles` counts its masks by style, as tables beside the data say or as they are read;
-    `passed_over` has a line for each reason why tables were not used.
+    `pairs` are all that were examined. `styles` counts their masks by style, as tables beside the
+    data say or as they are read; `passed_over` has a line for each reason why tables were not used.
     """
 
+    pairs: list[Pair]
     findings: list[Finding]
     styles: Counter[str]
     passed_over: list[str]
@@ -83,14 +93,16 @@ def examine(
     *,
     allow_resized: bool = False,
     splits: str = "",
+    mask_frame: MaskFrame | None = None,
 ) -> Examination:
     """Return what deserves a look in the data set `data`.
 
     `predictions` maps image ids to out-of-fold probabilities (h, w), as `read_held_out` gives
     them. `allow_resized` accepts photographs whose size is not their mask's. `splits` is a split of
-    one's own (see `splits.read_split`). Raises DataError if photographs and masks do not pair up.
+    one's own (see `splits.read_split`), `mask_frame` how a person says that the masks lie. Raises
+    DataError if photographs and masks do not pair up.
     """
-    split = read_split(data, splits)
+    split = read_split(data, splits, mask_frame)
     pairs = [*split.training, *split.validation, *split.test]
     results = parallel_map(lambda pair: _examine(pair, predictions or {}), pairs)
     examined = list(track(results, "Examining", len(pairs)))
@@ -105,7 +117,7 @@ def examine(
     findings.sort(key=lambda f: (f.kind != "suspicious", f.kind, f.value, f.image))
     styles = Counter(style for _, style in examined if style)
     passed_over = read_groups(data).passed_over(pair.image_id for pair in pairs)
-    return Examination(findings, styles, passed_over)
+    return Examination(pairs, findings, styles, passed_over)
 
 
 def _examine(pair: Pair, predictions: Predictions) -> tuple[list[Finding], str]:
@@ -116,10 +128,16 @@ def _examine(pair: Pair, predictions: Predictions) -> tuple[list[Finding], str]:
 
     try:
         photograph = read_photograph(pair.photograph, at_least=(64, 64))
-        stored = read_mask(pair.mask)
+        headers = read_header(pair.photograph), read_header(pair.mask)
+        stored = pair.read_mask_as_said()
     except ImageError as error:
         return [finding("unreadable", str(error))], ""
-    found = [finding(flag, PHOTOGRAPH_FLAGS[flag]) for flag in photograph.flags]
+    found = []
+    if problem := frame_problem(*headers, pair.mask_frame):
+        if pair.mask_frame is None and len(fitting_frames(*headers)) > 1:
+            problem += _likelier_frame(photograph, stored, headers[1])
+        found.append(finding("mask-frame", problem))
+    found += [finding(flag, PHOTOGRAPH_FLAGS[flag]) for flag in photograph.flags]
     photograph_size = photograph.height, photograph.width
     if photograph_size != stored.shape:
         sizes = [f"{height} x {width}" for height, width in (photograph_size, stored.shape)]
@@ -150,6 +168,20 @@ def _examine(pair: Pair, predictions: Predictions) -> tuple[list[Finding], str]:
     return found, pair.style or reading.style or STYLE_NAMES[UNTOLD]
 
 
+def _likelier_frame(photograph: Photograph, mask: Pixels, stored: Header) -> str:
+    """Say in which frame the lesion differs more from the skin, where that is plain."""
+    grey = photograph.pixels.mean(2)
+    contrasts = []
+    for turned in (mask, along_stored(mask, photograph.orientation, stored.orientation)):
+        lesion = resize(turned, *grey.shape) > MASK_FOREGROUND
+        if lesion.all() or not lesion.any():
+            return ""
+        contrasts.append(abs(float(grey[lesion].mean() - grey[~lesion].mean())))
+    if max(contrasts) < PLAINLY * min(contrasts):
+        return ""
+    return f"; it looks {'stored' if contrasts[0] > contrasts[1] else 'upright'}"
+
+
 def _cut(probability: Probability, height: int, width: int) -> tuple[Mask, NDArray[np.int32]]:
     settings = ThresholdSettings()
     return binarise(choose_lesion(probability, settings), height, width, settings)
@@ -161,17 +193,18 @@ def _frames(mask: Mask) -> bool:
     return bool(edge.mean() >= FRAMING)
 
 
-def fix(data: Path, output: Path) -> int:
+def fix(data: Path, output: Path, mask_frame: MaskFrame | None = None) -> int:
     """Write each mask of `data` that can be read as the challenge wants it, under its image's name.
 
-    They are copies in the folder `output`: 8 bits, one channel, 0 and 255. Returns their number;
-    masks that cannot be read are findings of `examine`. Raises OutputError if a file cannot be
+    They are copies in the folder `output`: 8 bits, one channel, 0 and 255, along the photographs as
+    stored if `mask_frame` is known where it matters. Returns their number; masks that cannot be
+    read are findings of `examine`. Raises OutputError if a file cannot be
     written.
     """
     count = 0
-    for pair in find_all_pairs(data):
+    for pair in find_all_pairs(data, mask_frame):
         with suppress(ImageError):
-            lesion = read_mask(pair.mask) > MASK_FOREGROUND
+            lesion = pair.read_mask_as_said() > MASK_FOREGROUND
             write_mask(output / f"{pair.image_id}{MASK_SUFFIX}", lesion)
             count += 1
     return count
@@ -200,7 +233,10 @@ def _duplicates(group_of: Mapping[str, int]) -> list[Finding]:
 
 
 def report(
-    data: Path, findings: Sequence[Finding], output: Path, predictions: Predictions | None = None
+    pairs: Sequence[Pair],
+    findings: Sequence[Finding],
+    output: Path,
+    predictions: Predictions | None = None,
 ) -> None:
     """Write doctor.csv, a row a finding, and doctor.png, a sheet of the images found first.
 
@@ -213,9 +249,9 @@ def report(
     sheet = output / "doctor.png"
     sheet.unlink(missing_ok=True)  # an earlier examination's
     if shown:
-        pairs = {pair.image_id: pair for pair in find_all_pairs(data)}
+        pair_of = {pair.image_id: pair for pair in pairs}
         kinds = {image: [f.kind for f in findings if f.image == image] for image in shown}
-        pictures = [_picture(pairs[image], (predictions or {}).get(image)) for image in shown]
+        pictures = [_picture(pair_of[image], (predictions or {}).get(image)) for image in shown]
         captions = [f"{image}: {', '.join(kinds[image])}" for image in shown]
         write_image(sheet, contact_sheet(pictures, captions))
 
@@ -224,7 +260,7 @@ def _picture(pair: Pair, probability: Probability | None) -> Pixels:
     """Return one picture of the sheet, squeezed into its cell."""
     photograph = read_photograph(pair.photograph, at_least=(CELL_HEIGHT, CELL_WIDTH))
     pixels = resize(photograph.pixels, CELL_HEIGHT, CELL_WIDTH)
-    stored = read_mask(pair.mask)
+    stored = pair.read_mask_as_said()
     mask = (resize(stored, CELL_HEIGHT, CELL_WIDTH) > MASK_FOREGROUND).astype(np.uint8)
     if probability is not None:
         _, outline = _cut(probability, CELL_HEIGHT, CELL_WIDTH)

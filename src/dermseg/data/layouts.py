@@ -15,10 +15,12 @@ from typing import Literal
 
 from dermseg.data.metadata import UNKNOWN, Groups, read_groups
 from dermseg.errors import DataError, MissingFolderError
+from dermseg.imaging.images import Pixels
 from dermseg.imaging.mask_files import by_name
+from dermseg.imaging.mask_frames import check_frame, read_along
 from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES
 from dermseg.masks.style import STYLE_IDS
-from dermseg.settings import Style
+from dermseg.settings import MaskFrame, Style
 
 Part = Literal["training", "validation", "test"]
 
@@ -129,7 +131,8 @@ KNOWN = (
 class Pair:
     """A photograph and its mask; `part` is what a folder says the image is for.
 
-    `style` is the mask's by a table beside the data, None where none says it.
+    `style` is the mask's by a table beside the data, None where none says it. `mask_frame` is what
+    a person says of how all masks lie (see `imaging.mask_frames`).
     """
 
     image_id: str
@@ -137,6 +140,19 @@ class Pair:
     mask: Path
     part: Part = "training"
     style: Style | None = None
+    mask_frame: MaskFrame | None = None
+
+    def read_mask(self) -> Pixels:
+        """Return the mask's pixels, uint8 (H, W), along the photograph's as stored.
+
+        Raises ImageError if it cannot be read, or if it is not known how it lies.
+        """
+        check_frame(self.photograph, self.mask, self.mask_frame)
+        return self.read_mask_as_said()
+
+    def read_mask_as_said(self) -> Pixels:
+        """Return the same, though it may lie otherwise than a person says."""
+        return read_along(self.photograph, self.mask, self.mask_frame)
 
 
 @dataclass(frozen=True)
@@ -150,12 +166,12 @@ class _File:
     folder: str
 
 
-def find_pairs(data: Path) -> list[Pair]:
+def find_pairs(data: Path, mask_frame: MaskFrame | None = None) -> list[Pair]:
     """Return the pairs of a data set that are for training, sorted by their image's id.
 
     Raises DataError as `find_all_pairs` does, and if every pair is for validation or test.
     """
-    pairs = find_all_pairs(data)
+    pairs = find_all_pairs(data, mask_frame)
     training = [pair for pair in pairs if pair.part == "training"]
     if not training:
         raise DataError(
@@ -165,13 +181,14 @@ def find_pairs(data: Path) -> list[Pair]:
     return training
 
 
-def find_all_pairs(data: Path) -> list[Pair]:
+def find_all_pairs(data: Path, mask_frame: MaskFrame | None = None) -> list[Pair]:
     """Return every pair of a data set, sorted by its image's id.
 
     Known are the layouts of LAYOUTS; folders whose names say image or mask in other words, at any
     depth; and photographs and masks side by side. A mask is named after its photograph, with or
     without one of MASK_ENDINGS. The id is the photograph's name; where that is not unique, its
-    path within `data`, without the folders that say what is a photograph.
+    path within `data`, without the folders that say what is a photograph. `mask_frame` is how a
+    person says that the masks lie.
 
     Raises DataError, which lists every photograph and mask that stands alone, and every second
     file for one image; and for a layout that is not known, with what was found.
@@ -182,7 +199,8 @@ def find_all_pairs(data: Path) -> list[Pair]:
     for files in _readings(data, paths):
         kinds = {file.is_mask for file in files}
         if kinds == {True, False}:
-            return _labelled(_pair_up(data, files), read_groups(data))
+            pairs = [replace(pair, mask_frame=mask_frame) for pair in _pair_up(data, files)]
+            return _labelled(pairs, read_groups(data))
     raise DataError(_unknown(data, paths))
 
 

@@ -16,6 +16,7 @@ from dermseg.data.folds import join
 from dermseg.data.layouts import PARTS, Pair, Part, find_all_pairs
 from dermseg.data.metadata import columns_of, image_key, read_columns
 from dermseg.errors import DataError, UsageError
+from dermseg.settings import MaskFrame
 
 GROUP_COLUMNS = ("patient_id", "lesion_id")
 """Columns whose images of one value share a fold."""
@@ -39,18 +40,19 @@ class Split:
     fold_of: dict[str, int] = field(default_factory=dict)
 
 
-def read_split(data: Path, splits: str = "") -> Split:
+def read_split(data: Path, splits: str = "", mask_frame: MaskFrame | None = None) -> Split:
     """Return the split of the data set in the folder `data`.
 
     `splits` is a table with a column `split` (training, validation or test) or `fold`, or nnU-Net's
     splits_final.json. Without it the tables beside the data may have such columns, and folders may
-    say whether their images are for training, validation or test.
+    say whether their images are for training, validation or test. `mask_frame` is how a person
+    says that the masks lie.
 
     Raises DataError as `find_all_pairs` does; for an image that the split leaves out; for a value
     that is no part or no fold; and where nothing is left to train on. UsageError if there is no
     file `splits`.
     """
-    pairs = find_all_pairs(data)
+    pairs = find_all_pairs(data, mask_frame)
     given = _read_file(Path(splits)) if splits else read_columns(data, (SPLIT, FOLD))
     source = splits or f"the tables in {data}"
     part_of: dict[str, Part] = {pair.image_id: pair.part for pair in pairs}

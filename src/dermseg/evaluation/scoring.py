@@ -2,30 +2,35 @@
 
 import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from dermseg.cores import parallel_map
+from dermseg.data.layouts import Pair
 from dermseg.data.metadata import KINDS, UNKNOWN, Facts, Groups, read_groups
 from dermseg.errors import DataError, ImageError, MissingFolderError
+from dermseg.formats.masks import read_orientations
 from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import (
     MASK_FOREGROUND,
+    StoredMask,
     by_name,
     find_masks,
     is_binary,
     mask_stem,
-    read_mask,
     read_stored_mask,
 )
+from dermseg.imaging.mask_frames import along_stored, frame_problem
+from dermseg.imaging.orientation import Size
+from dermseg.imaging.photographs import Header
 from dermseg.masks.metrics import METRICS, Scores, bootstrap_interval, mean, score
 from dermseg.masks.postprocess import Probability, binarise, choose_lesion
 from dermseg.masks.style import STYLE_NAMES, UNTOLD, read_style
 from dermseg.progress import track
-from dermseg.settings import ThresholdSettings
+from dermseg.settings import MaskFrame, ThresholdSettings
 from dermseg.storage.files import write_json
 from dermseg.storage.tables import write_table
 
@@ -136,7 +141,9 @@ def _table(kind: str, parts: dict[str, Summary]) -> list[str]:
     return lines
 
 
-def evaluate(truth: str | Path, predictions: str | Path) -> Evaluation:
+def evaluate(
+    truth: str | Path, predictions: str | Path, *, mask_frame: MaskFrame | None = None
+) -> Evaluation:
     """Score a folder of masks against the true ones.
 
     Masks belong together when their names agree, with subfolders, with or without `_segmentation`.
@@ -147,7 +154,11 @@ def evaluate(truth: str | Path, predictions: str | Path) -> Evaluation:
         Folder of the true masks. Tables beside it bring diagnosis, age, sex and style; a style that
         no table says is read from the mask.
     predictions
-        Folder of the masks to score.
+        Folder of the masks to score. A report.csv of `dermseg segment` there tells which
+        photographs EXIF turns.
+    mask_frame
+        How the true masks lie on these: along the pixels as stored, or upright. The masks to score
+        lie along the stored pixels.
 
     Returns
     -------
@@ -157,7 +168,8 @@ def evaluate(truth: str | Path, predictions: str | Path) -> Evaluation:
     Raises
     ------
     DataError
-        If masks are missing, surplus or unreadable, or sizes differ; the message lists every file.
+        If masks are missing, surplus or unreadable, if sizes differ, or if it is not known how one
+        lies; the message lists every file.
 
     Examples
     --------
@@ -176,18 +188,17 @@ def evaluate(truth: str | Path, predictions: str | Path) -> Evaluation:
     groups: dict[str, Facts] = {}
     grey: list[Path] = []
     unofficial: dict[Path, str] = {}
+    turns = read_orientations(predictions)
     for image_id in track(sorted(truths.keys() & found.keys()), "Scoring", len(truths)):
+        paths = truths[image_id], found[image_id]
+        turn = turns.get(paths[1].relative_to(predictions).as_posix())
         try:
-            stored = [read_stored_mask(path) for path in (truths[image_id], found[image_id])]
+            stored = _read_both(*paths, turn, mask_frame)
         except ImageError as error:
             problems.append(str(error))
             continue
         expected, actual = (mask.pixels for mask in stored)
-        if expected.shape != actual.shape:
-            sizes = f"{_size(actual.shape)}, but its truth is {_size(expected.shape)}"
-            problems.append(f"{found[image_id]}: {sizes}")
-            continue
-        for path, mask in zip((truths[image_id], found[image_id]), stored, strict=True):
+        for path, mask in zip(paths, stored, strict=True):
             if mask.officially:
                 unofficial[path] = mask.officially
             elif not is_binary(mask.pixels):
@@ -199,6 +210,34 @@ def evaluate(truth: str | Path, predictions: str | Path) -> Evaluation:
     if problems:
         raise DataError.listing(f"{predictions}: cannot be scored against {truth}", problems)
     return Evaluation(scores, groups, tuple(grey), tuple(tables.passed_over(truths)), unofficial)
+
+
+def _read_both(
+    truth: Path, found: Path, turn: int | None, mask_frame: MaskFrame | None
+) -> tuple[StoredMask, StoredMask]:
+    """Read a true mask and the one to score, whose photograph EXIF turns by `turn`, if known.
+
+    Raises ImageError if one cannot be read, if they do not lie alike, or if their sizes differ.
+    """
+    expected, actual = read_stored_mask(truth), read_stored_mask(found)
+    if turn is not None:
+        headers = Header(_size(actual), turn), Header(_size(expected), expected.orientation)
+        if problem := frame_problem(*headers, mask_frame):
+            raise ImageError(f"{truth}: {problem}")
+    if mask_frame == "upright":
+        if turn is None:
+            raise ImageError(f"{found}: no report.csv beside it says how its photograph lies")
+        pixels = along_stored(expected.pixels, turn, expected.orientation)
+        expected = replace(expected, pixels=pixels)
+    if _size(expected) != _size(actual):
+        one, other = (f"{height} x {width}" for height, width in map(_size, (actual, expected)))
+        raise ImageError(f"{found}: {one}, but its truth is {other}")
+    return expected, actual
+
+
+def _size(mask: StoredMask) -> Size:
+    height, width = mask.pixels.shape
+    return height, width
 
 
 def _style_of(truth: Mask) -> str:
@@ -225,11 +264,11 @@ def binariser(thresholds: ThresholdSettings) -> Binariser:
 
 
 def score_maps(
-    maps: Mapping[str, Probability], masks: Mapping[str, Path], binarisers: Mapping[str, Binariser]
+    maps: Mapping[str, Probability], pairs: Mapping[str, Pair], binarisers: Mapping[str, Binariser]
 ) -> dict[str, dict[str, Scores]]:
     """Binarise probabilities in each way, and score the masks at the true masks' sizes.
 
-    `maps` and `masks` belong together by their keys; `masks` may hold more. Returns scores by the
+    `maps` and `pairs` belong together by their keys; `pairs` may hold more. Returns scores by the
     binariser's name, then by image. Raises ImageError if a mask cannot be read.
     """
 
@@ -237,7 +276,7 @@ def score_maps(
         height, width = truth.shape
         return [score(truth, way(probability, height, width)) for way in binarisers.values()]
 
-    found = compare_all(maps, masks, compare)
+    found = compare_all(maps, pairs, compare)
     return {
         way: {name: row[column] for name, row in found.items()}
         for column, way in enumerate(binarisers)
@@ -246,7 +285,7 @@ def score_maps(
 
 def evaluate_maps(
     maps: Mapping[str, Probability],
-    masks: Mapping[str, Path],
+    pairs: Mapping[str, Pair],
     thresholds: ThresholdSettings,
     groups: Groups | None = None,
 ) -> Evaluation:
@@ -260,7 +299,7 @@ def evaluate_maps(
         scores = score(truth, make(probability, *truth.shape))
         return scores, "" if groups is None else _style_of(truth)
 
-    found = compare_all(maps, masks, compare)
+    found = compare_all(maps, pairs, compare)
     known = (
         {}
         if groups is None
@@ -274,7 +313,7 @@ def evaluate_maps(
 
 def score_thresholds(
     maps: Mapping[str, Probability],
-    masks: Mapping[str, Path],
+    pairs: Mapping[str, Pair],
     choices: Sequence[ThresholdSettings],
 ) -> dict[str, list[Scores]]:
     """Return each image's metrics by each of `choices`, images in order of their ids.
@@ -296,23 +335,23 @@ def score_thresholds(
             found.append(known[key])
         return found
 
-    return compare_all(maps, masks, compare)
+    return compare_all(maps, pairs, compare)
 
 
 def compare_all(
     maps: Mapping[str, Probability],
-    masks: Mapping[str, Path],
+    pairs: Mapping[str, Pair],
     compare: Callable[[Probability, Mask], T],
 ) -> dict[str, T]:
     """Return what `compare` makes of each probability and its true mask, in order of their ids.
 
-    `maps` and `masks` belong together by their keys; `masks` may hold more. Maps lie as the
+    `maps` and `pairs` belong together by their keys; `pairs` may hold more. Maps lie as the
     photographs do. Raises DataError if an image has no mask, ImageError if a mask cannot be read.
     """
-    check_known(maps, masks)
+    check_known(maps, pairs)
 
     def one(image_id: str) -> T:
-        return compare(maps[image_id], read_mask(masks[image_id]) > MASK_FOREGROUND)
+        return compare(maps[image_id], pairs[image_id].read_mask() > MASK_FOREGROUND)
 
     names = sorted(maps)
     found = list(track(parallel_map(one, names), "Scoring", len(names)))
@@ -336,7 +375,3 @@ def _masks(folder: Path) -> tuple[dict[str, Path], list[str]]:
         raise DataError(f"{folder}: holds no masks")
     names = (path.relative_to(folder).with_name(mask_stem(path)) for path in masks)
     return by_name(zip((name.as_posix() for name in names), masks, strict=True))
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[0]} x {shape[1]}"

@@ -51,13 +51,13 @@ def run_experiment(
     experiment = find_experiment(name)
     _check(name, experiment, base, settings)
     scored_set = find_scored_set(data, experiment.scored_set) if experiment.scored_set else None
-    masks = {pair.image_id: pair.mask for pair in find_pairs(data)}
+    pairs = {pair.image_id: pair for pair in find_pairs(data, data_settings.mask_frame)}
     remove_leftovers(output)
     if settings.runs:
         arms = adopt(experiment.arms, settings.runs)
     else:
         arms = train_arms(experiment.arms, data, output, base, settings, data_settings)
-    scorer = Scorer(output, masks, settings.ledger or output / LEDGER)
+    scorer = Scorer(output, pairs, settings.ledger or output / LEDGER)
     study = Study(
         name=name,
         experiment=experiment,

@@ -18,6 +18,7 @@ from dermseg.batch.jobs import find_jobs
 from dermseg.batch.run import segment_all
 from dermseg.cores import parallel_map
 from dermseg.data.datasets import digest
+from dermseg.data.layouts import Pair
 from dermseg.errors import DataError, ModelError
 from dermseg.evaluation.scoring import (
     Binariser,
@@ -89,12 +90,12 @@ def find_scored_set(data: Path, which: SetName) -> ScoredSet:
 class Scorer:
     """Scores runs, and keeps what it found under `output`.
 
-    `masks` are the true masks of the training images; `ledger` receives a line for each scoring of
-    validation or test images.
+    `pairs` are the training images with their true masks; `ledger` receives a line for each
+    scoring of validation or test images.
     """
 
     output: Path
-    masks: Mapping[str, Path]
+    pairs: Mapping[str, Pair]
     ledger: Path
 
     def out_of_fold(
@@ -111,12 +112,12 @@ class Scorer:
         maps = {i: m for file in files for i, m in read_held_out(file.parent).items()}
         if not maps:
             raise DataError(f"{', '.join(map(str, runs))}: no predictions of images held out")
-        check_known(maps, self.masks)
-        truth = contents(self.masks[image] for image in sorted(maps))
+        check_known(maps, self.pairs)
+        truth = contents(self.pairs[image].mask for image in sorted(maps))
         places = {way: self._place("out-of-fold", way, predicted, truth) for way in binarisers}
         missing = {way: each for way, each in binarisers.items() if not places[way].is_file()}
         if missing:
-            for way, scores in score_maps(maps, self.masks, missing).items():
+            for way, scores in score_maps(maps, self.pairs, missing).items():
                 _write(places[way], scores)
         return {way: _read(place) for way, place in places.items()}
 

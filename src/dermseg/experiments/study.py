@@ -72,7 +72,7 @@ class Study:
     def open_images(self, height: int, width: int) -> Cache:
         """Return the training images at a network's size; DataError if they are unusable."""
         return open_cache(
-            find_pairs(self.data),
+            find_pairs(self.data, self.data_settings.mask_frame),
             height,
             width,
             self.data_settings.cache_below(self.output),

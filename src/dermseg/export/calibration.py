@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from dermseg.data.layouts import find_all_pairs
+from dermseg.data.layouts import Pair, find_all_pairs
 from dermseg.errors import DataError
 from dermseg.evaluation.scoring import compare_all
 from dermseg.imaging.images import Mask
@@ -23,7 +23,7 @@ from dermseg.inference.confidence import Calibration, Numbers, evidence_of, regi
 from dermseg.masks.metrics import score
 from dermseg.masks.postprocess import Probability, binarise, choose_lesion
 from dermseg.masks.style import STYLE_IDS, read_style
-from dermseg.settings import Style, ThresholdSettings
+from dermseg.settings import MaskFrame, Style, ThresholdSettings
 from dermseg.training.run_folder import find_held_out, read_held_out
 
 FAILURE = 0.65
@@ -86,34 +86,37 @@ class Examined:
     border: NDArray[np.float32]
 
 
-def gather(folders: Sequence[Path], data: Path) -> dict[Style, HeldOut]:
+def gather(
+    folders: Sequence[Path], data: Path, mask_frame: MaskFrame | None = None
+) -> dict[Style, HeldOut]:
     """Return what the trainings in `folders` held out of `data`, which they were trained on.
 
     By the style of the true mask, each with the thresholds that are best for it. For a protocol's
     run that held nothing out its folds speak. Of several that held out one image, the first
-    speaks for it: counted twice, it would make the calibration surer than it is.
+    speaks for it: counted twice, it would make the calibration surer than it is. `mask_frame` is
+    how a person says that the masks lie.
 
     Raises DataError if no style has 200 held-out images, or if they are not of `data`.
     """
-    masks = {pair.image_id: pair.mask for pair in find_all_pairs(data)}
+    pairs = {pair.image_id: pair for pair in find_all_pairs(data, mask_frame)}
     maps: dict[str, Probability] = {}
     fold_of: dict[str, str] = {}
     for run in [run for folder in folders for run in find_held_out(folder)]:
         predicted = {k: v for k, v in read_held_out(run).items() if k not in maps}
         maps |= predicted
         fold_of |= dict.fromkeys(predicted, run.name)
-    return sort_by_style(maps, fold_of, masks)
+    return sort_by_style(maps, fold_of, pairs)
 
 
 def sort_by_style(
-    maps: Mapping[str, Probability], fold_of: Mapping[str, str], masks: Mapping[str, Path]
+    maps: Mapping[str, Probability], fold_of: Mapping[str, str], pairs: Mapping[str, Pair]
 ) -> dict[Style, HeldOut]:
     """Return the images of each style, with the thresholds that are best for it.
 
     `maps` are probabilities that a network gave for images that it had not seen, `fold_of` names
-    the network, and `masks` are the true ones; all by image. Raises DataError as `gather` does.
+    the network, and `pairs` have the true masks; all by image. Raises DataError as `gather` does.
     """
-    examined = compare_all(maps, masks, examine)
+    examined = compare_all(maps, pairs, examine)
     found = {}
     for style in STYLE_IDS:
         own = {name: each for name, each in examined.items() if each.style == style}

@@ -36,6 +36,7 @@ from dermseg.settings import (
     Arithmetic,
     Channels,
     ExportSettings,
+    MaskFrame,
     TrainingSettings,
 )
 from dermseg.storage.files import written_whole
@@ -134,6 +135,7 @@ def export_model(
     *,
     photographs: Sequence[Path] = (),
     data: Path | None = None,
+    mask_frame: MaskFrame | None = None,
 ) -> float:
     """Write finished trainings as one model file.
 
@@ -153,6 +155,8 @@ def export_model(
     data
         The data set that the networks were trained on. The file then says how sure its masks are,
         learnt from the images that each network had not seen.
+    mask_frame
+        How its masks lie on photographs that EXIF turns: along the pixels as stored, or upright.
 
     Returns
     -------
@@ -183,7 +187,7 @@ def export_model(
     model = EndToEnd.of(members).eval()
     card = _card(members, settings)
     if data is not None:
-        card = replace(card, styles=learn_styles(gather(folders, data)))
+        card = replace(card, styles=learn_styles(gather(folders, data, mask_frame)))
     samples: Pixels = np.load(runs[0] / SAMPLES)
     if settings.arithmetic == "float32":
         halve(model)

@@ -23,7 +23,7 @@ from dermseg.masks.style import STYLE_IDS, STYLE_NAMES
 from dermseg.modelfile.card import ModelCard
 from dermseg.modelfile.graph import member_model, put_card, read_model
 from dermseg.progress import track
-from dermseg.settings import DEFAULT_STYLE, Style, TrainingSettings
+from dermseg.settings import DEFAULT_STYLE, MaskFrame, Style, TrainingSettings
 from dermseg.storage.files import written_whole
 from dermseg.training.loop import assign_folds
 from dermseg.weights import find_model
@@ -39,6 +39,7 @@ def calibrate(
     *,
     cache: Path,
     allow_resized: bool = False,
+    mask_frame: MaskFrame | None = None,
     held_out_by: Sequence[Path] = (),
 ) -> ModelCard:
     """Write `model` to `file` with thresholds and calibrations that `data` teach, by style.
@@ -60,6 +61,8 @@ def calibrate(
         Folder for the decoded images.
     allow_resized
         Accept photographs whose size is not their mask's.
+    mask_frame
+        How masks lie on photographs that EXIF turns: along the pixels as stored, or upright.
     held_out_by
         Folders of trainings whose held-out predictions count, in place of the model's own.
 
@@ -79,9 +82,11 @@ def calibrate(
         raise UsageError(f"{file}: the name of a model ends in .onnx")
     proto, card = read_model(find_model(model))
     if held_out_by:
-        held_out = gather(held_out_by, data)
+        held_out = gather(held_out_by, data, mask_frame)
     else:
-        held_out = predict_unseen(model, data, cache=cache, allow_resized=allow_resized)
+        held_out = predict_unseen(
+            model, data, cache=cache, allow_resized=allow_resized, mask_frame=mask_frame
+        )
     new = replace(card, styles=learn_styles(held_out), note="")
     put_card(proto, new)
     with written_whole(file) as temporary:
@@ -90,7 +95,12 @@ def calibrate(
 
 
 def predict_unseen(
-    model: str | Path, data: Path, *, cache: Path, allow_resized: bool = False
+    model: str | Path,
+    data: Path,
+    *,
+    cache: Path,
+    allow_resized: bool = False,
+    mask_frame: MaskFrame | None = None,
 ) -> dict[Style, HeldOut]:
     """Return what the model's networks predict for the images of `data` that they had not seen.
 
@@ -100,7 +110,7 @@ def predict_unseen(
     height, width = (
         int(side.dim_value) for side in proto.graph.input[0].type.tensor_type.shape.dim[1:3]
     )
-    pairs = read_split(data).training
+    pairs = read_split(data, mask_frame=mask_frame).training
     images = datasets.open_cache(pairs, height, width, cache, allow_resized=allow_resized)
     maps: dict[str, Probability] = {}
     fold_of: dict[str, str] = {}
@@ -109,7 +119,7 @@ def predict_unseen(
             names = [images.image_ids[row] for row in rows]
             maps |= zip(names, _predict(network, images, rows), strict=True)
             fold_of |= dict.fromkeys(names, name)
-    return sort_by_style(maps, fold_of, {pair.image_id: pair.mask for pair in pairs})
+    return sort_by_style(maps, fold_of, {pair.image_id: pair for pair in pairs})
 
 
 def _predictors(

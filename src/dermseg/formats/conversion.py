@@ -290,7 +290,7 @@ def frame_told(reading: Reading, to: Form) -> str:
     frames = {FORMS[form].FRAME for form in (reading.form, to) if form}
     if reading.photographs.folder is not None or frames == {"stored"}:
         return ""
-    if reading.form == "masks" and masks.tells_orientation(reading.source):
+    if reading.form == "masks" and masks.read_orientations(reading.source):
         return ""
     return (
         "without the photographs' folder, their pixels are taken to lie as they are shown (no EXIF "

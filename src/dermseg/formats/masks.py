@@ -20,6 +20,7 @@ from dermseg.storage.tables import read_table
 
 FRAME: Frame = "stored"
 FILE = ""
+ORIENTATIONS = tuple("12345678")
 REPORT = "report.csv"
 """The table of `dermseg segment`, which knows the photographs of the masks beside it."""
 
@@ -54,9 +55,14 @@ def read(source: Path, _: Photographs, __: str | None) -> Iterator[Entry]:
         yield Entry(name, partial(_load, path, name, orientation))
 
 
-def tells_orientation(source: Path) -> bool:
-    """Say whether a report beside the masks tells how their photographs lie."""
-    return any(row.get("orientation") for row in _reported(source / REPORT).values())
+def read_orientations(source: Path) -> dict[str, int]:
+    """Return how EXIF turns the photographs of masks, by the mask's path in the folder `source`.
+
+    A report.csv of `dermseg segment` that lies there tells it; nothing where there is none.
+    """
+    rows = _reported(source / REPORT)
+    said = {mask: row.get("orientation", "") for mask, row in rows.items()}
+    return {mask: int(turn) for mask, turn in said.items() if turn in ORIENTATIONS}
 
 
 def _load(path: Path, name: str, orientation: str) -> Annotation:

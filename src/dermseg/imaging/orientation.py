@@ -68,7 +68,7 @@ def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 
 def as_filed(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """Undo `upright`."""
-    return upright(pixels, {6: 8, 8: 6}.get(orientation, orientation))
+    return upright(pixels, INVERSE.get(orientation, orientation))
 
 
 def lies_across(size: Size, shape: Size) -> bool:

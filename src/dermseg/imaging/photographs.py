@@ -25,7 +25,7 @@ from dermseg.imaging.containers import HEAD, form_of, without_metadata
 from dermseg.imaging.decoding import Loaded, Pieces, load
 from dermseg.imaging.depth import is_deep, to_eight_bits
 from dermseg.imaging.images import Pixels, bands
-from dermseg.imaging.orientation import exif_orientation, stored_pixels, stored_size
+from dermseg.imaging.orientation import Size, exif_orientation, stored_pixels, stored_size
 
 T = TypeVar("T")
 S = TypeVar("S", bound=str | Path | BinaryIO)
@@ -322,12 +322,29 @@ def _is_shifted(pixels: Pixels, unit: tuple[int, int] | None, height: int) -> bo
     )
 
 
+@dataclass(frozen=True)
+class Header:
+    """An image's (height, width) as stored, and its EXIF orientation, 1 to 8; 1 if none is said."""
+
+    size: Size
+    orientation: int
+
+
+def read_header(source: Source) -> Header:
+    """Read what an image file says of its picture, without decoding it."""
+
+    def read(file: File) -> Header:
+        return Header(stored_size(file.image), exif_orientation(file.image))
+
+    return read_with(source, read, decode=False)
+
+
 def read_orientation(source: Source) -> int:
     """Return an image's EXIF orientation, 1 to 8, without decoding it; 1 if it says none."""
     return read_with(source, lambda file: exif_orientation(file.image), decode=False)
 
 
-def image_size(source: Source) -> tuple[int, int]:
+def image_size(source: Source) -> Size:
     """Return (height, width) of an image file as stored, without decoding it."""
     return read_with(source, lambda file: stored_size(file.image), decode=False)
 

@@ -98,7 +98,7 @@ def train(
         remove_leftovers(run)
     settings = precision.decide(settings, data_settings.device, precision.of_runs([run]))
     where = find_device(data_settings.device, settings.precision)
-    split = read_split(data, settings.splits)
+    split = read_split(data, settings.splits, data_settings.mask_frame)
     store = data_settings.cache_below(run)
     with distributed.leader_first():
         images = datasets.open_cache(

@@ -12,7 +12,7 @@ from dermseg.data.metadata import read_groups
 from dermseg.evaluation.scoring import Evaluation, Summary, evaluate_maps
 from dermseg.masks.metrics import METRICS
 from dermseg.masks.style import STYLE_IDS
-from dermseg.settings import DataSettings, ThresholdSettings, TrainingSettings
+from dermseg.settings import DataSettings, MaskFrame, ThresholdSettings, TrainingSettings
 from dermseg.storage.tables import write_table
 from dermseg.training import checkpoints, distributed, precision, run_folder
 from dermseg.training.loop import train
@@ -52,14 +52,14 @@ def train_protocol(
         )
     finished = all((output / name / run_folder.WEIGHTS).is_file() for name in names)
     if finished and distributed.leads():
-        report(data, output)
+        report(data, output, data_settings.mask_frame)
 
 
-def report(data: Path, output: Path) -> None:
+def report(data: Path, output: Path, mask_frame: MaskFrame | None = None) -> None:
     """Write the tables of a finished protocol."""
     maps = run_folder.read_held_out(output)
-    masks = {pair.image_id: pair.mask for pair in find_all_pairs(data)}
-    evaluation = evaluate_maps(maps, masks, ThresholdSettings(), read_groups(data))
+    pairs = {pair.image_id: pair for pair in find_all_pairs(data, mask_frame)}
+    evaluation = evaluate_maps(maps, pairs, ThresholdSettings(), read_groups(data))
     rows = []
     for run in run_folder.find_members(output):
         _, facts = checkpoints.load(run / run_folder.WEIGHTS)

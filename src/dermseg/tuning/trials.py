@@ -85,7 +85,7 @@ def tune(
     _check(training, tuning, PROTOCOLS[protocol or "paper"])
     find_device(data_settings.device, training.precision)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    pairs = read_split(data, training.splits).training
+    pairs = read_split(data, training.splits, data_settings.mask_frame).training
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
     store = data_settings.cache_below(output)
@@ -199,7 +199,8 @@ def _identity(search: Search, point: Point) -> str:
 
 def _score(search: Search, point: Point) -> None:
     """Write the Jaccard index of every image, out of fold, by every pair of thresholds."""
-    masks = {pair.image_id: pair.mask for pair in find_all_pairs(search.data)}
+    found = find_all_pairs(search.data, search.data_settings.mask_frame)
+    pairs = {pair.image_id: pair for pair in found}
     images: list[str] = []
     fold_of: list[int] = []
     jaccard: list[list[float]] = []
@@ -207,7 +208,7 @@ def _score(search: Search, point: Point) -> None:
     for fold in search.folds:
         run = search.folder(point) / run_folder.fold_name(fold)
         hours += checkpoints.load(run / run_folder.WEIGHTS)[1]["hours"]
-        scores = score_thresholds(run_folder.read_held_out(run), masks, search.tuning.thresholds)
+        scores = score_thresholds(run_folder.read_held_out(run), pairs, search.tuning.thresholds)
         images += scores
         fold_of += [fold] * len(scores)
         jaccard += [[each.jaccard for each in found] for found in scores.values()]

@@ -59,13 +59,8 @@ def cases(study: Study, images: Sequence[str], scores: Mapping[str, Scores]) -> 
     """Return `images` as the first arm's first seed found them."""
     runs = next(iter(study.arms[0].runs.values()))
     maps = {name: level for run in runs for name, level in read_held_out(run).items()}
-    pairs = {pair.image_id: pair for pair in find_pairs(study.data)}
+    pairs = {pair.image_id: pair for pair in find_pairs(study.data, study.data_settings.mask_frame)}
     return [
-        make_case(
-            pairs[image].photograph,
-            pairs[image].mask,
-            maps[image],
-            f"{image}, JA {scores[image].jaccard:.2f}",
-        )
+        make_case(pairs[image], maps[image], f"{image}, JA {scores[image].jaccard:.2f}")
         for image in images
     ]

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dermseg.data.layouts import Pair
 from dermseg.evaluation.scoring import binariser
 from dermseg.imaging.images import Mask, Pixels, resize
-from dermseg.imaging.mask_files import MASK_FOREGROUND, read_mask
+from dermseg.imaging.mask_files import MASK_FOREGROUND
 from dermseg.imaging.photographs import read_photograph
 from dermseg.masks.postprocess import Probability
 from dermseg.settings import ThresholdSettings
@@ -50,12 +51,13 @@ def save(figure: "Figure", file: Path) -> None:
         figure.savefig(temporary, dpi=160, metadata=metadata)
 
 
-def make_case(photograph: Path, mask: Path, probability: Probability, title: str) -> Case:
+def make_case(pair: Pair, probability: Probability, title: str) -> Case:
     """Return a photograph at its mask's shape, reduced, with both masks."""
-    truth = read_mask(mask)
+    truth = pair.read_mask()
     scale = min(1.0, SIDE / max(truth.shape))
     height, width = (max(1, round(side * scale)) for side in truth.shape)
-    pixels = resize(read_photograph(photograph, at_least=(height, width)).pixels, height, width)
+    photograph = read_photograph(pair.photograph, at_least=(height, width))
+    pixels = resize(photograph.pixels, height, width)
     reduced = resize(truth, height, width) > MASK_FOREGROUND
     found = binariser(ThresholdSettings())(probability, height, width)
     return Case(pixels, reduced, found, title)
