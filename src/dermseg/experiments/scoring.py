@@ -30,7 +30,7 @@ from dermseg.evaluation.scoring import (
 from dermseg.experiments import ledger
 from dermseg.experiments.registry import SetName
 from dermseg.export.exporter import export_model
-from dermseg.imaging.mask_files import MASK_FOREGROUND, read_mask
+from dermseg.imaging.mask_files import MASK_FOREGROUND
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.metrics import Scores
 from dermseg.masks.postprocess import Probability
@@ -127,12 +127,12 @@ class Scorer:
         Whoever scores no more than that has learned nothing of the photographs.
         """
         names = sorted(images)
-        masks = [self.masks[image] for image in names]
-        place = self._place("trivial", TRIVIAL_SHAPE, contents(masks))
+        pairs = [self.pairs[image] for image in names]
+        place = self._place("trivial", TRIVIAL_SHAPE, contents(pair.mask for pair in pairs))
         if not place.is_file():
-            common: Probability = np.mean(list(parallel_map(_shrink, masks)), axis=0)
+            common: Probability = np.mean(list(parallel_map(_shrink, pairs)), axis=0)
             halved = {"": binariser(ThresholdSettings(high=0.5, low=0.5))}
-            _write(place, score_maps(dict.fromkeys(names, common), self.masks, halved)[""])
+            _write(place, score_maps(dict.fromkeys(names, common), self.pairs, halved)[""])
         return _read(place)
 
     def scored_set(self, name: str, runs: Sequence[Path], images: ScoredSet) -> dict[str, Scores]:
@@ -176,9 +176,9 @@ class Scorer:
         return self.output / "scores" / f"{sha256(text.encode()).hexdigest()[:KEY]}.json"
 
 
-def _shrink(file: Path) -> Probability:
+def _shrink(pair: Pair) -> Probability:
     """Return a true mask, as the share of lesion in each pixel, at TRIVIAL_SHAPE."""
-    mask = (read_mask(file) > MASK_FOREGROUND).astype(np.float32)
+    mask = (pair.read_mask() > MASK_FOREGROUND).astype(np.float32)
     small = cv2.resize(mask, TRIVIAL_SHAPE[::-1], interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.float32)
 
