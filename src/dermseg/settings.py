@@ -25,6 +25,9 @@ Style = Literal["traced", "semi-automatic"]
 """How a lesion is outlined (see `dermseg.masks.style`)."""
 Form = Literal["coco", "yolo", "geojson", "label-studio", "cvat", "labelme", "masks"]
 """How outlines are filed (see `dermseg.formats`)."""
+Written = Literal[Form, "dicom-seg"]
+"""How `dermseg segment` files outlines: also beside a DICOM photograph (see
+`dermseg.formats.dicom_seg`)."""
 One = Literal["largest", "union"]
 """What becomes of several pieces: the largest stays alone, or bridges join them into one ring."""
 

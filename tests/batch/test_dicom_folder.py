@@ -62,6 +62,27 @@ def test_masks_are_those_of_the_jpeg(
     assert "4711" not in said
 
 
+@pytest.mark.parametrize(
+    ("spacing", "scale"), [([0.02, 0.02], "50.0"), (None, ""), ([0.02, 0.04], ""), ([0, 0], "")]
+)
+def test_the_report_has_millimetres_where_the_file_says_its_scale(
+    tmp_path: Path, spacing: list[float] | None, scale: str
+) -> None:
+    others = {} if spacing is None else {"PixelSpacing": spacing}
+    made = encapsulated(EXAMPLE.read_bytes(), **others)
+    (tmp_path / "a.dcm").write_bytes(made.content)
+    assert main(["segment", str(tmp_path / "a.dcm"), "-o", str(tmp_path / "masks")]) == 0
+    with (tmp_path / "masks" / "report.csv").open(encoding="utf-8", newline="") as handle:
+        (row,) = csv.DictReader(handle)
+    assert row["pixels_per_mm"] == scale
+    if scale:
+        assert float(row["area_mm2"]) == pytest.approx(int(row["area"]) / 2500, abs=0.001)
+        assert float(row["diameter_mm"]) == pytest.approx(float(row["diameter"]) / 50, abs=0.01)
+        assert float(row["perimeter_mm"]) == pytest.approx(float(row["perimeter"]) / 50, abs=0.01)
+    else:
+        assert row["area_mm2"] == row["diameter_mm"] == row["perimeter_mm"] == ""
+
+
 def test_a_frame_is_chosen(tmp_path: Path) -> None:
     made = second_frame(EXAMPLE.read_bytes())
     (tmp_path / "two.dcm").write_bytes(made.content)

@@ -417,3 +417,20 @@ class TestDicom:
         assert damaged != made.content
         with client_of(create_app(segmenter, ServiceSettings(megapixels=1))) as client:
             assert is_problem(post(client, damaged), 422, "too-many-pixels")
+
+    def test_its_segmentation_is_one_of_the_forms(self, client: TestClient) -> None:
+        made = pytest.importorskip("dicom_files").encapsulated(EXAMPLE.read_bytes(), spacing=0.02)
+        highdicom = pytest.importorskip("highdicom")
+        wanted = {"accept": "application/dicom"}
+        response = post(client, made.content, headers=wanted)
+        assert response.headers["content-type"] == "application/dicom"
+        found = highdicom.seg.segread(BytesIO(response.content))
+        mask = post(client, made.content, headers=MASK).content
+        expected = np.asarray(Image.open(BytesIO(mask))) > 0
+        np.testing.assert_array_equal(found.pixel_array.reshape(expected.shape) > 0, expected)
+        drawn = {"photograph": ("a", made.content), "mask": ("b", mask)}
+        by_hand = client.post("/v1/segment", files=drawn, headers=wanted)
+        (segment,) = highdicom.seg.segread(BytesIO(by_hand.content)).SegmentSequence
+        assert segment.SegmentAlgorithmType == "MANUAL"
+        assert is_problem(post(client, EXAMPLE.read_bytes(), headers=wanted), 422)
+        assert post(client, made.content).json()["report"]["pixels_per_mm"] == 50

@@ -27,6 +27,10 @@ COLUMNS = (
     "centroid_y",
     "perimeter",
     "diameter",
+    "pixels_per_mm",
+    "area_mm2",
+    "perimeter_mm",
+    "diameter_mm",
     "predicted_jaccard",
     "jaccard_low",
     "jaccard_high",
@@ -35,7 +39,8 @@ COLUMNS = (
     "error",
     *MADE_BY,
 )
-"""The report's columns. Lengths are in pixels of the mask as stored, areas in square pixels. The
+"""The report's columns. Lengths are in pixels of the mask as stored, areas in square pixels, and in
+millimetres too where a DICOM file says the size of its pixels (Pixel Spacing). The
 orientation is the photograph's in EXIF, 1 to 8. The predicted Jaccard index, with its 90 %
 interval, says how sure the mask is, and the score orders masks by it (see
 `dermseg.inference.confidence`)."""
@@ -59,10 +64,13 @@ def made_by(segmenter: Segmenter) -> Row:
     }
 
 
-def report_row(job: Job, segmentation: Segmentation, orientation: int) -> Row:
+def report_row(
+    job: Job, segmentation: Segmentation, orientation: int, scale: float | None = None
+) -> Row:
     """Return a job's row of the report, but for what made it.
 
-    Names have forward slashes everywhere. `orientation` is the photograph's in EXIF, 1 to 8.
+    Names have forward slashes everywhere. `orientation` is the photograph's in EXIF, 1 to 8,
+    `scale` its pixels a millimetre, where it says so.
     """
     row: Row = dict.fromkeys(COLUMNS, "")
     row["photograph"], row["mask"] = job.name.as_posix(), job.mask.as_posix()
@@ -80,6 +88,11 @@ def report_row(job: Job, segmentation: Segmentation, orientation: int) -> Row:
         row["centroid_x"], row["centroid_y"] = (round(place, 2) for place in centroid)
         row["perimeter"] = round(segmentation.perimeter, 1)
         row["diameter"] = round(segmentation.diameter, 1)
+    if scale is not None:
+        row["pixels_per_mm"] = round(scale, 4)
+        row["area_mm2"] = round(segmentation.area / scale**2, 3)
+        row["perimeter_mm"] = round(segmentation.perimeter / scale, 3)
+        row["diameter_mm"] = round(segmentation.diameter / scale, 3)
     return row
 
 

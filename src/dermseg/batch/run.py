@@ -32,6 +32,7 @@ from dermseg.imaging.photographs import (
     is_whole_image,
     read_orientation,
     read_photograph,
+    scale_of,
 )
 from dermseg.inference.segmenter import Segmentation, Segmenter
 from dermseg.progress import track
@@ -173,7 +174,8 @@ class _Work:
             self._check_own(job)
             stale = known is None
             segmentation = self._segment(job, photograph, size)
-            row = {**report_row(job, segmentation, read_orientation(photograph)), **self._by}
+            orientation, scale = read_orientation(photograph), scale_of(photograph)
+            row = {**report_row(job, segmentation, orientation, scale), **self._by}
         except DermsegError as error:
             text, bug = str(error), ""
         except Exception as error:  # a bug, which must not cost the other photographs

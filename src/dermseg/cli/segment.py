@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from dermseg.cli import console
-from dermseg.cli.console import say
+from dermseg.cli.console import require, say
 from dermseg.cli.options import Flat
 from dermseg.errors import UsageError
-from dermseg.settings import Form, MaskFrame, ModelSettings, ThresholdSettings
+from dermseg.settings import Form, MaskFrame, ModelSettings, ThresholdSettings, Written
 
 if TYPE_CHECKING:
     from dermseg.batch.run import Result
+    from dermseg.inference.segmenter import Segmenter
 
 
 def segment(
@@ -22,7 +23,7 @@ def segment(
     *,
     output: Annotated[Path, Parameter(alias="-o")],
     overlay: Path | None = None,
-    form: Annotated[list[Form] | None, Parameter(negative=())] = None,
+    form: Annotated[list[Written] | None, Parameter(negative=())] = None,
     review: int | None = None,
     settings: Annotated[ModelSettings, Flat] = ModelSettings(),
     size_from: Path | None = None,
@@ -45,7 +46,8 @@ def segment(
         the border lies.
     form
         Write the outlines in this form too, as OUTPUT/coco.json, OUTPUT/yolo and so on; may be
-        given several times. `dermseg convert` has more options.
+        given several times. `dermseg convert` has more options. dicom-seg writes a DICOM
+        segmentation for each DICOM photograph, OUTPUT/dicom-seg/<name>.dcm.
     review
         List this many masks, the least sure first, in OUTPUT/review.csv, with a contact sheet,
         OUTPUT/review_sheet.jpg; needs a model that says how sure it is.
@@ -67,6 +69,8 @@ def segment(
         raise UsageError(f"--review {review}: must be at least 1")
     if "masks" in (form or ()):
         raise UsageError("--form masks: masks are always written")
+    if "dicom-seg" in (form or ()):
+        require("dicom", "highdicom")
     jobs = find_jobs(photographs, without=(output, overlay))
     jobs = [replace(job, frame=frame) for job in jobs]
     segmenter = Segmenter(**vars(settings), thresholds=thresholds)
@@ -80,7 +84,10 @@ def segment(
     )
     failed = _say_results(results, output)
     for each in form or ():
-        failed += _write_form(output, each)
+        if each == "dicom-seg":
+            failed += _write_segmentations(results, segmenter, output)
+        else:
+            failed += _write_form(output, each)
     if review is not None:
         listed = write_least_sure(results, review, segmenter, output)
         say(f"{output}: review.csv and review_sheet.jpg have the {listed} least sure")
@@ -98,6 +105,17 @@ def _write_form(output: Path, form: Form) -> int:
         say(f"failed: {failure}")
     say(f"{done.written} outlines in {target}")
     return len(done.failures)
+
+
+def _write_segmentations(results: "list[Result]", segmenter: "Segmenter", output: Path) -> int:
+    """Write DICOM segmentations beside the masks; return the number of failures."""
+    from dermseg.batch.segmentations import FOLDER, write_segmentations
+
+    written, failures = write_segmentations(results, segmenter, output)
+    for failure in failures:
+        say(f"failed: {failure}")
+    say(f"{written} segmentations in {output / FOLDER}")
+    return len(failures)
 
 
 def _say_results(results: "list[Result]", output: Path) -> int:

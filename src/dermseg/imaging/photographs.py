@@ -138,7 +138,14 @@ def read_with(source: Source, work: Callable[[File], T], *, decode: bool = True)
         raise ImageError(f"{name}: cannot be read ({error})") from error
 
 
-def unwrapped(source: S, frame: int | None = None, most: int | None = None) -> S | BytesIO:
+class Unwrapped(BytesIO):
+    """The image file in a DICOM file, and its scale where the file says it."""
+
+    name = ""
+    pixels_per_mm: float | None = None
+
+
+def unwrapped(source: S, frame: int | None = None, most: int | None = None) -> "S | Unwrapped":
     """Return the frame of a DICOM file as an open image file; other sources as they are.
 
     `frame` counts from 1 and is needed where there are several. Raises ImageError, naming the file,
@@ -146,17 +153,25 @@ def unwrapped(source: S, frame: int | None = None, most: int | None = None) -> S
     """
     name = _name_of(source)
     most = min(most or sys.maxsize, 2 * (Image.MAX_IMAGE_PIXELS or sys.maxsize))
+    file = Unwrapped()
     try:
         if not READS_DICOM or form_of(_content(source, HEAD)) != "DICOM":
             return source
         reader = import_module("dermseg.imaging.readers.dicom")
-        file = BytesIO(reader.frame_file(_content(source), frame, most))
+        content, file.pixels_per_mm = reader.frame_file(_content(source), frame, most)
     except ImageError as error:
         raise type(error)(f"{name}: {error}") from error
     except DAMAGE as error:
         raise ImageError(f"{name}: cannot be read ({error})") from error
     file.name = str(name)
+    file.write(content)
+    file.seek(0)
     return file
+
+
+def scale_of(source: Source) -> float | None:
+    """Return the pixels a millimetre of what `unwrapped` returned; None where it does not say."""
+    return source.pixels_per_mm if isinstance(source, Unwrapped) else None
 
 
 def _name_of(source: Source) -> object:

@@ -16,10 +16,17 @@ from dermseg.formats import geojson, svg
 from dermseg.imaging.images import encode_image, resize
 from dermseg.imaging.mask_files import encode_mask
 from dermseg.imaging.overlay import draw_overlay
-from dermseg.imaging.photographs import Source, read_orientation, read_photograph
+from dermseg.imaging.photographs import (
+    READS_DICOM,
+    Source,
+    read_orientation,
+    read_photograph,
+    scale_of,
+)
 from dermseg.inference.segmenter import Segmentation
 from dermseg.masks.polygons import trace
 from dermseg.settings import OVERLAY_SIDE
+from dermseg.storage.journal import Row
 from dermseg.web.query import Manner
 from dermseg.web.schema import Answer, Bounds, Box, Include, Other, Point, Predicted, Thresholds
 
@@ -40,9 +47,12 @@ class Found:
     """A segmentation with what it was made from and by."""
 
     segmentation: Segmentation
-    photograph: bytes
+    photograph: BytesIO
     manner: Manner
     by_hand: bool
+    sent: bytes
+    """The file that was sent: the DICOM file, of which `photograph` is the picture."""
+    made_by: Row
 
     @property
     def size(self) -> tuple[int, int]:
@@ -66,7 +76,7 @@ class Found:
     def overlay(self) -> bytes:
         """Return the upright picture with outline and band: a JPEG as `--overlay` writes it."""
         side = (OVERLAY_SIDE, OVERLAY_SIDE)
-        photograph = read_photograph(BytesIO(self.photograph), at_least=side)
+        photograph = read_photograph(self.photograph, at_least=side)
         lesion = self.segmentation
         return encode_image(draw_overlay(photograph, self.rings, lesion.band_contours), "JPEG")
 
@@ -74,13 +84,15 @@ class Found:
         """Return an `Answer`, with the images of `include` in it."""
         lesion = self.segmentation
         box, centroid = lesion.bounding_box, lesion.centroid
-        orientation = read_orientation(BytesIO(self.photograph))
-        report = report_row(Job(Path(), Path("photograph")), lesion, orientation)
+        orientation = read_orientation(self.photograph)
+        report = report_row(
+            Job(Path(), Path("photograph")), lesion, orientation, scale_of(self.photograph)
+        )
         images: dict[Include, Callable[[], bytes]] = {
             "mask": self.mask,
             "probability": self.probability,
             "overlay": self.overlay,
-            "picture": lambda: picture(BytesIO(self.photograph)),
+            "picture": lambda: picture(self.photograph),
         }
         answer = Answer(
             model=self.manner.model,
@@ -129,6 +141,12 @@ class Found:
         title = f"Outline by {self.manner.model}"
         return svg.write(self.rings, self.size, title).encode()
 
+    def dicom_seg(self) -> bytes:
+        """Return the segmentation of a DICOM photograph; ImageError for another photograph."""
+        from dermseg.formats.dicom_seg import Maker, write
+
+        return write(self.sent, self.segmentation.mask, Maker.of(self.made_by, self.by_hand))
+
 
 FORMS: dict[str, Callable[[Found], bytes]] = {
     "application/json": Found.json,
@@ -136,6 +154,7 @@ FORMS: dict[str, Callable[[Found], bytes]] = {
     "image/jpeg": Found.overlay,
     "application/geo+json": Found.geojson,
     "image/svg+xml": Found.svg,
+    **({"application/dicom": Found.dicom_seg} if READS_DICOM else {}),
 }
 """Media type to what is made; the first is given to those who do not mind."""
 

@@ -1,11 +1,11 @@
 """The route that segments a photograph."""
 
-from io import BytesIO
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
+from dermseg.batch.report import made_by
 from dermseg.inference.segmenter import drawn_by_hand
 from dermseg.masks.edit import edit_mask
 from dermseg.web.dependencies import Service, TheService
@@ -77,12 +77,12 @@ def _content(
     """Do all that takes a processor; runs in a thread."""
     most = service.settings.megapixels * 10**6
     photograph = image_file(upload.photograph, most)
-    size = check_pixels(photograph, most)
+    size = check_pixels(photograph.getvalue(), most)
     if upload.mask is not None:
         segmentation = drawn_by_hand(read_drawn(upload.mask, size))
     else:
         segmentation = service.segmenter.segment(
-            BytesIO(photograph),
+            photograph,
             style=manner.style,
             thresholds=manner.thresholds,
             at=query.at,
@@ -90,7 +90,8 @@ def _content(
     if query.edit is not None:
         segmentation = drawn_by_hand(edit_mask(segmentation.mask, query.edit, query.by))
     by_hand = upload.mask is not None or query.edit is not None
-    found = Found(segmentation, photograph, manner, by_hand)
+    row = made_by(service.segmenter)
+    found = Found(segmentation, photograph, manner, by_hand, upload.photograph, row)
     if form == "application/json":
         return found.json(frozenset(query.include))
     return FORMS[form](found)

@@ -138,14 +138,14 @@ def _checked(photograph: bytes, mask: bytes | None) -> Upload:
     return Upload(photograph, mask)
 
 
-def image_file(photograph: bytes, most: int) -> bytes:
-    """Return the image file in a DICOM file, other files as they are.
+def image_file(photograph: bytes, most: int) -> BytesIO:
+    """Return the image file in a DICOM file, other files as they are, open.
 
     Raises TooManyPixelsError for more than `most` pixels, ImageError if it cannot be read.
     """
     source = BytesIO(photograph)
     source.name = "the photograph"
-    return unwrapped(source, most=most).getvalue()
+    return unwrapped(source, most=most)
 
 
 def check_pixels(photograph: bytes, most: int) -> tuple[int, int]:

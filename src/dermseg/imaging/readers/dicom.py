@@ -49,6 +49,7 @@ TAGS = (
     "SegmentedGreenPaletteColorLookupTableData",
     "SegmentedBluePaletteColorLookupTableData",
     "ICCProfile",
+    "PixelSpacing",
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
     "PixelData",
@@ -64,28 +65,29 @@ UNTRANSFORMED = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 """The segment that says that a JPEG's colours are RGB, where decoders take them for YCbCr."""
 RGB_NAMES = (b"RGB", b"rgb")
 """Names of a JPEG's components that say the same."""
+OBLONG = 1.01
+"""A pixel whose sides differ more is not square."""
 LONGEST_PART = 65519
 """Bytes of a colour profile that fit into one segment."""
 Values = NDArray[np.integer]
 
 
-def frame_file(content: bytes, frame: int | None, most: int) -> bytes:
-    """Return a frame of a DICOM file as a JPEG or TIFF file.
+def frame_file(content: bytes, frame: int | None, most: int) -> tuple[bytes, float | None]:
+    """Return a frame of a DICOM file as a JPEG or TIFF file, and its pixels a millimetre.
 
     `frame` counts from 1; None is the only frame. Raises ImageError, whose message names no file,
     if there is no such frame or it cannot be read; TooManyPixelsError for more than `most` pixels.
     """
     try:
-        return _frame_file(content, frame, most)
+        dataset, syntax = _read(content)
+        return _image_file(dataset, syntax, _index(dataset, frame), most), _scale(dataset)
     except ImageError:
         raise
     except Exception as error:  # of damaged files pydicom raises whatever it trips over
         raise ImageError(f"damaged DICOM ({type(error).__name__})") from error
 
 
-def _frame_file(content: bytes, frame: int | None, most: int) -> bytes:
-    dataset, syntax = _read(content)
-    index = _index(dataset, frame)
+def _image_file(dataset: Dataset, syntax: UID, index: int, most: int) -> bytes:
     size = int(dataset.Rows), int(dataset.Columns)
     if size[0] * size[1] > most:
         raise TooManyPixelsError(f"{size[0]} x {size[1]} pixels; {most:,} are the most")
@@ -113,6 +115,13 @@ def _read(content: bytes) -> tuple[Dataset, UID]:
             f"DICOM of {dataset.BitsStored} bits, signed or more than 16, which is no photograph"
         )
     return dataset, syntax
+
+
+def _scale(dataset: Dataset) -> float | None:
+    """Return the pixels a millimetre; None where a file does not say, or its pixels are oblong."""
+    spacing = [float(side) for side in dataset.get("PixelSpacing") or ()]
+    is_square = len(spacing) == 2 and 0 < max(spacing) <= OBLONG * min(spacing)
+    return 2 / sum(spacing) if is_square else None
 
 
 def _index(dataset: Dataset, frame: int | None) -> int:

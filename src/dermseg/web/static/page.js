@@ -246,8 +246,20 @@ function setSliders() {
 }
 
 // Pixels per millimetre, of all photographs of an answer's size; 0 where nobody has said.
-function scaleOf({ width, height }) {
-  return scales.get(`${width} x ${height}`) ?? 0;
+function scaleOf({ width, height, report }) {
+  return scales.get(`${width} x ${height}`) ?? (Number(report?.pixels_per_mm) || 0);
+}
+
+// The report's columns in millimetres, where the scale is known.
+function inMillimetres(answer) {
+  const scale = scaleOf(answer);
+  const measure = (value, power) => (scale ? Number((value / scale ** power).toFixed(3)) : "");
+  return {
+    pixels_per_mm: scale || "",
+    area_mm2: measure(answer.area, 2),
+    perimeter_mm: measure(answer.perimeter, 1),
+    diameter_mm: measure(answer.diameter, 1),
+  };
 }
 
 function setScale() {
@@ -539,11 +551,12 @@ async function downloadAll() {
       rows.push({ photograph: photo.name, error: photo.error });
     } else {
       const mask = stem + ENDINGS["image/png"];
-      const scale = scaleOf(photo.answer) || "";
-      rows.push({ ...photo.answer.report, photograph: photo.name, mask, pixels_per_mm: scale });
+      const measures = inMillimetres(photo.answer);
+      rows.push({ ...photo.answer.report, photograph: photo.name, mask, ...measures });
     }
   }
-  files.push(["report.csv", table([...Object.keys(report), "pixels_per_mm"], rows)]);
+  const columns = new Set([...Object.keys(report), "pixels_per_mm"]);
+  files.push(["report.csv", table([...columns], rows)]);
   save(await zip(files), "dermseg.zip");
   const done = all.filter((photo) => !photo.error);
   for (const { question } of done) if (question.mask) saved.add(question.mask);

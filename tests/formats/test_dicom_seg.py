@@ -1,0 +1,187 @@
+"""Segmentations are valid, refer to their photograph, and come back to the pixel."""
+
+import logging
+import shutil
+import subprocess
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dicom_files import FORMS, PATIENT, Made, encapsulated, native, pydicom
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom.uid import ExplicitVRLittleEndian
+from round_trips import hard_masks
+
+from dermseg.cli.main import main
+from dermseg.errors import ImageError
+from dermseg.imaging.mask_files import read_mask
+
+highdicom = pytest.importorskip("highdicom")
+from dermseg.formats.dicom_seg import Maker, write  # noqa: E402
+
+EXAMPLE = sorted((Path(__file__).parents[2] / "examples" / "photographs").glob("*.jpg"))[0]
+MAKER = Maker("lite0", "sha256:0123456789ab", "0.2.0")
+SOURCE = "1.2.826.0.1.3680043.8.498.1"
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+Mask = NDArray[np.bool_]
+
+
+@pytest.fixture(scope="module")
+def jpeg() -> bytes:
+    return EXAMPLE.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def mask() -> Mask:
+    """Return a lesion with a hole and a second piece, of the example's size."""
+    made = np.zeros((512, 768), np.bool_)
+    made[100:300, 200:500] = True
+    made[150:160, 250:260] = made[0, 0] = False
+    made[400:410, 700:] = True
+    return made
+
+
+def read_back(content: bytes, frame: int | None = None) -> Mask:
+    found = highdicom.seg.segread(BytesIO(content))
+    if frame is None:
+        pixels = found.get_pixels_by_source_instance([SOURCE])
+    else:
+        pixels = found.get_pixels_by_source_frame(SOURCE, [frame])
+    return np.asarray(pixels[0, ..., 0] > 0)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_photograph_has_a_segmentation(
+    form: str, jpeg: bytes, mask: Mask, tmp_path: Path
+) -> None:
+    made: Made = FORMS[form](jpeg)
+    content = write(made.content, mask, MAKER, made.frame)
+    np.testing.assert_array_equal(read_back(content, made.frame), mask)
+    assert is_valid(content, tmp_path)
+    data = pydicom.dcmread(BytesIO(content))
+    source = pydicom.dcmread(BytesIO(made.content))
+    (item,) = data.SourceImageSequence
+    assert item.ReferencedSOPInstanceUID == SOURCE
+    assert item.ReferencedSOPClassUID == source.SOPClassUID
+    assert data.StudyInstanceUID == source.StudyInstanceUID
+    assert (data.PatientName, data.PatientID, data.PatientBirthDate) == (PATIENT, "4711", "")
+    (segment,) = data.SegmentSequence
+    codes = [
+        segment.SegmentedPropertyCategoryCodeSequence[0].CodeValue,
+        segment.SegmentedPropertyTypeCodeSequence[0].CodeValue,
+        segment.AnatomicRegionSequence[0].CodeValue,
+    ]
+    assert codes == ["49755003", "95324001", "39937001"]
+    assert segment.SegmentAlgorithmType == "AUTOMATIC"
+    assert data.SegmentationType == "BINARY"
+
+
+def is_valid(content: bytes, folder: Path) -> bool:
+    """Say whether Debian's dicom3tools find no error; True where they are not installed."""
+    if shutil.which("dciodvfy") is None:
+        return True
+    path = folder / "segmentation.dcm"
+    path.write_bytes(content)
+    said = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, check=False)
+    return "Error" not in said.stderr
+
+
+@pytest.mark.parametrize("name", hard_masks())
+def test_hard_masks_come_back(name: str, tmp_path: Path) -> None:
+    mask = hard_masks()[name]
+    buffer = BytesIO()
+    Image.new("RGB", mask.shape[::-1]).save(buffer, "JPEG")
+    content = write(native(buffer.getvalue(), ExplicitVRLittleEndian).content, mask, MAKER)
+    np.testing.assert_array_equal(read_back(content), mask)
+    assert is_valid(content, tmp_path)
+
+
+def test_the_same_is_always_the_same_file(jpeg: bytes, mask: Mask) -> None:
+    photograph = encapsulated(jpeg).content
+    first = write(photograph, mask, MAKER)
+    assert write(photograph, mask, MAKER) == first
+    others = [
+        write(photograph, ~mask, MAKER),
+        write(photograph, mask, Maker("lite0", "sha256:other", "0.2.0")),
+        write(photograph, mask, Maker("lite0", "sha256:0123456789ab", "0.2.0", by_hand=True)),
+    ]
+    uids = {pydicom.dcmread(BytesIO(each)).SOPInstanceUID for each in (first, *others)}
+    assert len(uids) == 4
+    assert all(uid.startswith("2.25.") and len(uid) <= 64 for uid in uids)
+
+
+def test_dates_names_and_spacing_are_the_photographs(
+    jpeg: bytes, mask: Mask, tmp_path: Path
+) -> None:
+    made = encapsulated(
+        jpeg,
+        spacing=0.02,
+        SpecificCharacterSet="ISO_IR 192",
+        PatientName="Müller^Jörg",
+        StudyDate="20240229",
+        StudyTime="101112",
+        FrameOfReferenceUID="1.2.3",
+    )
+    content = write(made.content, mask, MAKER)
+    data = pydicom.dcmread(BytesIO(content))
+    assert (data.ContentDate, data.ContentTime) == ("20240229", "101112")
+    assert str(data.PatientName) == "Müller^Jörg"
+    measures = data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert list(measures.PixelSpacing) == [0.02, 0.02]
+    assert is_valid(content, tmp_path)
+    np.testing.assert_array_equal(read_back(content), mask)
+    plain = pydicom.dcmread(BytesIO(write(encapsulated(jpeg).content, mask, MAKER)))
+    assert "PixelMeasuresSequence" not in plain.SharedFunctionalGroupsSequence[0]
+
+
+def test_a_mask_drawn_by_hand_names_no_algorithm(jpeg: bytes, mask: Mask, tmp_path: Path) -> None:
+    maker = Maker("lite0", "sha256:0123456789ab", "0.2.0", by_hand=True)
+    content = write(encapsulated(jpeg).content, mask, maker)
+    (segment,) = pydicom.dcmread(BytesIO(content)).SegmentSequence
+    assert segment.SegmentAlgorithmType == "MANUAL"
+    assert "SegmentAlgorithmName" not in segment
+    assert is_valid(content, tmp_path)
+
+
+def test_what_cannot_be_referred_to_is_refused_without_a_word_of_the_patient(
+    jpeg: bytes, mask: Mask, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ImageError, match="not a DICOM photograph"):
+        write(jpeg, mask, MAKER)
+    with pytest.raises(ImageError, match="has 512 x 768 pixels, its mask 2 x 2"):
+        write(encapsulated(jpeg).content, mask[:2, :2], MAKER)
+    caplog.set_level(logging.DEBUG)
+    odd = encapsulated(jpeg, PatientName="Odd Name without caret", PatientSex="X?")
+    write(odd.content, mask, MAKER)
+    assert "Odd Name" not in caplog.text
+    with pytest.raises(ImageError, match=r"no segmentation can refer to it \(\w+\)"):
+        write(encapsulated(jpeg, ContentDate="29 Feb").content, mask, MAKER)
+
+
+def test_the_command_writes_them_beside_the_masks(
+    tmp_path: Path, jpeg: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, output = tmp_path / "study", tmp_path / "masks"
+    (study / "eye").mkdir(parents=True)
+    (study / "eye" / "a.dcm").write_bytes(encapsulated(jpeg).content)
+    (study / "b.jpg").write_bytes(jpeg)
+    (study / "two").write_bytes(FORMS["second-frame"](jpeg).content)
+    call = ["segment", str(study), "-o", str(output), "--form", "dicom-seg", "--frame", "2"]
+    assert main(call) == 0
+    assert f"2 segmentations in {output / 'dicom-seg'}" in capsys.readouterr().err
+    found = read_back((output / "dicom-seg" / "eye" / "a.dcm").read_bytes())
+    np.testing.assert_array_equal(found, read_mask(output / "eye" / "a_segmentation.png") > 128)
+    np.testing.assert_array_equal(
+        read_back((output / "dicom-seg" / "two.dcm").read_bytes(), 2), found
+    )
+    assert main([*call[:-2], "--form", "coco"]) == 1  # of two frames none is named
+
+
+def test_a_folder_without_dicom_is_a_wrong_call(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["segment", str(EXAMPLE), "-o", str(tmp_path / "masks"), "--form", "dicom-seg"]
+    assert main(call) == 2
+    assert "none of the photographs is DICOM" in capsys.readouterr().err
