@@ -1,6 +1,5 @@
 """What the tests share: photographs, hand-made probability maps, and a model that is not one."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from cards import with_card
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -15,9 +15,8 @@ from dermseg.imaging.orientation import shape_along
 from dermseg.inference.confidence import Calibration
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.style import STYLE_IDS
-from dermseg.modelfile.card import KEY, StyleFacts
-from dermseg.settings import DEFAULT_MODEL, ThresholdSettings
-from dermseg.weights import find_model
+from dermseg.modelfile.card import StyleFacts
+from dermseg.settings import ThresholdSettings
 
 pytest_plugins = ["toy"]
 
@@ -54,16 +53,6 @@ def examples() -> list[tuple[Path, Path]]:
 def segmenter() -> Segmenter:
     """Return the default model."""
     return Segmenter()
-
-
-def with_card(path: Path, changes: dict[str, object]) -> Path:
-    """Write the default model with another card to `path`."""
-    onnx = pytest.importorskip("onnx")
-    model = onnx.load(find_model(DEFAULT_MODEL))
-    (entry,) = (entry for entry in model.metadata_props if entry.key == KEY)
-    entry.value = json.dumps({**json.loads(entry.value), **changes})
-    onnx.save(model, path)
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -104,9 +104,9 @@ class TestQuota:
         monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
         monkeypatch.setattr(cores, "GROUPS", tmp_path)
         monkeypatch.setattr(cores, "PROCESS_GROUPS", tmp_path / "own")
-        cores._quota.cache_clear()
+        cores.quota.cache_clear()
         yield
-        cores._quota.cache_clear()
+        cores.quota.cache_clear()
 
     @pytest.mark.parametrize(
         ("own", "files", "expected"),

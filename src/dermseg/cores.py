@@ -30,11 +30,11 @@ def usable_cores() -> int:
     """
     affinity = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, math.ceil(min(cores, _quota())))
+    return max(1, math.ceil(min(cores, quota())))
 
 
 @cache
-def _quota() -> float:
+def quota() -> float:
     """Return how many processors' time Linux lets this process use; infinite without a bound."""
     memberships = PROCESS_GROUPS.read_text() if PROCESS_GROUPS.is_file() else ""
     quotas = [math.inf]
@@ -52,8 +52,8 @@ def _quota_of(group: Path) -> float:
     """Return a control group's quota in processors, from the files of either version."""
     for files in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
         with suppress(OSError, ValueError):  # there is no such file, or it says "max"
-            quota, period = " ".join((group / name).read_text() for name in files).split()
-            return int(quota) / int(period) if int(quota) > 0 else math.inf
+            allowed, period = " ".join((group / name).read_text() for name in files).split()
+            return int(allowed) / int(period) if int(allowed) > 0 else math.inf
     return math.inf
 
 

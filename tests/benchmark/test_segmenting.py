@@ -20,6 +20,7 @@ from dermseg.benchmark.segmenting import (
     make_photographs,
     peak_megabytes,
     time_segmenting,
+    time_start,
 )
 from dermseg.cli.main import main
 from dermseg.errors import DermsegError, UsageError
@@ -114,9 +115,9 @@ class TestBenchmark:
         assert ["times", "that", "4.0"] in lines
         assert ["import", "torch,", "s", "-"] in lines
 
-    def test_a_child_that_fails_is_no_quick_one(self) -> None:
-        with pytest.raises(DermsegError, match="boom"):
-            module._python("-c", "raise SystemExit('boom')")
+    def test_a_child_that_fails_is_no_quick_one(self, segmenter: Segmenter) -> None:
+        with pytest.raises(DermsegError, match=r"gone\.jpg"):
+            time_start(segmenter, Path("gone.jpg"))
 
 
 def test_made_photographs_have_the_size_and_the_grain_of_real_ones(tmp_path: Path) -> None:

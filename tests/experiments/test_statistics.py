@@ -5,13 +5,13 @@ import pytest
 
 from dermseg.experiments.statistics import (
     Table,
-    _two_way,
     correlation,
     decide,
     difference,
     estimate,
     restrict,
     student_interval,
+    two_way_interval,
     wilcoxon,
 )
 from dermseg.masks.metrics import METRICS, Scores, bootstrap_interval
@@ -102,9 +102,9 @@ def test_both_images_and_seeds_are_drawn() -> None:
     """Of 20 trainings that differ and images that agree the interval is the trainings' own."""
     means = np.random.default_rng(2).normal(0.7, 0.05, 20)
     cells = np.repeat(means, 30).reshape(20, 30, 1)
-    low, high = (float(end[0]) for end in _two_way(cells))
+    low, high = (float(end[0]) for end in two_way_interval(cells))
     assert high - low == pytest.approx(2 * 1.96 * means.std() / 20**0.5, rel=0.1)
-    low, high = (float(end[0]) for end in _two_way(cells.swapaxes(0, 1)))
+    low, high = (float(end[0]) for end in two_way_interval(cells.swapaxes(0, 1)))
     assert high - low == pytest.approx(2 * 1.96 * means.std() / 20**0.5, rel=0.1)
 
 

@@ -202,7 +202,7 @@ def test_the_file_segments_photographs(tiny_run: Path, examples: Examples) -> No
 def test_a_file_that_differs_is_refused_and_leaves_nothing(
     tiny_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = module._to_onnx
+    real = module.to_onnx
 
     class Other(nn.Module):
         def __init__(self, model: nn.Module) -> None:
@@ -215,7 +215,7 @@ def test_a_file_that_differs_is_refused_and_leaves_nothing(
 
     monkeypatch.setattr(
         module,
-        "_to_onnx",
+        "to_onnx",
         lambda model, example, styled: real(Other(model).eval(), example, styled=styled),
     )
     (tiny_run / "old.onnx").write_bytes(b"old")

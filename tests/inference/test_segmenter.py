@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import onnxruntime
 import pytest
+from cards import with_card
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -20,11 +21,19 @@ from dermseg.errors import DermsegError, ImageError, ModelError, UsageError
 from dermseg.imaging.mask_files import read_mask
 from dermseg.imaging.photographs import Photograph, read_photograph
 from dermseg.inference import segmenter as module
-from dermseg.inference.segmenter import X86, Segmentation, Segmenter, drawn_by_hand, segment
+from dermseg.inference.segmenter import (
+    X86,
+    Segmentation,
+    Segmenter,
+    drawn_by_hand,
+    open_session,
+    segment,
+)
 from dermseg.masks.metrics import score
 from dermseg.masks.style import STYLE_IDS
 from dermseg.modelfile.card import KEY, ModelCard, StyleFacts
 from dermseg.settings import DEFAULT_MODEL, ThresholdSettings
+from dermseg.weights import find_model
 
 Map = NDArray[np.float32]
 Examples = list[tuple[Path, Path]]
@@ -149,7 +158,7 @@ def test_eight_bit_sums_may_not_overflow(
         "dermseg.inference.segmenter.processor_features", lambda: frozenset(features)
     )
     segmenter = Segmenter()
-    options = segmenter._session.get_session_options()
+    options = open_session(find_model(DEFAULT_MODEL), "cpu").get_session_options()
     exact = any(feature.endswith("vnni") for feature in features)
     assert segmenter.description.startswith(f"{DEFAULT_MODEL} on cpu, in 8 bits")
     assert ("no VNNI" in segmenter.description) is not exact
@@ -365,13 +374,13 @@ def test_segment_uses_the_default_model_and_loads_it_once(
         loaded.append(segmenter)
         return segmenter
 
-    module._default_segmenter.cache_clear()
+    module.default_segmenter.cache_clear()
     monkeypatch.setattr(module, "Segmenter", load)
     for photograph, _ in examples[:2]:
         found = segment(photograph)
         np.testing.assert_array_equal(found.mask, segmenter.segment(photograph).mask)
     assert len(loaded) == 1
-    module._default_segmenter.cache_clear()
+    module.default_segmenter.cache_clear()
 
 
 def test_a_segmentation_is_frozen(darkness: None, photograph: Callable[..., Path]) -> None:
@@ -476,19 +485,17 @@ class TestStyles:
 
 class TestConfidence:
     def test_a_mask_comes_with_its_predicted_index(
-        self, calibrated: Path, examples: Examples
+        self, calibrated: Path, examples: Examples, tmp_path: Path
     ) -> None:
         known = Segmenter(calibrated)
         found = known.segment(examples[0][0])
         assert found.confidence is not None
         assert 0.2 < found.confidence.low < found.confidence.jaccard < found.confidence.high <= 1
         assert "low-confidence" not in found.flags
-        outline = known._outlines[known.style]
-        assert outline.calibration is not None
-        known._outlines[known.style] = replace(
-            outline, calibration=replace(outline.calibration, flag_below=2.0)
-        )
-        doubtful = known.segment(examples[0][0])
+        styles = known.card.to_dict()["styles"]
+        styles[known.style]["calibration"]["flag_below"] = 2.0
+        strict = Segmenter(with_card(tmp_path / "strict.onnx", {"styles": styles}))
+        doubtful = strict.segment(examples[0][0])
         assert doubtful.confidence == replace(found.confidence, low_confidence=True)
         assert "low-confidence" in doubtful.flags
         assert np.array_equal(found.mask, doubtful.mask)

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dermseg.masks.postprocess import (
-    _scaled,
     binarise,
     candidate_cores,
     choose_lesion,
     holds,
+    threshold_scaled,
 )
 from dermseg.settings import ThresholdSettings
 
@@ -241,7 +241,7 @@ class TestCut:
     ) -> None:
         probability = smooth(seed, 24, 32, 3)
         whole = cv2.resize(probability, size[::-1], interpolation=cv2.INTER_LINEAR)
-        found, (left, top) = _scaled(probability, *size, low)
+        found, (left, top) = threshold_scaled(probability, *size, low)
         mask = np.zeros(size, np.bool_)
         mask[top : top + found.shape[0], left : left + found.shape[1]] = found
         doubtful = np.abs(whole - low) < 1e-6

@@ -65,7 +65,7 @@ def test_in_bfloat16_gradients_stay_near(window: int, stride: int) -> None:
 
 def test_backward_never_asks_for_a_slow_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    plain = module._backward
+    plain = module.gradients_of
 
     def spy(
         gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, wanted: list[bool]
@@ -73,7 +73,7 @@ def test_backward_never_asks_for_a_slow_kernel(monkeypatch: pytest.MonkeyPatch) 
         asked.append((weight.shape[-1], stride, wanted))
         return plain(gradient, x, weight, stride, padding, wanted)
 
-    monkeypatch.setattr(module, "_backward", spy)
+    monkeypatch.setattr(module, "gradients_of", spy)
     x = torch.randn(1, 4, 11, 11, requires_grad=True)
     weight = torch.randn(4, 1, 5, 5, requires_grad=True)
     depthwise(x, weight, 2, 0).sum().backward()  # type: ignore[no-untyped-call]
@@ -85,7 +85,7 @@ def test_backward_never_asks_for_a_slow_kernel(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_without_gradients_it_is_one_plain_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module._Depthwise, "apply", None)
+    monkeypatch.setattr(module.Depthwise, "apply", None)
     x, weight = torch.randn(1, 4, 7, 7), torch.randn(4, 1, 3, 3, requires_grad=True)
     with torch.no_grad():
         found = depthwise(x, weight, 2, 0)

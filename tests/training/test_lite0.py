@@ -10,7 +10,7 @@ from dermseg.errors import MissingExtraError, UsageError
 from dermseg.masks.style import STYLE_IDS, UNTOLD
 from dermseg.settings import TrainingSettings
 from dermseg.training import networks
-from dermseg.training.networks.lite0 import DECODER, SKIPPED, STAGES, Encoder, Lite0, _smooth
+from dermseg.training.networks.lite0 import DECODER, SKIPPED, STAGES, Encoder, Lite0, smooth
 
 
 class TestEncoder:
@@ -70,12 +70,12 @@ class TestLite0:
 
     def test_what_four_neighbours_disagree_in_is_smoothed_and_nothing_else(self) -> None:
         board = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(4, 6)[None, None]
-        inside = _smooth(board)[..., 1:-1, 1:-1]
+        inside = smooth(board)[..., 1:-1, 1:-1]
         torch.testing.assert_close(inside, torch.zeros_like(inside))
         ramp = torch.arange(12.0).expand(1, 1, 8, 12)
-        smooth = _smooth(ramp)
-        assert smooth.shape == ramp.shape
-        torch.testing.assert_close(smooth[..., 1:-1], ramp[..., 1:-1])
+        smoothed = smooth(ramp)
+        assert smoothed.shape == ramp.shape
+        torch.testing.assert_close(smoothed[..., 1:-1], ramp[..., 1:-1])
 
     def test_every_weight_learns(self) -> None:
         network = Lite0()

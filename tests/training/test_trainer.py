@@ -106,7 +106,7 @@ class TestTrainStep:
         affine = torch.eye(2, 3).repeat(16, 1, 1)
         affine[5, 0, 0] = -1
         draws = augment.Draws(affine, torch.zeros(16, 3), torch.ones(16, 3))
-        trainer._train_step(torch.tensor([9, 5, 0]), draws, 0)
+        trainer.train_step(torch.tensor([9, 5, 0]), draws, 0)
         expected = torch.stack((images[9], images[5].flip(-1), images[0])) / 255
         torch.testing.assert_close(seen[0], expected, atol=1e-5, rtol=0)
 
@@ -147,7 +147,7 @@ class TestTrainStep:
             torch.tensor([0.1, 0.0, 0.0]).repeat(4, 1),
             torch.tensor([0.9, 1.0, 1.0]).repeat(4, 1),
         )
-        trainer._train_step(torch.arange(4), draws, 0)
+        trainer.train_step(torch.arange(4), draws, 0)
         assert seen[0][:, 0].min() == 0
         assert seen[0][:, 0].max() == 1
         torch.testing.assert_close(seen[0][:, 1:], images[:, 1:] / 255, atol=1e-5, rtol=0)
@@ -215,14 +215,14 @@ class TestTrainEpoch:
         self, tiny: Maker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         used = []
-        plain_step = Trainer._train_step
+        plain_step = Trainer.train_step
 
         def step(self: Trainer, *arguments: Any) -> float:
             loss = plain_step(self, *arguments)
             used.append(self.optimizer.param_groups[0]["lr"])
             return loss
 
-        monkeypatch.setattr(Trainer, "_train_step", step)
+        monkeypatch.setattr(Trainer, "train_step", step)
         settings = tiny(schedule="one-cycle", epochs=2)
         trainer = trainer_of(settings, *noise())
         trainer.train_epoch(ignore)
@@ -242,7 +242,7 @@ class TestTrainEpoch:
         self, tiny: Maker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         losses = iter([0.5, 0.25, 0.75, 0.1])
-        monkeypatch.setattr(Trainer, "_train_step", lambda *_: next(losses))
+        monkeypatch.setattr(Trainer, "train_step", lambda *_: next(losses))
         told: list[float] = []
         assert trainer_of(tiny(), *noise()).train_epoch(told.append) == pytest.approx(0.4)
         assert told == pytest.approx([0.5, 0.375, 0.5, 0.4])
@@ -256,7 +256,7 @@ class TestTrainEpoch:
             batches.append(rows.tolist())
             return 0.0
 
-        monkeypatch.setattr(Trainer, "_train_step", step)
+        monkeypatch.setattr(Trainer, "train_step", step)
         trainer = trainer_of(tiny(batch_size=5), *noise())
         left_out = set()
         for _ in range(12):
@@ -304,7 +304,7 @@ class TestOnACard:
         card, its_losses = self.trained(settings)
         assert isinstance(card.images, Tensor)
         assert isinstance(card.optimizer.param_groups[0]["lr"], Tensor)
-        assert card._loss is not trainer_module.batch_loss  # it was compiled, and stayed so
+        assert card.loss is not trainer_module.batch_loss  # it was compiled, and stayed so
         assert its_losses == pytest.approx(losses, abs=1e-6)
         self.assert_same(card, plain)
         assert np.allclose(card.predict(np.arange(5)), plain.predict(np.arange(5)), atol=1e-5)
@@ -326,7 +326,7 @@ class TestOnACard:
         self, tiny: Maker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         losses = iter([0.5, 0.25, 0.75, 0.1])
-        monkeypatch.setattr(Trainer, "_train_step", lambda *_: next(losses))
+        monkeypatch.setattr(Trainer, "train_step", lambda *_: next(losses))
         monkeypatch.setattr(trainer_module, "STEPS_UNSEEN", 3)
         told: list[float] = []
         assert trainer_of(tiny(), *noise()).train_epoch(told.append) == pytest.approx(0.4)

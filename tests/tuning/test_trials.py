@@ -606,11 +606,14 @@ class TestCommandLine:
         self, name: Any, toy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         begun: list[Any] = []
-        monkeypatch.setattr(trials, "take", lambda search, _: begun.append(search))
-        monkeypatch.setattr(trials, "_report", lambda *_: ())
-        monkeypatch.setattr(trials, "_conclude", lambda *_: "nothing yet")
+
+        def take(search: Any, _: Any) -> None:
+            begun.append(search)
+            raise UsageError("enough")
+
+        monkeypatch.setattr(trials, "take", take)
         words = ["tune", str(toy_data), "-o", str(tmp_path), "--protocol", name, "--height", "32"]
-        assert main([*words, "--width", "32"]) == 0
+        assert main([*words, "--width", "32"]) == 2
         assert begun[0].training.learning_rate == PROTOCOLS[name].learning_rate
 
     @pytest.mark.parametrize("name", PROTOCOLS)

@@ -1,8 +1,9 @@
+import asyncio
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -255,8 +256,14 @@ def test_a_decision_is_kept_though_the_page_is_closed(
     review = Review.load(jobs, masks, segmenter)
     app = create_app(segmenter, ServiceSettings(workers=1), review)
     begun, go_on = Event(), Event()
+
+    def occupy() -> None:
+        """Keep the only worker busy."""
+        with app.state.service.places.take() as place:
+            asyncio.run(place.run(lambda: (begun.set(), go_on.wait(20))))
+
     with listening(app) as address:
-        app.state.service.places._pool.submit(lambda: (begun.set(), go_on.wait(20)))
+        Thread(target=occupy).start()
         assert begun.wait(5)
         host, port = address.removeprefix("http://").rstrip("/").split(":")
         body = b'{"decision": "accepted"}'

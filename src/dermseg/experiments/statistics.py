@@ -102,14 +102,14 @@ def _estimate(cells: Numbers, images: int) -> Estimate:
     if len(cells) == 1:
         low, high = bootstrap_interval(cells[0])
     else:
-        low, high = _two_way(cells)
+        low, high = two_way_interval(cells)
         by_seed = [student_interval(column) for column in np.nanmean(cells, 1).T]
         _, lowest, highest = np.array(by_seed).T
         low, high = np.minimum(low, lowest), np.maximum(high, highest)
     return Estimate(mean, low, high, images, len(cells))
 
 
-def _two_way(cells: Numbers) -> tuple[Numbers, Numbers]:
+def two_way_interval(cells: Numbers) -> tuple[Numbers, Numbers]:
     """Return the interval, (5,) and (5,), from drawing both seeds and images with replacement."""
     seeds, images, _ = cells.shape
     known = ~np.isnan(cells[..., 0])

@@ -191,11 +191,11 @@ def export_model(
     samples: Pixels = np.load(runs[0] / SAMPLES)
     if settings.arithmetic == "float32":
         halve(model)
-        proto = _to_onnx(model, samples, styled=styled)
+        proto = to_onnx(model, samples, styled=styled)
         halve_weights(proto)
         samples = np.concatenate([samples, _samples(photographs, height, width)])
     else:
-        proto = _to_onnx(model, samples, styled=styled)
+        proto = to_onnx(model, samples, styled=styled)
         proto = quantize(proto, samples, coarse=settings.coarse)
     put_card(proto, card)
     onnx.checker.check_model(proto)
@@ -251,7 +251,7 @@ def _hours(facts: dict[str, Any]) -> float:
     return hours
 
 
-def _to_onnx(model: nn.Module, examples: Pixels, *, styled: bool) -> onnx.ModelProto:
+def to_onnx(model: nn.Module, examples: Pixels, *, styled: bool) -> onnx.ModelProto:
     """Return the graph for any number of photographs; with `styled` it also takes a style.
 
     PyTorch's exporter has been seen, once, to fix the number of photographs at the example's

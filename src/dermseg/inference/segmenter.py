@@ -615,7 +615,8 @@ def _touches_border(mask: Mask) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _default_segmenter() -> Segmenter:
+def default_segmenter() -> Segmenter:
+    """Return a segmenter of the default model, always the same one."""
     return Segmenter()
 
 
@@ -647,4 +648,4 @@ def segment(photograph: PhotographLike) -> Segmentation:
     >>> lesion.area, round(lesion.confidence.jaccard, 2)
     (66275, 0.88)
     """
-    return _default_segmenter().segment(photograph)
+    return default_segmenter().segment(photograph)

@@ -192,7 +192,7 @@ def binarise(
     mask = np.zeros((height, width), np.bool_)
     if lesion.core is None:
         return mask, np.zeros((0, 2), np.int32)
-    found, place = _scaled(lesion.probability, height, width, settings.low)
+    found, place = threshold_scaled(lesion.probability, height, width, settings.low)
     contours, _ = cv2.findContours(
         found.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=place
     )
@@ -217,7 +217,7 @@ def binarise(
     return mask, outline[:, 0].astype(np.int32, copy=False)
 
 
-def _scaled(
+def threshold_scaled(
     probability: Probability, height: int, width: int, low: float
 ) -> tuple[Mask, tuple[int, int]]:
     """Return where the probability, scaled bilinearly to `height` x `width`, is at least `low`.

@@ -159,13 +159,13 @@ class Trainer:
         )
         self._together = distributed.averaging(self.network)
         self._distance = find_loss(settings.loss)
-        self._loss: Callable[..., Tensor] = batch_loss
+        self.loss: Callable[..., Tensor] = batch_loss
         rate: float | Tensor = settings.learning_rate
         if device.is_gpu:
             # Convolutions in float32 use TF32 already; the affine maps need all their digits.
             torch.backends.cudnn.benchmark = True
             if self._together is None:  # what the processes exchange cannot be part of one graph
-                self._loss = compiled(batch_loss)
+                self.loss = compiled(batch_loss)
             rate = torch.tensor(rate, device=device.place)
         self.optimizer = torch.optim.Adam(
             self.network.parameters(),
@@ -213,7 +213,7 @@ class Trainer:
         unseen = STEPS_UNSEEN if self.device.is_gpu else 1
         total = torch.zeros((), dtype=torch.float64, device=self.device.place)
         for step, rows in enumerate(batches):
-            total += self._train_step(rows, draws, step)
+            total += self.train_step(rows, draws, step)
             if step % unseen == 0:
                 mean = total.item() / (step + 1)
             each_step(mean)
@@ -243,7 +243,7 @@ class Trainer:
         images, masks = self._load(self.images, rows), self._load(self.masks, rows)
         return self.color, images, masks, draws.rows(rows), self.size
 
-    def _train_step(self, rows: Tensor, draws: augment.Draws, step: int) -> Tensor:
+    def train_step(self, rows: Tensor, draws: augment.Draws, step: int) -> Tensor:
         """Train on one batch and return its loss, a scalar."""
         done = (self.epochs_done + step / self.steps_per_epoch) / self.settings.epochs
         self._set_rate(learning_rate(self.settings, done))
@@ -251,14 +251,14 @@ class Trainer:
         try:
             loss = self._gradients(batch)
         except Exception as error:  # compilers fail in many ways; a fault of ours comes again
-            if self._loss is batch_loss:
+            if self.loss is batch_loss:
                 raise
             warnings.warn(
                 f"PyTorch could not compile the training step, which goes on slower without: "
                 f"{type(error).__name__}: {error}",
                 stacklevel=2,
             )
-            self._loss = batch_loss
+            self.loss = batch_loss
             loss = self._gradients(batch)
         self.optimizer.step()
         if self.average is not None:
@@ -277,7 +277,7 @@ class Trainer:
         """Put the gradients of the loss on `batch` in their place, and return the loss."""
         self.optimizer.zero_grad()  # before the loss: a CUDA graph writes over its last gradients
         network = self.network if self._together is None else self._together
-        loss = self._loss(self._distance, network, self.device, *batch)
+        loss = self.loss(self._distance, network, self.device, *batch)
         torch.autograd.backward(loss)
         return loss.detach()
 

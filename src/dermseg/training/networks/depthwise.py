@@ -14,26 +14,28 @@ FAST = 3
 """The window whose weights have a fast kernel."""
 
 
-class _Depthwise(torch.autograd.Function):
+class Depthwise(torch.autograd.Function):
     """Forward as PyTorch does it; backward in pieces that have fast kernels."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+        """Return the plain convolution."""
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.padding = stride, padding
         return functional.conv2d(x, weight, None, stride, padding, groups=len(weight))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        """Return the gradients of input and weight."""
         x, weight = ctx.saved_tensors
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
         if ctx.stride == 1:
-            of_input = _backward(gradient, x, weight, 1, ctx.padding, [True, False, False])[0]
+            of_input = gradients_of(gradient, x, weight, 1, ctx.padding, [True, False, False])[0]
         else:
             of_input = _of_strided(x, weight, gradient, ctx.stride)
         if weight.shape[-1] == FAST:
             wanted = [False, True, False]
-            of_weight = _backward(gradient, x, weight, ctx.stride, ctx.padding, wanted)[1]
+            of_weight = gradients_of(gradient, x, weight, ctx.stride, ctx.padding, wanted)[1]
         else:
             padded = functional.pad(x, [ctx.padding] * 4)
             of_weight = _of_large(padded, weight, gradient, ctx.stride)
@@ -50,13 +52,13 @@ def depthwise(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
         return functional.conv2d(x, weight, None, stride, padding, groups=len(weight))
     if torch.is_autocast_enabled("cpu"):
         weight = weight.to(x.dtype)
-    found: Tensor = _Depthwise.apply(  # type: ignore[no-untyped-call]
+    found: Tensor = Depthwise.apply(  # type: ignore[no-untyped-call]
         x, weight, stride, padding
     )
     return found
 
 
-def _backward(
+def gradients_of(
     gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, wanted: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of input, weight and bias, as far as they are wanted."""
@@ -94,7 +96,7 @@ def _of_large(x: Tensor, weight: Tensor, gradient: Tensor, stride: int) -> Tenso
         for left in (0, window - FAST):
             part = x[:, :, top : top + height, left : left + width]
             part = part.contiguous(memory_format=torch.channels_last)
-            found[:, :, top : top + FAST, left : left + FAST] = _backward(
+            found[:, :, top : top + FAST, left : left + FAST] = gradients_of(
                 gradient, part, small, stride, 0, [False, True, False]
             )[1]
     return found

@@ -190,7 +190,7 @@ class Up(nn.Module):
         return y
 
 
-def _smooth(x: Tensor) -> Tensor:
+def smooth(x: Tensor) -> Tensor:
     """Return `x`, (N, 1, H, W), blurred by 1 2 1 along both axes; the border is repeated.
 
     What a place's four logits disagree in would show as a jagged outline (Sugawara et al. 2018).
@@ -249,4 +249,4 @@ class Lite0(nn.Module):
             mode="bilinear",
             align_corners=False,
         )
-        return _smooth(logits)[:, 0]
+        return smooth(logits)[:, 0]
