@@ -94,9 +94,9 @@ def most_connections() -> int:
 class Connection(H11Protocol):
     """HTTP/1.1 with deadlines, room for new clients, and errors as problem documents.
 
-    A class of one's own because no option of uvicorn does the same: `timeout_keep_alive` is for idle
-    connections alone, and `limit_concurrency` refuses the newcomer. It extends what asyncio calls on
-    any protocol, reads h11's public state, and has its own words for `send_400_response`.
+    No option of uvicorn does the same: `timeout_keep_alive` is for idle connections alone, and
+    `limit_concurrency` refuses the newcomer. This extends what asyncio calls on any protocol, reads
+    h11's public state, and has its own words for `send_400_response`.
     """
 
     def __init__(self, config: uvicorn.Config, *arguments: Any, **options: Any) -> None:
