@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dermseg.batch import least_sure as least_sure_module
 from dermseg.batch.jobs import Job, find_jobs
 from dermseg.batch.least_sure import SHEET, TABLE, least_sure
 from dermseg.batch.report import COLUMNS
@@ -44,6 +45,34 @@ def run(photographs: Path, count: int, model: Path, *more: str) -> int:
     out = photographs.parent / "out"
     arguments = ["segment", photographs, "-o", out, "--review", count, "--model", model]
     return main([*map(str, arguments), *more])
+
+
+@pytest.mark.parametrize("gone", ["a", "b", "c", "abc"])
+@pytest.mark.parametrize("how", ["removed", "damaged"])
+def test_a_photograph_that_is_gone_by_then_costs_its_cell(
+    photographs: Path,
+    calibrated: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    gone: str,
+    how: str,
+) -> None:
+    write = least_sure_module.write_least_sure
+
+    def afterwards(*arguments: Any) -> int:
+        for name in gone:
+            path = photographs / f"{name}.png"
+            path.unlink() if how == "removed" else path.write_bytes(path.read_bytes()[:99])
+        return write(*arguments)
+
+    monkeypatch.setattr(least_sure_module, "write_least_sure", afterwards)
+    assert run(photographs, 3, calibrated) == 0
+    assert [row["photograph"] for row in table(tmp_path / "out")] == ["b.png", "c.png", "a.png"]
+    with Image.open(tmp_path / "out" / SHEET) as sheet:
+        pixels = np.asarray(sheet)
+    for column, name in enumerate("bca"):
+        cell = pixels[:CELL_HEIGHT, column * (CELL_WIDTH + 4) :][:, :CELL_WIDTH]
+        assert (cell.std() < 2) is (name in gone)
 
 
 def test_the_least_sure_come_first(photographs: Path, calibrated: Path, tmp_path: Path) -> None:

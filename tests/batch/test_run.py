@@ -14,15 +14,17 @@ from dermseg import __version__
 from dermseg.batch import run
 from dermseg.batch.jobs import find_jobs
 from dermseg.batch.report import COLUMNS, MADE_BY, TIMINGS
-from dermseg.batch.run import JOURNAL, segment_all
+from dermseg.batch.run import segment_all
 from dermseg.cli.main import main
+from dermseg.imaging.images import encode_image
 from dermseg.imaging.mask_files import read_mask, write_mask
 from dermseg.imaging.overlay import RESULT_COLOR
 from dermseg.imaging.photographs import image_size
 from dermseg.settings import DEFAULT_MODEL
-from dermseg.storage.journal import Entry, Journal
+from dermseg.storage.journal import JOURNAL, Entry, Journal
 
 Make = Callable[..., Path]
+WHOLE = encode_image(np.full((9, 9), 200, np.uint8), "JPEG")
 pytestmark = pytest.mark.usefixtures("darkness")
 
 
@@ -176,13 +178,11 @@ class TestSegmentCommand:
         self, tmp_path: Path, photograph: Make, capsys: pytest.CaptureFixture[str]
     ) -> None:
         photograph("a.jpg")
-        photograph("a.png")
         empty = tmp_path / "empty"
         empty.mkdir()
         output = ["-o", str(tmp_path / "out")]
         good = str(tmp_path / "in" / "a.jpg")
         for arguments in (
-            [str(tmp_path / "in"), *output],
             [str(tmp_path / "gone"), *output],
             [good, str(tmp_path / "gone.jpg"), *output],
             [str(empty), *output],
@@ -534,6 +534,47 @@ class TestSecondRun:
         assert main(["segment", str(extra), *arguments[2:]]) == 0
         assert [row["photograph"] for row in report(tmp_path / "out")] == ["c.jpg", "b.jpg"]
 
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "pictures/a_overlay.jpg",
+            *("report.csv", "timings.csv", "review.csv"),
+            "review_sheet.jpg",
+            "coco.json",
+            "yolo/notes.txt",
+        ],
+    )
+    @pytest.mark.parametrize("when", ["before", "between"])
+    def test_a_persons_files_are_not_written_over(
+        self, tmp_path: Path, calibrated: Path, arguments: list[str], name: str, when: str
+    ) -> None:
+        """Nor if they were put there, or edited, between two runs of other settings."""
+        more = ["--overlay", str(tmp_path / "out" / "pictures"), "--review", "2"]
+        more += ["--model", str(calibrated), "--form", "coco", "--form", "yolo"]
+        path = tmp_path / "out" / name
+        if when == "between":
+            self.done(tmp_path, [*arguments, *more])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(WHOLE if path.suffix == ".jpg" else b"precious")
+        before = path.read_bytes()
+        status = main([*arguments, *more, "--no-mirror", "--style", "semi-automatic"])
+        remade = when == "between" and name in ("coco.json", "yolo/notes.txt")
+        costs_its_row = when == "between" and name == "pictures/a_overlay.jpg"
+        assert status == (0 if remade else 1 if costs_its_row else 2)
+        assert name == "coco.json" or path.read_bytes() == before
+        if not remade:
+            path.unlink()
+            assert main([*arguments, *more]) == (0 if name != "yolo/notes.txt" else 2)
+
+    def test_overlays_of_another_run_stay_dermsegs_own(
+        self, tmp_path: Path, arguments: list[str]
+    ) -> None:
+        """Also if a run without them, or into another folder, came between."""
+        for more in (["--overlay", "p"], ["--low", "0.4"], ["--overlay", "q"], ["--overlay", "p"]):
+            place = [str(tmp_path / word) if len(word) == 1 else word for word in more]
+            assert main([*arguments, *place]) == 0
+        assert main([*arguments, "--overlay", str(tmp_path / "p"), "--low", "0.3"]) == 0
+
     @pytest.mark.parametrize("name", ["b_segmentation.png", "report.csv"])
     def test_what_no_run_has_made_is_not_written_over(
         self,
@@ -545,7 +586,9 @@ class TestSecondRun:
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / name).write_text("precious")
         assert main(arguments) == 2
-        assert f"{name}: was not made by dermseg there" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert f"{name}: was" in said
+        assert "not made by dermseg there" in said or "is another's" in said
         if name != "report.csv":
             (tmp_path / "out" / "a_segmentation.png").write_text("precious")
             assert main(arguments) == 2

@@ -113,8 +113,13 @@ def test_a_healthy_set_has_no_sheet(
     for path in ailing.rglob("*.png"):
         if not path.name.startswith("a-good"):
             path.unlink()
-    report(ailing, [], tmp_path / "out")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["doctor.csv"]
+    report([], [], tmp_path / "out")
+    left = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert left == ["doctor.csv", "journal.jsonl"]
+    (tmp_path / "out" / "doctor.csv").write_text("my notes")
+    assert main(["doctor", str(ailing), "-o", str(tmp_path / "out")]) == 2
+    assert (tmp_path / "out" / "doctor.csv").read_text() == "my notes"
+    capsys.readouterr()
     assert main(["doctor", str(ailing)]) == 0
     printed = capsys.readouterr().out
     assert printed == "0 findings in 0 images\noutlines: 1 semi-automatic\n"
@@ -184,3 +189,7 @@ def test_an_inverted_mask_is_found_and_clean_copies_are_written(tmp_path: Path) 
         with Image.open(tmp_path / "fixed" / f"{name}_segmentation.png") as image:
             assert image.mode == "L"
             np.testing.assert_array_equal(np.asarray(image), (mask > 0) * np.uint8(255))
+    Image.fromarray(disc(24, 9)).save(tmp_path / "fixed" / "grey_segmentation.png")
+    assert main(["doctor", str(tmp_path / "data"), "--fix", str(tmp_path / "fixed")]) == 2
+    with Image.open(tmp_path / "fixed" / "grey_segmentation.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), disc(24, 9))

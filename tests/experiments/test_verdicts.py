@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from dermseg.data.layouts import Pair
 from dermseg.experiments import null, statistics
 from dermseg.experiments.findings import Verdict
 from dermseg.experiments.registry import Claim, Experiment
@@ -160,8 +161,9 @@ def test_the_floor_is_one_mask_for_all_images(tmp_path: Path) -> None:
     masks = {}
     for name, column in {"a": 32, "b": 34, "c": 30}.items():
         mask = np.where(np.hypot(y - 24, x - column) < 10, 255, 0).astype(np.uint8)
-        masks[name] = tmp_path / f"{name}.png"
-        cv2.imwrite(str(masks[name]), cv2.resize(mask, (128, 96), interpolation=0))
+        file = tmp_path / f"{name}.png"
+        masks[name] = Pair(name, file, file)
+        cv2.imwrite(str(file), cv2.resize(mask, (128, 96), interpolation=0))
     scorer = Scorer(tmp_path / "out", masks, tmp_path / "ledger.csv")
     found = scorer.trivial(masks)
     assert found["a"].jaccard > 0.9

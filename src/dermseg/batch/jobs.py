@@ -1,8 +1,9 @@
 """Find the photographs that a user means, and name the files made from them."""
 
 import os
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from stat import S_ISREG
@@ -31,11 +32,13 @@ class Job:
     """One photograph to segment.
 
     `name` is its path within what the user named, `frame` the frame of a DICOM file with several.
+    `clash` says, where there is one, which other photograph would write the same mask.
     """
 
     photograph: Path
     name: Path
     frame: int | None = None
+    clash: str = ""
 
     def open(self) -> BytesIO:
         """Return the photograph's file in memory, under its name; ImageError if it is none."""
@@ -65,8 +68,7 @@ def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> 
     that will be written to).
 
     A photograph that is found twice under one name counts once. Raises UsageError if a path does
-    not exist, if a folder cannot be read or holds no photographs, or if two photographs would share
-    one mask.
+    not exist, or if a folder cannot be read or holds no photographs.
     """
     jobs: list[Job] = []
     for path in paths:
@@ -85,16 +87,21 @@ def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> 
             jobs.append(Job(path, Path(path.name)))
         else:
             raise UsageError(f"{path}: no such file or folder")
-    first: dict[str, Job] = {}
+    return _marked(jobs)
+
+
+def _marked(jobs: Sequence[Job]) -> list[Job]:
+    """Return `jobs`, each photograph once, with what would write the same mask."""
+    alike: dict[str, dict[Path, Job]] = {}
     for job in jobs:
-        # Some file systems take A and a for the same name.
-        other = first.setdefault(str(job.mask).casefold(), job)
-        if _real(other.photograph) != _real(job.photograph):
-            raise UsageError(
-                f"{other.photograph} and {job.photograph} would both write {job.mask}; "
-                "segment them into different folders"
-            )
-    return list(first.values())
+        # Some file systems take A and a, or two forms of one accent, for the same name.
+        name = unicodedata.normalize("NFC", str(job.mask)).casefold()
+        alike.setdefault(name, {}).setdefault(_real(job.photograph), job)
+    return [
+        replace(job, clash=next((str(o.photograph) for o in group.values() if o is not job), ""))
+        for group in alike.values()
+        for job in group.values()
+    ]
 
 
 def passed_over(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> list[str]:

@@ -3,21 +3,26 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from dermseg.batch.run import Result
-from dermseg.errors import UsageError
+from dermseg.errors import ImageError, UsageError
 from dermseg.imaging.contact_sheet import CELL_HEIGHT, CELL_WIDTH, contact_sheet
-from dermseg.imaging.images import Pixels, resize, write_image
+from dermseg.imaging.images import Pixels, encode_image, resize
 from dermseg.imaging.orientation import exchanges_sides
 from dermseg.imaging.overlay import draw_overlay
 from dermseg.imaging.photographs import Photograph, read_photograph
 from dermseg.inference.segmenter import Segmenter
+from dermseg.progress import say
 from dermseg.settings import DEFAULT_MODEL
-from dermseg.storage.tables import write_table
+from dermseg.storage.journal import JOURNAL, Journal
+from dermseg.storage.tables import encode_table
 
 TABLE = "review.csv"
 SHEET = "review_sheet.jpg"
 SHOWN = 100
 """Masks on the sheet; more would be too small to see, or the sheet too large to open."""
+GREY = 200
 FINE = 2
 """How much larger outlines are drawn, so that their lines are thin."""
 COLUMNS = (
@@ -54,20 +59,21 @@ def write_least_sure(
     """Write review.csv and review_sheet.jpg: the `count` least sure masks, the least sure first.
 
     `results` are what `segment_all` made with `segmenter` in the folder `output`. The sheet shows
-    the first SHOWN, each with its outline and its band. Returns how many are listed: failed
-    photographs have no mask. Raises ImageError if a photograph can no longer be read, OutputError
-    if a file cannot be written.
+    the first SHOWN, each with its outline and its band; a photograph that can no longer be read
+    leaves its cell empty. Returns how many are listed: failed photographs have no mask. Raises
+    UsageError if another's table or sheet is there, OutputError if a file cannot be written.
     """
     chosen = least_sure(results, count)
     rows = [{"rank": rank, **result.row} for rank, result in enumerate(chosen, 1)]
-    write_table(output / TABLE, COLUMNS, rows)
-    shown = chosen[:SHOWN]
-    if shown:
-        captions = [_caption(rank, result) for rank, result in enumerate(shown, 1)]
-        sheet = contact_sheet([_picture(result, segmenter) for result in shown], captions)
-        write_image(output / SHEET, sheet)
-    else:
-        (output / SHEET).unlink(missing_ok=True)
+    with Journal(output / JOURNAL) as journal:
+        journal.write(output / TABLE, encode_table(COLUMNS, rows))
+        shown = chosen[:SHOWN]
+        if shown:
+            captions = [_caption(rank, result) for rank, result in enumerate(shown, 1)]
+            sheet = contact_sheet([_cell(result, segmenter) for result in shown], captions)
+            journal.write(output / SHEET, encode_image(sheet, "JPEG"))
+        else:
+            journal.remove(output / SHEET)
     return len(chosen)
 
 
@@ -82,6 +88,15 @@ def _caption(rank: int, result: Result) -> str:
     row = result.row
     sure = f"{row['predicted_jaccard']:.2f} ({row['jaccard_low']:.2f} to {row['jaccard_high']:.2f})"
     return f"{rank}: {row['photograph']}\n{sure} {row['flags']}"
+
+
+def _cell(result: Result, segmenter: Segmenter) -> Pixels:
+    """Return the picture of a cell, grey for a photograph that can no longer be read."""
+    try:
+        return _picture(result, segmenter)
+    except ImageError as error:
+        say(str(error))
+        return np.full((CELL_HEIGHT, CELL_WIDTH, 3), GREY, np.uint8)
 
 
 def _picture(result: Result, segmenter: Segmenter) -> Pixels:

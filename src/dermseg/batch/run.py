@@ -22,8 +22,8 @@ from dermseg.batch.report import (
     report_row,
 )
 from dermseg.cores import parallel_map
-from dermseg.errors import DermsegError, UsageError
-from dermseg.imaging.images import write_image
+from dermseg.errors import DermsegError, ImageError, UsageError
+from dermseg.imaging.images import encode_image
 from dermseg.imaging.mask_files import encode_mask, find_mask
 from dermseg.imaging.mask_frames import size_along
 from dermseg.imaging.overlay import draw_overlay
@@ -38,10 +38,21 @@ from dermseg.inference.segmenter import Segmentation, Segmenter
 from dermseg.progress import track
 from dermseg.settings import OVERLAY_SIDE, MaskFrame
 from dermseg.storage.files import remove_leftovers, writing, written_whole
-from dermseg.storage.journal import Entry, Journal, Row, Sums, read_journal
-from dermseg.storage.tables import write_table
+from dermseg.storage.journal import (
+    JOURNAL,
+    Entry,
+    Journal,
+    Row,
+    Sums,
+    check_own,
+    checksum,
+    is_foreign,
+    read_journal,
+)
+from dermseg.storage.tables import encode_table
 
-JOURNAL = "journal.jsonl"
+KEPT = 8
+"""Checksums that are kept of a mask and its overlays."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +99,8 @@ def segment_all(
     the mask of an earlier run, and a mask that someone has changed or drawn is not written over.
     What an earlier run left in `output` is kept if photograph, model and settings are the same; how
     long the others took is in timings.csv. Raises UsageError if a folder is none, if another
-    process works in `output` or if masks or a report are there that no run has made, OutputError if
-    journal or report cannot be written, or `overlay` cannot be made.
+    process works in `output`, or if masks, overlays or tables are there that no run has made;
+    OutputError if journal or report cannot be written, or `overlay` cannot be made.
     """
     if size_from is not None and not size_from.is_dir():
         raise UsageError(f"{size_from}: no such folder, to take the masks' sizes from")
@@ -99,12 +110,11 @@ def segment_all(
             if folder.exists() and not folder.is_dir():
                 raise UsageError(f"{folder}: a file, where a folder is to be written")
             remove_leftovers(folder)
-    if (output / REPORT).exists() and not (output / JOURNAL).exists():
-        raise _foreign(output, [REPORT])
+    check_tables(output, (REPORT, TIMINGS))
     masks = [job.mask.as_posix() for job in jobs]
-    first = not read_journal(output / JOURNAL)
-    if first and (foreign := [mask for mask in masks if _is_there(output / mask)]):
-        raise _foreign(output, foreign)
+    if not read_journal(output / JOURNAL):
+        _check_free([output / job.mask for job in jobs])
+        _check_free([overlay / job.overlay for job in jobs] if overlay else ())
     if overlay is not None:
         with writing(overlay):  # now, and not once for each photograph
             overlay.mkdir(parents=True, exist_ok=True)
@@ -113,15 +123,22 @@ def segment_all(
         results += track(parallel_map(work.do, jobs), "Segmenting", len(jobs))
         others = sorted(journal.masks().difference(masks))
         earlier = [row_as_left(journal.last(mask), output, mask) for mask in others]
-    rows = [*(result.row for result in results), *(row for row in earlier if row)]
-    write_table(output / REPORT, COLUMNS, rows)
-    timings = [
-        {"photograph": result.job.name.as_posix(), "milliseconds": result.milliseconds}
-        for result in results
-        if not result.reused
-    ]
-    write_table(output / TIMINGS, ("photograph", "milliseconds"), timings)
+        rows = [*(result.row for result in results), *(row for row in earlier if row)]
+        journal.write(output / REPORT, encode_table(COLUMNS, rows))
+        timings = [
+            {"photograph": result.job.name.as_posix(), "milliseconds": result.milliseconds}
+            for result in results
+            if not result.reused
+        ]
+        journal.write(output / TIMINGS, encode_table(("photograph", "milliseconds"), timings))
     return results
+
+
+def check_tables(output: Path, names: Sequence[str]) -> None:
+    """Raise UsageError if files of these names are in `output` that dermseg has not made."""
+    known = read_journal(output / JOURNAL)
+    for name in names:
+        check_own(output / name, known.get(name))
 
 
 def _is_there(path: Path) -> bool:
@@ -131,12 +148,14 @@ def _is_there(path: Path) -> bool:
         return False
 
 
-def _foreign(output: Path, names: Sequence[str]) -> UsageError:
-    more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-    return UsageError(
-        f"{output / names[0]}{more}: was not made by dermseg there, and would be written over; "
-        "choose another folder for the masks, or move it away"
-    )
+def _check_free(paths: Sequence[Path]) -> None:
+    """Raise UsageError if one of `paths`, none of which a run has made, is there."""
+    if foreign := [path for path in paths if _is_there(path)]:
+        more = f" (and {len(foreign) - 1} more)" if len(foreign) > 1 else ""
+        raise UsageError(
+            f"{foreign[0]}{more}: was not made by dermseg there, and would be written over; choose "
+            "another folder, or move it away"
+        )
 
 
 @dataclass(frozen=True)
@@ -164,6 +183,11 @@ class _Work:
         mask = job.mask.as_posix()
         stale = False  # whether an earlier run's mask is of another photograph, model or setting
         try:
+            if job.clash:
+                raise ImageError(
+                    f"{job.photograph}: {job.clash} would write {job.mask} too; segment them into "
+                    "different folders"
+                )
             truth = find_mask(self.size_from, job.name) if self.size_from else None
             photograph = job.open()
             size = size_along(photograph, truth, self.mask_frame) if truth else None
@@ -181,8 +205,9 @@ class _Work:
         except Exception as error:  # a bug, which must not cost the other photographs
             text, bug = f"{job.photograph}: {type(error).__name__}: {error}", format_exc()
         else:
-            files = {name: _checksum(path) for name, path in self._files(job).items()}
-            self.journal.note(mask, Entry(fingerprint, row, files, (files[mask],)))
+            files = {name: checksum(path) for name, path in self._files(job).items()}
+            own = (*files.values(), *self._own(job))
+            self.journal.note(mask, Entry(fingerprint, row, files, _latest(own)))
             return Result(job, row)
         if stale:
             self._remove_stale(job)
@@ -207,21 +232,19 @@ class _Work:
     def _are_whole(self, job: Job, noted: Sums) -> bool:
         """Say whether all that this run would write is there, as it was written."""
         wanted = self._files(job)
-        return all(name in noted and noted[name] == _checksum(wanted[name]) for name in wanted)
+        return all(name in noted and noted[name] == checksum(wanted[name]) for name in wanted)
 
     def _own(self, job: Job) -> tuple[int | None, ...]:
-        """Return the checksums by which a job's mask is dermseg's own."""
+        """Return the checksums by which a job's mask and overlays are dermseg's own."""
         known = self.journal.last(job.mask.as_posix())
         return known.own if known else ()
 
     def _check_own(self, job: Job) -> None:
-        """Raise UsageError for a mask that someone has drawn, or changed since it was made."""
-        path = self.output / job.mask
-        if _checksum(path) not in (*self._own(job), None) and is_whole_image(path):
-            raise UsageError(
-                f"{path}: was changed since dermseg made it, or is another's; move it away, and it "
-                "is made again"
-            )
+        """Raise UsageError for a mask or an overlay that someone has drawn, or changed since."""
+        for path in self._files(job).values():
+            known = self.journal.last(job.mask.as_posix())
+            if is_foreign(path, known) and is_whole_image(path):
+                check_own(path, known)
 
     def _remove_stale(self, job: Job) -> None:
         """Leave no mask of dermseg's own beside a row that says that there is none."""
@@ -231,34 +254,33 @@ class _Work:
             (self.output / job.mask).unlink(missing_ok=True)
             if self.overlay is not None:
                 (self.overlay / job.overlay).unlink(missing_ok=True)
-        self.journal.begin(job.mask.as_posix())
+        self.journal.begin(job.mask.as_posix(), self._own(job))
 
     def _segment(self, job: Job, photograph: BytesIO, size: tuple[int, int] | None) -> Segmentation:
         segmentation = self.segmenter.segment(photograph, size=size)
-        content = encode_mask(segmentation.mask)
-        # A kill between the two leaves the old mask or the new one: both are known.
-        self.journal.begin(job.mask.as_posix(), (*self._own(job), crc32(content)))
-        with written_whole(self.output / job.mask) as temporary:
-            temporary.write_bytes(content)
+        contents = {self.output / job.mask: encode_mask(segmentation.mask)}
         if self.overlay is not None:
             height, width = segmentation.mask.shape
             picture = read_photograph(photograph, at_least=(OVERLAY_SIDE, OVERLAY_SIDE))
             framed = Photograph(picture.pixels, height, width, picture.orientation)
             drawn = draw_overlay(framed, segmentation.outline, segmentation.band_contours)
-            write_image(self.overlay / job.overlay, drawn)
+            contents[self.overlay / job.overlay] = encode_image(drawn, "JPEG")
+        # A kill between here and the end leaves old files or new ones: both are known.
+        new = map(crc32, contents.values())
+        self.journal.begin(job.mask.as_posix(), _latest((*new, *self._own(job))))
+        for path, content in contents.items():
+            with written_whole(path) as temporary:
+                temporary.write_bytes(content)
         return segmentation
+
+
+def _latest(own: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    """Return the last few checksums: of a mask, and of its overlays in some folders."""
+    return tuple(dict.fromkeys(own))[:KEPT]
 
 
 def row_as_left(entry: Entry | None, output: Path, mask: str) -> Row | None:
     """Return the report's row of a mask in `output`, None if it is not as the run left it."""
     if entry is None or entry.fingerprint is None:
         return None
-    return complete_row(entry.row) if entry.files.get(mask) == _checksum(output / mask) else None
-
-
-def _checksum(path: Path) -> int | None:
-    """Return a sum that finds a file that was damaged; None where it cannot be read."""
-    try:
-        return crc32(path.read_bytes())
-    except OSError:
-        return None
+    return complete_row(entry.row) if entry.files.get(mask) == checksum(output / mask) else None

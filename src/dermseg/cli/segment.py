@@ -59,8 +59,9 @@ def segment(
         The frame to segment, from 1, of DICOM files that have several.
     """
     from dermseg.batch.jobs import find_jobs, passed_over
-    from dermseg.batch.least_sure import TABLE, check_says_how_sure, write_least_sure
-    from dermseg.batch.run import segment_all
+    from dermseg.batch.least_sure import SHEET, TABLE, check_says_how_sure, write_least_sure
+    from dermseg.batch.run import check_tables, segment_all
+    from dermseg.formats.conversion import check_beside
     from dermseg.inference.segmenter import Segmenter
 
     if mask_frame is not None and size_from is None:
@@ -76,6 +77,9 @@ def segment(
     segmenter = Segmenter(**vars(settings), thresholds=thresholds)
     if review is not None:
         check_says_how_sure(segmenter)
+        check_tables(output, (TABLE, SHEET))
+    for each in form or ():
+        check_beside(output, each)
     say(f"{segmenter.description}: {len(jobs)} photographs")
     for line in passed_over(photographs, without=(output, overlay)):
         say(f"passed over: {line}")

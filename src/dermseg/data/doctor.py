@@ -17,9 +17,9 @@ from dermseg.data.folds import near_duplicates
 from dermseg.data.layouts import Pair, find_all_pairs
 from dermseg.data.metadata import read_groups
 from dermseg.data.splits import find_leaks, read_people, read_split
-from dermseg.errors import ImageError
+from dermseg.errors import ImageError, UsageError
 from dermseg.imaging.contact_sheet import CELL_HEIGHT, CELL_WIDTH, contact_sheet
-from dermseg.imaging.images import Mask, Pixels, resize, write_image
+from dermseg.imaging.images import Mask, Pixels, encode_image, resize
 from dermseg.imaging.mask_files import (
     MASK_FOREGROUND,
     MASK_SUFFIX,
@@ -40,8 +40,10 @@ from dermseg.masks.postprocess import Probability, binarise, choose_lesion
 from dermseg.masks.style import STYLE_NAMES, UNTOLD, read_style
 from dermseg.progress import track
 from dermseg.settings import MaskFrame, ThresholdSettings
-from dermseg.storage.tables import write_table
+from dermseg.storage.journal import JOURNAL, Journal
+from dermseg.storage.tables import encode_table
 
+TABLE, SHEET = "doctor.csv", "doctor.png"
 SUSPICIOUS = 0.5
 """Jaccard index with an out-of-fold prediction below which a mask is listed."""
 FRAMING = 0.95
@@ -198,14 +200,18 @@ def fix(data: Path, output: Path, mask_frame: MaskFrame | None = None) -> int:
 
     They are copies in the folder `output`: 8 bits, one channel, 0 and 255, along the photographs as
     stored if `mask_frame` is known where it matters. Returns their number; masks that cannot be
-    read are findings of `examine`. Raises OutputError if a file cannot be
-    written.
+    read are findings of `examine`. Raises UsageError if such a file is there, OutputError if one
+    cannot be written.
     """
+    pairs = find_all_pairs(data, mask_frame)
+    clean = {pair.image_id: output / f"{pair.image_id}{MASK_SUFFIX}" for pair in pairs}
+    if there := [path for path in clean.values() if path.exists()]:
+        raise UsageError(f"{there[0]}: is there already; choose another folder for clean masks")
     count = 0
-    for pair in find_all_pairs(data, mask_frame):
+    for pair in pairs:
         with suppress(ImageError):
             lesion = pair.read_mask_as_said() > MASK_FOREGROUND
-            write_mask(output / f"{pair.image_id}{MASK_SUFFIX}", lesion)
+            write_mask(clean[pair.image_id], lesion)
             count += 1
     return count
 
@@ -240,20 +246,24 @@ def report(
 ) -> None:
     """Write doctor.csv, a row a finding, and doctor.png, a sheet of the images found first.
 
-    On the sheet the mask is red and the prediction, where there is one, yellow.
+    On the sheet the mask is red and the prediction, where there is one, yellow. Raises UsageError
+    if there are files of these names that dermseg has not written so, OutputError if they cannot be
+    written.
     """
     rows = [{"image": f.image, "kind": f.kind, "detail": f.detail} for f in findings]
-    write_table(output / "doctor.csv", ("image", "kind", "detail"), rows)
     shown = list(dict.fromkeys(f.image for f in findings if f.kind != "unreadable"))
     shown = shown[:SHOWN]
-    sheet = output / "doctor.png"
-    sheet.unlink(missing_ok=True)  # an earlier examination's
-    if shown:
-        pair_of = {pair.image_id: pair for pair in pairs}
-        kinds = {image: [f.kind for f in findings if f.image == image] for image in shown}
-        pictures = [_picture(pair_of[image], (predictions or {}).get(image)) for image in shown]
-        captions = [f"{image}: {', '.join(kinds[image])}" for image in shown]
-        write_image(sheet, contact_sheet(pictures, captions))
+    pair_of = {pair.image_id: pair for pair in pairs}
+    kinds = {image: [f.kind for f in findings if f.image == image] for image in shown}
+    pictures = [_picture(pair_of[image], (predictions or {}).get(image)) for image in shown]
+    captions = [f"{image}: {', '.join(kinds[image])}" for image in shown]
+    with Journal(output / JOURNAL) as journal:
+        journal.write(output / TABLE, encode_table(("image", "kind", "detail"), rows))
+        if shown:
+            sheet = contact_sheet(pictures, captions)
+            journal.write(output / SHEET, encode_image(sheet, "PNG"))
+        else:
+            journal.remove(output / SHEET)  # an earlier examination's
 
 
 def _picture(pair: Pair, probability: Probability | None) -> Pixels:

@@ -16,6 +16,7 @@ from dermseg.imaging.orientation import as_filed, upright
 from dermseg.imaging.photographs import image_size, read_orientation
 from dermseg.progress import track
 from dermseg.settings import Form, OutlineSettings
+from dermseg.storage.journal import JOURNAL, Journal, read_journal
 
 
 class _Form(Protocol):
@@ -254,10 +255,21 @@ def write_beside(masks_folder: Path, to: Form) -> tuple[Path, Conversion]:
     """Write the masks that `dermseg segment` left in a folder in another form, into that folder.
 
     Returns the file or folder, `<form>` with the form's suffix, and what became of the masks. It
-    is written over, as the report is. Raises OutputError if it cannot be written.
+    is written over if an earlier run made it. Raises UsageError if another did, OutputError if it
+    cannot be written.
     """
+    check_beside(masks_folder, to)
     target = masks_folder / f"{to}{FORMS[to].FILE}"
+    with Journal(masks_folder / JOURNAL) as journal:
+        journal.begin(target.name)
     return target, convert(Reading(masks_folder, "masks"), target, to, OutlineSettings(), over=True)
+
+
+def check_beside(masks_folder: Path, to: Form) -> None:
+    """Raise UsageError if what `write_beside` writes is there, and no run has made it."""
+    target = masks_folder / f"{to}{FORMS[to].FILE}"
+    if target.exists() and target.name not in read_journal(masks_folder / JOURNAL):
+        raise UsageError(f"{target}: was not made by dermseg there; move it away")
 
 
 def _prepared(

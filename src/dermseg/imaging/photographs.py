@@ -54,6 +54,8 @@ FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 AVIF and HEIC are read too, where Pillow can, and the frames of DICOM files.
 """
 PNG_END = b"IEND\xaeB`\x82"
+JPEG_END = b"\xff\xd9"
+"""Cameras write more behind it."""
 OPAQUE = {"RGBA": "RGB", "LA": "L", "P": "RGB"}
 """Modes that no colour profile is made for, and those that they become."""
 LARGE, BAND = 16 * 10**6, 10**6
@@ -368,9 +370,11 @@ def is_whole_image(path: Path) -> bool:
     """Say whether a file is an image, of any kind that is read, from its first byte to its last."""
 
     def whole(file: File) -> bool:
-        return not file.load().damaged and (
-            file.image.format != "PNG" or file.content().endswith(PNG_END)
-        )
+        if file.load().damaged:
+            return False
+        if file.image.format == "PNG":
+            return file.content().endswith(PNG_END)
+        return file.image.format != "JPEG" or JPEG_END in file.content()
 
     try:
         return read_with(path, whole)

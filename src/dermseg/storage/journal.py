@@ -1,7 +1,8 @@
 """What was done in an output folder: a line of JSON for each mask, written as soon as it exists.
 
 A run that was stopped, or killed, is gone on with by reading the journal: a mask is made again only
-if its photograph, the model or a setting has changed since, or if the mask is gone or damaged.
+if its photograph, the model or a setting has changed since, or if the mask is gone or damaged. The
+journal also knows the tables and sheets that dermseg wrote, so that no other is written over.
 """
 
 import json
@@ -12,10 +13,12 @@ from pathlib import Path
 from threading import Lock
 from types import TracebackType
 from typing import Any, Self
+from zlib import crc32
 
 from dermseg.errors import OutputError, UsageError
-from dermseg.storage.files import lock
+from dermseg.storage.files import lock, writing, written_whole
 
+JOURNAL = "journal.jsonl"
 VERSION = 2
 """Of a line's fields. A column more in a row leaves it as it is; a field that means something else
 is a new version, and journals of others are refused."""
@@ -28,14 +31,36 @@ Sums = dict[str, int | None]
 class Entry:
     """What was noted of a mask: what decided it, its row of the report, and the files written.
 
-    Without a fingerprint it was begun and not ended. `own` are the checksums by which a file under
-    the mask's name is known to be dermseg's: while it is being written the old one's and the new.
+    Without a fingerprint it was begun and not ended. `own` are the checksums by which the mask, its
+    overlay, or a table of that name is known to be dermseg's, also while it is being written.
     """
 
     fingerprint: str | None
     row: Row
     files: Sums
     own: tuple[int | None, ...] = ()
+
+
+def checksum(path: Path) -> int | None:
+    """Return a sum that finds a file that was changed; None where it cannot be read."""
+    try:
+        return crc32(path.read_bytes())
+    except OSError:
+        return None
+
+
+def is_foreign(path: Path, entry: Entry | None) -> bool:
+    """Say whether a file is there that is not as `entry`, what was noted of it, says."""
+    return checksum(path) not in (*(entry.own if entry else ()), None)
+
+
+def check_own(path: Path, entry: Entry | None) -> None:
+    """Raise UsageError if a file is there that dermseg has not written so."""
+    if is_foreign(path, entry):
+        raise UsageError(
+            f"{path}: was changed since dermseg made it, or is another's; move it away, and it is "
+            "made again"
+        )
 
 
 def read_journal(path: Path) -> dict[str, Entry]:
@@ -110,14 +135,34 @@ class Journal:
 
     def note(self, mask: str, entry: Entry) -> None:
         """Note what there is to know of a mask now."""
-        line = json.dumps({"version": VERSION, "mask": mask, **asdict(entry)}) + "\n"
+        self._note(mask, entry)
+
+    def _note(self, name: str, entry: Entry) -> None:
+        line = json.dumps({"version": VERSION, "mask": name, **asdict(entry)}) + "\n"
         with self._lock:
             try:
                 self._file.write(line)
                 self._file.flush()
             except OSError as error:
                 raise OutputError.about(self._path, error) from error
-            self._entries[mask] = entry
+            self._entries[name] = entry
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Write a table or a sheet into the journal's folder, whole.
+
+        Raises UsageError if another's lies there, OutputError if it cannot be written.
+        """
+        check_own(path, self.last(path.name))
+        # A kill between the two leaves the old file or the new one: both are known.
+        self._note(path.name, Entry(None, {}, {}, (checksum(path), crc32(content))))
+        with written_whole(path) as temporary:
+            temporary.write_bytes(content)
+
+    def remove(self, path: Path) -> None:
+        """Remove such a file of an earlier run; raise as `write` does."""
+        check_own(path, self.last(path.name))
+        with writing(path):
+            path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self

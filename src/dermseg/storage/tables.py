@@ -32,16 +32,22 @@ def write_table(
     With `sync` it is on the disk when this returns, for what nobody can make again. Raises
     OutputError if it cannot be written.
     """
+    content = encode_table(columns, rows)
+    with written_whole(path) as temporary, temporary.open("wb") as handle:
+        handle.write(content)
+        if sync:
+            handle.flush()
+            os.fsync(handle.fileno())
+
+
+def encode_table(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> bytes:
+    """Return a CSV file in which no text is a formula to a spreadsheet."""
     text = StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({column: _defused(row[column]) for column in columns})
-    with written_whole(path) as temporary, temporary.open("wb") as handle:
-        handle.write(text.getvalue().encode("utf-8", "surrogateescape"))
-        if sync:
-            handle.flush()
-            os.fsync(handle.fileno())
+    return text.getvalue().encode("utf-8", "surrogateescape")
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

@@ -8,14 +8,14 @@ from pathlib import Path
 from threading import Lock
 
 from dermseg.batch.jobs import Job, find_jobs
-from dermseg.batch.run import JOURNAL, row_as_left
+from dermseg.batch.run import row_as_left
 from dermseg.errors import ImageError, UsageError
 from dermseg.imaging.mask_files import write_mask
 from dermseg.imaging.photographs import image_size
 from dermseg.inference.segmenter import Segmenter
 from dermseg.progress import say, track
 from dermseg.storage.files import occupied, writing
-from dermseg.storage.journal import read_journal
+from dermseg.storage.journal import JOURNAL, read_journal
 from dermseg.web.errors import ProblemError
 from dermseg.web.review.decisions import DECISIONS, item_of, read_decisions, write_decisions
 from dermseg.web.review.items import Decision, Item, digest_of
@@ -82,7 +82,7 @@ class Review:
         noted = read_journal(masks / JOURNAL)
         items, reopened, without = [], 0, 0
         for job in jobs:
-            if not (masks / job.mask).is_file():
+            if job.clash or not (masks / job.mask).is_file():
                 without += 1
                 continue
             name = job.name.as_posix()
