@@ -8,9 +8,9 @@ PACKAGE = Path(__file__).parent.parent / "src" / "dermseg"
 LONGEST = 60
 """Lines of a function, without its docstring."""
 MOST_PARAMETERS = 6
-"""Parameters of a function, without self and cls."""
-COMMANDS = ("experiment", "segment", "serve", "tune")
-"""Commands with more: theirs are options, or groups of options, and are given by name."""
+"""Parameters of a function, without self and cls; a dataclass says more of them better."""
+ALLOWED = {"export/recalibration.py calibrate": "each is an option of its command, given by name"}
+"""Functions with more, and why."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -31,11 +31,16 @@ def lines(function: Function) -> int:
     return count
 
 
-def parameters(function: Function) -> list[str]:
-    """Name the parameters of a function, without self and cls."""
+def parameters(function: Function, *, by_name: bool) -> list[str]:
+    """Name the parameters of a function, without self and cls, and without those only by name."""
     given = function.args
-    names = [each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
-    return [name for name in names if name not in ("self", "cls")]
+    listed = [*given.posonlyargs, *given.args, *(given.kwonlyargs if by_name else ())]
+    return [each.arg for each in listed if each.arg not in ("self", "cls")]
+
+
+def is_command(name: str) -> bool:
+    """Say whether a function is a command, whose parameters by name are its options."""
+    return name.startswith("cli/") and not name.rpartition(" ")[2].startswith("_")
 
 
 def test_no_function_is_too_long() -> None:
@@ -45,6 +50,8 @@ def test_no_function_is_too_long() -> None:
 
 
 def test_no_function_takes_too_many_parameters() -> None:
-    found = {name: len(parameters(function)) for name, function in functions()}
-    too_many = {name for name, count in found.items() if count > MOST_PARAMETERS}
-    assert too_many == {f"cli/{name}.py {name}" for name in COMMANDS}
+    found = {
+        name: parameters(function, by_name=not is_command(name)) for name, function in functions()
+    }
+    too_many = {name for name, listed in found.items() if len(listed) > MOST_PARAMETERS}
+    assert too_many == set(ALLOWED)
