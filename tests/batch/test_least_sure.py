@@ -72,7 +72,7 @@ def test_a_photograph_that_is_gone_by_then_costs_its_cell(
         pixels = np.asarray(sheet)
     for column, name in enumerate("bca"):
         cell = pixels[:CELL_HEIGHT, column * (CELL_WIDTH + 4) :][:, :CELL_WIDTH]
-        assert (cell.std() < 2) is (name in gone)
+        assert bool(cell.std() < 2) is (name in gone)
 
 
 def test_the_least_sure_come_first(photographs: Path, calibrated: Path, tmp_path: Path) -> None:
