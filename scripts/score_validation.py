@@ -2,7 +2,7 @@
 """Score a model on the 150 validation images of ISIC 2017 and add its lines to the ledger.
 
     scripts/score_validation.py MODEL DATA MASKS [--style STYLE] [--mirror] [--low 0.5]
-                                [--own-style]
+                                [--own-style] [--json results/NAME/validation.json]
 
 MODEL is a shipped model's name or an .onnx file, DATA the folder with the official archives and
 MASKS a folder for the masks. The 150 images report; nothing is trained on them or chosen by them,
@@ -11,6 +11,9 @@ which the ledger, results/ledger.csv, lets anyone check: every scoring is a line
 A second line leaves out the images that resemble a training image (near-duplicates exist across
 the two sets). Two more compare the photographs of DATA/full-resolution with their thumbnails. With
 --own-style one line alone: each image by the style of its true mask, which no user can know.
+
+--json writes the metrics, and beside them, in validation-confidence.json, how well a calibrated
+model knew its mistakes: what `scripts/rate_confidence.py` says out of fold, but for the band.
 """
 
 import sys
@@ -21,17 +24,21 @@ import numpy as np
 from cyclopts import run
 
 from dermseg.batch.jobs import Job, find_jobs
+from dermseg.batch.report import REPORT
 from dermseg.batch.run import segment_all
 from dermseg.data.datasets import read_signatures
 from dermseg.data.folds import near_duplicates
 from dermseg.data.layouts import find_pairs
-from dermseg.evaluation.scoring import evaluate
+from dermseg.evaluation.scoring import Evaluation, evaluate
 from dermseg.experiments.ledger import append
+from dermseg.export.rating import Judged, Quality, intervals
 from dermseg.imaging.mask_files import MASK_FOREGROUND, MASK_SUFFIX, read_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.metrics import Scores, mean, score
 from dermseg.masks.style import STYLE_IDS, read_style
 from dermseg.settings import DEFAULT_STYLE, Style, ThresholdSettings
+from dermseg.storage.files import write_json
+from dermseg.storage.tables import read_table
 
 VALIDATION = "isic2017-validation"
 LEDGER = Path(__file__).parent.parent / "results" / "ledger.csv"
@@ -47,6 +54,7 @@ def main(
     low: float | None = None,
     style: Style = DEFAULT_STYLE,
     own_style: bool = False,
+    json: Path | None = None,
 ) -> None:
     """Segment, score, and write the ledger's lines."""
     truth = data / "ISIC-2017_Validation_Part1_GroundTruth"
@@ -70,6 +78,11 @@ def main(
     append(LEDGER, name, VALIDATION, list(evaluation.images.values()))
     append(LEDGER, name, "isic2017-validation-without-duplicates", fresh)
     print(evaluation)
+    if json is not None:
+        evaluation.write_json(json)
+        if segmenter.says_how_sure:
+            rating = rate(masks / REPORT, evaluation)
+            write_json(json.with_name(f"{json.stem}-confidence.json"), rating)
     large, small = [], []
     for job in find_jobs([data / "full-resolution"]):
         image_id = job.photograph.stem
@@ -89,6 +102,32 @@ def segment(jobs: list[Job], segmenter: Segmenter, masks: Path, truth: Path) -> 
     results = segment_all(jobs, segmenter, masks, size_from=truth)
     if failed := [result.error for result in results if result.error]:
         sys.exit("\n".join(failed))
+
+
+def rate(report: Path, evaluation: Evaluation) -> dict[str, object]:
+    """Say how well the confidence in a report fits the metrics of the same masks."""
+    rows = {Path(row["photograph"]).stem: row for row in read_table(report)}
+    names = sorted(evaluation.images)
+
+    def column(name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        return np.array([float(rows[image][name]) for image in names])
+
+    nothing = np.full(len(names), np.nan)
+    judged = Judged(
+        names=np.array(names),
+        fold_of=np.full(len(names), "validation"),
+        jaccard=np.array([evaluation.images[image].jaccard for image in names]),
+        score=column("confidence_score"),
+        predicted=column("predicted_jaccard"),
+        low=column("jaccard_low"),
+        high=column("jaccard_high"),
+        flagged=np.array(["low-confidence" in rows[image]["flags"].split() for image in names]),
+        within=nothing,
+        width=nothing,
+    )
+    quality = Quality.of(judged).to_dict()
+    ends = {name: pair for name, pair in intervals(judged).items() if quality[name] is not None}
+    return {"quality": quality, "intervals": ends}
 
 
 def best_told(jobs: list[Job], masks: Path, truth: Path) -> list[Scores]:
