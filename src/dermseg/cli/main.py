@@ -20,6 +20,7 @@ from dermseg.errors import DermsegError, UsageError
 FUNCTIONS = (
     "segment",
     "convert",
+    "fetch",
     "evaluate",
     "doctor",
     "train",
