@@ -299,6 +299,15 @@ class ThresholdSettings:
 
 
 @dataclass(frozen=True)
+class ScoringSettings:
+    """How a training's predictions become the masks that are scored, and which are scored."""
+
+    thresholds: ThresholdSettings = ThresholdSettings()
+    style: Style | None = None
+    """The style of outline whose masks are scored; all unless given."""
+
+
+@dataclass(frozen=True)
 class ExportSettings:
     """What a model file computes in, and how it is used."""
 
@@ -357,6 +366,8 @@ class TuningSettings:
     """Low thresholds; pairs in which the low one is above the high one are left out."""
     rule: Rule = "complete"
     """How a mask is cut: "complete" or "paper" (see `dermseg.masks.postprocess`)."""
+    style: Style | None = None
+    """Choose by the masks that are outlined in this style; by all unless given."""
     folds_used: int | None = None
     """Folds that each trial trains, the first ones; all unless given."""
     sampler: Sampler = "grid"

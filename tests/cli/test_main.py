@@ -13,7 +13,14 @@ from dermseg.experiments.registry import EXPERIMENTS
 from dermseg.imaging.images import write_image
 from dermseg.imaging.mask_files import write_mask
 from dermseg.masks.metrics import METRICS
-from dermseg.settings import DEFAULT_MODEL, PROTOCOLS, DataSettings, ExperimentSettings
+from dermseg.settings import (
+    DEFAULT_MODEL,
+    PROTOCOLS,
+    DataSettings,
+    ExperimentSettings,
+    ScoringSettings,
+    ThresholdSettings,
+)
 
 Captured = pytest.CaptureFixture[str]
 COMMANDS = ("segment", "evaluate", "train", "tune", "export", "experiment", "serve")
@@ -152,14 +159,15 @@ class TestExperiment:
 
         given: list[object] = []
 
-        def take(*arguments: object) -> Path:
-            given.extend(arguments)
+        def take(*arguments: object, **scoring: object) -> Path:
+            given.extend((*arguments, *scoring.values()))
             (tmp_path / "page.md").write_text("# what it says")
             return tmp_path / "page.md"
 
         monkeypatch.setattr(run, "run_experiment", take)
         words = f"experiment figure-2 {tmp_path} -o {tmp_path} --protocol short --epochs 3"
         options = "--seeds 2 --folds-used 4 --runs a b --ledger c.csv --device cpu --cache d"
+        options += " --rule paper --low 0.4 --style traced"
         assert main([*words.split(), *options.split(), "--allow-resized"]) == 0
         settings = replace(PROTOCOLS["short"], epochs=3)
         chosen = ExperimentSettings(
@@ -169,7 +177,8 @@ class TestExperiment:
             ledger=Path("c.csv"),
         )
         data_settings = DataSettings(device="cpu", allow_resized=True, cache=Path("d"))
-        assert given == ["figure-2", tmp_path, tmp_path, settings, chosen, data_settings]
+        scoring = ScoringSettings(ThresholdSettings("paper", low=0.4), "traced")
+        assert given == ["figure-2", tmp_path, tmp_path, settings, chosen, data_settings, scoring]
         assert "# what it says" in capsys.readouterr().out
 
 

@@ -13,7 +13,7 @@ from toy import Tiny, draw_picture, tiny_settings, write_data
 from dermseg.experiments import scoring
 from dermseg.experiments.registry import EXPERIMENTS, Arm, Claim, Experiment
 from dermseg.experiments.run import run_experiment
-from dermseg.settings import DataSettings, ExperimentSettings, TrainingSettings
+from dermseg.settings import DataSettings, ExperimentSettings, ScoringSettings, TrainingSettings
 from dermseg.training import networks
 
 ALL = Arm("tiny", "all channels", {"network": "tiny", "channels": "rgb-hsv-l"})
@@ -90,6 +90,7 @@ def experiment(tiny: Callable[..., TrainingSettings], tmp_path: Path) -> Callabl
 
     def run(name: str, **options: Any) -> Path:
         known = {field.name for field in fields(TrainingSettings)}
+        scoring = options.pop("scoring", ScoringSettings())
         settings = {k: options.pop(k) for k in known & options.keys()}
         base = tiny(**{**BASE, **settings})
         return run_experiment(
@@ -99,6 +100,7 @@ def experiment(tiny: Callable[..., TrainingSettings], tmp_path: Path) -> Callabl
             base,
             ExperimentSettings(**options),
             DATA,
+            scoring=scoring,
         )
 
     return run

@@ -15,18 +15,24 @@ from dermseg.batch.jobs import find_jobs
 from dermseg.batch.run import segment_all
 from dermseg.data.layouts import find_pairs
 from dermseg.errors import DataError, ModelError, UsageError
-from dermseg.evaluation.scoring import binariser, evaluate, evaluate_maps
+from dermseg.evaluation.scoring import binariser, evaluate, evaluate_maps, read_styles
 from dermseg.experiments import findings, ledger, scoring, thresholds
 from dermseg.experiments.registry import EXPERIMENTS, NO_KIND, Experiment, find_experiment
 from dermseg.experiments.report import describe
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.metrics import METRICS
-from dermseg.settings import AugmentationSettings, ThresholdSettings, TrainingSettings
+from dermseg.settings import (
+    AugmentationSettings,
+    ScoringSettings,
+    ThresholdSettings,
+    TrainingSettings,
+)
 from dermseg.training import checkpoints, loop
 from dermseg.training.protocol import train_protocol
 from dermseg.training.run_folder import read_held_out
 
 Run = Callable[..., Path]
+TRACED = ScoringSettings(style="traced")
 
 
 def table(page: Path) -> list[dict[str, str]]:
@@ -222,6 +228,53 @@ def test_seeds_and_folds(
     assert row["seeds"] == "2"
     assert 7 < int(row["images"]) <= 15, "seeds hold out different images"
     assert "With one seed" not in page.read_text()
+
+
+def test_rule_thresholds_and_style_say_what_is_scored(
+    done: Path, experiment: Run, quick_export: None, tmp_path: Path
+) -> None:
+    maps = read_held_out(done.parent / "arms" / "tiny" / "seed-0")
+    (tmp_path / "data" / "mine.csv").write_text(
+        "image_id,style\n" + "\n".join(f"{name},traced" for name in sorted(maps)[:9])
+    )
+    masks = {pair.image_id: pair for pair in find_pairs(tmp_path / "data")}
+    thresholds = ThresholdSettings("paper", 0.7, 0.4)
+    page = experiment("toy", scoring=ScoringSettings(thresholds))
+    expected = evaluate_maps(maps, masks, thresholds).mean
+    assert float(table(page)[1]["jaccard"]) == pytest.approx(expected.jaccard, abs=1e-5)
+    assert "by the paper rule at 0.7/0.4" in page.read_text()
+    styles = read_styles(masks)
+    traced = {name: maps[name] for name in maps if styles[name] == "traced"}
+    assert len(traced) >= 9
+    page = experiment("runs", runs=[done.parent / "arms" / "tiny" / "seed-0"], scoring=TRACED)
+    assert table(page)[0]["images"] == str(len(traced))
+    expected = evaluate_maps(traced, masks, ThresholdSettings()).mean
+    assert float(table(page)[0]["jaccard"]) == pytest.approx(expected.jaccard, abs=1e-5)
+
+
+def test_the_sixth_member_is_trained_and_scored_with_the_others(
+    experiment: Run,
+    scored_set: Path,
+    toy: str,
+    quick_export: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exported: list[int] = []
+    original = scoring.export_model
+    monkeypatch.setattr(
+        scoring,
+        "export_model",
+        lambda runs, file: exported.append(len(runs)) or original(runs, file),
+    )
+    monkeypatch.setitem(EXPERIMENTS, toy, replace(EXPERIMENTS[toy], sixth=True))
+    page = experiment(toy, epochs=1)
+    assert facts(page)["members"] == 3
+    assert exported == [3, 3]
+    assert [row["images"] for row in table(page)] == ["15", "15", "4", "4"]
+    assert "3 members, not the paper's six" in page.read_text()
+    runs = {path.parent.name for path in page.parent.glob("arms/*/*/*/weights.safetensors")}
+    assert len(list(page.parent.glob("arms/*/*/all/weights.safetensors"))) == 2
+    assert runs == {"fold-0", "fold-1", "all"}
 
 
 def test_the_null_experiment_and_the_seeds_of_a_training_that_is_given(

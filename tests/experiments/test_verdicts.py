@@ -17,7 +17,7 @@ from dermseg.experiments.scoring import Scorer
 from dermseg.experiments.statistics import Table, decide, difference, of_networks
 from dermseg.experiments.study import Study, Trained
 from dermseg.masks.metrics import Scores
-from dermseg.settings import DataSettings
+from dermseg.settings import DataSettings, ScoringSettings
 
 CLAIM = Claim("one beats the other", "a toy", "one", "other")
 
@@ -42,6 +42,7 @@ class Known:
 
     arms: Mapping[str, Table]
     floor: float
+    scoring: ScoringSettings = ScoringSettings()
 
     def out_of_fold(self, runs: Sequence[Path], ways: Mapping[str, object]) -> dict[str, Any]:
         (run,) = runs

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dermseg.errors import UsageError
-from dermseg.experiments.registry import Arm
+from dermseg.experiments.registry import Arm, Experiment
 from dermseg.experiments.study import train_arms
 from dermseg.settings import DataSettings, ExperimentSettings, Precision, TrainingSettings
 from dermseg.training import checkpoints, precision
@@ -180,7 +180,14 @@ class TestOneForAll:
         arms = [Arm("seven", "seven", {}), Arm("three", "three", {"channels": "rgb"})]
         base = tiny(precision="auto", epochs=1, fold=None, folds=2)
         for count in (1, 2):
-            train_arms(arms[:count], toy_data, tmp_path / "out", base, ExperimentSettings(), ON_CPU)
+            train_arms(
+                Experiment("a toy", tuple(arms[:count])),
+                toy_data,
+                tmp_path / "out",
+                base,
+                ExperimentSettings(),
+                ON_CPU,
+            )
             clock["bfloat16"] = 1.0
         assert len(list(precisions(tmp_path / "out"))) == 4
         assert set(precisions(tmp_path / "out")) == {"float32"}

@@ -104,7 +104,7 @@ def test_options_change_a_protocols_settings(
 ) -> None:
     """Also options that happen to name the default of a training without a protocol."""
     given: list[TrainingSettings] = []
-    monkeypatch.setattr(protocol, "train_protocol", lambda _, __, s, *___: given.append(s))
+    monkeypatch.setattr(protocol, "train_protocol", lambda _, __, s, *___, **____: given.append(s))
     assert main(["train", str(tmp_path), "-o", str(tmp_path / "out"), *arguments]) == 0
     if isinstance(expected, dict):
         expected = TrainingSettings(**{**vars(PROTOCOLS["short"]), **expected})

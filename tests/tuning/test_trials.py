@@ -630,7 +630,9 @@ class TestCommandLine:
     ) -> None:
         settings = TrainingSettings(**{**vars(PROTOCOLS[name]), **changes})
         given: list[TrainingSettings] = []
-        monkeypatch.setattr(protocol, "train_protocol", lambda _, __, s, *___: given.append(s))
+        monkeypatch.setattr(
+            protocol, "train_protocol", lambda _, __, s, *___, **____: given.append(s)
+        )
         assert main(["train", "data", "-o", "out", *training_options(settings, name)]) == 0
         assert given == [settings]
 

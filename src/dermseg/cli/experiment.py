@@ -8,7 +8,15 @@ from cyclopts import App, Parameter
 from dermseg.cli.console import TRAINING, require, show
 from dermseg.cli.options import Flat, FlatFlags, FlatLists
 from dermseg.experiments.registry import EXPERIMENTS
-from dermseg.settings import DataSettings, ExperimentSettings, Protocol, TrainingSettings
+from dermseg.settings import (
+    DataSettings,
+    ExperimentSettings,
+    Protocol,
+    ScoringSettings,
+    Style,
+    ThresholdSettings,
+    TrainingSettings,
+)
 
 app = App(
     name="experiment",
@@ -28,6 +36,8 @@ def experiment(
     experiment_settings: Annotated[ExperimentSettings, FlatLists] = ExperimentSettings(),
     settings: Annotated[TrainingSettings, Flat] = TrainingSettings(),
     data_settings: Annotated[DataSettings, FlatFlags] = DataSettings(),
+    thresholds: Annotated[ThresholdSettings, Flat] = ThresholdSettings(),
+    style: Style | None = None,
 ) -> int:
     """Make one of the paper's comparisons again; needs dermseg[experiments].
 
@@ -48,10 +58,15 @@ def experiment(
     protocol
         Settings of the trainings, as in `dermseg train`. Other options change them; what an
         experiment compares it sets itself.
+    style
+        Score the masks outlined in this style alone.
     """
     require("experiments", *TRAINING, "matplotlib", "skimage")
     from dermseg.experiments.run import run_experiment
 
-    report = run_experiment(name, data, output, settings, experiment_settings, data_settings)
+    scoring = ScoringSettings(thresholds, style)
+    report = run_experiment(
+        name, data, output, settings, experiment_settings, data_settings, scoring=scoring
+    )
     show(report.read_text(encoding="utf-8"))
     return 0

@@ -7,7 +7,15 @@ from cyclopts import Parameter
 
 from dermseg.cli.console import TRAINING, require
 from dermseg.cli.options import Flat, FlatFlags, Plugins
-from dermseg.settings import DataSettings, Protocol, TrainingSettings
+from dermseg.errors import UsageError
+from dermseg.settings import (
+    DataSettings,
+    Protocol,
+    ScoringSettings,
+    Style,
+    ThresholdSettings,
+    TrainingSettings,
+)
 
 
 def train(
@@ -18,6 +26,8 @@ def train(
     protocol: Protocol | None = None,
     settings: Annotated[TrainingSettings, Flat] = TrainingSettings(),
     data_settings: Annotated[DataSettings, FlatFlags] = DataSettings(),
+    thresholds: Annotated[ThresholdSettings, Flat] = ThresholdSettings(),
+    style: Style | None = None,
     plugin: Plugins = (),
 ) -> int:
     """Train a network on a folder of photographs and masks; needs dermseg[train].
@@ -38,6 +48,9 @@ def train(
         sixth: with its settings (192 x 256, 600 epochs), with short ones (RGB, 96 x 128, 46
         epochs, one-cycle), or lite0 from ImageNet weights (22 epochs). Other options change the
         settings; --fold K trains that fold's model alone.
+    style
+        Score the masks outlined in this style alone. This and the thresholds say how members.csv
+        scores a protocol's members.
     plugin
         A module, or a file such as mine.py, that registers a network or a loss of one's own with
         `dermseg.register_network` or `dermseg.register_loss`.
@@ -49,6 +62,11 @@ def train(
     from dermseg.training.loop import train
     from dermseg.training.protocol import train_protocol
 
-    work = train if protocol is None else train_protocol
-    work(data, output, settings, data_settings)
+    scoring = ScoringSettings(thresholds, style)
+    if protocol is not None:
+        train_protocol(data, output, settings, data_settings, scoring=scoring)
+    elif scoring != ScoringSettings():
+        raise UsageError("--rule, --high, --low and --style score a protocol's members: --protocol")
+    else:
+        train(data, output, settings, data_settings)
     return 0

@@ -86,6 +86,11 @@ class Evaluation:
         """The images, the lowest Jaccard index first."""
         return sorted(self.images, key=lambda image_id: self.images[image_id].jaccard)
 
+    def where(self, kind: str, value: str) -> "Evaluation":
+        """Return the evaluation of the images whose `kind`, as in `by`, is `value`."""
+        chosen = [i for i in self.images if self.groups.get(i, {}).get(kind, UNKNOWN) == value]
+        return replace(self, images={image: self.images[image] for image in chosen})
+
     def by(self, kind: str) -> dict[str, Summary]:
         """Return the means for each value of `kind`: "diagnosis", "age", "sex" or "style"."""
         parts: dict[str, list[Scores]] = {}
@@ -243,6 +248,15 @@ def _size(mask: StoredMask) -> Size:
 def _style_of(truth: Mask) -> str:
     """Return the style of a true mask, or what a mask without one is called."""
     return read_style(truth).style or STYLE_NAMES[UNTOLD]
+
+
+def read_styles(pairs: Mapping[str, Pair]) -> dict[str, str]:
+    """Return the style in which each true mask is outlined: a table's, or as read from the mask."""
+
+    def one(pair: Pair) -> str:
+        return pair.style or _style_of(pair.read_mask() > MASK_FOREGROUND)
+
+    return dict(zip(pairs, parallel_map(one, list(pairs.values())), strict=True))
 
 
 def _with_style(facts: Facts, read: str) -> Facts:

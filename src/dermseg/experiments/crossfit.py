@@ -6,7 +6,7 @@ parameters that were chosen on other folds. Whatever reads a training's predicti
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,13 @@ class Images:
 
     cache: Cache
     rows: Mapping[str, int]
+    thresholds: ThresholdSettings
 
     @classmethod
-    def of(cls, cache: Cache) -> "Images":
-        """Index `cache` by image."""
-        return cls(cache, {image: row for row, image in enumerate(cache.image_ids)})
+    def of(cls, cache: Cache, thresholds: ThresholdSettings = ThresholdSettings()) -> "Images":
+        """Index `cache` by image; `thresholds` make the masks that are scored."""
+        rows = {image: row for row, image in enumerate(cache.image_ids)}
+        return cls(cache, rows, thresholds)
 
     def pixels(self, image: str) -> Pixels:
         """Return an image as uint8 RGB (h, w, 3)."""
@@ -76,7 +78,7 @@ class Images:
     def jaccard(self, image: str, probability: Probability) -> float:
         """Return the Jaccard index of a probability's mask, at the network's size."""
         truth = self.cache.masks[self.rows[image]] > MASK_FOREGROUND
-        found = binariser(ThresholdSettings())(probability, *truth.shape)
+        found = binariser(self.thresholds)(probability, *truth.shape)
         return score(truth, found).jaccard
 
 
@@ -101,6 +103,7 @@ def crossfit(method: Method, reference: Trained, images: Images, output: Path) -
             "dermseg": __version__,
             "method": method.name,
             "data": images.cache.digest,
+            "thresholds": asdict(images.thresholds),
             "candidates": [dict(each) for each in method.candidates],
             "folds": sha256(json.dumps(held_out).encode()).hexdigest(),
             "searched": sha256(json.dumps(searched).encode()).hexdigest(),
@@ -145,7 +148,7 @@ def open_images(study: Study, maps: Maps) -> Images:
     if len(shapes) != 1:
         raise DataError(f"{study.arms[0].label}: predictions of one size are needed")
     ((height, width),) = shapes
-    return Images.of(study.open_images(height, width))
+    return Images.of(study.open_images(height, width), study.thresholds)
 
 
 def baseline_method(name: str, baseline: Baseline, images: Images) -> Method:

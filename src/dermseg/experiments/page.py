@@ -9,6 +9,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from dermseg.errors import DataError
+from dermseg.experiments.opening import open_report
 from dermseg.experiments.registry import EXPERIMENTS
 from dermseg.experiments.report import describe
 from dermseg.storage.files import written_whole
@@ -38,6 +39,7 @@ img { max-width: 100%; height: auto; background: #fff; border-radius: 4px }
 }
 """
 TITLE = "The paper's comparisons, made again"
+EVERY = "Every claim"
 
 
 def write_page(folder: Path) -> tuple[Path, Path]:
@@ -52,7 +54,9 @@ def write_page(folder: Path) -> tuple[Path, Path]:
         )
     contents = [json.loads((folder / f"{name}.json").read_text("utf-8")) for name in found]
     parts = [describe(folder / f"{name}.csv", folder / f"{name}.json") for name in found]
-    text = "\n\n".join([f"# {TITLE}", "\n".join(_verdicts(contents)), *parts]).strip() + "\n"
+    opening = "\n".join(open_report(folder, contents))
+    every = "\n".join(_verdicts(contents))
+    text = "\n\n".join([f"# {TITLE}", opening, *parts, f"# {EVERY}", every]).strip() + "\n"
     markdown, page = folder / f"{NAME}.md", folder / f"{NAME}.html"
     for file, content in ((markdown, text), (page, to_html(text, folder))):
         with written_whole(file) as temporary:

@@ -61,6 +61,7 @@ class Experiment:
     the arm's members together. `paper` holds the paper's own rows, on that set. The module
     `measure` of this room turns the runs into findings. Without arms and with `needs_trainings`,
     finished trainings must be given. Of `fewest_seeds` it can say something.
+    With `sixth` an arm has the paper's sixth member, which holds nothing out.
     """
 
     summary: str
@@ -71,13 +72,19 @@ class Experiment:
     measure: str = "arms"
     needs_trainings: bool = True
     fewest_seeds: int = 1
+    sixth: bool = False
 
 
 FULL = {"network": "cdnn29", "channels": "rgb-hsv-l", "loss": "jaccard"}
 CDNN29 = Arm("cdnn29", "CDNN-29", FULL)
-CDNN19 = Arm("cdnn19", "CDNN-19 (a reconstruction)", {**FULL, "network": "cdnn19"})
-"""With all seven channels, like CDNN-29, so that depth is what differs; the paper's may have seen
-fewer."""
+CDNN19_RGB = Arm(
+    "cdnn19-rgb",
+    "CDNN-19 (a reconstruction)",
+    {**FULL, "network": "cdnn19", "channels": "rgb"},
+)
+"""A reconstruction with the paper's count of parameters, 290,129, which takes three channels."""
+CDNN19 = Arm("cdnn19", "CDNN-19 (a reconstruction) on RGB+HSV+L", {**FULL, "network": "cdnn19"})
+"""With all seven channels, like CDNN-29, so that depth is what differs."""
 RGB = Arm("cdnn29-rgb", "RGB", {**FULL, "channels": "rgb"})
 RGB_HSV_L = replace(CDNN29, label="RGB+HSV+L")
 JACCARD_LOSS = replace(CDNN29, label="CDNN-29, Jaccard loss")
@@ -119,12 +126,25 @@ WITHOUT = tuple(
 SINGLE, ONE_LEVEL = "single 0.5", "complete 0.5/0.5"
 DUAL, LITERAL = "complete 0.8/0.5", "paper 0.8/0.5"
 """Rows of the experiment on thresholds that its claims name."""
+MATTER: dict[str, str] = {
+    "CDNN-29 beats CDNN-19": "+0.034 on validation, +0.029 on test",
+    "the extra channels raise the Jaccard index": "+0.018 on validation, +0.011 on test",
+    "the Jaccard loss beats cross-entropy": "no number",
+    "the Jaccard loss lifts sensitivity": "no number",
+    "dual thresholds beat a single one": "no number",
+    "the ensemble beats its members": "no number",
+}
+"""The claims that the report opens with, and the difference in Jaccard index that the paper has."""
 AVERAGE, ENSEMBLE = "the average member", "the ensemble"
 """Rows of the experiment on members that its claim names."""
 
 
 def _deeper(source: str) -> tuple[Claim, ...]:
-    return (Claim("CDNN-29 beats CDNN-19", source, CDNN29.label, CDNN19.label),)
+    text = "CDNN-29 beats CDNN-19 on the same channels"
+    return (
+        Claim("CDNN-29 beats CDNN-19", source, CDNN29.label, CDNN19_RGB.label),
+        Claim(text, "ours", CDNN29.label, CDNN19.label),
+    )
 
 
 def _of_rules(text: str, source: str, better: str, worse: str) -> Claim:
@@ -146,23 +166,25 @@ def _wider(source: str) -> tuple[Claim, ...]:
 EXPERIMENTS: dict[str, Experiment] = {
     "table-2": Experiment(
         "CDNN-19 against CDNN-29, on the validation images",
-        (CDNN19, CDNN29),
+        (CDNN19_RGB, CDNN19, CDNN29),
         "validation",
         _deeper("Table II"),
         {
             "CDNN-19": (0.945, 0.839, 0.749, 0.854, 0.982),
             "CDNN-29": (0.953, 0.865, 0.783, 0.879, 0.979),
         },
+        sixth=True,
     ),
     "table-3": Experiment(
         "CDNN-19 against CDNN-29, on the test images",
-        (CDNN19, CDNN29),
+        (CDNN19_RGB, CDNN19, CDNN29),
         "test",
         _deeper("Table III"),
         {
             "CDNN-19": (0.921, 0.824, 0.736, 0.796, 0.979),
             "CDNN-29": (0.934, 0.849, 0.765, 0.825, 0.975),
         },
+        sixth=True,
     ),
     "table-4": Experiment(
         "RGB against RGB+HSV+L, on the validation images",
@@ -173,6 +195,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "RGB": (0.951, 0.848, 0.765, 0.868, 0.976),
             "RGB+HSV+L": (0.953, 0.865, 0.783, 0.879, 0.979),
         },
+        sixth=True,
     ),
     "table-5": Experiment(
         "RGB against RGB+HSV+L, on the test images",
@@ -183,6 +206,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "RGB": (0.931, 0.840, 0.754, 0.813, 0.976),
             "RGB+HSV+L": (0.934, 0.849, 0.765, 0.825, 0.975),
         },
+        sixth=True,
     ),
     "figure-2": Experiment(
         "training and validation curves of RGB and RGB+HSV+L",
@@ -215,6 +239,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             ),
         ),
         measure="members",
+        sixth=True,
     ),
     "thresholds": Experiment(
         "one threshold against two, and the paper's rule against the complete one",

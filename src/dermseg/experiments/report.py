@@ -33,9 +33,8 @@ ONE_SEED = (
     "With one seed an interval tells how images vary, not how trainings do: another seed can move "
     "every number by more than it allows for. A verdict about methods takes three seeds."
 )
-ONE_MEMBER = (
-    "The models that were scored on validation or test images have one member, not the paper's six."
-)
+MEMBERS = 6
+"""What the paper averages."""
 
 
 def write_report(
@@ -123,8 +122,11 @@ def describe(table: Path, facts: Path) -> str:
     notes = list(content["notes"])
     if rows and all(row["seeds"] == "1" for row in rows):
         notes.append(ONE_SEED)
-    if scored_set and content["members"] == 1:
-        notes.append(ONE_MEMBER)
+    if scored_set and content["members"] < MEMBERS:
+        notes.append(
+            "The models that were scored on validation or test images have "
+            f"{_count(content['members'], 'member')}, not the paper's six."
+        )
     return "\n".join([*lines, *(f"{note}\n" for note in notes)]).rstrip()
 
 
@@ -154,9 +156,17 @@ def _how(content: Mapping[str, Any]) -> str:
     return (
         f"{'; '.join(what)}. {logged}, {content['machine']['processor']['name']}; "
         f"commit {content['commit'] or 'unknown'}. Out of fold, each image is scored by the member "
-        "that had not seen it, at its mask's own size; intervals are of 95 %, by bootstrap; gains "
+        f"that had not seen it, at its mask's own size{_scoring(content['scoring'])}; intervals "
+        "are of 95 %, by bootstrap; gains "
         "are over the first row, image by image."
     )
+
+
+def _scoring(scoring: Mapping[str, Any]) -> str:
+    """Return how masks were made of predictions, and which were scored."""
+    used = scoring["thresholds"]
+    made = f", by the {used['rule']} rule at {used['high']:g}/{used['low']:g}"
+    return made if scoring["style"] is None else f"{made}, masks of the style {scoring['style']}"
 
 
 def _line(cells: Sequence[object]) -> str:

@@ -22,7 +22,7 @@ from dermseg.experiments.study import (
     train_arms,
 )
 from dermseg.machine import describe_machine
-from dermseg.settings import DataSettings, ExperimentSettings, TrainingSettings
+from dermseg.settings import DataSettings, ExperimentSettings, ScoringSettings, TrainingSettings
 from dermseg.storage.files import remove_leftovers
 from dermseg.training import networks
 from dermseg.training.provenance import commit
@@ -38,6 +38,8 @@ def run_experiment(
     base: TrainingSettings,
     settings: ExperimentSettings,
     data_settings: DataSettings,
+    *,
+    scoring: ScoringSettings = ScoringSettings(),
 ) -> Path:
     """Train what the experiment `name` lacks, score it, and write its files into `output`.
 
@@ -56,8 +58,8 @@ def run_experiment(
     if settings.runs:
         arms = adopt(experiment.arms, settings.runs)
     else:
-        arms = train_arms(experiment.arms, data, output, base, settings, data_settings)
-    scorer = Scorer(output, pairs, settings.ledger or output / LEDGER)
+        arms = train_arms(experiment, data, output, base, settings, data_settings)
+    scorer = Scorer(output, pairs, settings.ledger or output / LEDGER, scoring)
     study = Study(
         name=name,
         experiment=experiment,
@@ -118,6 +120,7 @@ def _facts(study: Study, data: Path, scored_set: ScoredSet | None) -> dict[str, 
         "data": digest(files, times=False),
         "scored_set": scored_set and scored_set.name,
         "scored_set_data": scored_set and digest(scored_set.files, times=False),
+        "scoring": asdict(study.scorer.scoring),
         "members": min(
             (len(found) for arm in study.arms for found in arm.runs.values()), default=0
         ),

@@ -25,6 +25,7 @@ from dermseg.evaluation.scoring import (
     binariser,
     check_known,
     evaluate,
+    read_styles,
     score_maps,
 )
 from dermseg.experiments import ledger
@@ -34,9 +35,9 @@ from dermseg.imaging.mask_files import MASK_FOREGROUND
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.metrics import Scores
 from dermseg.masks.postprocess import Probability
-from dermseg.settings import ThresholdSettings
-from dermseg.storage.files import written_whole
-from dermseg.training.run_folder import HELD_OUT, WEIGHTS, read_held_out
+from dermseg.settings import DEFAULT_STYLE, ScoringSettings, ThresholdSettings
+from dermseg.storage.files import write_json, written_whole
+from dermseg.training.run_folder import EVERYTHING, HELD_OUT, WEIGHTS, read_held_out
 
 ARCHIVES: dict[SetName, tuple[str, str]] = {
     "validation": ("Validation_Data", "Validation_Part1_GroundTruth"),
@@ -91,12 +92,13 @@ class Scorer:
     """Scores runs, and keeps what it found under `output`.
 
     `pairs` are the training images with their true masks; `ledger` receives a line for each
-    scoring of validation or test images.
+    scoring of validation or test images. `scoring` says how masks are made, and which are scored.
     """
 
     output: Path
     pairs: Mapping[str, Pair]
     ledger: Path
+    scoring: ScoringSettings = ScoringSettings()
 
     def out_of_fold(
         self, runs: Sequence[Path], binarisers: Mapping[str, Binariser]
@@ -107,7 +109,9 @@ class Scorer:
         scores by the binariser's name, then by image. Raises DataError if there are no predictions,
         or if they are of images that the data lack.
         """
-        files = [run / HELD_OUT for run in runs if (run / HELD_OUT).is_file()]
+        # What a member on everything has predicted is a validation set.
+        folds = [run for run in runs if run.name != EVERYTHING]
+        files = [run / HELD_OUT for run in folds if (run / HELD_OUT).is_file()]
         predicted = contents(files)
         maps = {i: m for file in files for i, m in read_held_out(file.parent).items()}
         if not maps:
@@ -119,7 +123,24 @@ class Scorer:
         if missing:
             for way, scores in score_maps(maps, self.pairs, missing).items():
                 _write(places[way], scores)
-        return {way: _read(place) for way, place in places.items()}
+        known = {way: _read(place) for way, place in places.items()}
+        if self.scoring.style is None:
+            return known
+        styles = self._styles(sorted(maps))
+        chosen = [image for image in maps if styles[image] == self.scoring.style]
+        if not chosen:
+            raise DataError(f"no held-out mask is outlined in the style {self.scoring.style}")
+        return {way: {i: found[i] for i in chosen} for way, found in known.items()}
+
+    def _styles(self, images: Sequence[str]) -> dict[str, str]:
+        """Return the style in which the mask of each of `images` is outlined."""
+        pairs = {image: self.pairs[image] for image in images}
+        said = [pair.style for pair in pairs.values()]
+        place = self._place("styles", said, contents(pair.mask for pair in pairs.values()))
+        if not place.is_file():
+            write_json(place, read_styles(pairs), compact=True)
+        styles: dict[str, str] = json.loads(place.read_text())
+        return styles
 
     def trivial(self, images: Iterable[str]) -> dict[str, Scores]:
         """Score the floor of training: one mask for all images, where half of theirs have lesion.
@@ -149,7 +170,7 @@ class Scorer:
                 raise ModelError(f"{run}: holds no {WEIGHTS}, to score {images.name} with")
         weights = contents(run / WEIGHTS for run in runs)
         seen = digest(images.files, times=False), contents(images.truths)
-        place = self._place(images.name, repr(ThresholdSettings()), weights, seen)
+        place = self._place(images.name, repr(self.scoring), weights, seen)
         if not place.is_file():
             _write(place, self._segment_and_score(name, runs, images, place.stem))
         return _read(place)
@@ -162,10 +183,20 @@ class Scorer:
             export_model(runs, model)
         masks = self.output / "masks" / key
         jobs = find_jobs([images.photographs])
-        results = segment_all(jobs, Segmenter(model), masks, size_from=images.truth)
+        segmenter = Segmenter(
+            model,
+            style=self.scoring.style or DEFAULT_STYLE,
+            thresholds=self.scoring.thresholds,
+        )
+        results = segment_all(jobs, segmenter, masks, size_from=images.truth)
         if failed := [result.error for result in results if result.error]:
             raise DataError.listing(f"{images.photographs}: cannot be scored", failed)
-        scores = evaluate(images.truth, masks).images
+        evaluation = evaluate(images.truth, masks)
+        if self.scoring.style is not None:
+            evaluation = evaluation.where("style", self.scoring.style)
+        scores = evaluation.images
+        if not scores:
+            raise DataError(f"{images.truth}: no mask is of the style {self.scoring.style}")
         # Before the scores are kept: a scoring that is cut short here is told twice, never untold.
         label = f"{name} ({len(runs)} members, {key})"
         ledger.append(self.ledger, label, images.name, list(scores.values()))

@@ -69,6 +69,11 @@ class Study:
     data: Path
     data_settings: DataSettings
 
+    @property
+    def thresholds(self) -> ThresholdSettings:
+        """How masks are made of the predictions."""
+        return self.scorer.scoring.thresholds
+
     def open_images(self, height: int, width: int) -> Cache:
         """Return the training images at a network's size; DataError if they are unusable."""
         return open_cache(
@@ -80,11 +85,11 @@ class Study:
         )
 
     def out_of_fold(self, arm: Trained) -> Table:
-        """Score every image by the run that had not seen it, cut as `Segmenter` does."""
-        usual = ThresholdSettings()
-        binarisers = {repr(usual): binariser(usual)}
+        """Score every image by the run that had not seen it, as `Segmenter` makes masks."""
+        way = repr(self.thresholds)
+        binarisers = {way: binariser(self.thresholds)}
         return {
-            seed: self.scorer.out_of_fold(found, binarisers)[repr(usual)]
+            seed: self.scorer.out_of_fold(found, binarisers)[way]
             for seed, found in arm.runs.items()
         }
 
@@ -156,7 +161,7 @@ def shared(rows: Mapping[str, Table]) -> dict[str, Table]:
 
 
 def train_arms(
-    arms: Sequence[Arm],
+    experiment: Experiment,
     data: Path,
     output: Path,
     base: TrainingSettings,
@@ -165,11 +170,17 @@ def train_arms(
 ) -> list[Trained]:
     """Train each arm for each seed and fold, in `output`/arms/ARM/seed-S/fold-K.
 
+    An experiment that needs the paper's sixth member trains it too, on everything, unless only some
+    folds are used.
+
     What is finished already, by this experiment or another in the same folder, is left as it is;
     what was stopped is gone on with. Raises as `training.loop.train` does.
     """
     data_settings = replace(data_settings, cache=data_settings.cache_below(output))
-    folds = range(base.folds if settings.folds_used is None else settings.folds_used)
+    folds: list[int | None] = [*range(settings.folds_used or base.folds)]
+    if experiment.sixth and settings.folds_used is None:
+        folds.append(None)
+    arms = experiment.arms
     begun = precision.of_runs(sorted(output.glob("arms/*/seed-*/fold-*")))
     first = arms[0].settings(base) if arms else base
     decided = precision.decide(first, data_settings.device, begun)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from dermseg.data.layouts import find_all_pairs
 from dermseg.data.metadata import read_groups
+from dermseg.errors import DataError
 from dermseg.evaluation.scoring import Evaluation, Summary, evaluate_maps
 from dermseg.masks.metrics import METRICS
 from dermseg.masks.style import STYLE_IDS
-from dermseg.settings import DataSettings, MaskFrame, ThresholdSettings, TrainingSettings
+from dermseg.settings import DataSettings, MaskFrame, ScoringSettings, TrainingSettings
 from dermseg.storage.tables import write_table
 from dermseg.training import checkpoints, distributed, precision, run_folder
 from dermseg.training.loop import train
@@ -28,6 +29,8 @@ def train_protocol(
     output: Path,
     settings: TrainingSettings,
     data_settings: DataSettings = DataSettings(),
+    *,
+    scoring: ScoringSettings = ScoringSettings(),
 ) -> None:
     """Train every fold's model and the one on everything, each in a folder of its own.
 
@@ -35,7 +38,7 @@ def train_protocol(
     arithmetic. `settings.fold` picks one member, so that
     several machines can share the work; the tables are written once all are there: members.csv, a
     row a member, one for all folds together and one for each style of outline among them, and
-    out-of-fold.csv and .json, image by image.
+    out-of-fold.csv and .json, image by image; `scoring` says by which masks.
 
     Raises as `loop.train` does.
     """
@@ -52,14 +55,20 @@ def train_protocol(
         )
     finished = all((output / name / run_folder.WEIGHTS).is_file() for name in names)
     if finished and distributed.leads():
-        report(data, output, data_settings.mask_frame)
+        report(data, output, scoring, data_settings.mask_frame)
 
 
-def report(data: Path, output: Path, mask_frame: MaskFrame | None = None) -> None:
-    """Write the tables of a finished protocol."""
+def report(
+    data: Path, output: Path, scoring: ScoringSettings, mask_frame: MaskFrame | None = None
+) -> None:
+    """Write the tables of a finished protocol; DataError if there is no mask of the style."""
     maps = run_folder.read_held_out(output)
     pairs = {pair.image_id: pair for pair in find_all_pairs(data, mask_frame)}
-    evaluation = evaluate_maps(maps, pairs, ThresholdSettings(), read_groups(data))
+    evaluation = evaluate_maps(maps, pairs, scoring.thresholds, read_groups(data))
+    if scoring.style is not None:
+        evaluation = evaluation.where("style", scoring.style)
+        if not evaluation.images:
+            raise DataError(f"{data}: no mask is outlined in the style {scoring.style}")
     rows = []
     for run in run_folder.find_members(output):
         _, facts = checkpoints.load(run / run_folder.WEIGHTS)
@@ -72,20 +81,20 @@ def report(data: Path, output: Path, mask_frame: MaskFrame | None = None) -> Non
     total = {"member": "out of fold", "epochs": "", "hours": hours}
     rows.append({**total, **_metrics(evaluation, sorted(maps))})
     for style in STYLE_IDS:
-        outlined_so = [image for image in maps if evaluation.groups[image]["style"] == style]
         named = {"member": f"out of fold, {style}", "epochs": "", "hours": ""}
-        rows.append({**named, **_metrics(evaluation, outlined_so)})
+        rows.append({**named, **_metrics(evaluation.where("style", style), sorted(maps))})
     write_table(output / TABLE, list(rows[0]), rows)
     evaluation.write_csv(output / f"{SCORES}.csv")
     evaluation.write_json(output / f"{SCORES}.json")
 
 
 def _metrics(evaluation: Evaluation, images: list[str]) -> dict[str, object]:
-    """Return a row's cells: the means over `images`; empty for none."""
+    """Return a row's cells: the means over those of `images` that were scored; empty for none."""
     columns = ("images", *METRICS, "jaccard_95_low", "jaccard_95_high")
-    if not images:
+    scores = [evaluation.images[image] for image in images if image in evaluation.images]
+    if not scores:
         return dict.fromkeys(columns, "")
-    summary = Summary.of([evaluation.images[image] for image in images])
+    summary = Summary.of(scores)
     means = [round(getattr(summary.mean, name), 5) for name in METRICS]
     interval = [round(end, 4) for end in summary.interval["jaccard"]]
-    return dict(zip(columns, [len(images), *means, *interval], strict=True))
+    return dict(zip(columns, [len(scores), *means, *interval], strict=True))

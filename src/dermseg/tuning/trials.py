@@ -25,7 +25,7 @@ from dermseg.data import datasets
 from dermseg.data.layouts import find_all_pairs
 from dermseg.data.splits import read_split
 from dermseg.errors import DataError, DivergedError, UsageError
-from dermseg.evaluation.scoring import score_thresholds
+from dermseg.evaluation.scoring import read_styles, score_thresholds
 from dermseg.progress import say
 from dermseg.settings import (
     PROTOCOLS,
@@ -194,13 +194,14 @@ def _identity(search: Search, point: Point) -> str:
     """Return what must agree for a trial's scores to be those of this search."""
     training = asdict(point.settings(search.training))
     choices = [asdict(pair) for pair in search.tuning.thresholds]
-    return json.dumps([search.digest, training, len(search.folds), choices])
+    return json.dumps([search.digest, training, len(search.folds), choices, search.tuning.style])
 
 
 def _score(search: Search, point: Point) -> None:
     """Write the Jaccard index of every image, out of fold, by every pair of thresholds."""
     found = find_all_pairs(search.data, search.data_settings.mask_frame)
     pairs = {pair.image_id: pair for pair in found}
+    styles = read_styles(pairs) if search.tuning.style else {}
     images: list[str] = []
     fold_of: list[int] = []
     jaccard: list[list[float]] = []
@@ -208,10 +209,15 @@ def _score(search: Search, point: Point) -> None:
     for fold in search.folds:
         run = search.folder(point) / run_folder.fold_name(fold)
         hours += checkpoints.load(run / run_folder.WEIGHTS)[1]["hours"]
-        scores = score_thresholds(run_folder.read_held_out(run), pairs, search.tuning.thresholds)
+        maps = run_folder.read_held_out(run)
+        if styles:
+            maps = {image: m for image, m in maps.items() if styles[image] == search.tuning.style}
+        scores = score_thresholds(maps, pairs, search.tuning.thresholds)
         images += scores
         fold_of += [fold] * len(scores)
         jaccard += [[each.jaccard for each in found] for found in scores.values()]
+    if not images:
+        raise DataError(f"{search.data}: no mask is outlined in the style {search.tuning.style}")
     with written_whole(search.folder(point) / SCORES) as temporary:
         np.savez_compressed(
             temporary,

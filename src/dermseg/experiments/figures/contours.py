@@ -61,6 +61,11 @@ def cases(study: Study, images: Sequence[str], scores: Mapping[str, Scores]) -> 
     maps = {name: level for run in runs for name, level in read_held_out(run).items()}
     pairs = {pair.image_id: pair for pair in find_pairs(study.data, study.data_settings.mask_frame)}
     return [
-        make_case(pairs[image], maps[image], f"{image}, JA {scores[image].jaccard:.2f}")
+        make_case(
+            pairs[image],
+            maps[image],
+            study.thresholds,
+            f"{image}, JA {scores[image].jaccard:.2f}",
+        )
         for image in images
     ]

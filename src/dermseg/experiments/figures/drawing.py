@@ -51,7 +51,9 @@ def save(figure: "Figure", file: Path) -> None:
         figure.savefig(temporary, dpi=160, metadata=metadata)
 
 
-def make_case(pair: Pair, probability: Probability, title: str) -> Case:
+def make_case(
+    pair: Pair, probability: Probability, thresholds: ThresholdSettings, title: str
+) -> Case:
     """Return a photograph at its mask's shape, reduced, with both masks."""
     truth = pair.read_mask()
     scale = min(1.0, SIDE / max(truth.shape))
@@ -59,7 +61,7 @@ def make_case(pair: Pair, probability: Probability, title: str) -> Case:
     photograph = read_photograph(pair.photograph, at_least=(height, width))
     pixels = resize(photograph.pixels, height, width)
     reduced = resize(truth, height, width) > MASK_FOREGROUND
-    found = binariser(ThresholdSettings())(probability, height, width)
+    found = binariser(thresholds)(probability, height, width)
     return Case(pixels, reduced, found, title)
 
 
