@@ -1,21 +1,29 @@
 """Files that appear whole or not at all."""
 
+import errno
 import os
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from dermseg.batch.jobs import find_jobs
+from dermseg.cli.main import main
 from dermseg.errors import OutputError, UsageError
+from dermseg.imaging.images import encode_image
 from dermseg.storage.files import (
     ASIDE,
     HERE,
     aside_prefix,
+    files_below,
     occupied,
     remove_leftovers,
+    walk,
     written_whole,
 )
 from dermseg.storage.tables import write_table
@@ -182,3 +190,46 @@ class TestWrittenWhole:
         finally:
             os.umask(before)
         assert stat.S_IMODE((tmp_path / "a.png").stat().st_mode) == 0o666 & ~umask
+
+
+def nested(folder: Path, name: str, levels: int, photograph: bytes) -> None:
+    """Make folders inside each other, a step at a time, and a photograph in every hundredth."""
+    before = Path.cwd()
+    os.chdir(folder)
+    for level in range(1, levels + 1):
+        Path(name).mkdir()
+        os.chdir(name)
+        if level % 100 == 0:
+            Path(f"p{level}.png").write_bytes(photograph)
+    os.chdir(before)
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder that may become too deep for Python to remove it."""
+    yield tmp_path
+    subprocess.run(["rm", "-rf", *tmp_path.iterdir()], check=True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no paths as long")
+@pytest.mark.usefixtures("darkness")
+def test_a_tree_of_1200_folders_is_walked_and_written_to(there: Path) -> None:
+    (there / "in").mkdir()
+    nested(there / "in", "d", 1200, encode_image(np.zeros((8, 8, 3), np.uint8), "PNG"))
+    assert {job.photograph.stem for job in find_jobs([there / "in"])} == {
+        f"p{level}" for level in range(100, 1201, 100)
+    }
+    arguments = ["segment", str(there / "in"), "-o", str(there / "out")]
+    for _ in range(2):
+        assert main(arguments) == 0
+        assert len([path for path in files_below(there / "out") if path.suffix == ".png"]) == 12
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no paths as long")
+def test_a_tree_deeper_than_a_path_can_be_costs_that_branch(there: Path) -> None:
+    nested(there, "d" * 200, 30, b"")
+    (there / "z.png").write_bytes(b"")
+    closed: list[OSError] = []
+    found = [name for _, _, names in walk(there, closed.append) for name in names]
+    assert found == ["z.png"]
+    assert [error.errno for error in closed] == [errno.ENAMETOOLONG]

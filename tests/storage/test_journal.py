@@ -1,11 +1,13 @@
 """The journal of an output folder."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
 
 from dermseg.errors import OutputError, UsageError
-from dermseg.storage.journal import Entry, Journal, read_journal
+from dermseg.storage.journal import Entry, Journal, is_foreign, read_journal
 
 
 def test_what_was_noted_is_found_under_its_fingerprint_alone(tmp_path: Path) -> None:
@@ -109,3 +111,45 @@ def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
         Journal(tmp_path / "file" / "journal.jsonl")
+
+
+GOOD = {"version": 2, "mask": "b.png", "fingerprint": "f", "row": {}, "files": {}, "own": []}
+OTHERS: list[tuple[str, object]] = [
+    *(("mask", value) for value in (1, [], {}, None, True)),
+    *(("fingerprint", value) for value in (1, [], {})),
+    *(("row", value) for value in (1, "x", [], None, {"area": []}, {"area": {}}, {"area": None})),
+    *(("files", value) for value in (1, "x", [], None, {"b.png": "x"}, {"b.png": [1]})),
+    *(("own", value) for value in (1, None, "x", ["x"], [[1]], {"a": 1})),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), OTHERS)
+def test_a_line_of_another_shape_is_passed_over(tmp_path: Path, key: str, value: object) -> None:
+    path = tmp_path / "journal.jsonl"
+    lines = [{**GOOD, "mask": "a.png"}, {**GOOD, key: value}, {**GOOD, "mask": "c.png"}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert sorted(read_journal(path)) == ["a.png", "c.png"]
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"a":' * 100_000, '{"mask": "\\ud800"}', "\0"])
+def test_lines_that_no_parser_likes_are_passed_over(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text(f"{line}\n{json.dumps(GOOD)}\n")
+    if "ud800" in line:  # a whole line, with no version
+        path.write_text(f"{json.dumps({**GOOD, 'mask': chr(0xD800)})}\n{json.dumps(GOOD)}\n")
+    assert "b.png" in read_journal(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link to a pipe"])
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "journal.jsonl"
+    if kind == "folder":
+        path.mkdir()
+    else:
+        os.mkfifo(tmp_path / "pipe")
+        path.symlink_to(tmp_path / "pipe")
+    for reading in (Journal, read_journal):
+        with pytest.raises(UsageError, match="is no file"):
+            reading(path)
+    assert is_foreign(path, None)

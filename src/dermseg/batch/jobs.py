@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
-from stat import S_ISREG
 
 from dermseg.errors import ImageError, UsageError
 from dermseg.imaging.containers import HEAD, form_of, holds_picture
@@ -17,6 +16,7 @@ from dermseg.imaging.photographs import (
     READS_DICOM,
     unwrapped,
 )
+from dermseg.storage.files import is_regular, walk
 
 FOREIGN_FOLDERS = frozenset(
     {"@eadir", "@__thumb", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "lost+found"}
@@ -187,14 +187,14 @@ def _files_below(
             raise UsageError(f"{folder}: cannot be read ({error.strerror})") from error
         closed(error)
 
-    for place, folders, names in os.walk(folder, onerror=tell):
+    for place, folders, names in walk(folder, tell):
         entered = []
         for name in folders:
             if name.lower() in FOREIGN_FOLDERS:
                 aside("folders of a storage device", Path(place, name))
             elif not name.startswith("."):
                 entered.append(name)
-                if Path(place, name).is_symlink():  # which os.walk does not follow
+                if Path(place, name).is_symlink():  # which walk does not follow
                     aside("linked folders", Path(place, name))
         folders[:] = entered
         yield from (Path(place, name) for name in names if not name.startswith("."))
@@ -202,24 +202,21 @@ def _files_below(
 
 def _is_photograph(path: Path) -> bool:
     suffix = path.suffix.lower()
-    if path.stem.lower().endswith(MASK_ENDINGS + OTHER_ENDINGS) or not _may_be_opened(path):
+    if path.stem.lower().endswith(MASK_ENDINGS + OTHER_ENDINGS) or _waits(path):
         return False
     if READS_DICOM and suffix in DICOM_SUFFIXES | {""}:
         return holds_picture(_head(path))
     return suffix in PHOTOGRAPH_SUFFIXES
 
 
+def _waits(path: Path) -> bool:
+    """Say whether opening the path may hang, as pipes and devices do; links to nothing do not."""
+    return path.exists() and not is_regular(path)
+
+
 def _real(path: Path) -> Path:
     """Return a path with its links resolved, as far as they do not lead in circles."""
     return Path(os.path.realpath(path))
-
-
-def _may_be_opened(path: Path) -> bool:
-    """Say whether opening the path cannot hang: not for pipes and devices."""
-    try:
-        return S_ISREG(path.stat().st_mode)
-    except OSError:
-        return True
 
 
 def _suffixes() -> str:

@@ -14,6 +14,7 @@ from dermseg.imaging.mask_files import MASK_FOREGROUND, read_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.progress import track
 from dermseg.storage.files import written_whole
+from dermseg.storage.journal import JOURNAL, Journal
 
 FOLDER = "dicom-seg"
 
@@ -29,6 +30,8 @@ def write_segmentations(
     found = [result for result in results if not result.error and _is_dicom(result.job.photograph)]
     if not found:
         raise UsageError("--form dicom-seg: none of the photographs is DICOM")
+    with Journal(output / JOURNAL) as journal:
+        journal.begin(FOLDER)
     work = partial(_write, Maker.of(made_by(segmenter)), output)
     lines = list(track(parallel_map(work, found), "Writing segmentations", len(found)))
     failures = [line for line in lines if line]
@@ -36,8 +39,11 @@ def write_segmentations(
 
 
 def _is_dicom(photograph: Path) -> bool:
-    with photograph.open("rb") as file:
-        return holds_picture(file.read(HEAD))
+    try:
+        with photograph.open("rb") as file:
+            return holds_picture(file.read(HEAD))
+    except OSError:  # it was removed since
+        return False
 
 
 def _write(maker: Maker, output: Path, result: Result) -> str:

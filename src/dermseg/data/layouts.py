@@ -4,7 +4,6 @@ A layout names the folders that hold photographs and the folders that hold masks
 file belongs to the nearest such folder above it. Where no folder says so, the file's name does.
 """
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -21,6 +20,7 @@ from dermseg.imaging.mask_frames import check_frame, read_along
 from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES
 from dermseg.masks.style import STYLE_IDS
 from dermseg.settings import MaskFrame, Style
+from dermseg.storage.files import walk
 
 Part = Literal["training", "validation", "test"]
 
@@ -216,11 +216,11 @@ def _labelled(pairs: list[Pair], groups: Groups) -> list[Pair]:
 
 def _walk(data: Path) -> Iterator[Path]:
     """Yield the files below `data` that may be photographs or masks, links followed."""
-    for folder, folders, names in os.walk(data, followlinks=True):
-        folders[:] = sorted(name for name in folders if not _any(OTHER_FOLDERS, name))
-        for name in sorted(names):
+    for folder, folders, names in walk(data, followlinks=True):
+        folders[:] = [name for name in folders if not _any(OTHER_FOLDERS, name)]
+        for name in names:
             if not _any(OTHER_FILES, Path(name).stem):
-                yield Path(folder) / name
+                yield folder / name
 
 
 def _readings(data: Path, paths: list[Path]) -> Iterator[list[_File]]:

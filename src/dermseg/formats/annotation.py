@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,7 @@ from dermseg.imaging.orientation import exchanges_sides
 from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES, image_size, read_orientation
 from dermseg.masks.polygons import Polygon, fill, join, one_ring, rings_of, simplify, trace
 from dermseg.settings import OutlineSettings
+from dermseg.storage.files import files_below
 
 Frame: TypeAlias = Literal["stored", "shown"]
 """Whether a form's coordinates count the pixels as the file stores them, or as EXIF shows them."""
@@ -103,7 +105,7 @@ class Photographs:
             return
         if not self.folder.is_dir():
             raise DataError(f"{self.folder}: no such folder")
-        for path in sorted(self.folder.rglob("*")):
+        for path in sorted(files_below(self.folder)):
             if path.suffix.lower() in PHOTOGRAPH_SUFFIXES and not path.name.startswith("."):
                 within = path.relative_to(self.folder)
                 for stem in {within.with_suffix("").as_posix(), path.stem}:
@@ -147,7 +149,9 @@ def find_files(source: Path, pattern: str, kind: str) -> list[tuple[Path, Path]]
     its photograph has if nothing else is known. Raises DataError for a folder that holds none.
     """
     folder = source if source.is_dir() else source.parent
-    files = sorted(source.rglob(pattern)) if source.is_dir() else [source]
+    files = [source]
+    if source.is_dir():
+        files = sorted(path for path in files_below(source) if fnmatch(path.name, pattern))
     if not files:
         raise DataError(f"{source}: holds no {kind} ({pattern})")
     return [(path, path.relative_to(folder).with_suffix(".jpg")) for path in files]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +16,8 @@ from dermseg.imaging.images import Mask
 from dermseg.imaging.orientation import as_filed, upright
 from dermseg.imaging.photographs import image_size, read_orientation
 from dermseg.progress import track
-from dermseg.settings import Form, OutlineSettings
+from dermseg.settings import Form, OutlineSettings, Written
+from dermseg.storage.files import files_below
 from dermseg.storage.journal import JOURNAL, Journal, read_journal
 
 
@@ -123,8 +125,9 @@ def recognise(source: Path) -> Form:
     Raises UsageError if it is none that is read.
     """
     if source.is_dir():
+        names = [f"/{path.relative_to(source).as_posix()}" for path in files_below(source)]
         for pattern, form in FOLDERS.items():
-            if next(source.rglob(pattern), None) is not None:
+            if any(fnmatch(name, f"*/{pattern}") for name in names):
                 return form
     else:
         with suppress(OSError), source.open("rb") as file:
@@ -140,7 +143,7 @@ BEGINNING = 1 << 16
 FOLDERS: dict[str, Form] = {
     "*_segmentation.png": "masks",
     "*.geojson": "geojson",
-    "labels/**/*.txt": "yolo",
+    "labels/*.txt": "yolo",
     "*.json": "labelme",
     "*.png": "masks",
 }
@@ -258,18 +261,18 @@ def write_beside(masks_folder: Path, to: Form) -> tuple[Path, Conversion]:
     is written over if an earlier run made it. Raises UsageError if another did, OutputError if it
     cannot be written.
     """
-    check_beside(masks_folder, to)
-    target = masks_folder / f"{to}{FORMS[to].FILE}"
+    target = check_beside(masks_folder, to)
     with Journal(masks_folder / JOURNAL) as journal:
         journal.begin(target.name)
     return target, convert(Reading(masks_folder, "masks"), target, to, OutlineSettings(), over=True)
 
 
-def check_beside(masks_folder: Path, to: Form) -> None:
-    """Raise UsageError if what `write_beside` writes is there, and no run has made it."""
-    target = masks_folder / f"{to}{FORMS[to].FILE}"
+def check_beside(masks_folder: Path, to: Written) -> Path:
+    """Return where a form goes in a folder of masks; UsageError if another's is there."""
+    target = masks_folder / (f"{to}{FORMS[to].FILE}" if to in FORMS else to)
     if target.exists() and target.name not in read_journal(masks_folder / JOURNAL):
         raise UsageError(f"{target}: was not made by dermseg there; move it away")
+    return target
 
 
 def _prepared(

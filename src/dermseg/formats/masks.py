@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from dermseg.imaging.mask_files import (
     write_mask,
 )
 from dermseg.settings import OutlineSettings
+from dermseg.storage.files import files_below
 from dermseg.storage.tables import read_table
 
 FRAME: Frame = "stored"
@@ -40,7 +42,7 @@ def read(source: Path, _: Photographs, __: str | None) -> Iterator[Entry]:
     orientations; without one a photograph is called after its mask, with .jpg. Raises DataError
     too for two masks of one photograph; an entry raises ImageError.
     """
-    paths = sorted(path for path in source.rglob("*.png") if not path.name.startswith("."))
+    paths = sorted(path for path in files_below(source) if fnmatch(path.name, "[!.]*.png"))
     if not paths:
         raise DataError(f"{source}: holds no masks (*.png)")
     stems = (path.relative_to(source).with_name(mask_stem(path)).as_posix() for path in paths)

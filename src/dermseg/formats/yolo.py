@@ -18,7 +18,7 @@ from dermseg.formats.annotation import (
 )
 from dermseg.masks.polygons import fill, one_ring
 from dermseg.settings import OutlineSettings
-from dermseg.storage.files import written_whole
+from dermseg.storage.files import files_below, written_whole
 
 FRAME: Frame = "shown"
 FILE = ""
@@ -56,7 +56,7 @@ def read(source: Path, photographs: Photographs, label: str | None) -> Iterator[
     `photographs` tell the sizes, which the labels do not say. A label is a class's name or number.
     """
     folder = source / LABELS if (source / LABELS).is_dir() else source
-    files = sorted(folder.rglob("*.txt"))
+    files = sorted(path for path in files_below(folder) if path.suffix == ".txt")
     if not files:
         raise DataError(f"{source}: holds no labels (*.txt)")
     classes = _classes(source / NAMES)

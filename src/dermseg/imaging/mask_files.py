@@ -16,7 +16,7 @@ from dermseg.errors import ImageError, OutputError, UsageError
 from dermseg.imaging.images import Mask, Pixels
 from dermseg.imaging.orientation import exif_orientation, stored_pixels
 from dermseg.imaging.photographs import DICOM_SUFFIXES, PHOTOGRAPH_SUFFIXES, File, read_with
-from dermseg.storage.files import written_whole
+from dermseg.storage.files import files_below, written_whole
 
 Values: TypeAlias = NDArray[np.integer[Any]]
 MASK_SUFFIX = "_segmentation.png"
@@ -70,7 +70,7 @@ def find_masks(folder: Path, *, below: bool = False) -> list[Path]:
     """
     found = [
         path
-        for path in sorted(folder.rglob("*") if below else folder.iterdir())
+        for path in sorted(files_below(folder) if below else folder.iterdir())
         if path.suffix.lower() in PHOTOGRAPH_SUFFIXES - DICOM_SUFFIXES
         and not path.name.startswith(".")
         and not path.stem.lower().endswith(OTHER_ENDINGS)

@@ -1,15 +1,16 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and folders walked however deep they are."""
 
 import json
 import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from secrets import token_hex
+from stat import S_ISREG
 from time import time
 from typing import IO, Any
 
@@ -45,7 +46,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             aside = path.with_name(f"{aside_prefix()}{token_hex(8)}{path.suffix}")
             aside.touch(exist_ok=False)  # with the umask's permissions, and not over another's file
             temporary = aside
@@ -54,6 +55,58 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; pathlib's way ends at a thousand."""
+    missing: list[Path] = []
+    for place in (folder, *folder.parents):
+        if place.is_dir():
+            break
+        missing.append(place)
+    for place in reversed(missing):
+        place.mkdir(exist_ok=True)
+
+
+def walk(
+    folder: Path,
+    onerror: Callable[[OSError], object] = lambda _: None,
+    *,
+    followlinks: bool = False,
+) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Walk a folder as os.walk does, which ends at a thousand subfolders in Python 3.11.
+
+    Yields each folder with the names of its subfolders, of which those that the caller removes are
+    not entered, and of its files; both in order.
+    """
+    waiting = [folder]
+    while waiting:
+        place = waiting.pop()
+        try:
+            with os.scandir(place) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError as error:
+            onerror(error)
+            continue
+        links = {entry.name for entry in entries if entry.is_symlink()}
+        folders = [entry.name for entry in entries if entry.is_dir()]
+        yield place, folders, [entry.name for entry in entries if not entry.is_dir()]
+        entered = (name for name in reversed(folders) if followlinks or name not in links)
+        waiting += [place / name for name in entered]
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files in a folder and its subfolders; links to folders are not followed."""
+    for place, _, names in walk(folder):
+        yield from (place / name for name in names)
+
+
+def is_regular(path: Path) -> bool:
+    """Say whether a path is a file that can be opened without waiting: no pipe and no device."""
+    try:
+        return S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def write_json(path: Path, value: object, *, compact: bool = False) -> None:
@@ -114,13 +167,21 @@ def _locked(handle: IO[Any]) -> bool:
 
 def remove_leftovers(folder: Path, *, below: bool = True) -> None:
     """Remove half-written files of killed processes in `folder`, and with `below` in subfolders."""
-    for path in list(folder.rglob(f"{ASIDE}*") if below else folder.glob(f"{ASIDE}*")):
+    for path in [path for path in _entries(folder, below=below) if path.name.startswith(ASIDE)]:
         machine, process, *_ = [*path.name.removeprefix(ASIDE).split("-"), ""]
         if process.isdecimal() and _is_left(path, machine, int(process)):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _entries(folder: Path, *, below: bool) -> Iterator[Path]:
+    """Yield what lies in a folder, and with `below` in its subfolders."""
+    for place, folders, names in walk(folder):
+        yield from (place / name for name in (*folders, *names))
+        if not below:
+            return
 
 
 def aside_prefix() -> str:

@@ -16,12 +16,14 @@ from typing import Any, Self
 from zlib import crc32
 
 from dermseg.errors import OutputError, UsageError
-from dermseg.storage.files import lock, writing, written_whole
+from dermseg.storage.files import is_regular, lock, writing, written_whole
 
 JOURNAL = "journal.jsonl"
 VERSION = 2
 """Of a line's fields. A column more in a row leaves it as it is; a field that means something else
 is a new version, and journals of others are refused."""
+OTHER = -1
+"""Where a sum would stand, for what is no file."""
 Row = dict[str, Any]
 Sums = dict[str, int | None]
 """What files held when they were written: path to checksum."""
@@ -42,10 +44,15 @@ class Entry:
 
 
 def checksum(path: Path) -> int | None:
-    """Return a sum that finds a file that was changed; None where it cannot be read."""
+    """Return a sum that finds a file that was changed; None where none is or can be read.
+
+    Of what is no file, a folder or a pipe, it is OTHER.
+    """
     try:
+        if path.exists() and not is_regular(path):
+            return OTHER
         return crc32(path.read_bytes())
-    except OSError:
+    except (OSError, ValueError):  # it is no name of a file
         return None
 
 
@@ -66,8 +73,9 @@ def check_own(path: Path, entry: Entry | None) -> None:
 def read_journal(path: Path) -> dict[str, Entry]:
     """Return what was noted last of each mask, by mask; nothing where there is no journal.
 
-    Raises UsageError for a journal of another version.
+    Raises UsageError for a journal of another version, and for what is no file.
     """
+    _check_regular(path)
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -78,26 +86,47 @@ def read_journal(path: Path) -> dict[str, Entry]:
 def _parsed(lines: Iterable[str], path: Path) -> dict[str, Entry]:
     entries = {}
     for line in lines:
-        with suppress(ValueError, KeyError, TypeError):
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
             noted = json.loads(line)
             if noted["mask"] and noted.get("version") != VERSION:
                 raise UsageError(
                     f"{path}: of another version of dermseg; choose another folder, or move it away"
                 )
             known = noted["fingerprint"], noted["row"], noted["files"], tuple(noted["own"])
-            entries[noted["mask"]] = Entry(*known)
+            if _fits(noted["mask"], *known):
+                entries[noted["mask"]] = Entry(*known)
     return entries
+
+
+def _fits(mask: object, fingerprint: object, row: object, files: object, own: object) -> bool:
+    """Say whether the values of a line are of the kinds that `Journal` writes."""
+    return (
+        isinstance(mask, str)
+        and isinstance(fingerprint, str | None)
+        and isinstance(row, dict)
+        and all(isinstance(value, str | float | int) for value in row.values())
+        and isinstance(files, dict)
+        and isinstance(own, tuple)
+        and all(isinstance(value, int | None) for value in (*files.values(), *own))
+    )
+
+
+def _check_regular(path: Path) -> None:
+    """Raise UsageError for a journal that cannot be read like a file: a folder, a pipe."""
+    if path.exists() and not is_regular(path):
+        raise UsageError(f"{path}: is no file; move it away, or choose another folder")
 
 
 class Journal:
     """The journal of one output folder; a context manager, so that its file is closed.
 
     A last line that was cut short, by a kill or a full disk, counts as not written. Threads may
-    share it: lines stay whole. Raises UsageError for a journal of another version, and if another
-    process has it open: masks of two models would come out as one's.
+    share it: lines stay whole. Raises UsageError for a journal of another version, for what is no
+    file, and if another process has it open: masks of two models would come out as one's.
     """
 
     def __init__(self, path: Path) -> None:
+        _check_regular(path)
         self._path = path
         self._lock = Lock()
         try:
