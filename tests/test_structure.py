@@ -9,7 +9,10 @@ LONGEST = 60
 """Lines of a function, without its docstring."""
 MOST_PARAMETERS = 6
 """Parameters of a function, without self and cls; a dataclass says more of them better."""
-ALLOWED = {"export/recalibration.py calibrate": "each is an option of its command, given by name"}
+ALLOWED = {
+    "experiments/run.py run_experiment": "four of them are dataclasses of settings already",
+    "export/recalibration.py calibrate": "each is an option of its command, given by name",
+}
 """Functions with more, and why."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
