@@ -18,7 +18,7 @@ from dermseg.data.layouts import find_pairs
 from dermseg.errors import DataError, ModelError, UsageError
 from dermseg.settings import AugmentationSettings, DataSettings, TrainingSettings
 from dermseg.storage.files import occupied
-from dermseg.training import checkpoints, loop, networks
+from dermseg.training import checkpoints, following, loop, networks
 from dermseg.training.color import ColorChannels
 from dermseg.training.loop import train
 from dermseg.training.losses import jaccard_distance
@@ -118,6 +118,7 @@ class TestTrainFeatures:
             "folds.json",
             "held-out.npz",
             "log.csv",
+            "progress.html",
             "samples.npy",
             "settings.json",
             "weights.safetensors",
@@ -320,7 +321,7 @@ class TestResuming:
             (checkpoints, "save", 1, False),
             (checkpoints, "save", 2, False),
             (checkpoints, "save", 3, False),
-            (loop, "_write_log", 1, False),
+            (following, "write_log", 1, False),
             (loop, "write_held_out", 1, True),
             (checkpoints, "save", 4, True),
         ],

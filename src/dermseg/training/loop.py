@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,16 +25,15 @@ from dermseg.masks.style import STYLE_NAMES
 from dermseg.progress import Advance, bar, say
 from dermseg.settings import DataSettings, TrainingSettings
 from dermseg.storage.files import occupied, remove_leftovers, write_json, written_whole
-from dermseg.storage.tables import write_table
 from dermseg.training import checkpoints, distributed, fine_tuning, networks, precision
 from dermseg.training.devices import find_device
+from dermseg.training.following import Callback, followed, write_log
 from dermseg.training.losses import find_loss
 from dermseg.training.provenance import commit
 from dermseg.training.run_folder import (
     BEST,
     CHECKPOINT,
     FOLDS,
-    LOG,
     SAMPLES,
     SETTINGS,
     WEIGHTS,
@@ -52,6 +52,8 @@ def train(
     run: Path,
     settings: TrainingSettings = TrainingSettings(),
     data_settings: DataSettings = DataSettings(),
+    *,
+    callbacks: Sequence[Callback] = (),
 ) -> None:
     """Train a network on a data set and leave it in the folder `run`.
 
@@ -64,7 +66,8 @@ def train(
     data
         Folder of photographs and masks, in a layout of `dermseg.data.layouts`.
     run
-        Folder for settings.json, folds.json, log.csv (a row an epoch), checkpoint.safetensors, and
+        Folder for settings.json, folds.json, log.csv (a row an epoch), progress.html (its curves),
+        tensorboard (the same, where TensorBoard is installed), checkpoint.safetensors, and
         at the end weights.safetensors; samples.npy, some images for `export_model` to calibrate
         and check its work on; and held-out.npz, the probabilities of the fold that is held out, or
         without one of the validation set, if the data have one.
@@ -72,6 +75,11 @@ def train(
         What is trained, and how. The defaults are the paper's.
     data_settings
         Where it computes, and how it reads its data.
+    callbacks
+        Functions that are called after each epoch, once it can be gone on from, with the epoch's
+        row of log.csv as a dictionary: epoch, learning_rate, loss, seconds, and held_out_loss,
+        held_out_jaccard and held_out_dice where images are held out. What one raises ends the
+        training, which a second call goes on with. Of several processes the first calls them.
 
     Raises
     ------
@@ -121,10 +129,17 @@ def train(
     datasets.check_fills(len(chosen), settings.batch_size)
     trainer = Trainer(settings, where, images, chosen)
     with occupied(run) if distributed.leads() else nullcontext():
-        _fit(run, trainer, held_out, dict(zip(images.image_ids, fold_of, strict=False)))
+        fold_by_id = dict(zip(images.image_ids, fold_of, strict=False))
+        _fit(run, trainer, held_out, fold_by_id, callbacks)
 
 
-def _fit(run: Path, trainer: Trainer, held_out: Rows, fold_of: dict[str, int]) -> None:
+def _fit(
+    run: Path,
+    trainer: Trainer,
+    held_out: Rows,
+    fold_of: dict[str, int],
+    callbacks: Sequence[Callback],
+) -> None:
     """Train to the end from where `run` was stopped, and leave there what `train` promises."""
     settings, images = trainer.settings, trainer.cache
     log, history = _begin(run, trainer, fold_of)
@@ -153,15 +168,18 @@ def _fit(run: Path, trainer: Trainer, held_out: Rows, fold_of: dict[str, int]) -
         f"{together}"
     )
     steps = trainer.steps_per_epoch
-    with bar("Training", settings.epochs * steps, trainer.epochs_done * steps) as advance:
+    with (
+        followed(run, settings, trainer.epochs_done, callbacks) as tell,
+        bar("Training", settings.epochs * steps, trainer.epochs_done * steps) as advance,
+    ):
         while trainer.epochs_done < settings.epochs:
             _run_epoch(trainer, held_out, log, advance)
             if settings.keep == "best" and _best(log) is log[-1]:
                 checkpoints.save(run / BEST, dict(trainer.result.state_dict()), log[-1])
             facts = {"log": log, **history, **_identity(trainer)}
             checkpoints.save(run / CHECKPOINT, trainer.tensors(), facts)
-            _write_log(run / LOG, log)
             say(_progress(log, settings.epochs))
+            tell(log)
     if settings.keep == "best":
         trainer.result.load_state_dict(checkpoints.load(run / BEST)[0])
         history["kept_epoch"] = _best(log)["epoch"]
@@ -299,7 +317,7 @@ def _begin(run: Path, trainer: Trainer, fold_of: dict[str, int]) -> tuple[Log, d
     trainer.restore(tensors, len(log))
     if distributed.leads():
         write_json(run / SETTINGS, identity)  # perhaps with more epochs
-        _write_log(run / LOG, log)  # the last run may have been killed before it could
+        write_log(run, log)  # the last run may have been killed before it could
     return log, history
 
 
@@ -350,7 +368,3 @@ def _progress(log: Log, epochs: int) -> str:
         parts.append(f"held-out Jaccard {row['held_out_jaccard']:.4f}")
     left = sum(recent) / len(recent) * (epochs - row["epoch"])
     return "  ".join([*parts, f"{row['seconds']:.0f} s", f"{left / 60:.0f} min left"])
-
-
-def _write_log(path: Path, log: Log) -> None:
-    write_table(path, list(log[0]), log)

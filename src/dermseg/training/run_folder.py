@@ -21,6 +21,8 @@ from dermseg.storage.tables import read_table
 SETTINGS = "settings.json"
 FOLDS = "folds.json"
 LOG = "log.csv"
+PAGE = "progress.html"
+TENSORBOARD = "tensorboard"
 CHECKPOINT = "checkpoint.safetensors"
 BEST = "best.safetensors"
 WEIGHTS = "weights.safetensors"
