@@ -176,7 +176,18 @@ def test_the_command_writes_them_beside_the_masks(
     np.testing.assert_array_equal(
         read_back((output / "dicom-seg" / "two.dcm").read_bytes(), 2), found
     )
+    assert main(call) == 0  # over what an earlier run has written
     assert main([*call[:-2], "--form", "coco"]) == 1  # of two frames none is named
+
+
+def test_a_folder_of_a_person_is_not_written_into(
+    tmp_path: Path, jpeg: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photograph, output = tmp_path / "a.dcm", tmp_path / "masks"
+    photograph.write_bytes(encapsulated(jpeg).content)
+    (output / "dicom-seg").mkdir(parents=True)
+    assert main(["segment", str(photograph), "-o", str(output), "--form", "dicom-seg"]) == 2
+    assert "dicom-seg: was not made by dermseg there" in capsys.readouterr().err
 
 
 def test_a_folder_without_dicom_is_a_wrong_call(

@@ -26,9 +26,9 @@ def evaluate(
     Parameters
     ----------
     truth
-        Folder of true masks.
+        Folder of true masks, or their outlines in another form, such as COCO's.
     predictions
-        Folder of masks to score.
+        Folder of masks to score, or their outlines.
     other
         A second folder of masks of the same images: its differences to the first are printed, with
         intervals that pair each image with itself.

@@ -79,8 +79,7 @@ def segment(
         check_says_how_sure(segmenter)
         check_tables(output, (TABLE, SHEET))
     for each in form or ():
-        if each != "dicom-seg":
-            check_beside(output, each)
+        check_beside(output, each)
     say(f"{segmenter.description}: {len(jobs)} photographs")
     for line in passed_over(photographs, without=(output, overlay)):
         say(f"passed over: {line}")

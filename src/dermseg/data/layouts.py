@@ -14,8 +14,10 @@ from typing import Literal
 
 from dermseg.data.metadata import UNKNOWN, Groups, read_groups
 from dermseg.errors import DataError, MissingFolderError
+from dermseg.formats.annotation import Photographs
+from dermseg.formats.rasters import find_outlines, rasterised
 from dermseg.imaging.images import Pixels
-from dermseg.imaging.mask_files import by_name
+from dermseg.imaging.mask_files import by_name, find_masks, mask_stem
 from dermseg.imaging.mask_frames import check_frame, read_along
 from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES
 from dermseg.masks.style import STYLE_IDS
@@ -123,7 +125,8 @@ The challenge's validation and test archives are left alone: they only report.
 """
 KNOWN = (
     "*Training*Data (or *Training*Input) and *Training*GroundTruth, images and masks, imgs and "
-    "labels, imagesTr and labelsTr, or NAME.jpg and NAME_segmentation.png side by side"
+    "labels, imagesTr and labelsTr, NAME.jpg and NAME_segmentation.png side by side, or "
+    "photographs with outlines of COCO, CVAT, Label Studio, labelme, YOLO or GeoJSON"
 )
 
 
@@ -185,10 +188,10 @@ def find_all_pairs(data: Path, mask_frame: MaskFrame | None = None) -> list[Pair
     """Return every pair of a data set, sorted by its image's id.
 
     Known are the layouts of LAYOUTS; folders whose names say image or mask in other words, at any
-    depth; and photographs and masks side by side. A mask is named after its photograph, with or
-    without one of MASK_ENDINGS. The id is the photograph's name; where that is not unique, its
-    path within `data`, without the folders that say what is a photograph. `mask_frame` is how a
-    person says that the masks lie.
+    depth; photographs and masks side by side; and photographs with outlines in another form. A
+    mask is named after its photograph, with or without one of MASK_ENDINGS. The id is the
+    photograph's name; where that is not unique, its path within `data`, without the folders that
+    say what is a photograph. `mask_frame` is how a person says that the masks lie.
 
     Raises DataError, which lists every photograph and mask that stands alone, and every second
     file for one image; and for a layout that is not known, with what was found.
@@ -201,7 +204,28 @@ def find_all_pairs(data: Path, mask_frame: MaskFrame | None = None) -> list[Pair
         if kinds == {True, False}:
             pairs = [replace(pair, mask_frame=mask_frame) for pair in _pair_up(data, files)]
             return _labelled(pairs, read_groups(data))
+    if paths and (outlines := find_outlines(data)):
+        masks = rasterised(*outlines, data)
+        pairs = _pair_up(data, list(_with_masks(data, paths, masks)))
+        # Outlines are turned along the stored pixels when they become masks.
+        return _labelled([replace(pair, mask_frame="stored") for pair in pairs], read_groups(data))
     raise DataError(_unknown(data, paths))
+
+
+def _with_masks(data: Path, paths: list[Path], folder: Path) -> Iterator[_File]:
+    """Yield photographs, and the masks in `folder` that were made of their outlines."""
+    named = Layout("folders", PHOTOGRAPH_FOLDERS, MASK_FOLDERS)
+    files = {
+        path: _by_folder(data, path, named, words=True) or _file(data, path, [], is_mask=False)
+        for path in paths
+    }
+    yield from files.values()
+    photographs = Photographs(data)
+    for mask in find_masks(folder, below=True):
+        name = mask.relative_to(folder).with_name(f"{mask_stem(mask)}.jpg")
+        photograph = photographs.find(name.as_posix())
+        if photograph in files:
+            yield replace(files[photograph], path=mask, is_mask=True)
 
 
 def _labelled(pairs: list[Pair], groups: Groups) -> list[Pair]:

@@ -13,6 +13,7 @@ from dermseg.data.layouts import Pair
 from dermseg.data.metadata import KINDS, UNKNOWN, Facts, Groups, read_groups
 from dermseg.errors import DataError, ImageError, MissingFolderError
 from dermseg.formats.masks import read_orientations
+from dermseg.formats.rasters import masks_of
 from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import (
     MASK_FOREGROUND,
@@ -156,10 +157,10 @@ def evaluate(
     Parameters
     ----------
     truth
-        Folder of the true masks. Tables beside it bring diagnosis, age, sex and style; a style that
-        no table says is read from the mask.
+        Folder of the true masks, or outlines in another form that says sizes. Tables beside it
+        bring diagnosis, age, sex and style; a style that no table says is read from the mask.
     predictions
-        Folder of the masks to score. A report.csv of `dermseg segment` there tells which
+        The masks to score, or their outlines. A report.csv of `dermseg segment` there tells which
         photographs EXIF turns.
     mask_frame
         How the true masks lie on these: along the pixels as stored, or upright. The masks to score
@@ -183,11 +184,13 @@ def evaluate(
     (4, 1.0)
     """
     truth, predictions = Path(truth), Path(predictions)
+    folder = Path(os.path.abspath(truth)).parent  # noqa: PTH100 - a link's tables lie beside it
+    named = f"{predictions}: cannot be scored against {truth}"
+    truth, predictions = masks_of(truth), masks_of(predictions)
     (truths, problems), (found, doubled) = _masks(truth), _masks(predictions)
     problems += doubled
     problems += [f"no prediction for {truths[k]}" for k in sorted(truths.keys() - found.keys())]
     problems += [f"no truth for {found[k]}" for k in sorted(found.keys() - truths.keys())]
-    folder = Path(os.path.abspath(truth)).parent  # noqa: PTH100 - a link's tables lie beside it
     tables = read_groups(folder)
     scores: dict[str, Scores] = {}
     groups: dict[str, Facts] = {}
@@ -213,7 +216,7 @@ def evaluate(
             tables.get(image_id, {}), _style_of(expected > MASK_FOREGROUND)
         )
     if problems:
-        raise DataError.listing(f"{predictions}: cannot be scored against {truth}", problems)
+        raise DataError.listing(named, problems)
     return Evaluation(scores, groups, tuple(grey), tuple(tables.passed_over(truths)), unofficial)
 
 
