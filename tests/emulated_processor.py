@@ -1,7 +1,7 @@
 """A model's probabilities on this processor, and on an emulated one that has no VNNI.
 
 Without VNNI the runtime's quick 8-bit sums can overflow (onnxruntime issue 5849), which is why
-the segmenter asks such processors for exact ones. Both kinds run here on QEMU's Haswell
+a session asks such processors for exact ones. Both kinds run here on QEMU's Haswell
 (AVX2; Debian's package qemu-user), some three seconds a photograph.
 """
 
@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES, read_photograph
-from dermseg.inference import segmenter
+from dermseg.inference import session
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.postprocess import Probability
 
@@ -42,7 +42,7 @@ def emulated(model: str, folder: Path, sums: str) -> Probability:
 def run_emulated(model: str, folder: Path, file: Path, sums: str) -> None:
     """Be the emulated process: write the probabilities to `file`."""
     # The emulator shows the real processor's list of features.
-    segmenter.asks_for_exact_sums = lambda: SUMS[sums]
+    session.asks_for_exact_sums = lambda: SUMS[sums]
     np.save(file, probabilities(model, folder))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from emulated_processor import EMULATOR, emulated, probabilities
 
-from dermseg.inference.segmenter import X86, asks_for_exact_sums
+from dermseg.inference.session import X86, asks_for_exact_sums
 from dermseg.settings import DEFAULT_MODEL
 
 Examples = list[tuple[Path, Path]]

@@ -22,13 +22,12 @@ from dermseg.imaging.mask_files import read_mask
 from dermseg.imaging.photographs import Photograph, read_photograph
 from dermseg.inference import segmenter as module
 from dermseg.inference.segmenter import (
-    X86,
     Segmentation,
     Segmenter,
     drawn_by_hand,
-    open_session,
     segment,
 )
+from dermseg.inference.session import X86, open_session
 from dermseg.masks.metrics import score
 from dermseg.masks.style import STYLE_IDS
 from dermseg.modelfile.card import KEY, ModelCard, StyleFacts
@@ -154,9 +153,7 @@ def test_eight_bit_sums_may_not_overflow(
     features: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Processors without VNNI would compute other masks; this one may not be able to show it."""
-    monkeypatch.setattr(
-        "dermseg.inference.segmenter.processor_features", lambda: frozenset(features)
-    )
+    monkeypatch.setattr("dermseg.inference.session.processor_features", lambda: frozenset(features))
     segmenter = Segmenter()
     options = open_session(find_model(DEFAULT_MODEL), "cpu").get_session_options()
     exact = any(feature.endswith("vnni") for feature in features)

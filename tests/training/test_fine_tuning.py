@@ -16,7 +16,8 @@ from dermseg.errors import DataError, ModelError, UsageError
 from dermseg.export.exporter import export_model
 from dermseg.imaging.images import resize
 from dermseg.imaging.photographs import read_photograph
-from dermseg.inference.segmenter import Segmenter, open_session
+from dermseg.inference.segmenter import Segmenter
+from dermseg.inference.session import open_session
 from dermseg.modelfile.graph import member_tensors, read_model
 from dermseg.settings import CHANNEL_COUNT, TrainingSettings
 from dermseg.training import checkpoints, fine_tuning, networks

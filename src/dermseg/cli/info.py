@@ -19,7 +19,7 @@ def info(*, json: Annotated[bool, Parameter(negative=())] = False) -> int:
         Print everything, with the models' cards, as JSON.
     """
     from dermseg.cli.models import describe_models
-    from dermseg.inference.segmenter import usable_devices
+    from dermseg.inference.session import usable_devices
     from dermseg.machine import describe_machine
 
     described = {**describe_machine(), "devices": usable_devices(), "models": describe_models()}

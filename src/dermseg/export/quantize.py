@@ -73,7 +73,7 @@ def quantize(proto: onnx.ModelProto, images: Pixels, *, coarse: bool = False) ->
 
     Processors without VNNI instructions add two products in 16 bits, which full weights can
     overflow (onnxruntime issue 5849). Seven bits would not, but cost lite0 its borders;
-    `dermseg.inference.segmenter` asks the runtime for arithmetic without overflow instead.
+    `dermseg.inference.session` asks the runtime for arithmetic without overflow instead.
     """
     with TemporaryDirectory() as folder:
         plain, folded, small = (Path(folder) / name for name in ("plain", "folded", "small"))
