@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dermseg.imaging.overlay import draw_overlay
     from dermseg.imaging.photographs import Photograph, read_photograph
     from dermseg.inference.segmenter import Segmentation, Segmenter, segment
+    from dermseg.masks.borders import BorderScores, score_border
     from dermseg.masks.metrics import Scores, score
     from dermseg.settings import (
         AugmentationSettings,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AugmentationSettings": "settings",
+    "BorderScores": "masks.borders",
     "DataError": "errors",
     "DataSettings": "settings",
     "DermsegError": "errors",
@@ -73,6 +75,7 @@ _HOMES = {
     "register_loss": "training.losses",
     "register_network": "training.networks",
     "score": "masks.metrics",
+    "score_border": "masks.borders",
     "segment": "inference.segmenter",
     "train": "training.loop",
     "write_mask": "imaging.mask_files",
@@ -80,6 +83,7 @@ _HOMES = {
 
 __all__ = [
     "AugmentationSettings",
+    "BorderScores",
     "DataError",
     "DataSettings",
     "DermsegError",
@@ -106,6 +110,7 @@ __all__ = [
     "register_loss",
     "register_network",
     "score",
+    "score_border",
     "segment",
     "train",
     "write_mask",

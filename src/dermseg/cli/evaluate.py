@@ -1,6 +1,10 @@
 """Score masks against the truth."""
 
+from functools import partial
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from dermseg.cli.console import say, show
 from dermseg.settings import MaskFrame
@@ -13,10 +17,12 @@ def evaluate(
     /,
     *,
     mask_frame: MaskFrame | None = None,
+    subset: str = "",
+    borders: Annotated[bool, Parameter(negative=())] = False,
     json: Path | None = None,
     csv: Path | None = None,
 ) -> int:
-    """Score masks against the truth with the challenge's five metrics.
+    """Score masks against the truth with the challenge's five metrics, and by their borders.
 
     Also by the style in which the truth is outlined, and by diagnosis, age and sex, where the
     tables of the data set lie beside the truth.
@@ -35,6 +41,14 @@ def evaluate(
     mask_frame
         How true masks lie on photographs that EXIF turns: along the pixels as stored, or upright.
         Which photographs it turns is told by the report.csv of `dermseg segment` in PREDICTIONS.
+    subset
+        Score some images alone: a file that names them, a line each or in a column such as
+        image_id; or COLUMN=VALUE, such as diagnosis=melanoma, where COLUMN is diagnosis, age, sex,
+        style, or a column of the tables beside the truth.
+    borders
+        Also score the border: boundary IoU, and 95 % Hausdorff distance and average symmetric
+        surface distance in pixels. Where one mask alone is empty they are 0 and the photograph's
+        diagonal.
     json
         File for the means, the groups and every image's metrics.
     csv
@@ -43,7 +57,8 @@ def evaluate(
     from dermseg.evaluation.comparison import compare
     from dermseg.evaluation.scoring import evaluate
 
-    evaluation = evaluate(truth, predictions, mask_frame=mask_frame)
+    score = partial(evaluate, truth, mask_frame=mask_frame, subset=subset, borders=borders)
+    evaluation = score(predictions)
     if json is not None:
         evaluation.write_json(json)
     if csv is not None:
@@ -56,6 +71,5 @@ def evaluate(
         say(f"{path}: the official scorer would read it {officially}")
     show(evaluation)
     if other is not None:
-        second = evaluate(truth, other, mask_frame=mask_frame)
-        show(f"\n{other} against {predictions}:\n{compare(evaluation, second)}")
+        show(f"\n{other} against {predictions}:\n{compare(evaluation, score(other))}")
     return 0

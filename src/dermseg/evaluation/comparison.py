@@ -1,6 +1,5 @@
 """Two folders of masks compared on the same images: which is better, and how sure that is."""
 
-from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -8,7 +7,8 @@ from numpy.typing import NDArray
 
 from dermseg.errors import DataError
 from dermseg.evaluation.scoring import Evaluation
-from dermseg.masks.metrics import METRICS, Scores, bootstrap_interval
+from dermseg.masks.borders import BORDER_METRICS
+from dermseg.masks.metrics import METRICS, bootstrap_interval
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,21 @@ def compare(first: Evaluation, second: Evaluation) -> Comparison:
     """Compare the scores of two folders of masks; raise DataError if their images differ."""
     if first.images.keys() != second.images.keys():
         raise DataError("the two folders have masks of different images")
-    one, two = _table(first.images), _table(second.images)
-    gains = two - one
+    gains = _table(second) - _table(first)
+    names = (*METRICS, *BORDER_METRICS)[: gains.shape[1]]
     lows, highs = bootstrap_interval(gains)
     jaccard = gains[:, METRICS.index("jaccard")]
     return Comparison(
         len(gains),
-        dict(zip(METRICS, gains.mean(0).tolist(), strict=True)),
-        dict(zip(METRICS, zip(lows.tolist(), highs.tolist(), strict=True), strict=True)),
+        dict(zip(names, gains.mean(0).tolist(), strict=True)),
+        dict(zip(names, zip(lows.tolist(), highs.tolist(), strict=True), strict=True)),
         int((jaccard > 0).sum()),
         int((jaccard < 0).sum()),
     )
 
 
-def _table(images: Mapping[str, Scores]) -> NDArray[np.float64]:
-    """Return the metrics, (images, 5), in order of the images' ids."""
-    return np.array([astuple(images[image]) for image in sorted(images)])
+def _table(evaluation: Evaluation) -> NDArray[np.float64]:
+    """Return the metrics, (images, 5), or 8 with the border's, in order of the images' ids."""
+    parts = [part for part in (evaluation.images, evaluation.borders) if part]
+    images = sorted(evaluation.images)
+    return np.array([[v for part in parts for v in astuple(part[image])] for image in images])

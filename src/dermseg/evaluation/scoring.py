@@ -1,7 +1,7 @@
 """Score the masks of a folder against an expert's, with the challenge's five metrics."""
 
 import os
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +12,7 @@ from dermseg.cores import parallel_map
 from dermseg.data.layouts import Pair
 from dermseg.data.metadata import KINDS, UNKNOWN, Facts, Groups, read_groups
 from dermseg.errors import DataError, ImageError, MissingFolderError
+from dermseg.evaluation.subsets import choose, style_of
 from dermseg.formats.masks import read_orientations
 from dermseg.formats.rasters import masks_of
 from dermseg.imaging.images import Mask
@@ -27,9 +28,9 @@ from dermseg.imaging.mask_files import (
 from dermseg.imaging.mask_frames import along_stored, frame_problem
 from dermseg.imaging.orientation import Size
 from dermseg.imaging.photographs import Header
+from dermseg.masks.borders import BORDER_METRICS, BorderScores, score_border
 from dermseg.masks.metrics import METRICS, Scores, bootstrap_interval, mean, score
 from dermseg.masks.postprocess import Probability, binarise, choose_lesion
-from dermseg.masks.style import STYLE_NAMES, UNTOLD, read_style
 from dermseg.progress import track
 from dermseg.settings import MaskFrame, ThresholdSettings
 from dermseg.storage.files import write_json
@@ -61,7 +62,7 @@ class Evaluation:
     """The metrics of a folder of masks. `print` shows them as a table."""
 
     images: dict[str, Scores]
-    """Metrics by image, in order."""
+    """The challenge's metrics by image, in order."""
     groups: Groups
     """Diagnosis, age and sex by image, as far as they are known."""
     grey: tuple[Path, ...] = ()
@@ -71,6 +72,8 @@ class Evaluation:
     """A line for each reason why tables beside the truth were not used."""
     unofficial: Mapping[Path, str] = field(default_factory=dict)
     """Masks that the official scorer reads otherwise, and how."""
+    borders: dict[str, BorderScores] = field(default_factory=dict)
+    """Metrics of the border by image, where they were asked for."""
 
     @property
     def summary(self) -> Summary:
@@ -90,7 +93,11 @@ class Evaluation:
     def where(self, kind: str, value: str) -> "Evaluation":
         """Return the evaluation of the images whose `kind`, as in `by`, is `value`."""
         chosen = [i for i in self.images if self.groups.get(i, {}).get(kind, UNKNOWN) == value]
-        return replace(self, images={image: self.images[image] for image in chosen})
+        return replace(
+            self,
+            images={image: self.images[image] for image in chosen},
+            borders={image: self.borders[image] for image in chosen if self.borders},
+        )
 
     def by(self, kind: str) -> dict[str, Summary]:
         """Return the means for each value of `kind`: "diagnosis", "age", "sex" or "style"."""
@@ -113,6 +120,9 @@ class Evaluation:
         for name, value in asdict(summary.mean).items():
             low, high = summary.interval[name]
             lines.append(f"{name:<12} {value:.4f}  ({low:.4f} to {high:.4f})")
+        for name, (value, low, high) in self.border_means.items():
+            unit = "" if name == "boundary_iou" else " pixels"
+            lines.append(f"{name:<12} {value:.4f}  ({low:.4f} to {high:.4f}){unit}")
         lines.append("lowest Jaccard:")
         for image_id in self.worst[:WORST]:
             lines.append(f"  {image_id:<24} {self.images[image_id].jaccard:.4f}")
@@ -120,20 +130,39 @@ class Evaluation:
             lines += ["", *_table(kind, self.by(kind))]
         return "\n".join(lines)
 
+    @property
+    def border_means(self) -> dict[str, tuple[float, float, float]]:
+        """Means of the border's metrics with the ends of 95 % intervals; none unless asked for."""
+        if not self.borders:
+            return {}
+        table = np.array([astuple(each) for each in self.borders.values()])
+        ends = zip(
+            table.mean(0).tolist(), *map(np.ndarray.tolist, bootstrap_interval(table)), strict=True
+        )
+        return dict(zip(BORDER_METRICS, ends, strict=True))
+
     def write_json(self, path: Path) -> None:
         """Write the means, the groups and every image's metrics as JSON."""
         groups = {
             kind: {value: asdict(part) for value, part in self.by(kind).items()}
             for kind in self.kinds
         }
-        images = {image_id: asdict(scores) for image_id, scores in self.images.items()}
+        images = dict(self._rows())
         content = {**asdict(self.summary), "groups": groups, "images": images}
+        if self.borders:
+            content["borders"] = self.border_means
         write_json(path, content)
 
     def write_csv(self, path: Path) -> None:
         """Write a CSV file with a row for each image."""
-        rows = ({"image": name, **asdict(scores)} for name, scores in self.images.items())
-        write_table(path, ("image", *METRICS), rows)
+        columns = ("image", *METRICS, *(BORDER_METRICS if self.borders else ()))
+        write_table(path, columns, ({"image": name, **row} for name, row in self._rows()))
+
+    def _rows(self) -> Iterator[tuple[str, dict[str, float]]]:
+        """Yield each image with all its metrics."""
+        for image, scores in self.images.items():
+            border = asdict(self.borders[image]) if self.borders else {}
+            yield image, {**asdict(scores), **border}
 
 
 def _table(kind: str, parts: dict[str, Summary]) -> list[str]:
@@ -148,7 +177,12 @@ def _table(kind: str, parts: dict[str, Summary]) -> list[str]:
 
 
 def evaluate(
-    truth: str | Path, predictions: str | Path, *, mask_frame: MaskFrame | None = None
+    truth: str | Path,
+    predictions: str | Path,
+    *,
+    mask_frame: MaskFrame | None = None,
+    subset: str = "",
+    borders: bool = False,
 ) -> Evaluation:
     """Score a folder of masks against the true ones.
 
@@ -165,6 +199,12 @@ def evaluate(
     mask_frame
         How the true masks lie on these: along the pixels as stored, or upright. The masks to score
         lie along the stored pixels.
+    subset
+        Score some images alone: a file that names them, or COLUMN=VALUE, where COLUMN is
+        diagnosis, age, sex, style, or a column of the tables beside the truth. Masks of the others
+        may lack.
+    borders
+        Also score the border (see `dermseg.score_border`).
 
     Returns
     -------
@@ -174,8 +214,8 @@ def evaluate(
     Raises
     ------
     DataError
-        If masks are missing, surplus or unreadable, if sizes differ, or if it is not known how one
-        lies; the message lists every file.
+        If masks are missing, surplus or unreadable, if sizes differ, if it is not known how one
+        lies, or if `subset` means no image; the message lists every file.
 
     Examples
     --------
@@ -189,10 +229,14 @@ def evaluate(
     truth, predictions = masks_of(truth), masks_of(predictions)
     (truths, problems), (found, doubled) = _masks(truth), _masks(predictions)
     problems += doubled
-    problems += [f"no prediction for {truths[k]}" for k in sorted(truths.keys() - found.keys())]
     problems += [f"no truth for {found[k]}" for k in sorted(found.keys() - truths.keys())]
     tables = read_groups(folder)
+    if subset:
+        chosen = choose(subset, truths, folder, tables)
+        truths = {image: truths[image] for image in truths if image in chosen}
+    problems += [f"no prediction for {truths[k]}" for k in sorted(truths.keys() - found.keys())]
     scores: dict[str, Scores] = {}
+    border_scores: dict[str, BorderScores] = {}
     groups: dict[str, Facts] = {}
     grey: list[Path] = []
     unofficial: dict[Path, str] = {}
@@ -211,13 +255,15 @@ def evaluate(
                 unofficial[path] = mask.officially
             elif not is_binary(mask.pixels):
                 grey.append(path)
-        scores[image_id] = score(expected > MASK_FOREGROUND, actual > MASK_FOREGROUND)
-        groups[image_id] = _with_style(
-            tables.get(image_id, {}), _style_of(expected > MASK_FOREGROUND)
-        )
+        binary = expected > MASK_FOREGROUND, actual > MASK_FOREGROUND
+        scores[image_id] = score(*binary)
+        if borders:
+            border_scores[image_id] = score_border(*binary)
+        groups[image_id] = _with_style(tables.get(image_id, {}), style_of(binary[0]))
     if problems:
         raise DataError.listing(named, problems)
-    return Evaluation(scores, groups, tuple(grey), tuple(tables.passed_over(truths)), unofficial)
+    unused = tuple(tables.passed_over(truths))
+    return Evaluation(scores, groups, tuple(grey), unused, unofficial, border_scores)
 
 
 def _read_both(
@@ -248,16 +294,11 @@ def _size(mask: StoredMask) -> Size:
     return height, width
 
 
-def _style_of(truth: Mask) -> str:
-    """Return the style of a true mask, or what a mask without one is called."""
-    return read_style(truth).style or STYLE_NAMES[UNTOLD]
-
-
 def read_styles(pairs: Mapping[str, Pair]) -> dict[str, str]:
     """Return the style in which each true mask is outlined: a table's, or as read from the mask."""
 
     def one(pair: Pair) -> str:
-        return pair.style or _style_of(pair.read_mask() > MASK_FOREGROUND)
+        return pair.style or style_of(pair.read_mask() > MASK_FOREGROUND)
 
     return dict(zip(pairs, parallel_map(one, list(pairs.values())), strict=True))
 
@@ -314,7 +355,7 @@ def evaluate_maps(
 
     def compare(probability: Probability, truth: Mask) -> tuple[Scores, str]:
         scores = score(truth, make(probability, *truth.shape))
-        return scores, "" if groups is None else _style_of(truth)
+        return scores, "" if groups is None else style_of(truth)
 
     found = compare_all(maps, pairs, compare)
     known = (
