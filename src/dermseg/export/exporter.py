@@ -26,7 +26,7 @@ from dermseg.export.quantize import quantize
 from dermseg.export.rating import learn_styles
 from dermseg.imaging.images import Pixels, resize
 from dermseg.imaging.photographs import read_photograph
-from dermseg.inference.segmenter import STYLE_INPUT
+from dermseg.inference.contract import STYLE_INPUT
 from dermseg.inference.session import open_session
 from dermseg.masks.style import STYLE_IDS
 from dermseg.modelfile.card import ModelCard

@@ -9,7 +9,8 @@ border lies.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from math import isfinite
 from typing import Any
 
 import cv2
@@ -22,6 +23,8 @@ from dermseg.settings import OVERLAY_SIDE
 
 Contours = tuple[NDArray[np.float32], ...]
 Numbers = NDArray[np.float64]
+EVIDENCE = 5
+"""Numbers that say how doubtful a mask is (see `evidence_of`)."""
 SURE = 0.8
 FLOOR = 0.01
 """A hundredth of the mask, or of a pixel: less error or doubt than this says nothing more."""
@@ -96,12 +99,23 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Calibration":
-        """Return the calibration that `to_dict` turned into `values`, as JSON gives it back."""
+        """Return the calibration that `to_dict` turned into `values`, as JSON gives it back.
+
+        Raises ValueError or TypeError for other values.
+        """
         given: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in values.items()
         }
-        return cls(**given)
+        made = cls(**given)
+        lists = made.scores, made.jaccard, made.low, made.high
+        numbers = [number for each in (made.weights, *lists) for number in each]
+        numbers += [getattr(made, each.name) for each in fields(cls)[len(lists) + 1 :]]
+        if len(made.weights) != EVIDENCE + 1 or len({*map(len, lists)}) > 1 or not made.scores:
+            raise ValueError("its calibration is damaged")
+        if not all(isinstance(number, int | float) and isfinite(number) for number in numbers):
+            raise ValueError("its calibration is damaged")
+        return made
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything, ready for JSON."""

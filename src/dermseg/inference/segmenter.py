@@ -19,6 +19,7 @@ from dermseg.imaging.orientation import as_seen, as_stored, shape_along
 from dermseg.imaging.photographs import Photograph, image_size, read_photograph, unwrapped
 from dermseg.imaging.structure import check_parts
 from dermseg.inference.confidence import Band, Calibration, Confidence, Contours
+from dermseg.inference.contract import Contract, run
 from dermseg.inference.prompt import ZOOM, look_closer
 from dermseg.inference.session import asks_for_exact_sums, read_file, session_of
 from dermseg.masks.outlines import Outlines, outline_of, outlines_of
@@ -40,8 +41,6 @@ Flag = Literal[
     "damaged", "narrow-range", "empty", "touches-border", "several-candidates", "low-confidence"
 ]
 """What deserves a look: the first two of the photograph's file, the others of the mask."""
-STYLE_INPUT = "style"
-"""The input of a graph whose network knows styles: int64 (1,), one of STYLE_IDS."""
 MIRRORS: tuple[tuple[int, int], ...] = ((1, 1), (1, -1), (-1, 1), (-1, -1))
 """Steps along rows and columns that turn a picture into itself and its three mirror images."""
 
@@ -209,23 +208,21 @@ class Segmenter:
         self.style = style
         try:
             card = self._session.get_modelmeta().custom_metadata_map[KEY]
-            entry, *others = self._session.get_inputs()
-            _, height, width, _ = entry.shape
-            self._input, self.height, self.width = entry.name, int(height), int(width)
+            self._graph = Contract.of(self._session)
             self.card = ModelCard.from_json(card, self.path)
             self._outlines = {name: _Outline.of(self.card, name) for name in STYLE_IDS}
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, UsageError) as error:
             raise ModelError(
-                f"{self.path}: an ONNX file, but not one that `dermseg export` wrote"
+                f"{self.path}: an ONNX file, but not one that `dermseg export` wrote ({error})"
             ) from error
-        self._style_input = [other.name for other in others if other.name == STYLE_INPUT]
+        self.height, self.width = self._graph.height, self._graph.width
         self._given_thresholds = thresholds
         self.mirror = self.card.mirror if mirror is None else mirror
 
     @property
     def draws_styles(self) -> bool:
         """Whether the network takes the style as an input; otherwise thresholds make it."""
-        return bool(self._style_input)
+        return bool(self._graph.style)
 
     @property
     def thresholds(self) -> ThresholdSettings:
@@ -298,10 +295,13 @@ class Segmenter:
         small = resize(pixels, self.height, self.width)
         mirrors = MIRRORS if self.mirror else MIRRORS[:1]
         views = np.stack([small[::down, ::right] for down, right in mirrors])
-        told = np.array([STYLE_IDS[style]])
-        (maps,) = self._session.run(
-            None, {self._input: views, **dict.fromkeys(self._style_input, told)}
-        )
+        inputs = {self._graph.photographs: views}
+        if self._graph.style:
+            inputs[self._graph.style] = np.array([STYLE_IDS[style]])
+        try:
+            maps = run(self._session, inputs, views.shape[:3])
+        except ModelError as error:
+            raise ModelError(f"{self.path}: {error}") from error
         probability: Probability = np.mean(
             [each[::down, ::right] for each, (down, right) in zip(maps, mirrors, strict=True)],
             axis=0,

@@ -1,9 +1,9 @@
 """The card in a model's file: which networks it holds, how they were trained, how sure they are."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from dermseg.errors import ModelError
 from dermseg.settings import Arithmetic
@@ -56,21 +56,38 @@ class ModelCard:
         try:
             values = json.loads(text)
             version = values.pop("format", 1)
-        except (ValueError, AttributeError, TypeError) as error:
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise ModelError(f"{file}: the model's card is damaged") from error
         if version != FORMAT:
             raise ModelError(
                 f"{file}: its card has format {version}, and this version reads {FORMAT}; "
                 "export the model again"
             )
-        names = {each.name for each in fields(cls)}
-        if not {"members", "hours", "styles"} <= values.keys() <= names or not values["members"]:
-            raise ModelError(f"{file}: the model's card is damaged")
         try:
             styles = {name: StyleFacts(**facts) for name, facts in values["styles"].items()}
+            card = cls(**{**values, "members": tuple(values["members"]), "styles": styles})
         except (TypeError, AttributeError, KeyError) as error:
             raise ModelError(f"{file}: the model's card is damaged") from error
-        return cls(**{**values, "members": tuple(values["members"]), "styles": styles})
+        if not card._fits():
+            raise ModelError(f"{file}: the model's card is damaged")
+        return card
+
+    def _fits(self) -> bool:
+        """Say whether every value is of its kind, as JSON does not say."""
+        return (
+            len(self.members) > 0
+            and all(isinstance(member, dict) for member in self.members)
+            and isinstance(self.hours, int | float)
+            and self.arithmetic in get_args(Arithmetic)
+            and all(isinstance(flag, bool) for flag in (self.coarse, self.mirror))
+            and isinstance(self.note, str)
+            and all(
+                isinstance(facts.thresholds, dict)
+                and isinstance(facts.calibration, dict | None)
+                and isinstance(facts.confidence, dict | None)
+                for facts in self.styles.values()
+            )
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return every field and the format, ready for JSON."""
