@@ -1,16 +1,23 @@
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dermseg.cli.main import main
 from dermseg.errors import DataError, ModelError
 from dermseg.training.run_folder import (
+    HELD_OUT,
+    LOG,
     SAMPLES,
     SETTINGS,
     WEIGHTS,
     find_held_out,
     find_members,
+    held_out_names,
     read_held_out,
+    read_log,
+    read_settings,
     write_held_out,
 )
 
@@ -93,3 +100,42 @@ def test_the_folds_speak_for_the_run_that_held_nothing_out(tmp_path: Path) -> No
     assert find_held_out(runs[1]) == [runs[1]]
     alone = finish(tmp_path / "elsewhere" / "all")
     assert find_held_out(alone) == []
+
+
+def archive(**arrays: object) -> bytes:
+    buffer = BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+JUNK = (
+    *(b"", b"junk", b"\x80\x00\xff" * 99, b"PK\x03\x04" + bytes(99), b"[" * 99_999),
+    *(b"null", b"[]", b"3", b"{}", b'{"settings": 3}', b'{"settings": {"augmentation": {"x": 1}}}'),
+    archive(other=np.zeros(3)),
+    archive(image_ids=np.array(["a"]), probability=np.zeros(3), turned=np.zeros(2)),
+    archive(image_ids=np.array(["a"], object), probability=np.zeros(3), turned=np.zeros(3)),
+    archive(image_ids=np.array(["a"]), probability=np.array(["x"]), turned=np.zeros(1)),
+)
+
+
+@pytest.mark.parametrize("junk", JUNK)
+def test_junk_in_a_run_folder_is_named(
+    tmp_path: Path, junk: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finish(tmp_path / "run")
+    for name in (SETTINGS, HELD_OUT, SAMPLES, WEIGHTS):
+        (run / name).write_bytes(junk)
+    for read in (read_settings, held_out_names, read_held_out):
+        if read is held_out_names and b"image_ids" in junk and b"object" not in junk:
+            continue
+        with pytest.raises(DataError, match="run"):
+            read(run)
+    assert main(["export", str(run), "-o", str(tmp_path / "m.onnx")]) == 1
+    assert main(["doctor", str(tmp_path), "--predictions", str(run)]) == 1
+    assert "bug" not in capsys.readouterr().err
+
+
+def test_a_log_that_is_no_table_is_named(tmp_path: Path) -> None:
+    (tmp_path / LOG).mkdir()
+    with pytest.raises(DataError, match=r"log\.csv"):
+        read_log(tmp_path)

@@ -25,13 +25,20 @@ from dermseg.imaging.orientation import as_seen, lies_across, shape_along
 from dermseg.imaging.photographs import image_size, read_photograph
 from dermseg.masks.style import STYLE_IDS, UNTOLD, read_style
 from dermseg.progress import track
-from dermseg.storage.files import aside_prefix, remove_leftovers, umask, writing, written_whole
+from dermseg.storage.files import (
+    aside_prefix,
+    reading,
+    remove_leftovers,
+    umask,
+    writing,
+    written_whole,
+)
 
 CACHE_FORMAT = 4
 """Raised when what a cache holds changes, so that old ones are rebuilt."""
 DIGEST_FORMAT = 1
 """Not to be changed: model files name their data by such digests."""
-STYLES, TURNED = "styles.npy", "turned.npy"
+IMAGES, MASKS, STYLES, TURNED = "images.npy", "masks.npy", "styles.npy", "turned.npy"
 SIGNATURE_SIDE = 16
 SIGNATURE_READ = 64
 """Height and width to which a photograph may be reduced before it is shrunk to its signature."""
@@ -80,17 +87,20 @@ def open_cache(
     place = folder / f"{height}x{width}-{version[:16]}"
     if not place.is_dir():
         _build(pairs, height, width, place, allow_resized)
+    with reading(place):
+        images, masks = (np.load(place / name, mmap_mode="r") for name in (IMAGES, MASKS))
+        styles, turned = (np.load(place / name) for name in (STYLES, TURNED))
     return Cache(
         image_ids=[pair.image_id for pair in pairs],
-        images=np.load(place / "images.npy", mmap_mode="r"),
-        masks=np.load(place / "masks.npy", mmap_mode="r"),
+        images=images,
+        masks=masks,
         digest=digest(
             _files(pairs if identity is None else identity),
             *(frame for frame in told if frame == "upright"),
             times=False,
         ),
-        styles=_labelled(np.load(place / STYLES), pairs),
-        turned=np.load(place / TURNED),
+        styles=_labelled(styles, pairs),
+        turned=turned,
     )
 
 
@@ -116,7 +126,8 @@ def read_signatures(photographs: Sequence[Path], folder: Path) -> NDArray[np.uin
         signatures = list(track(results, "Comparing the data", len(photographs)))
         with written_whole(place) as temporary:
             np.save(temporary, np.stack(signatures))
-    found: NDArray[np.uint8] = np.load(place)
+    with reading(place):
+        found: NDArray[np.uint8] = np.load(place)
     return found
 
 
@@ -174,10 +185,8 @@ def _fill(
 ) -> None:
     """Write a cache's arrays into `folder`, and close them: Windows renames no folder in use."""
     count, shape = len(pairs), (height, width)
-    images = np.lib.format.open_memmap(
-        folder / "images.npy", "w+", np.uint8, (count, 3, height, width)
-    )
-    masks = np.lib.format.open_memmap(folder / "masks.npy", "w+", np.uint8, (count, height, width))
+    images = np.lib.format.open_memmap(folder / IMAGES, "w+", np.uint8, (count, 3, height, width))
+    masks = np.lib.format.open_memmap(folder / MASKS, "w+", np.uint8, (count, height, width))
     styles, turned = np.full(count, UNTOLD, np.uint8), np.zeros(count, np.bool_)
     for file in folder.iterdir():
         _take_room(file)

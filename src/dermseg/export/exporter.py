@@ -40,7 +40,7 @@ from dermseg.settings import (
     MaskFrame,
     TrainingSettings,
 )
-from dermseg.storage.files import written_whole
+from dermseg.storage.files import reading, written_whole
 from dermseg.training import checkpoints, networks
 from dermseg.training.color import ColorChannels
 from dermseg.training.networks.layers import normed_convolutions
@@ -98,11 +98,15 @@ class EndToEnd(nn.Module):
 def load_run(run: Path) -> Member:
     """Return the trained network of the folder `run`, its batch norms folded into convolutions."""
     tensors, facts = checkpoints.load(run / WEIGHTS)
-    settings = TrainingSettings.from_dict(facts["settings"])
+    with reading(run / WEIGHTS):
+        settings = TrainingSettings.from_dict(facts["settings"])
     networks.check(settings)
     channels = CHANNEL_COUNT[settings.channels]
     network = networks.build(settings.network, channels, settings.dropout)
-    network.load_state_dict(tensors)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ModelError(f"{run / WEIGHTS}: weights of another network ({error})") from error
     _fold_norms(network.eval())
     return Member(network.eval(), settings, facts)
 
@@ -189,7 +193,8 @@ def export_model(
     card = _card(members, settings)
     if data is not None:
         card = replace(card, styles=learn_styles(gather(folders, data, mask_frame)))
-    samples: Pixels = np.load(runs[0] / SAMPLES)
+    with reading(runs[0] / SAMPLES):
+        samples: Pixels = np.load(runs[0] / SAMPLES)
     if settings.arithmetic == "float32":
         halve(model)
         proto = to_onnx(model, samples, styled=styled)

@@ -15,7 +15,7 @@ from dermseg.masks.postprocess import Probability
 STYLE_INPUT = "style"
 """The input of a graph whose network knows styles: one of STYLE_IDS."""
 TOLERANCE = 1e-5
-"""By which the mean of several networks may pass 1."""
+"""By which the mean of several networks may be above 1."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and folders walked however deep they are."""
 
+import csv
 import json
 import os
 import platform
@@ -13,8 +14,9 @@ from secrets import token_hex
 from stat import S_ISREG
 from time import time
 from typing import IO, Any
+from zipfile import BadZipFile
 
-from dermseg.errors import OutputError, UsageError
+from dermseg.errors import DataError, OutputError, UsageError
 
 ASIDE = ".dermseg-"
 """How the name of a file begins while it is being written; where and by which process follows."""
@@ -24,6 +26,18 @@ FAR = 2**30
 """The byte of a file that is locked on Windows: beyond the file's end."""
 HERE = blake2b(platform.node().encode(), digest_size=4).hexdigest()
 """This machine, in such a name."""
+DAMAGE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    RecursionError,
+    BadZipFile,
+    csv.Error,
+)
+"""What readers of JSON, tables and arrays raise for other files than those they were made for."""
 DAY = 24 * 60 * 60.0
 """Seconds after which another machine's half-written file counts as left behind."""
 
@@ -35,6 +49,15 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError.about(path, error) from error
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what the block raises of a damaged file of dermseg's into a DataError that names it."""
+    try:
+        yield
+    except DAMAGE as error:
+        raise DataError(f"{path}: damaged, or not what dermseg wrote ({error})") from error
 
 
 @contextmanager

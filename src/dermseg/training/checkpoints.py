@@ -11,7 +11,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from dermseg.errors import ModelError
-from dermseg.storage.files import written_whole
+from dermseg.storage.files import DAMAGE, written_whole
 
 LENGTH = 8
 """Bytes at the beginning of a file that say how long its header, JSON, is."""
@@ -33,7 +33,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         end = LENGTH + int.from_bytes(content[:LENGTH], "little")
         facts = json.loads(content[LENGTH:end])["__metadata__"]["dermseg"]
         return deserialize(content), json.loads(facts)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (*DAMAGE, SafetensorError) as error:
         raise ModelError(f"{path}: not a file that dermseg wrote ({error})") from error
 
 

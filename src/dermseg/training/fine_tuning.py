@@ -19,6 +19,7 @@ from dermseg.errors import DataError, ModelError
 from dermseg.modelfile import graph
 from dermseg.modelfile.graph import member_tensors, read_model
 from dermseg.settings import CHANNEL_COUNT, Channels, TrainingSettings
+from dermseg.storage.files import reading
 from dermseg.training import augment, checkpoints, networks
 from dermseg.training.color import ColorChannels
 from dermseg.training.networks.layers import normed_convolutions
@@ -62,8 +63,10 @@ def _of_run(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, dict
         folder /= fold_name(trainer.settings.fold)
     (folder,) = find_members(folder)
     tensors, facts = checkpoints.load(folder / WEIGHTS)
-    theirs = json.loads((folder / FOLDS).read_text())
-    spared = facts["settings"]["fold"]
+    with reading(folder / FOLDS):
+        theirs = dict(json.loads((folder / FOLDS).read_text()))
+    with reading(folder / WEIGHTS):
+        spared = facts["settings"]["fold"]
     seen = [image for image in held_out if image in theirs and theirs[image] != spared]
     if seen:
         raise DataError(

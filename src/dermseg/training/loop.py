@@ -24,7 +24,7 @@ from dermseg.masks.metrics import mean, score
 from dermseg.masks.style import STYLE_NAMES
 from dermseg.progress import Advance, bar, say
 from dermseg.settings import DataSettings, TrainingSettings
-from dermseg.storage.files import occupied, remove_leftovers, write_json, written_whole
+from dermseg.storage.files import occupied, reading, remove_leftovers, write_json, written_whole
 from dermseg.training import checkpoints, distributed, fine_tuning, networks, precision
 from dermseg.training.devices import find_device
 from dermseg.training.following import Callback, followed, write_log
@@ -302,14 +302,17 @@ def _begin(run: Path, trainer: Trainer, fold_of: dict[str, int]) -> tuple[Log, d
     if "fine_tuned_from" in facts:
         history["fine_tuned_from"] = facts["fine_tuned_from"]
     # Settings that came after the run began had their default then.
-    begun = TrainingSettings.from_dict(facts["settings"])
+    with reading(run / CHECKPOINT):
+        begun, data = TrainingSettings.from_dict(facts["settings"]), facts["data"]
     _check_longer(begun, trainer.settings, run)
-    if facts["data"] != identity["data"]:
+    if data != identity["data"]:
         raise UsageError(
             f"{run} holds a training of other data (see its {SETTINGS}); give the data again to go "
             "on with it, or choose another folder"
         )
-    if (run / FOLDS).is_file() and json.loads((run / FOLDS).read_text()) != fold_of:
+    with reading(run / FOLDS):
+        theirs = json.loads((run / FOLDS).read_text()) if (run / FOLDS).is_file() else fold_of
+    if theirs != fold_of:
         raise UsageError(
             f"{run}: its images are in other folds now (see its {FOLDS}), perhaps since the tables "
             "of diagnoses have changed: put them back to go on with it, or choose another folder"

@@ -15,7 +15,7 @@ from dermseg.errors import DataError, ModelError
 from dermseg.imaging.orientation import turn_back
 from dermseg.masks.postprocess import Probability
 from dermseg.settings import TrainingSettings
-from dermseg.storage.files import written_whole
+from dermseg.storage.files import reading, written_whole
 from dermseg.storage.tables import read_table
 
 SETTINGS = "settings.json"
@@ -47,7 +47,8 @@ def read_settings(run: Path) -> TrainingSettings | None:
     file = run / SETTINGS
     if not file.is_file():
         return None
-    return TrainingSettings.from_dict(json.loads(file.read_text())["settings"])
+    with reading(file):
+        return TrainingSettings.from_dict(json.loads(file.read_text())["settings"])
 
 
 def read_log(run: Path) -> list[dict[str, str]]:
@@ -55,7 +56,8 @@ def read_log(run: Path) -> list[dict[str, str]]:
     file = run / LOG
     if not file.is_file():
         raise DataError(f"{file}: missing; it says how the training went")
-    return read_table(file)
+    with reading(file):
+        return read_table(file)
 
 
 def find_scored(folder: Path) -> list[Path]:
@@ -105,7 +107,7 @@ def find_held_out(folder: Path) -> list[Path]:
 
 def held_out_names(run: Path) -> list[str]:
     """Return the images that a run held out and predicted, in the order of its predictions."""
-    with np.load(run / HELD_OUT) as stored:
+    with reading(run / HELD_OUT), np.load(run / HELD_OUT) as stored:
         names: list[str] = stored["image_ids"].tolist()
     return names
 
@@ -119,11 +121,12 @@ def read_held_out(folder: Path, *, as_seen: bool = False) -> dict[str, Probabili
     """
     maps: dict[str, Probability] = {}
     for file in [*folder.glob(HELD_OUT), *sorted(folder.glob(f"fold-*/{HELD_OUT}"))]:
-        with np.load(file) as stored:
+        with reading(file), np.load(file) as stored:
             if "turned" not in stored:
                 raise DataError(f"{file}: predictions of an older dermseg; train again")
             probability = stored["probability"].astype(np.float32)
-            rows = zip(stored["image_ids"].tolist(), probability, stored["turned"], strict=True)
+            columns = stored["image_ids"].tolist(), probability, stored["turned"]
+            rows = list(zip(*columns, strict=True))
         for image_id, seen, turned in rows:
             maps[image_id] = turn_back(seen) if turned and not as_seen else seen
     if not maps:

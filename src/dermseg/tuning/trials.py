@@ -37,7 +37,7 @@ from dermseg.settings import (
     TuningSettings,
     changed_options,
 )
-from dermseg.storage.files import remove_leftovers, write_json, writing, written_whole
+from dermseg.storage.files import reading, remove_leftovers, write_json, writing, written_whole
 from dermseg.storage.tables import write_table
 from dermseg.training import checkpoints, networks, precision, run_folder
 from dermseg.training.devices import find_device
@@ -231,7 +231,8 @@ def _score(search: Search, point: Point) -> None:
 
 def _load(search: Search, point: Point) -> Result | None:
     """Return what `_score` wrote, None if it was for another search."""
-    with np.load(search.folder(point) / SCORES) as stored:
+    file = search.folder(point) / SCORES
+    with reading(file), np.load(file) as stored:
         if str(stored["identity"]) != _identity(search, point):
             return None
         images: list[str] = stored["images"].tolist()
