@@ -107,7 +107,8 @@ def find_held_out(folder: Path) -> list[Path]:
 
 def held_out_names(run: Path) -> list[str]:
     """Return the images that a run held out and predicted, in the order of its predictions."""
-    with reading(run / HELD_OUT), np.load(run / HELD_OUT) as stored:
+    # numpy leaves open what it opened itself, if that is no archive.
+    with reading(run / HELD_OUT), (run / HELD_OUT).open("rb") as opened, np.load(opened) as stored:
         names: list[str] = stored["image_ids"].tolist()
     return names
 
@@ -121,7 +122,7 @@ def read_held_out(folder: Path, *, as_seen: bool = False) -> dict[str, Probabili
     """
     maps: dict[str, Probability] = {}
     for file in [*folder.glob(HELD_OUT), *sorted(folder.glob(f"fold-*/{HELD_OUT}"))]:
-        with reading(file), np.load(file) as stored:
+        with reading(file), file.open("rb") as opened, np.load(opened) as stored:
             if "turned" not in stored:
                 raise DataError(f"{file}: predictions of an older dermseg; train again")
             probability = stored["probability"].astype(np.float32)
