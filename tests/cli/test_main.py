@@ -182,6 +182,12 @@ class TestExperiment:
         assert "# what it says" in capsys.readouterr().out
 
 
+def test_torchrun_learns_what_went_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
+    assert main(["evaluate", str(tmp_path / "missing"), str(tmp_path)]) == 2
+    assert "missing: no such folder" in json.loads((tmp_path / "error.json").read_text())["message"]
+
+
 def test_help_imports_nothing_heavy() -> None:
     done = python(
         "import sys, dermseg; from dermseg.cli.main import main\n"

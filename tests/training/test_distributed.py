@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ SETTINGS = TrainingSettings(
 )
 
 
-def train(data: Path, run: Path, seen: Path) -> None:
+def train(data: Path, run: Path, seen: Path, batch_size: int = 4) -> None:
     """Train, and leave in `seen` the batches that the network was fed, and dropout's last seed."""
     batches: list[Tensor] = []
     plain_prepare = trainer.prepare
@@ -79,7 +80,8 @@ def train(data: Path, run: Path, seen: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(networks.NETWORKS, "plain", Plain)
         patch.setattr(trainer, "prepare", prepare)
-        loop.train(data, run, SETTINGS, DataSettings(device="cpu"))
+        settings = replace(SETTINGS, batch_size=batch_size)
+        loop.train(data, run, settings, DataSettings(device="cpu"))
     torch.save((torch.stack(batches), torch.initial_seed()), seen)
 
 
@@ -145,6 +147,17 @@ class TestTorchrun:
         for key, tensor in tensors(one).items():
             torch.testing.assert_close(tensors(mixed)[key], tensor, atol=1e-6, rtol=1e-4)
 
+    def test_a_batch_that_does_not_divide(self, toy_data: Path, tmp_path: Path) -> None:
+        one, two = tmp_path / "one", tmp_path / "two"
+        train(toy_data, one, tmp_path / "seen-by-one", 5)
+        done = torchrun("uneven", toy_data, two, tmp_path)
+        assert done.returncode == 0, done.stderr
+        parts = [torch.load(tmp_path / f"seen-{rank}")[0].shape[1] for rank in (0, 1)]
+        assert parts == [3, 2]
+        for key, tensor in tensors(one).items():
+            torch.testing.assert_close(tensors(two)[key], tensor, atol=1e-6, rtol=1e-4)
+        assert losses(two) == pytest.approx(losses(one), abs=2e-5)
+
 
 @pytest.fixture
 def among(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
@@ -179,15 +192,28 @@ class TestShares:
             shares.append(distributed.own_share(torch.arange(6)).tolist())
         assert shares == [[0, 1], [2, 3], [4, 5]]
 
-    def test_a_batch_that_cannot_be_shared_out_is_refused(
+    def test_an_image_counts_as_much_where_the_batch_does_not_divide(
+        self, among: Callable[[int, int], None]
+    ) -> None:
+        losses = torch.tensor([3.0, 1.0, 4.0, 1.0, 5.0])
+        shares, weighted = [], []
+        for rank in range(3):
+            among(rank, 3)
+            share = distributed.own_share(torch.arange(5))
+            shares.append(share.tolist())
+            weighted.append(losses[share].mean() * distributed.weight(len(share), 5))
+        assert shares == [[0, 1], [2, 3], [4]]
+        assert torch.stack(weighted).mean() == pytest.approx(losses.mean())
+
+    def test_a_batch_with_fewer_images_than_processes_is_refused(
         self,
         toy_data: Path,
         tmp_path: Path,
         among: Callable[[int, int], None],
         tiny: Callable[..., TrainingSettings],
     ) -> None:
-        among(0, 3)
-        with pytest.raises(UsageError, match=r"--batch-size 4 .* choose a multiple of 3"):
+        among(0, 5)
+        with pytest.raises(UsageError, match=r"--batch-size 4 .* they are 5"):
             loop.train(toy_data, tmp_path / "run", tiny(), DataSettings(device="cpu"))
         assert not (tmp_path / "run").exists()
 
@@ -235,7 +261,10 @@ def test_the_end_of_another_process_is_no_bug(
 
 
 def work(task: str, data: Path, run: Path, notes: Path) -> None:
-    """Train as one of torchrun's processes; "kill" ends all after the first checkpoint."""
+    """Train as one of torchrun's processes; "kill" ends all after the first checkpoint.
+
+    "uneven" has a batch that two processes cannot halve.
+    """
     rank = os.environ["RANK"]
     written: list[str] = []
 
@@ -259,7 +288,7 @@ def work(task: str, data: Path, run: Path, notes: Path) -> None:
     torch.set_num_threads(1)
     with (notes / f"said-{rank}").open("w") as sys.stderr:
         sys.stdout = sys.stderr
-        train(data, run, notes / f"seen-{rank}")
+        train(data, run, notes / f"seen-{rank}", 5 if task == "uneven" else 4)
     (notes / f"written-{rank}").write_text(json.dumps(written))
 
 

@@ -1,9 +1,12 @@
 """What all commands say and need: lines on standard error, tracebacks, the extras."""
 
+import json
 import os
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
+from pathlib import Path
+from time import time
 
 from dermseg import progress
 from dermseg.errors import MissingExtraError, OutputError
@@ -21,10 +24,23 @@ debug = False
 def say(message: str, error: BaseException | None = None) -> None:
     """Print one line to standard error, and the traceback of `error` under --debug."""
     progress.say(message.replace("\n", "\n  "))
+    if error is not None:
+        _tell_launcher(message)
     if debug and error is not None:
         import traceback
 
         progress.say("".join(traceback.format_exception(error)).rstrip())
+
+
+def _tell_launcher(message: str) -> None:
+    """Leave `message` where torchrun, if it started this process, looks for what went wrong.
+
+    Its last lines then say that, after the traceback of its own.
+    """
+    if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        content = json.dumps({"message": message, "timestamp": int(time())})
+        with suppress(OSError):
+            Path(file).write_text(content, encoding="utf-8")
 
 
 def show(text: object) -> None:
@@ -66,9 +82,7 @@ def close_streams() -> bool:
 
 def print_json(value: object) -> None:
     """Print `value` as JSON to standard output."""
-    from json import dumps
-
-    print(dumps(value, indent=1))
+    print(json.dumps(value, indent=1))
 
 
 def require(extra: str, *packages: str) -> None:

@@ -1,9 +1,9 @@
 """Several processes that train one network together, as torchrun starts them.
 
-Each process takes a part of every batch. The gradients are averaged: all take the same step. Order
-and augmentation of the images come from (seed, epoch) alone, for any number of processes. On GPUs
-batch norm sees the whole batch (SyncBatchNorm); on processors, where PyTorch lacks this, each
-process normalises its own part. Only the first process writes files and messages.
+Each process takes a part of every batch. The gradients are averaged over the images: all take the
+same step. Order and augmentation of the images come from (seed, epoch) alone, for any number of
+processes. On GPUs batch norm sees the whole batch (SyncBatchNorm); on processors, where PyTorch
+lacks this, each process normalises its own part. Only the first process writes files and messages.
 """
 
 import os
@@ -88,18 +88,27 @@ def _no_bug() -> Iterator[None]:
 
 
 def check_batch(batch_size: int) -> None:
-    """Raise UsageError unless `batch_size` images can be shared out evenly."""
-    if batch_size % size():
+    """Raise UsageError unless every process gets one of `batch_size` images."""
+    if batch_size < size():
         raise UsageError(
-            f"--batch-size {batch_size} is that of all processes together; "
-            f"choose a multiple of {size()}"
+            f"--batch-size {batch_size} is that of all processes together, and they are {size()}"
         )
 
 
 def own_share(batch: Tensor) -> Tensor:
-    """Return this process's part of `batch`, the row numbers (n,) of images."""
-    share = len(batch) // size()
-    return batch[rank() * share :][:share]
+    """Return this process's part of `batch`, the row numbers (n,) of images.
+
+    Where the batch does not divide, the first processes have an image more.
+    """
+    return batch.tensor_split(size())[rank()]
+
+
+def weight(images: int, batch_size: int) -> float:
+    """Return what the mean over this process's images counts in the mean over all processes.
+
+    It makes that the mean over the batch.
+    """
+    return images * size() / batch_size
 
 
 def mean(value: Tensor) -> Tensor:

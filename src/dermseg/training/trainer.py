@@ -244,12 +244,13 @@ class Trainer:
         return self.color, images, masks, draws.rows(rows), self.size
 
     def train_step(self, rows: Tensor, draws: augment.Draws, step: int) -> Tensor:
-        """Train on one batch and return its loss, a scalar."""
+        """Train on one batch and return its loss, a scalar, by the share of this process."""
         done = (self.epochs_done + step / self.steps_per_epoch) / self.settings.epochs
         self._set_rate(learning_rate(self.settings, done))
         batch = self._style(rows, draws.told), *self.load(rows, draws)
+        weight = distributed.weight(len(rows), self.settings.batch_size)
         try:
-            loss = self._gradients(batch)
+            loss = self._gradients(batch, weight)
         except Exception as error:  # compilers fail in many ways; a fault of ours comes again
             if self.loss is batch_loss:
                 raise
@@ -259,7 +260,7 @@ class Trainer:
                 stacklevel=2,
             )
             self.loss = batch_loss
-            loss = self._gradients(batch)
+            loss = self._gradients(batch, weight)
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.network)
@@ -273,11 +274,13 @@ class Trainer:
             else:
                 group["lr"] = rate
 
-    def _gradients(self, batch: tuple[Any, ...]) -> Tensor:
-        """Put the gradients of the loss on `batch` in their place, and return the loss."""
+    def _gradients(self, batch: tuple[Any, ...], weight: float) -> Tensor:
+        """Put the gradients of the weighted loss on `batch` in their place, and return the loss."""
         self.optimizer.zero_grad()  # before the loss: a CUDA graph writes over its last gradients
         network = self.network if self._together is None else self._together
         loss = self.loss(self._distance, network, self.device, *batch)
+        if weight != 1:
+            loss = loss * weight
         torch.autograd.backward(loss)
         return loss.detach()
 
