@@ -154,13 +154,13 @@ class TestFindJobs:
         for one, two in ((first, other), (other, first)):
             assert f"{two.resolve()} would write" in failed[one.name]
         assert not (tmp_path / "out" / "a_segmentation.png").exists()
-        assert not find_jobs([other])[0].clash
+        assert not find_jobs([other])[0].refusal
 
     def test_names_that_differ_in_the_form_of_an_accent_alone_clash(self, photograph: Make) -> None:
         """On the systems that take them for one; their masks would be one file there."""
         names = [unicodedata.normalize(form, "lésion") for form in ("NFC", "NFD")]
         jobs = find_jobs([photograph(f"{name}.jpg") for name in names])
-        assert [bool(job.clash) for job in jobs] == [True, True]
+        assert [bool(job.refusal) for job in jobs] == [True, True]
 
     def test_a_photograph_that_is_named_twice_counts_once(
         self, tmp_path: Path, photograph: Make

@@ -1,7 +1,6 @@
 """Find the photographs that a user means, and name the files made from them."""
 
 import os
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from dermseg.errors import ImageError, UsageError
 from dermseg.imaging.containers import HEAD, form_of, holds_picture
-from dermseg.imaging.mask_files import MASK_ENDINGS, MASK_SUFFIX, OTHER_ENDINGS
+from dermseg.imaging.mask_files import MASK_ENDINGS, MASK_SUFFIX, OTHER_ENDINGS, composed
 from dermseg.imaging.photographs import (
     DICOM_SUFFIXES,
     PHOTOGRAPH_SUFFIXES,
@@ -23,6 +22,8 @@ FOREIGN_FOLDERS = frozenset(
     | {"system volume information"}
 )
 """Folders that storage devices and systems make, of thumbnails and deleted files."""
+LONGEST_NAME = 255
+"""Bytes of a file's name on all usual systems."""
 Aside = Callable[[str, Path], object]
 """Told of a kind and a path of it that is not used."""
 
@@ -32,13 +33,13 @@ class Job:
     """One photograph to segment.
 
     `name` is its path within what the user named, `frame` the frame of a DICOM file with several.
-    `clash` says, where there is one, which other photograph would write the same mask.
+    `refusal` says, where it is so, why it can have no mask of its own.
     """
 
     photograph: Path
     name: Path
     frame: int | None = None
-    clash: str = ""
+    refusal: str = ""
 
     def open(self) -> BytesIO:
         """Return the photograph's file in memory, under its name; ImageError if it is none."""
@@ -91,17 +92,31 @@ def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> 
 
 
 def _marked(jobs: Sequence[Job]) -> list[Job]:
-    """Return `jobs`, each photograph once, with what would write the same mask."""
+    """Return `jobs`, each photograph once, with the reason why some can have no mask."""
     alike: dict[str, dict[Path, Job]] = {}
     for job in jobs:
         # Some file systems take A and a, or two forms of one accent, for the same name.
-        name = unicodedata.normalize("NFC", str(job.mask)).casefold()
+        name = composed(str(job.mask)).casefold()
         alike.setdefault(name, {}).setdefault(_real(job.photograph), job)
     return [
-        replace(job, clash=next((str(o.photograph) for o in group.values() if o is not job), ""))
+        replace(job, refusal=_refusal(job, [o for o in group.values() if o is not job]))
         for group in alike.values()
         for job in group.values()
     ]
+
+
+def _refusal(job: Job, others: Sequence[Job]) -> str:
+    """Return why a job can have no mask of its own; `others` would write the same one."""
+    if others:
+        where = f"{others[0].photograph} would write {job.mask} too"
+        return f"{job.photograph}: {where}; segment them into different folders"
+    length = len(os.fsencode(job.mask.name))
+    if length > LONGEST_NAME:
+        return (
+            f"{job.photograph}: its name is too long, since its mask's would have {length} bytes, "
+            f"of {LONGEST_NAME} at most; shorten it"
+        )
+    return ""
 
 
 def passed_over(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> list[str]:

@@ -183,11 +183,8 @@ class _Work:
         mask = job.mask.as_posix()
         stale = False  # whether an earlier run's mask is of another photograph, model or setting
         try:
-            if job.clash:
-                raise ImageError(
-                    f"{job.photograph}: {job.clash} would write {job.mask} too; segment them into "
-                    "different folders"
-                )
+            if job.refusal:
+                raise ImageError(job.refusal)
             truth = find_mask(self.size_from, job.name) if self.size_from else None
             photograph = job.open()
             size = size_along(photograph, truth, self.mask_frame) if truth else None

@@ -17,7 +17,7 @@ from dermseg.errors import DataError, MissingFolderError
 from dermseg.formats.annotation import Photographs
 from dermseg.formats.rasters import find_outlines, rasterised
 from dermseg.imaging.images import Pixels
-from dermseg.imaging.mask_files import by_name, find_masks, mask_stem
+from dermseg.imaging.mask_files import by_name, composed, find_masks, mask_stem
 from dermseg.imaging.mask_frames import check_frame, read_along
 from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES
 from dermseg.masks.style import STYLE_IDS
@@ -306,7 +306,7 @@ def _file(data: Path, path: Path, telling: list[int], *, is_mask: bool, ending: 
         key = "/".join([*kept, stem])
     parts = [PARTS[word] for folder in folders for word in _words(folder) if word in PARTS]
     outermost = folders[telling[0]] if telling else ""
-    return _File(path, is_mask, key, parts[0] if parts else "training", outermost)
+    return _File(path, is_mask, composed(key), parts[0] if parts else "training", outermost)
 
 
 def _ends_as_mask(path: Path) -> bool:

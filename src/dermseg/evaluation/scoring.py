@@ -20,6 +20,7 @@ from dermseg.imaging.mask_files import (
     MASK_FOREGROUND,
     StoredMask,
     by_name,
+    composed,
     find_masks,
     is_binary,
     mask_stem,
@@ -243,7 +244,7 @@ def evaluate(
     turns = read_orientations(predictions)
     for image_id in track(sorted(truths.keys() & found.keys()), "Scoring", len(truths)):
         paths = truths[image_id], found[image_id]
-        turn = turns.get(paths[1].relative_to(predictions).as_posix())
+        turn = turns.get(composed(paths[1].relative_to(predictions).as_posix()))
         try:
             stored = _read_both(*paths, turn, mask_frame)
         except ImageError as error:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from dermseg.errors import DataError, TooManyPixelsError
 from dermseg.imaging.images import Mask
+from dermseg.imaging.mask_files import composed
 from dermseg.imaging.orientation import exchanges_sides
 from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES, image_size, read_orientation
 from dermseg.masks.polygons import Polygon, fill, join, one_ring, rings_of, simplify, trace
@@ -109,7 +110,7 @@ class Photographs:
             if path.suffix.lower() in PHOTOGRAPH_SUFFIXES and not path.name.startswith("."):
                 within = path.relative_to(self.folder)
                 for stem in {within.with_suffix("").as_posix(), path.stem}:
-                    self._by_stem.setdefault(stem, []).append(path)
+                    self._by_stem.setdefault(composed(stem), []).append(path)
 
     def find(self, photograph: str) -> Path | None:
         """Return the file of a photograph, None if no folder was given.
@@ -118,9 +119,9 @@ class Photographs:
         """
         if self.folder is None:
             return None
-        name = PurePosixPath(photograph)
+        name = PurePosixPath(composed(photograph))
         found = self._by_stem.get(str(name.with_suffix(""))) or self._by_stem.get(name.stem) or []
-        named = [path for path in found if path.name == name.name] or found
+        named = [path for path in found if composed(path.name) == name.name] or found
         if len(named) != 1:
             how_many = "several photographs" if named else "no photograph"
             raise DataError(f"{photograph}: {how_many} of this name in {self.folder}")

@@ -12,6 +12,7 @@ from dermseg.imaging.mask_files import (
     MASK_FOREGROUND,
     MASK_SUFFIX,
     by_name,
+    composed,
     mask_stem,
     read_mask,
     write_mask,
@@ -51,14 +52,14 @@ def read(source: Path, _: Photographs, __: str | None) -> Iterator[Entry]:
         raise DataError.listing(f"{source}: two masks of one photograph", doubled)
     known = _reported(source / REPORT)
     for stem, path in masks.items():
-        row = known.get(path.relative_to(source).as_posix(), {})
+        row = known.get(composed(path.relative_to(source).as_posix()), {})
         name = row.get("photograph") or f"{stem}.jpg"
         orientation = row.get("orientation") or "1"
         yield Entry(name, partial(_load, path, name, orientation))
 
 
 def read_orientations(source: Path) -> dict[str, int]:
-    """Return how EXIF turns the photographs of masks, by the mask's path in the folder `source`.
+    """Return how EXIF turns the photographs of masks, by the mask's `composed` path in `source`.
 
     A report.csv of `dermseg segment` that lies there tells it; nothing where there is none.
     """
@@ -78,4 +79,4 @@ def _reported(path: Path) -> dict[str, dict[str, str]]:
         rows = read_table(path)
     except (OSError, ValueError, csv.Error):
         return {}
-    return {row["mask"]: row for row in rows if row.get("mask") and row.get("photograph")}
+    return {composed(row["mask"]): row for row in rows if row.get("mask") and row.get("photograph")}

@@ -43,13 +43,18 @@ LONGEST_SIDE = 10**6
 """Pixels of a mask's side, which libpng allows."""
 
 
+def composed(name: str) -> str:
+    """Return a name as most systems write it: macOS writes accents as characters of their own."""
+    return unicodedata.normalize("NFC", name)
+
+
 def by_name(named: Iterable[tuple[str, Path]]) -> tuple[dict[str, Path], list[str]]:
-    """Return files by name, and a line for each second file of a name."""
+    """Return files by `composed` name, and a line for each second file of a name."""
     found: dict[str, Path] = {}
     problems = []
     for name, path in named:
-        if found.setdefault(name, path) != path:
-            problems.append(f"{path}: means the same image as {found[name].name}")
+        if found.setdefault(composed(name), path) != path:
+            problems.append(f"{path}: means the same image as {found[composed(name)].name}")
     return found, problems
 
 
@@ -103,7 +108,7 @@ def _by_stem(folder: Path, _changed: int) -> dict[str, Path]:
 
 
 def _comparable(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+    return composed(name).casefold()
 
 
 @dataclass(frozen=True)

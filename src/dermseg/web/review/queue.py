@@ -82,7 +82,7 @@ class Review:
         noted = read_journal(masks / JOURNAL)
         items, reopened, without = [], 0, 0
         for job in jobs:
-            if job.clash or not (masks / job.mask).is_file():
+            if job.refusal or not (masks / job.mask).is_file():
                 without += 1
                 continue
             name = job.name.as_posix()
