@@ -13,6 +13,8 @@ T = TypeVar("T")
 Advance = Callable[[str], None]
 
 
+drawn = True
+"""Whether bars are drawn where they can be; a command may clear it."""
 UNPRINTABLE = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -43,7 +45,7 @@ def bar(description: str, total: int, done: int = 0) -> Iterator[Advance]:
 
     The call's argument replaces the description. Lines printed meanwhile appear above the bar.
     """
-    if sys.stderr is None or sys.stderr.closed or not sys.stderr.isatty():
+    if not drawn or sys.stderr is None or sys.stderr.closed or not sys.stderr.isatty():
         yield _nothing
         return
     from rich.console import Console

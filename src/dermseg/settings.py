@@ -501,5 +501,19 @@ class ModelSettings:
     """cpu, or cuda with onnxruntime-gpu installed."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class PictureSettings:
+    """Which pictures are made beside the masks, each in a folder of its own."""
+
+    overlay: Path | None = None
+    """Folder for pictures with the lesion's outline, and where the model says, the band in which
+    the border lies."""
+    crops: Path | None = None
+    """Folder for the lesions cut out of their photographs, with a tenth of room around, as
+    stored."""
+    probability: Path | None = None
+    """Folder for the probability of lesion, at the network's size: grey, 255 being certain."""
+
+
 OVERLAY_SIDE = 1024
 """Longest side of an overlay picture, in pixels."""

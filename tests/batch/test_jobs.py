@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from dermseg.batch.jobs import Job, find_jobs, passed_over
+from dermseg.batch.pictures import Pictures
 from dermseg.cli.main import main
 from dermseg.errors import UsageError
+from dermseg.settings import PictureSettings
 
 Make = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("darkness")
@@ -42,7 +44,9 @@ class TestFindJobs:
     def test_names_of_outputs(self) -> None:
         job = Job(Path("in/sub/a.b.jpg"), Path("sub/a.b.jpg"))
         assert job.mask == Path("sub/a.b_segmentation.png")
-        assert job.overlay == Path("sub/a.b_overlay.jpg")
+        settings = PictureSettings(overlay=Path("o"), crops=Path("c"), probability=Path("p"))
+        drawn = [path.as_posix() for path in Pictures(settings).files(job)]
+        assert drawn == ["o/sub/a.b_overlay.jpg", "c/sub/a.b_crop.png", "p/sub/a.b_probability.png"]
 
     def test_nothing_to_do_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="holds no photographs"):

@@ -55,11 +55,6 @@ class Job:
         """Where the mask goes, within the output folder."""
         return self.name.with_name(self.name.stem + MASK_SUFFIX)
 
-    @property
-    def overlay(self) -> Path:
-        """Where the overlay goes, within its folder."""
-        return self.name.with_name(self.name.stem + "_overlay.jpg")
-
 
 def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> list[Job]:
     """Return a job for each photograph in `paths`: files, or folders with their subfolders.

@@ -12,6 +12,7 @@ from traceback import format_exc
 from zlib import crc32
 
 from dermseg.batch.jobs import Job
+from dermseg.batch.pictures import Pictures
 from dermseg.batch.report import (
     COLUMNS,
     REPORT,
@@ -23,20 +24,16 @@ from dermseg.batch.report import (
 )
 from dermseg.cores import parallel_map
 from dermseg.errors import DermsegError, ImageError, UsageError
-from dermseg.imaging.images import encode_image
 from dermseg.imaging.mask_files import encode_mask, find_mask
 from dermseg.imaging.mask_frames import size_along
-from dermseg.imaging.overlay import draw_overlay
 from dermseg.imaging.photographs import (
-    Photograph,
     is_whole_image,
     read_orientation,
-    read_photograph,
     scale_of,
 )
 from dermseg.inference.segmenter import Segmentation, Segmenter
 from dermseg.progress import track
-from dermseg.settings import OVERLAY_SIDE, MaskFrame
+from dermseg.settings import MaskFrame, PictureSettings
 from dermseg.storage.files import remove_leftovers, writing, written_whole
 from dermseg.storage.journal import (
     JOURNAL,
@@ -51,8 +48,8 @@ from dermseg.storage.journal import (
 )
 from dermseg.storage.tables import encode_table
 
-KEPT = 8
-"""Checksums that are kept of a mask and its overlays."""
+KEPT = 16
+"""Checksums that are kept of a mask and its pictures."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ def segment_all(
     segmenter: Segmenter,
     output: Path,
     *,
-    overlay: Path | None = None,
+    pictures: PictureSettings = PictureSettings(),
     size_from: Path | None = None,
     mask_frame: MaskFrame | None = None,
 ) -> list[Result]:
@@ -88,7 +85,7 @@ def segment_all(
 
     The report begins with these jobs, and goes on with the masks that earlier runs left there.
 
-    `overlay` is a folder for pictures with the outline. `size_from` is a folder of masks whose
+    `pictures` are made beside the masks. `size_from` is a folder of masks whose
     sizes are taken instead of the photographs' (for thumbnails); `mask_frame` is how they lie on
     photographs that EXIF turns.
 
@@ -99,27 +96,27 @@ def segment_all(
     the mask of an earlier run, and a mask that someone has changed or drawn is not written over.
     What an earlier run left in `output` is kept if photograph, model and settings are the same; how
     long the others took is in timings.csv. Raises UsageError if a folder is none, if another
-    process works in `output`, or if masks, overlays or tables are there that no run has made;
-    OutputError if journal or report cannot be written, or `overlay` cannot be made.
+    process works in `output`, or if masks, pictures or tables are there that no run has made;
+    OutputError if journal or report cannot be written, or a folder cannot be made.
     """
     if size_from is not None and not size_from.is_dir():
         raise UsageError(f"{size_from}: no such folder, to take the masks' sizes from")
     results: list[Result] = []
-    for folder in (output, overlay):
-        if folder is not None:
-            if folder.exists() and not folder.is_dir():
-                raise UsageError(f"{folder}: a file, where a folder is to be written")
-            remove_leftovers(folder)
+    drawn = Pictures(pictures)
+    for folder in (output, *drawn.folders):
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder}: a file, where a folder is to be written")
+        remove_leftovers(folder)
     check_tables(output, (REPORT, TIMINGS))
     masks = [job.mask.as_posix() for job in jobs]
     if not read_journal(output / JOURNAL):
         _check_free([output / job.mask for job in jobs])
-        _check_free([overlay / job.overlay for job in jobs] if overlay else ())
-    if overlay is not None:
-        with writing(overlay):  # now, and not once for each photograph
-            overlay.mkdir(parents=True, exist_ok=True)
+        _check_free([path for job in jobs for path in drawn.files(job)])
+    for folder in drawn.folders:
+        with writing(folder):  # now, and not once for each photograph
+            folder.mkdir(parents=True, exist_ok=True)
     with Journal(output / JOURNAL) as journal:
-        work = _Work(segmenter, output, overlay, size_from, mask_frame, journal)
+        work = _Work(segmenter, output, drawn, size_from, mask_frame, journal)
         results += track(parallel_map(work.do, jobs), "Segmenting", len(jobs))
         others = sorted(journal.masks().difference(masks))
         earlier = [row_as_left(journal.last(mask), output, mask) for mask in others]
@@ -164,7 +161,7 @@ class _Work:
 
     segmenter: Segmenter
     output: Path
-    overlay: Path | None
+    pictures: Pictures
     size_from: Path | None
     mask_frame: MaskFrame | None
     journal: Journal
@@ -221,10 +218,8 @@ class _Work:
     def _files(self, job: Job) -> dict[str, Path]:
         """Return the files that this run writes for a job, by how the journal calls them."""
         files = {job.mask.as_posix(): self.output / job.mask}
-        if self.overlay is not None:
-            drawn = self.overlay.resolve() / job.overlay
-            files[str(drawn)] = drawn
-        return files
+        drawn = [path.resolve() for path in self.pictures.files(job)]
+        return {**files, **{str(path): path for path in drawn}}
 
     def _are_whole(self, job: Job, noted: Sums) -> bool:
         """Say whether all that this run would write is there, as it was written."""
@@ -232,12 +227,12 @@ class _Work:
         return all(name in noted and noted[name] == checksum(wanted[name]) for name in wanted)
 
     def _own(self, job: Job) -> tuple[int | None, ...]:
-        """Return the checksums by which a job's mask and overlays are dermseg's own."""
+        """Return the checksums by which a job's mask and pictures are dermseg's own."""
         known = self.journal.last(job.mask.as_posix())
         return known.own if known else ()
 
     def _check_own(self, job: Job) -> None:
-        """Raise UsageError for a mask or an overlay that someone has drawn, or changed since."""
+        """Raise UsageError for a mask or a picture that someone has drawn, or changed since."""
         for path in self._files(job).values():
             known = self.journal.last(job.mask.as_posix())
             if is_foreign(path, known) and is_whole_image(path):
@@ -249,30 +244,31 @@ class _Work:
             return
         with suppress(OSError):  # what cannot be removed could not be written either
             (self.output / job.mask).unlink(missing_ok=True)
-            if self.overlay is not None:
-                (self.overlay / job.overlay).unlink(missing_ok=True)
+            for path in self.pictures.files(job):
+                path.unlink(missing_ok=True)
         self.journal.begin(job.mask.as_posix(), self._own(job))
 
     def _segment(self, job: Job, photograph: BytesIO, size: tuple[int, int] | None) -> Segmentation:
         segmentation = self.segmenter.segment(photograph, size=size)
-        contents = {self.output / job.mask: encode_mask(segmentation.mask)}
-        if self.overlay is not None:
-            height, width = segmentation.mask.shape
-            picture = read_photograph(photograph, at_least=(OVERLAY_SIDE, OVERLAY_SIDE))
-            framed = Photograph(picture.pixels, height, width, picture.orientation)
-            drawn = draw_overlay(framed, segmentation.outline, segmentation.band_contours)
-            contents[self.overlay / job.overlay] = encode_image(drawn, "JPEG")
+        contents: dict[Path, bytes | None] = {
+            self.output / job.mask: encode_mask(segmentation.mask),
+            **self.pictures.draw(job, photograph, segmentation),
+        }
         # A kill between here and the end leaves old files or new ones: both are known.
-        new = map(crc32, contents.values())
+        new = (crc32(content) for content in contents.values() if content is not None)
         self.journal.begin(job.mask.as_posix(), _latest((*new, *self._own(job))))
         for path, content in contents.items():
+            if content is None:
+                with writing(path):
+                    path.unlink(missing_ok=True)
+                continue
             with written_whole(path) as temporary:
                 temporary.write_bytes(content)
         return segmentation
 
 
 def _latest(own: tuple[int | None, ...]) -> tuple[int | None, ...]:
-    """Return the last few checksums: of a mask, and of its overlays in some folders."""
+    """Return the last few checksums: of a mask, and of its pictures in some folders."""
     return tuple(dict.fromkeys(own))[:KEPT]
 
 

@@ -17,6 +17,8 @@ TRAINING = ("onnx", "onnxscript", "safetensors", "scipy", "torch")
 WEB = ("fastapi", "python_multipart", "prometheus_client", "uvicorn")
 """What the extra "web" brings."""
 
+quiet = False
+"""Whether only failures are said; set by `be_quiet`."""
 debug = False
 """Whether tracebacks are shown; set by `main`, once."""
 
@@ -43,6 +45,18 @@ def _tell_launcher(message: str) -> None:
             Path(file).write_text(content, encoding="utf-8")
 
 
+def tell(message: str) -> None:
+    """Print one line to standard error, unless only failures are to be said."""
+    if not quiet:
+        say(message)
+
+
+def be_quiet(wanted: bool) -> None:
+    """Say failures alone from here on, and draw no bars; or all again."""
+    global quiet
+    quiet, progress.drawn = wanted, not wanted
+
+
 def show(text: object) -> None:
     """Print a command's result to standard output.
 
@@ -50,6 +64,17 @@ def show(text: object) -> None:
     """
     try:
         print(progress.printable(str(text)), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError.about("standard output", error) from error
+
+
+def show_bytes(content: bytes) -> None:
+    """Write a command's result to standard output; raise as `show` does."""
+    try:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
     except BrokenPipeError:
         raise
     except OSError as error:

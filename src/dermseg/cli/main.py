@@ -53,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     console.debug = DEBUG in given
-    words = [word for word in given if word != DEBUG]
+    console.be_quiet(False)
+    # A lone hyphen is a path, and no option.
+    words = ["./-" if word == "-" else word for word in given if word != DEBUG]
     if not words or words[0] in app.help_flags:
         app.resolved_commands()  # the list of commands quotes each one's first line
     try:

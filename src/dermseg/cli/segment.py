@@ -1,20 +1,35 @@
 """Write masks of photographs."""
 
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
+from io import BytesIO
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from dermseg.cli import console
-from dermseg.cli.console import require, say
+from dermseg.cli.console import be_quiet, require, say, show, show_bytes, tell
 from dermseg.cli.options import Flat
 from dermseg.errors import UsageError
-from dermseg.settings import Form, MaskFrame, ModelSettings, ThresholdSettings, Written
+from dermseg.settings import (
+    Form,
+    MaskFrame,
+    ModelSettings,
+    PictureSettings,
+    ThresholdSettings,
+    Written,
+)
 
 if TYPE_CHECKING:
     from dermseg.batch.run import Result
     from dermseg.inference.segmenter import Segmenter
+    from dermseg.storage.journal import Row
+
+STREAM = Path("-")
+"""Standard input, or output."""
 
 
 def segment(
@@ -22,7 +37,7 @@ def segment(
     /,
     *,
     output: Annotated[Path, Parameter(alias="-o")],
-    overlay: Path | None = None,
+    pictures: Annotated[PictureSettings, Flat] = PictureSettings(),
     form: Annotated[list[Written] | None, Parameter(negative=())] = None,
     review: int | None = None,
     settings: Annotated[ModelSettings, Flat] = ModelSettings(),
@@ -30,6 +45,8 @@ def segment(
     mask_frame: MaskFrame | None = None,
     frame: int | None = None,
     thresholds: Annotated[ThresholdSettings | None, Flat] = None,
+    json: Annotated[bool, Parameter(negative=())] = False,
+    quiet: Annotated[bool, Parameter(negative=(), alias="-q")] = False,
 ) -> int:
     """Write a mask for each photograph, and report.csv.
 
@@ -38,16 +55,14 @@ def segment(
     Parameters
     ----------
     photographs
-        Files, or folders with their subfolders.
+        Files, or folders with their subfolders; or - for one photograph from standard input.
     output
-        Folder for the masks, `<name>_segmentation.png`, and report.csv.
-    overlay
-        Folder for pictures with the lesion's outline, and where the model says, the band in which
-        the border lies.
+        Folder for the masks, `<name>_segmentation.png`, and report.csv. The mask of standard input
+        goes to standard output: `-o -`.
     form
         Write the outlines in this form too, as OUTPUT/coco.json, OUTPUT/yolo and so on; may be
         given several times. `dermseg convert` has more options. dicom-seg writes a DICOM
-        segmentation for each DICOM photograph, OUTPUT/dicom-seg/<name>.dcm.
+        segmentation for each DICOM photograph, `OUTPUT/dicom-seg/<name>.dcm`.
     review
         List this many masks, the least sure first, in OUTPUT/review.csv, with a contact sheet,
         OUTPUT/review_sheet.jpg; needs a model that says how sure it is.
@@ -57,6 +72,10 @@ def segment(
         How these masks lie on photographs that EXIF turns: along the pixels as stored, or upright.
     frame
         The frame to segment, from 1, of DICOM files that have several.
+    json
+        Print the report to standard output too, as JSON, one line a photograph.
+    quiet
+        Say nothing but what failed.
     """
     from dermseg.batch.jobs import find_jobs, passed_over
     from dermseg.batch.least_sure import SHEET, TABLE, check_says_how_sure, write_least_sure
@@ -64,6 +83,11 @@ def segment(
     from dermseg.formats.conversion import check_beside
     from dermseg.inference.segmenter import Segmenter
 
+    be_quiet(quiet)
+    if STREAM in (*photographs, output):
+        if photographs != [output] or any(vars(pictures).values()) or form or review or size_from:
+            raise UsageError("-: reads one photograph, and writes its mask alone: - -o -")
+        return _segment_input(Segmenter(**vars(settings), thresholds=thresholds), frame, json)
     if mask_frame is not None and size_from is None:
         raise UsageError("--mask-frame: says how the masks of --size-from lie; name their folder")
     if review is not None and review < 1:
@@ -72,32 +96,65 @@ def segment(
         raise UsageError("--form masks: masks are always written")
     if "dicom-seg" in (form or ()):
         require("dicom", "highdicom")
-    jobs = find_jobs(photographs, without=(output, overlay))
-    jobs = [replace(job, frame=frame) for job in jobs]
+    written = (output, *vars(pictures).values())
+    jobs = [replace(job, frame=frame) for job in find_jobs(photographs, without=written)]
     segmenter = Segmenter(**vars(settings), thresholds=thresholds)
     if review is not None:
         check_says_how_sure(segmenter)
         check_tables(output, (TABLE, SHEET))
     for each in form or ():
         check_beside(output, each)
-    say(f"{segmenter.description}: {len(jobs)} photographs")
-    for line in passed_over(photographs, without=(output, overlay)):
-        say(f"passed over: {line}")
+    tell(f"{segmenter.description}: {len(jobs)} photographs")
+    for line in passed_over(photographs, without=written):
+        tell(f"passed over: {line}")
     results = segment_all(
-        jobs, segmenter, output, overlay=overlay, size_from=size_from, mask_frame=mask_frame
+        jobs, segmenter, output, pictures=pictures, size_from=size_from, mask_frame=mask_frame
     )
     failed = _say_results(results, output)
-    for each in form or ():
-        if each == "dicom-seg":
-            failed += _write_segmentations(results, segmenter, output)
-        else:
-            failed += _write_form(output, each)
+    for result in results if json else ():
+        _show_row(result.row)
+    failed += _write_forms(form or (), results, segmenter, output)
     if review is not None:
         listed = write_least_sure(results, review, segmenter, output)
-        say(f"{output}: review.csv and review_sheet.jpg have the {listed} least sure")
+        tell(f"{output}: review.csv and review_sheet.jpg have the {listed} least sure")
     elif (output / TABLE).exists() and any(not (each.reused or each.error) for each in results):
-        say(f"{output / TABLE} is of an earlier run; --review makes it again")
+        tell(f"{output / TABLE} is of an earlier run; --review makes it again")
     return 1 if failed else 0
+
+
+def _segment_input(segmenter: "Segmenter", frame: int | None, json: bool) -> int:
+    """Write the mask of standard input, or with `json` its row, to standard output."""
+    from dermseg.batch.jobs import Job
+    from dermseg.batch.report import made_by, report_row
+    from dermseg.imaging.mask_files import encode_mask
+    from dermseg.imaging.photographs import read_orientation, scale_of, unwrapped
+
+    source = BytesIO(sys.stdin.buffer.read())
+    source.name = "standard input"
+    photograph = unwrapped(source, frame)
+    found = segmenter.segment(photograph)
+    if json:
+        job = Job(STREAM, STREAM)
+        row = report_row(job, found, read_orientation(photograph), scale_of(photograph))
+        _show_row({**row, "mask": "", **made_by(segmenter)})
+    else:
+        show_bytes(encode_mask(found.mask))
+    return 0
+
+
+def _show_row(row: "Row") -> None:
+    """Print a row of the report as a line of JSON, null where it has nothing."""
+    show(dumps({name: None if value == "" else value for name, value in row.items()}))
+
+
+def _write_forms(
+    forms: Sequence[Written], results: "list[Result]", segmenter: "Segmenter", output: Path
+) -> int:
+    """Write the outlines beside the masks; return the number of failures."""
+    failed = sum(_write_form(output, each) for each in forms if each != "dicom-seg")
+    if "dicom-seg" in forms:
+        failed += _write_segmentations(results, segmenter, output)
+    return failed
 
 
 def _write_form(output: Path, form: Form) -> int:
@@ -107,7 +164,7 @@ def _write_form(output: Path, form: Form) -> int:
     target, done = write_beside(output, form)
     for failure in done.failures:
         say(f"failed: {failure}")
-    say(f"{done.written} outlines in {target}")
+    tell(f"{done.written} outlines in {target}")
     return len(done.failures)
 
 
@@ -118,7 +175,7 @@ def _write_segmentations(results: "list[Result]", segmenter: "Segmenter", output
     written, failures = write_segmentations(results, segmenter, output)
     for failure in failures:
         say(f"failed: {failure}")
-    say(f"{written} segmentations in {output / FOLDER}")
+    tell(f"{written} segmentations in {output / FOLDER}")
     return len(failures)
 
 
@@ -131,5 +188,5 @@ def _say_results(results: "list[Result]", output: Path) -> int:
             say(result.bug)
     reused = sum(result.reused for result in results)
     done = len(results) - len(failed)
-    say(f"{done} masks in {output} ({reused} from an earlier run), {len(failed)} failed")
+    tell(f"{done} masks in {output} ({reused} from an earlier run), {len(failed)} failed")
     return len(failed)

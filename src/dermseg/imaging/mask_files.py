@@ -22,7 +22,7 @@ Values: TypeAlias = NDArray[np.integer[Any]]
 MASK_SUFFIX = "_segmentation.png"
 MASK_ENDINGS = ("_segmentation", "_mask")
 """What may follow the photograph's name in a mask's, in any case."""
-OTHER_ENDINGS = ("_superpixels", "_overlay", "_sheet")
+OTHER_ENDINGS = ("_superpixels", "_overlay", "_crop", "_probability", "_sheet")
 """How the names of pictures end that are neither photographs nor masks."""
 LOSSY = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp"})
 """Suffixes of masks only where they are named so, or where a folder holds no others."""

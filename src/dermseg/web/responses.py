@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dermseg.batch import pictures
 from dermseg.batch.jobs import Job
 from dermseg.batch.report import report_row
 from dermseg.formats import geojson, svg
@@ -71,7 +72,7 @@ class Found:
 
     def probability(self) -> bytes:
         """Return the probability at the network's size: a grey PNG, 255 being certain."""
-        return encode_image((self.segmentation.probability * 255).round().astype(np.uint8), "PNG")
+        return pictures.probability(self.segmentation)
 
     def overlay(self) -> bytes:
         """Return the upright picture with outline and band: a JPEG as `--overlay` writes it."""
