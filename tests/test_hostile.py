@@ -1,6 +1,7 @@
 """Hostile files through the command line: a correct mask or one clear line, never a traceback."""
 
 import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -85,11 +86,24 @@ def test_mutated_files_never_raise_what_is_not_understood(tmp_path: Path) -> Non
     assert [result.bug for result in results.values() if result.bug] == []
 
 
-def test_a_formula_in_a_name_is_defused_in_the_report(tmp_path: Path) -> None:
-    write_all({"=1+1.jpg": encoded(picture(), "JPEG")}, tmp_path / "in")
-    assert main(["segment", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 0
-    assert list(rows(tmp_path / "out" / "report.csv")) == ["'=1+1.jpg"]
-    assert (tmp_path / "out" / "=1+1_segmentation.png").is_file()
+@pytest.mark.parametrize(
+    ("stem", "shown"),
+    [
+        *(("=1+1", "'=1+1"), ("-2+3", "'-2+3"), ("@x", "'@x"), ("a;=1+1", "a;'=1+1")),
+        *(("a;-b;+c", "a;'-b;'+c"), ("a|@b", "a|'@b"), ("a\t=b", "a\t'=b"), ("a=b;c", "a=b;c")),
+    ],
+)
+def test_a_formula_in_a_name_is_defused_in_the_report(
+    tmp_path: Path, stem: str, shown: str
+) -> None:
+    """Also behind what separates cells where the comma is a decimal's."""
+    write_all({f"{stem}.jpg": encoded(picture(), "JPEG")}, tmp_path / "in")
+    out = tmp_path / "out"
+    assert main(["segment", str(tmp_path / "in"), "-o", str(out), "--form", "coco"]) == 0
+    assert list(rows(out / "report.csv")) == [f"{shown}.jpg"]
+    assert (out / f"{stem}_segmentation.png").is_file()
+    told = json.loads((out / "coco.json").read_text(encoding="utf-8"))
+    assert [image["file_name"] for image in told["images"]] == [f"{stem}.jpg"]
 
 
 def test_links_that_lead_nowhere_or_in_circles_cost_their_own_rows(tmp_path: Path) -> None:

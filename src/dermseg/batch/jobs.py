@@ -15,7 +15,7 @@ from dermseg.imaging.photographs import (
     READS_DICOM,
     unwrapped,
 )
-from dermseg.storage.files import is_regular, walk
+from dermseg.storage.files import is_special, walk
 
 FOREIGN_FOLDERS = frozenset(
     {"@eadir", "@__thumb", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "lost+found"}
@@ -212,16 +212,11 @@ def _files_below(
 
 def _is_photograph(path: Path) -> bool:
     suffix = path.suffix.lower()
-    if path.stem.lower().endswith(MASK_ENDINGS + OTHER_ENDINGS) or _waits(path):
+    if path.stem.lower().endswith(MASK_ENDINGS + OTHER_ENDINGS) or is_special(path):
         return False
     if READS_DICOM and suffix in DICOM_SUFFIXES | {""}:
         return holds_picture(_head(path))
     return suffix in PHOTOGRAPH_SUFFIXES
-
-
-def _waits(path: Path) -> bool:
-    """Say whether opening the path may hang, as pipes and devices do; links to nothing do not."""
-    return path.exists() and not is_regular(path)
 
 
 def _real(path: Path) -> Path:

@@ -19,7 +19,7 @@ from dermseg.imaging.mask_files import (
 )
 from dermseg.settings import OutlineSettings
 from dermseg.storage.files import files_below
-from dermseg.storage.tables import read_table
+from dermseg.storage.tables import read_table, undefused
 
 FRAME: Frame = "stored"
 FILE = ""
@@ -53,9 +53,9 @@ def read(source: Path, _: Photographs, __: str | None) -> Iterator[Entry]:
     known = _reported(source / REPORT)
     for stem, path in masks.items():
         row = known.get(composed(path.relative_to(source).as_posix()), {})
-        name = row.get("photograph") or f"{stem}.jpg"
-        orientation = row.get("orientation") or "1"
-        yield Entry(name, partial(_load, path, name, orientation))
+        name = undefused(row.get("photograph", "")) or f"{stem}.jpg"
+        said = row.get("orientation")
+        yield Entry(name, partial(_load, path, name, said if said in ORIENTATIONS else "1"))
 
 
 def read_orientations(source: Path) -> dict[str, int]:
@@ -79,4 +79,5 @@ def _reported(path: Path) -> dict[str, dict[str, str]]:
         rows = read_table(path)
     except (OSError, ValueError, csv.Error):
         return {}
-    return {composed(row["mask"]): row for row in rows if row.get("mask") and row.get("photograph")}
+    told = (row for row in rows if row.get("mask") and row.get("photograph"))
+    return {composed(undefused(row["mask"])): row for row in told}

@@ -112,10 +112,18 @@ def walk(
             onerror(error)
             continue
         links = {entry.name for entry in entries if entry.is_symlink()}
-        folders = [entry.name for entry in entries if entry.is_dir()]
-        yield place, folders, [entry.name for entry in entries if not entry.is_dir()]
+        folders = [entry.name for entry in entries if _is_folder(entry)]
+        inside = set(folders)
+        yield place, folders, [entry.name for entry in entries if entry.name not in inside]
         entered = (name for name in reversed(folders) if followlinks or name not in links)
         waiting += [place / name for name in entered]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in circles
+        return False
 
 
 def files_below(folder: Path) -> Iterator[Path]:
@@ -124,10 +132,10 @@ def files_below(folder: Path) -> Iterator[Path]:
         yield from (place / name for name in names)
 
 
-def is_regular(path: Path) -> bool:
-    """Say whether a path is a file that can be opened without waiting: no pipe and no device."""
+def is_special(path: Path) -> bool:
+    """Say whether something is there that is no file: a folder, or a pipe that may never answer."""
     try:
-        return S_ISREG(path.stat().st_mode)
+        return not S_ISREG(path.stat().st_mode)
     except (OSError, ValueError):
         return False
 

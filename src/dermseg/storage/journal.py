@@ -16,7 +16,7 @@ from typing import Any, Self
 from zlib import crc32
 
 from dermseg.errors import OutputError, UsageError
-from dermseg.storage.files import is_regular, lock, writing, written_whole
+from dermseg.storage.files import is_special, lock, writing, written_whole
 
 JOURNAL = "journal.jsonl"
 VERSION = 2
@@ -49,7 +49,7 @@ def checksum(path: Path) -> int | None:
     Of what is no file, a folder or a pipe, it is OTHER.
     """
     try:
-        if path.exists() and not is_regular(path):
+        if is_special(path):
             return OTHER
         return crc32(path.read_bytes())
     except (OSError, ValueError):  # it is no name of a file
@@ -113,7 +113,7 @@ def _fits(mask: object, fingerprint: object, row: object, files: object, own: ob
 
 def _check_regular(path: Path) -> None:
     """Raise UsageError for a journal that cannot be read like a file: a folder, a pipe."""
-    if path.exists() and not is_regular(path):
+    if is_special(path):
         raise UsageError(f"{path}: is no file; move it away, or choose another folder")
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
@@ -11,8 +12,9 @@ from typing import Any, TextIO
 
 from dermseg.storage.files import written_whole
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula."""
+FORMULA = re.compile(r"(^|[;\t|])(?=[=+\-@\t\r])")
+DEFUSED = re.compile(r"(^|[;\t|])'(?=[=+\-@\t\r])")
+"""Where a spreadsheet takes a formula to begin, which may separate cells by other than commas."""
 SEPARATORS = (",", ";", "\t", "|")
 """What stands between cells, the usual first."""
 LONGEST_HEADER = 2**16
@@ -46,7 +48,7 @@ def encode_table(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({column: _defused(row[column]) for column in columns})
+        writer.writerow({column: _cell(row[column]) for column in columns})
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
@@ -102,17 +104,22 @@ def _marked(beginning: bytes) -> str:
     return "utf-16" if beginning.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else ""
 
 
-def _defused(value: object) -> object:
+def _cell(value: object) -> object:
     """Return `value` so that no spreadsheet takes it for a formula; a number stays one."""
-    if not isinstance(value, str) or not value.startswith(FORMULA):
+    if not isinstance(value, str) or not FORMULA.search(value):
         return value
     try:
         float(value)
     except ValueError:
-        return f"'{value}"
+        return defused(value)
     return value
 
 
+def defused(text: str) -> str:
+    """Return a text in which no spreadsheet sees a formula."""
+    return FORMULA.sub(r"\1'", text)
+
+
 def undefused(text: str) -> str:
-    """Return a text as it was before `write_table` kept it from being a formula."""
-    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA) else text
+    """Undo `defused`."""
+    return DEFUSED.sub(r"\1", text)

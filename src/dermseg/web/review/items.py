@@ -82,8 +82,8 @@ def unsure_share(probability: Probability) -> float:
 
 
 def digest_of(mask: Path) -> str:
-    """Return a digest of a mask's file as it is now."""
-    return blake2b(mask.read_bytes(), digest_size=8).hexdigest()
+    """Return a digest of a mask's file as it is now, which no spreadsheet takes for a number."""
+    return "b" + blake2b(mask.read_bytes(), digest_size=8).hexdigest()
 
 
 def mask_of(path: Path) -> Mask:

@@ -16,6 +16,7 @@ from dermseg.inference.segmenter import Segmenter
 from dermseg.progress import say, track
 from dermseg.storage.files import occupied, writing
 from dermseg.storage.journal import JOURNAL, read_journal
+from dermseg.storage.tables import defused
 from dermseg.web.errors import ProblemError
 from dermseg.web.review.decisions import DECISIONS, item_of, read_decisions, write_decisions
 from dermseg.web.review.items import Decision, Item, digest_of
@@ -86,8 +87,8 @@ class Review:
                 without += 1
                 continue
             name = job.name.as_posix()
-            defused = name if name in known else f"'{name}"  # as tables do to what begins with =
-            row = known.pop(defused, None)
+            key = name if name in known else defused(name)
+            row = known.pop(key, None)
             item = None if row is None else item_of(job, row, masks / DECISIONS)
             decision: Decision = "" if item is None else item.decision
             current = item is not None and item.digest == digest_of(masks / job.mask)
@@ -103,7 +104,7 @@ class Review:
                 except ImageError:
                     without += 1
                     if row is not None:
-                        known[defused] = row
+                        known[key] = row
                     continue
             items.append(replace(item, decision=decision))
         if not items:

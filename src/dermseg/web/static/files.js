@@ -55,7 +55,7 @@ export async function zip(files) {
 export function table(columns, rows) {
   const cell = (value) => {
     let text = String(value ?? "");
-    if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`;
+    if (typeof value === "string") text = text.replace(/(^|[;\t|])(?=[=+\-@\t\r])/g, "$1'");
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   const lines = rows.map((row) => columns.map((column) => cell(row[column])).join(","));
@@ -70,6 +70,7 @@ export function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
+// Without what means a folder, a drive or a stream to a system that unpacks it.
 export function stemOf(name) {
-  return name.replace(/\.[^.]*$/, "") || "photograph";
+  return name.replace(/\.[^.]*$/, "").replace(/[\\/:*?"<>|\u0000-\u001f]/g, "_") || "photograph";
 }
