@@ -1,8 +1,10 @@
-"""Training, timed: dermseg's, and beside it the loop that most people write.
+"""Training, timed: dermseg's, and beside it the loop that most people write, and the floor.
 
-The plain loop is MONAI's U-Net and Dice loss, fed by PyTorch's DataLoader with the same images and
-the same random changes, made one image at a time in the data set, in the same arithmetic. It is
-not the same network: the ratios say what a machine gives to each, not which is better.
+The plain loop trains the same network on batches of the same size, with PyTorch's defaults:
+float32, a DataLoader, Adam, and the same random changes, made one image at a time in the data set.
+The floor is the network's own arithmetic, forwards and backwards, at the speed at which this
+machine multiplies large matrices. Convolutions that compute less than is counted (Winograd) may
+get below it.
 """
 
 import sys
@@ -16,24 +18,36 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
 
 from dermseg.benchmark.segmenting import peak_megabytes
 from dermseg.cores import usable_cores
 from dermseg.data import datasets
 from dermseg.data.datasets import Cache
 from dermseg.data.splits import read_split
-from dermseg.errors import MissingExtraError, UsageError
-from dermseg.settings import AugmentationSettings, DataSettings, TrainingSettings
+from dermseg.errors import UsageError
+from dermseg.settings import (
+    CHANNEL_COUNT,
+    AugmentationSettings,
+    Channels,
+    DataSettings,
+    TrainingSettings,
+)
 from dermseg.storage.files import write_json
-from dermseg.training import augment
+from dermseg.training import augment, networks, precision
 from dermseg.training.color import ColorChannels
 from dermseg.training.devices import Device, find_device
+from dermseg.training.losses import find_loss
 from dermseg.training.trainer import Rows, Trainer, compiled, prepare
 
 WARM_UP = 5
 """Steps before the clock starts, in which kernels are chosen, compiled and captured."""
+LARGE = {False: 2048, True: 8192}
+"""Sides of the matrices that a processor, and a GPU, is timed on."""
+PRODUCTS = 8
+"""How many products are timed; the fastest counts."""
 WORKERS = 4
 """Processes that load images for a GPU in the plain loop."""
 
@@ -51,9 +65,25 @@ class Timing:
     peak_megabytes: float | None
 
 
+@dataclass(frozen=True)
+class Floor:
+    """What the network's arithmetic alone takes.
+
+    `operations` are additions and multiplications of a training step for an image, and
+    `operations_per_second` what a product of large matrices reaches, in dermseg's precision.
+    """
+
+    operations: float
+    operations_per_second: float
+    seconds_per_epoch: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingTimes:
-    """Two ways to train on `images` images of `height` x `width`, timed in one run."""
+    """Two ways to train on `images` images of `height` x `width`, timed in one run, and the floor.
+
+    `precision` is dermseg's; the plain loop computes in float32.
+    """
 
     device: str
     precision: str
@@ -65,6 +95,12 @@ class TrainingTimes:
     steps: int
     dermseg: Timing
     plain: Timing
+    floor: Floor
+
+    @property
+    def floor_ratio(self) -> float:
+        """Seconds an epoch, ours over the floor's."""
+        return self.dermseg.seconds_per_epoch / self.floor.seconds_per_epoch
 
     @property
     def speed_ratio(self) -> float:
@@ -79,7 +115,7 @@ class TrainingTimes:
 
     def write_json(self, path: Path) -> None:
         """Write everything to `path`."""
-        ratios = {"speed": self.speed_ratio, "memory": self.memory_ratio}
+        ratios = {"speed": self.speed_ratio, "memory": self.memory_ratio, "floor": self.floor_ratio}
         write_json(path, {**asdict(self), "ratios": ratios})
 
     def __str__(self) -> str:
@@ -90,17 +126,21 @@ class TrainingTimes:
             ratio = f"{ours / plain:.2f}" if ours is not None and plain else "-"
             return f"{name:24}{cells[0]:>12}{cells[1]:>12}{ratio:>8}"
 
-        ours, plain = self.dermseg, self.plain
+        ours, plain, floor = self.dermseg, self.plain, self.floor
         return "\n".join(
             (
-                f"{self.device}, in {self.precision}: {self.images} images of "
+                f"{self.device}: {self.network} on {self.images} images of "
                 f"{self.height} x {self.width}, batches of {self.batch_size}, "
-                f"{self.steps} steps timed",
-                f"{'':24}{self.network:>12}{'plain U-Net':>12}{'ratio':>8}",
+                f"{self.steps} steps timed; dermseg in {self.precision}, the plain loop in float32",
+                f"{'':24}{'dermseg':>12}{'plain loop':>12}{'ratio':>8}",
                 line("seconds an epoch", ours.seconds_per_epoch, plain.seconds_per_epoch, 2),
                 line("images a second", ours.images_per_second, plain.images_per_second, 1),
                 line("data path, % of a step", 100 * ours.data_share, 100 * plain.data_share, 1),
                 line("peak memory, MB", ours.peak_megabytes, plain.peak_megabytes, 0),
+                f"floor: {floor.seconds_per_epoch:.2f} s an epoch, for "
+                f"{floor.operations / 1e9:.1f} billion operations an image, of which this machine "
+                f"does {floor.operations_per_second / 1e9:.0f} billion a second on matrices; "
+                f"dermseg takes {self.floor_ratio:.2f} times as long",
             )
         )
 
@@ -112,23 +152,19 @@ def time_training(
     *,
     steps: int = 20,
 ) -> TrainingTimes:
-    """Time `steps` steps of training on `data`, ours and the plain loop's.
+    """Time `steps` steps of training on `data`, ours and the plain loop's, and find the floor.
 
     Without a folder for the decoded images they are decoded for this run alone.
     An epoch is all images at full size, extrapolated from the steps.
 
     Raises UsageError for fewer than one step, DataError if the data are unusable or do not fill a
-    batch, and MissingExtraError without MONAI.
+    batch, and as `networks.check` and `find_loss` do.
     """
     if steps < 1:
         raise UsageError(f"--steps {steps}: must be at least 1")
-    try:
-        import monai.networks.nets  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(
-            "the plain loop needs monai; install it with: pip install monai"
-        ) from error
-    settings = replace(settings, early_epochs=0)
+    networks.check(settings)
+    find_loss(settings.loss)
+    settings = precision.decide(replace(settings, early_epochs=0), data_settings.device)
     where = find_device(data_settings.device, settings.precision)
     height, width = settings.height, settings.width
     pairs = read_split(data, mask_frame=data_settings.mask_frame).training
@@ -140,6 +176,7 @@ def time_training(
         datasets.check_fills(len(pairs), settings.batch_size)
         ours = time_dermseg(settings, where, images, steps)
         plain = time_plain(settings, where, images, steps)
+    floor = find_floor(settings, where, len(pairs))
     return TrainingTimes(
         device=where.name,
         precision=where.precision,
@@ -151,6 +188,7 @@ def time_training(
         steps=steps,
         dermseg=ours,
         plain=plain,
+        floor=floor,
     )
 
 
@@ -177,12 +215,20 @@ def _feed(trainer: Trainer, make: Callable[..., Any]) -> None:
 
 
 class PlainSet(Dataset[tuple[Tensor, Tensor]]):
-    """Images float32 (3, H, W) and masks (1, H, W), in 0..1, loaded and changed one by one."""
+    """Images float32 (C, H, W) and masks (1, H, W), in 0..1, loaded and changed one by one."""
 
-    def __init__(self, cache: Cache, rows: Rows, settings: AugmentationSettings) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        rows: Rows,
+        settings: AugmentationSettings,
+        channels: Channels = "rgb",
+    ) -> None:
         self.cache = cache
         self.rows = rows
         self.settings = settings
+        self.channels = channels
+        self.color = ColorChannels(channels)
 
     def __len__(self) -> int:
         """Return the number of images, with repetitions."""
@@ -193,9 +239,10 @@ class PlainSet(Dataset[tuple[Tensor, Tensor]]):
         row = self.rows[index]
         image, mask = (torch.tensor(a[row]) for a in (self.cache.images, self.cache.masks))
         height, width = mask.shape
-        draws = augment.draw(self.settings, 1, 3, width / height, torch.default_generator)
+        count, generator = CHANNEL_COUNT[self.channels], torch.default_generator
+        draws = augment.draw(self.settings, 1, count, width / height, generator)
         pair = image.unsqueeze(0), mask.unsqueeze(0)
-        channels, target = prepare(ColorChannels("rgb"), *pair, draws, (height, width))
+        channels, target = prepare(self.color, *pair, draws, (height, width))
         return channels[0], target
 
 
@@ -204,17 +251,16 @@ def time_plain(settings: TrainingSettings, device: Device, cache: Cache, steps: 
 
     On a GPU the loader's processes are ahead when the clock starts, which flatters it.
     """
-    from monai.losses.dice import DiceLoss
-    from monai.networks.nets.unet import UNet
-
     _forget_peak(device)
+    torch.backends.cudnn.benchmark = False  # PyTorch's default, which our training changes
     torch.manual_seed(settings.seed)
-    features, halvings = (16, 32, 64, 128, 256), (2, 2, 2, 2)
-    network: nn.Module = UNet(2, 3, 1, features, halvings, num_res_units=2).to(device.place)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-    distance = DiceLoss(sigmoid=True)
+    channels = CHANNEL_COUNT[settings.channels]
+    network = networks.begin(settings.network, channels, settings.dropout).to(device.place)
+    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+    distance = find_loss(settings.loss)
     workers = min(WORKERS, usable_cores()) if device.is_gpu else 0
-    images = PlainSet(cache, _rows(settings, cache, steps), settings.augmentation)
+    rows = _rows(settings, cache, steps)
+    images = PlainSet(cache, rows, settings.augmentation, settings.channels)
     loader = DataLoader(
         images,
         settings.batch_size,
@@ -231,15 +277,37 @@ def time_plain(settings: TrainingSettings, device: Device, cache: Cache, steps: 
         pixels, masks = next(batches)
         waited += time.perf_counter() - asked
         pixels, masks = pixels.to(device.place), masks.to(device.place)
-        with device.autocast():
-            logits = network(pixels)
-        loss = distance(logits.float(), masks)
+        loss = distance(network(pixels), masks[:, 0])
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         loss.item()  # as people do, to show it; it waits for the GPU
     whole = time.perf_counter() - began
     return _timing(settings, cache, whole / steps, waited / whole, _peak(device))
+
+
+def find_floor(settings: TrainingSettings, device: Device, images: int) -> Floor:
+    """Count a training step's operations, and time a product of large matrices."""
+    network = networks.build(settings.network, CHANNEL_COUNT[settings.channels], settings.dropout)
+    one = torch.rand(1, CHANNEL_COUNT[settings.channels], settings.height, settings.width)
+    with FlopCounterMode(display=False) as counter:
+        torch.autograd.backward(network.eval()(one).sum())
+    operations = float(counter.get_total_flops())
+    speed = _matrix_speed(device)
+    trained = images // settings.batch_size * settings.batch_size
+    return Floor(operations, speed, trained * operations / speed)
+
+
+def _matrix_speed(device: Device) -> float:
+    """Return the operations a second of the best of some products of large matrices."""
+    side = LARGE[device.is_gpu]
+    kind = torch.bfloat16 if device.precision == "bfloat16" else torch.float32
+    one, other = (torch.rand(side, side, device=device.place).to(kind) for _ in range(2))
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32  # as convolutions do
+    taken = [_seconds(device, lambda: one @ other) for _ in range(PRODUCTS)]
+    torch.backends.cuda.matmul.allow_tf32 = before
+    return float(2 * side**3 / min(taken))
 
 
 def _rows(settings: TrainingSettings, cache: Cache, steps: int) -> Rows:

@@ -77,7 +77,10 @@ def train(
     json: Path | None = None,
     data_settings: Annotated[DataSettings, FlatFlags] = DataSettings(),
 ) -> int:
-    """Time training, and beside it a plain loop: MONAI's U-Net and PyTorch's DataLoader.
+    """Time training, beside the same network in a plain PyTorch loop, and the floor of both.
+
+    The plain loop has PyTorch's defaults: a DataLoader, float32, Adam. The floor is the network's
+    own arithmetic at the speed at which this machine multiplies matrices.
 
     Example: dermseg benchmark train ISIC-2017/ --height 96 --width 128
 
