@@ -463,6 +463,10 @@ class ServiceSettings:
     """Longest time for a request, its upload and its waiting included."""
     allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
     """Names by which the service may be addressed; others are refused (DNS rebinding)."""
+    label_studio: tuple[str, ...] = ()
+    """Address of a Label Studio whose annotators get first outlines from here, such as
+    http://localhost:8080, and those of the stores with its photographs; nothing is fetched from
+    elsewhere. Its key is read from LABEL_STUDIO_API_KEY."""
     allowed_origins: tuple[str, ...] = ()
     """Origins whose pages may use the service (CORS), such as https://example.org; none unless
     asked for."""
@@ -472,6 +476,9 @@ class ServiceSettings:
         for name in ("workers", "megabytes", "megapixels"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name} must be at least 1")
+        for address in self.label_studio:
+            if not address.startswith(("http://", "https://")):
+                raise UsageError(f"--label-studio {address}: not an http or https address")
         if self.queue < 0:
             raise UsageError(f"--queue {self.queue}: cannot be negative")
         if not 0 <= self.port < 2**16:

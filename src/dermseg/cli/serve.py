@@ -1,5 +1,6 @@
 """Offer the page and the HTTP service."""
 
+import os
 from contextlib import ExitStack, suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -67,6 +68,7 @@ def serve(
 
             webbrowser.open(address)
 
+    key = os.environ.get("LABEL_STUDIO_API_KEY", "")
     with ExitStack() as stack:
         queue = None
         if review is not None:
@@ -74,7 +76,7 @@ def serve(
 
             queue = stack.enter_context(Review.open(photographs or [], review, segmenter))
         with suppress(KeyboardInterrupt):  # how it is meant to end
-            Server(create_app(segmenter, service, queue, token), service, listening).run()
+            Server(create_app(segmenter, service, queue, token, key), service, listening).run()
     return 0
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,17 +58,31 @@ def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSett
         for annotation in annotations:
             height, width = annotation.size
             image = LOCAL + quote(annotation.photograph)
-            regions = _regions(annotation, settings)
+            outlined = regions(annotation, settings)
             task = {
                 "data": {"image": image, "height": height, "width": width},
-                "predictions": [{"model_version": "dermseg", "result": regions}],
+                "predictions": [{"model_version": "dermseg", "result": outlined}],
             }
             file.write(separator + json.dumps(task, separators=(",", ":")))
             separator = ",\n"
         file.write("\n]\n" if separator != "[\n" else "[]\n")
 
 
-def _regions(annotation: Annotation, settings: OutlineSettings) -> list[dict[str, object]]:
+@dataclass(frozen=True)
+class Control:
+    """What a labelling interface calls its polygons or brush, and the image that they are of."""
+
+    name: str = "label"
+    image: str = "image"
+
+
+CONTROL = Control()
+
+
+def regions(
+    annotation: Annotation, settings: OutlineSettings, control: Control = CONTROL
+) -> list[dict[str, Any]]:
+    """Return the regions of a lesion, in the frame of the shown pixels; none without a lesion."""
     height, width = annotation.size
     kind = "brushlabels" if settings.rle else "polygonlabels"
     values: list[dict[str, object]] = []
@@ -80,8 +95,8 @@ def _regions(annotation: Annotation, settings: OutlineSettings) -> list[dict[str
         {
             "id": f"{stable_id(annotation.photograph):x}-{number}",
             "type": kind,
-            "from_name": "label",
-            "to_name": "image",
+            "from_name": control.name,
+            "to_name": control.image,
             "original_width": width,
             "original_height": height,
             "image_rotation": 0,

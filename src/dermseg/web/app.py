@@ -11,9 +11,10 @@ from fastapi.staticfiles import StaticFiles
 from dermseg import __version__
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import ServiceSettings
-from dermseg.web import preview, segmenting, status
+from dermseg.web import label_studio, preview, segmenting, status
 from dermseg.web.dependencies import Service, TheService, known_parameters
 from dermseg.web.errors import ProblemDocument, describe, install
+from dermseg.web.label_studio import LabelStudio
 from dermseg.web.middleware import RequestChecks
 from dermseg.web.review import routes as review_routes
 from dermseg.web.review.queue import Review
@@ -26,10 +27,12 @@ def create_app(
     settings: ServiceSettings | None = None,
     review: Review | None = None,
     token: str = "",
+    label_studio_key: str = "",
 ) -> FastAPI:
     """Return the service around one loaded model, with a review queue if there is one.
 
-    With a `token`, whoever does not bring it is refused.
+    With a `token`, whoever does not bring it is refused. `label_studio_key` opens the photographs
+    of the Label Studio in the settings.
     """
     service = Service.of(segmenter, settings or ServiceSettings(), review)
     app = FastAPI(
@@ -45,6 +48,9 @@ def create_app(
         responses=describe(401, 415, 421, 422),
     )
     app.state.service = service
+    if service.settings.label_studio:
+        app.state.label_studio = LabelStudio(service.settings.label_studio, label_studio_key)
+        app.include_router(label_studio.router)
     install(app)
     if service.settings.allowed_origins:
         app.add_middleware(

@@ -1,0 +1,256 @@
+"""Label Studio's protocol for models: it asks for a first outline, which its annotators correct.
+
+The protocol: https://labelstud.io/guide/ml_create
+"""
+
+from dataclasses import dataclass
+from io import BytesIO
+from typing import IO, Annotated, Any
+from urllib.error import URLError
+from urllib.parse import urljoin, urlsplit
+from urllib.request import HTTPRedirectHandler, build_opener
+from urllib.request import Request as Call
+from xml.etree import ElementTree
+
+import numpy as np
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, ValidationError
+
+from dermseg import __version__
+from dermseg.formats.annotation import Annotation
+from dermseg.formats.label_studio import CONTROL, Control, regions
+from dermseg.imaging.orientation import upright
+from dermseg.imaging.photographs import read_orientation
+from dermseg.settings import OutlineSettings
+from dermseg.web.dependencies import Service, TheService
+from dermseg.web.errors import ProblemError, describe
+from dermseg.web.limits import bounded, unless_hung_up
+from dermseg.web.uploads import check_pixels, image_file
+
+SECONDS = 20.0
+"""How long a photograph's server may be silent."""
+MOST_BYTES = 2**22
+"""Bytes of a request: addresses of tasks, and a labelling interface."""
+DEFAULT_PORTS = {"http": 80, "https": 443}
+LABEL = "lesion"
+TAGS = {"PolygonLabels": False, "BrushLabels": True}
+"""Tags of a labelling interface that take an outline, and whether as brush strokes."""
+
+
+class Task(BaseModel):
+    """A task of Label Studio: the addresses of what is to be labelled."""
+
+    id: int | str | None = None
+    data: dict[str, Any]
+
+
+class Predict(BaseModel):
+    """What Label Studio sends for predictions; the rest of it is passed over."""
+
+    tasks: list[Task]
+    label_config: str | None = None
+
+
+class Prediction(BaseModel):
+    """The outline of a task's photograph, and the Jaccard index that is expected of it."""
+
+    result: list[dict[str, Any]]
+    score: float | None
+    model_version: str
+
+
+class Predictions(BaseModel):
+    """One prediction for each task."""
+
+    results: list[Prediction]
+    model_version: str
+
+
+class Setup(BaseModel):
+    """Which model answers."""
+
+    model_version: str
+
+
+class Health(BaseModel):
+    """That the model can be asked."""
+
+    status: str
+    model_class: str
+
+
+@dataclass(frozen=True)
+class LabelStudio:
+    """A Label Studio, and where photographs may be fetched from.
+
+    `addresses` are its own, such as http://localhost:8080, and those of its stores. `key` is sent
+    to its own alone.
+    """
+
+    addresses: tuple[str, ...]
+    key: str = ""
+
+    def fetch(self, address: str, limit: int) -> bytes:
+        """Return the photograph of a task; ProblemError if it may not or cannot be fetched."""
+        own = self.addresses[0].rstrip("/") + "/"
+        try:
+            url = urljoin(own, address if address[:2] == "//" else address.removeprefix("/"))
+        except ValueError as error:
+            raise _unfetched("has no address of http or https") from error
+        self._check(url)
+        call = Call(url, headers={"User-Agent": f"dermseg/{__version__}"})
+        if self.key and _origin(url) == _origin(own):
+            call.add_unredirected_header("Authorization", f"Token {self.key}")
+        try:
+            with build_opener(_Redirects(self)).open(call, timeout=SECONDS) as response:
+                content: bytes = response.read(limit + 1)
+        except (URLError, OSError, ValueError) as error:
+            raise _unfetched(f"cannot be fetched ({error})") from error
+        if len(content) > limit:
+            raise _unfetched(f"has more than {limit / 2**20:g} megabytes")
+        return content
+
+    def _check(self, url: str) -> None:
+        """Raise ProblemError for an address that nobody has allowed."""
+        if _origin(url) not in map(_origin, self.addresses):
+            raise _unfetched("lies at an address that is not allowed (see --label-studio)")
+
+
+class _Redirects(HTTPRedirectHandler):
+    """Follows a redirection to where photographs may be fetched from, and no other."""
+
+    def __init__(self, studio: LabelStudio) -> None:
+        self._studio = studio
+
+    def redirect_request(
+        self, req: Call, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> Call | None:
+        self._studio._check(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    """Return an address's scheme, host and port; ProblemError if it is none of HTTP."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or DEFAULT_PORTS[parts.scheme]
+    except (ValueError, KeyError) as error:
+        raise _unfetched("has no address of http or https") from error
+    return parts.scheme, (parts.hostname or "").lower(), port
+
+
+def _unfetched(why: str) -> ProblemError:
+    return ProblemError(422, "not-fetched", f"a task's photograph {why}")
+
+
+async def the_studio(request: Request) -> LabelStudio:
+    """Return the Label Studio that the service works for; its routes are there only with one."""
+    studio: LabelStudio = request.app.state.label_studio
+    return studio
+
+
+router = APIRouter(responses=describe(403, 408, 413, 429, 503))
+
+
+@router.get("/health")
+async def health() -> Health:
+    """Say that the model can be asked."""
+    return Health(status="UP", model_class="dermseg")
+
+
+@router.post("/setup")
+async def setup(request: Request, service: TheService) -> Setup:
+    """Say which model answers; a project's labelling interface comes with each question."""
+    async with service.places.time_limit(request):
+        async for _ in bounded(request, MOST_BYTES, lambda _: None):
+            pass
+    return Setup(model_version=_version(service))
+
+
+@router.post(
+    "/predict",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": Predict.model_json_schema()}},
+        }
+    },
+)
+async def predict(
+    request: Request, service: TheService, studio: Annotated[LabelStudio, Depends(the_studio)]
+) -> Predictions:
+    """Outline the lesions in the photographs of Label Studio's tasks."""
+    async with service.place(request) as place:
+        body = b"".join([chunk async for chunk in bounded(request, MOST_BYTES, place.hold)])
+        try:
+            asked = Predict.model_validate_json(body)
+        except ValidationError as error:
+            detail = "send tasks, each with data, and label_config, as Label Studio does"
+            raise ProblemError(422, "invalid-settings", detail) from error
+        image, control, settings = read_interface(asked.label_config)
+
+        def work() -> list[Prediction]:
+            return [
+                _predicted(service, studio, _address(task, image), control, settings)
+                for task in asked.tasks
+            ]
+
+        results = await unless_hung_up(request, place.run(work))
+    return Predictions(results=results, model_version=_version(service))
+
+
+def _version(service: Service) -> str:
+    return f"dermseg {__version__} {service.segmenter.name}"
+
+
+def _address(task: Task, image: str) -> str:
+    address = task.data.get(image)
+    if not isinstance(address, str):
+        raise _unfetched(f"is missing: its data have no {image[:80]!a}")
+    return address
+
+
+def _predicted(
+    service: Service,
+    studio: LabelStudio,
+    address: str,
+    control: Control,
+    settings: OutlineSettings,
+) -> Prediction:
+    content = studio.fetch(address, service.settings.megabytes * 2**20)
+    most = service.settings.megapixels * 10**6
+    photograph = image_file(content, most)
+    check_pixels(photograph.getvalue(), most)
+    found = service.segmenter.segment(BytesIO(photograph.getvalue()))
+    shown = upright(found.mask.view(np.uint8), read_orientation(photograph)).view(np.bool_)
+    name = urlsplit(address).path.rpartition("/")[2] or "photograph"
+    score = found.confidence.jaccard if found.confidence is not None else None
+    outlined = regions(Annotation(name, shown), settings, control)
+    return Prediction(result=outlined, score=score, model_version=_version(service))
+
+
+def read_interface(config: str | None) -> tuple[str, Control, OutlineSettings]:
+    """Return what a labelling interface says: the image's key in a task, and where outlines go.
+
+    Raises ProblemError if it takes no outlines of an image.
+    """
+    if not config:
+        return "image", CONTROL, OutlineSettings()
+    lacking = ProblemError(
+        422, "no-outlines", "the interface has no PolygonLabels or BrushLabels of an Image"
+    )
+    if "<!" in config.replace("<!--", ""):  # what is declared there may grow without end
+        raise lacking
+    try:
+        tags = list(ElementTree.fromstring(config).iter())
+    except ElementTree.ParseError as error:
+        raise lacking from error
+    images = {tag.get("name"): tag.get("value", "") for tag in tags if tag.tag == "Image"}
+    for tag in tags:
+        if tag.tag in TAGS and tag.get("toName") in images:
+            labels = [each.get("value", LABEL) for each in tag if each.tag == "Label"]
+            names = [name for name in labels if name.lower() == LABEL] or labels or [LABEL]
+            control = Control(tag.get("name", "label"), tag.get("toName", "image"))
+            settings = OutlineSettings(label=names[0], rle=TAGS[tag.tag])
+            return images[tag.get("toName")].removeprefix("$"), control, settings
+    raise lacking

@@ -1,0 +1,233 @@
+"""Label Studio asks for first outlines: its protocol, and what may be fetched for it."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import EXAMPLES
+from fastapi.testclient import TestClient
+from local_service import client_of
+from PIL import Image
+
+from dermseg.errors import UsageError
+from dermseg.formats.annotation import Photographs
+from dermseg.formats.label_studio import read
+from dermseg.imaging.orientation import upright
+from dermseg.inference.segmenter import Segmenter
+from dermseg.settings import ServiceSettings
+from dermseg.web.app import create_app
+
+EXAMPLE = EXAMPLES / "photographs" / "ISIC_0003582.jpg"
+KEY = "0123456789abcdef"
+POLYGONS = """<View><!-- a lesion --><Image name="img" value="$photo"/>
+<PolygonLabels name="outline" toName="img"><Label value="Mole"/><Label value="Lesion"/>
+</PolygonLabels></View>"""
+BRUSH = POLYGONS.replace("PolygonLabels", "BrushLabels")
+
+
+class Studio:
+    """A server of photographs that is not Label Studio."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {"/data/upload/1/a.jpg": EXAMPLE.read_bytes()}
+        self.redirects: dict[str, str] = {}
+        self.seen: list[tuple[str, str | None]] = []
+        self.address = ""
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        self.seen.append((handler.path, handler.headers.get("Authorization")))
+        if handler.path in self.redirects:
+            handler.send_response(303)
+            handler.send_header("Location", self.redirects[handler.path])
+            handler.end_headers()
+        elif handler.path in self.files:
+            content = self.files[handler.path]
+            handler.send_response(200)
+            handler.send_header("Content-Length", str(len(content)))
+            handler.end_headers()
+            handler.wfile.write(content)
+        else:
+            handler.send_error(404)
+
+
+def served(studio: Studio) -> Iterator[Studio]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            studio.answer(self)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        studio.address = f"http://127.0.0.1:{server.server_port}"
+        yield studio
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def studio() -> Iterator[Studio]:
+    yield from served(Studio())
+
+
+@pytest.fixture
+def other() -> Iterator[Studio]:
+    yield from served(Studio())
+
+
+@pytest.fixture
+def client(studio: Studio, segmenter: Segmenter) -> Iterator[TestClient]:
+    settings = ServiceSettings(label_studio=(studio.address,))
+    with client_of(create_app(segmenter, settings, label_studio_key=KEY)) as made:
+        yield made
+
+
+def ask(client: TestClient, address: str, config: str | None = POLYGONS, **data: Any) -> Any:
+    task = {"id": 7, "data": {"photo": address, **data}}
+    body = {"tasks": [task], "label_config": config, "project": "1.2", "params": {"context": None}}
+    return client.post("/predict", json=body)
+
+
+@pytest.mark.parametrize("config", [POLYGONS, BRUSH])
+def test_a_task_gets_the_outline_that_the_file_would_get(
+    client: TestClient, studio: Studio, segmenter: Segmenter, tmp_path: Path, config: str
+) -> None:
+    answer = ask(client, "/data/upload/1/a.jpg", config).json()
+    (found,) = answer["results"]
+    assert answer["model_version"] == found["model_version"]
+    assert found["model_version"].startswith("dermseg ")
+    assert found["model_version"].endswith(" lite0")
+    assert 0 < found["score"] < 1
+    for region in found["result"]:
+        assert (region["from_name"], region["to_name"]) == ("outline", "img")
+        assert region["value"][region["type"]] == ["Lesion"]
+    task = {"data": {"image": "/a.jpg"}, "predictions": [{"result": found["result"]}]}
+    path = tmp_path / "tasks.json"
+    path.write_text(json.dumps([task]))
+    (entry,) = read(path, Photographs(), None)
+    np.testing.assert_array_equal(entry.load().mask, segmenter.segment(EXAMPLE).mask)
+    assert studio.seen == [("/data/upload/1/a.jpg", f"Token {KEY}")]
+
+
+def test_a_turned_photograph_is_outlined_as_it_is_shown(
+    client: TestClient, studio: Studio, segmenter: Segmenter
+) -> None:
+    exif, buffer = Image.Exif(), BytesIO()
+    exif[0x0112] = 6
+    Image.open(EXAMPLE).save(buffer, "JPEG", exif=exif)
+    studio.files["/turned.jpg"] = buffer.getvalue()
+    (found,) = ask(client, f"{studio.address}/turned.jpg").json()["results"]
+    region = found["result"][0]
+    assert (region["original_width"], region["original_height"]) == (512, 768)
+    lesion = segmenter.segment(BytesIO(buffer.getvalue())).mask
+    shown = upright(lesion.view(np.uint8), 6)
+    points = np.array(region["value"]["points"]) / 100 * (512, 768)
+    rows, columns = np.nonzero(shown)
+    assert points[:, 0].min() == pytest.approx(columns.min(), abs=0.1)
+    assert points[:, 1].max() == pytest.approx(rows.max() + 1, abs=0.1)
+
+
+def test_health_and_setup(client: TestClient) -> None:
+    assert client.get("/health").json() == {"status": "UP", "model_class": "dermseg"}
+    body = {"project": "1.2", "schema": POLYGONS, "hostname": "http://x", "access_token": "y"}
+    assert client.post("/setup", json=body).json()["model_version"].startswith("dermseg ")
+
+
+def test_without_a_label_studio_there_are_no_such_routes(segmenter: Segmenter) -> None:
+    with client_of(create_app(segmenter)) as client:
+        assert client.get("/health").status_code == 404
+        assert client.post("/predict", json={"tasks": []}).status_code == 404
+
+
+def test_a_token_is_asked_for_as_a_password(studio: Studio, segmenter: Segmenter) -> None:
+    settings = ServiceSettings(label_studio=(studio.address,))
+    with client_of(create_app(segmenter, settings, token="a" * 20)) as client:
+        assert client.get("/health").status_code == 401
+        assert client.get("/health", auth=("dermseg", "a" * 20)).status_code == 200
+
+
+class TestWhatMayBeFetched:
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "http://127.0.0.1:1/a.jpg",
+            "//example.org/a.jpg",
+            "http://127.0.0.1@example.org/a.jpg",
+            "https://169.254.169.254/latest/meta-data",
+            "file:///etc/passwd",
+            "ftp://127.0.0.1/a.jpg",
+            "http://[::1/a.jpg",
+            "http://127.0.0.1:x/a.jpg",
+        ],
+    )
+    def test_other_places_are_not(self, client: TestClient, studio: Studio, address: str) -> None:
+        response = ask(client, address)
+        assert response.status_code == 422
+        assert response.json()["type"] == "urn:dermseg:not-fetched"
+        assert studio.seen == []
+
+    def test_nor_where_a_redirection_leads(
+        self, client: TestClient, studio: Studio, other: Studio
+    ) -> None:
+        studio.redirects["/a.jpg"] = f"{other.address}/data/upload/1/a.jpg"
+        response = ask(client, "/a.jpg")
+        assert response.json()["type"] == "urn:dermseg:not-fetched"
+        assert other.seen == []
+
+    def test_a_store_is_allowed_by_name_and_gets_no_key(
+        self, studio: Studio, other: Studio, segmenter: Segmenter
+    ) -> None:
+        settings = ServiceSettings(label_studio=(studio.address, other.address))
+        studio.redirects["/a.jpg"] = f"{other.address}/data/upload/1/a.jpg"
+        with client_of(create_app(segmenter, settings, label_studio_key=KEY)) as client:
+            assert ask(client, "/a.jpg").status_code == 200
+            assert ask(client, f"{other.address}/data/upload/1/a.jpg").status_code == 200
+        assert [key for _, key in other.seen] == [None, None]
+
+    def test_large_and_missing_files_are_refused(
+        self, studio: Studio, segmenter: Segmenter
+    ) -> None:
+        studio.files["/large.jpg"] = bytes(2**20 + 1)
+        settings = ServiceSettings(label_studio=(studio.address,), megabytes=1)
+        with client_of(create_app(segmenter, settings)) as client:
+            assert "more than 1 megabytes" in ask(client, "/large.jpg").json()["detail"]
+            assert "cannot be fetched" in ask(client, "/gone.jpg").json()["detail"]
+            studio.files["/text.jpg"] = b"no photograph"
+            assert ask(client, "/text.jpg").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        ("<View>", "no-outlines"),
+        ("<View/>", "no-outlines"),
+        (POLYGONS.replace('toName="img"', 'toName="text"'), "no-outlines"),
+        ('<!DOCTYPE x [<!ENTITY a "aaaa">]><View>&a;</View>', "no-outlines"),
+        (POLYGONS.replace("$photo", "$picture"), "not-fetched"),
+    ],
+)
+def test_an_interface_without_outlines_is_told_so(
+    client: TestClient, config: str, kind: str
+) -> None:
+    response = ask(client, "/data/upload/1/a.jpg", config)
+    assert response.status_code == 422
+    assert response.json()["type"] == f"urn:dermseg:{kind}"
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"tasks": [1]}'])
+def test_other_bodies_are_refused(client: TestClient, body: bytes) -> None:
+    response = client.post("/predict", content=body)
+    assert response.json()["type"] == "urn:dermseg:invalid-settings"
+
+
+def test_addresses_are_of_http() -> None:
+    with pytest.raises(UsageError, match="--label-studio ftp://a: not an http or https address"):
+        ServiceSettings(label_studio=("ftp://a",))
