@@ -34,6 +34,8 @@ from model_cards import (
     write_card,
 )
 
+from dermseg.export.calibration import FAILURE
+from dermseg.masks.style import STYLE_IDS
 from dermseg.settings import DEFAULT_STYLE
 from dermseg.storage.tables import read_table
 
@@ -152,6 +154,35 @@ def confidence() -> list[str]:
     return table(["", *rated], [images, *measures])
 
 
+def sources() -> list[str]:
+    """Return what networks do on sources that they had not seen, by source and style of mask."""
+    body = []
+    for style in STYLE_IDS:
+        rows = read_table(RESULTS / "lite0" / style / "confidence.csv")
+        for number, fold in enumerate(sorted({row["fold"] for row in rows}), 1):
+            own = [row for row in rows if row["fold"] == fold]
+            kept = [row for row in own if row["flagged"] == "False"]
+            failed = sum(float(row["jaccard"]) < FAILURE for row in kept) / len(kept)
+            means = [sum(float(row[k]) for row in own) / len(own) for k in ("jaccard", "predicted")]
+            shares = [_percent(len(kept) / len(own)), _percent(failed)]
+            body.append([str(number), style, str(len(own)), *(f"{m:.3f}" for m in means), *shares])
+    head = ["sources", "true masks", "images", "JA", "predicted", "unflagged"]
+    return table([*head, "of these below 0.65"], body)
+
+
+def appearance() -> list[str]:
+    """Return how often pictures are called unlike the training photographs."""
+    body = [
+        [row["pictures"], row["images"], _percent(float(row["share"])), _shares(row)]
+        for row in read_table(RESULTS / "lite0" / "appearance.csv")
+    ]
+    return table(["pictures", "images", "flagged", "95 %"], body)
+
+
+def _shares(row: dict[str, str]) -> str:
+    return " to ".join(_percent(float(row[end])) for end in ("low", "high"))
+
+
 def confidence_groups() -> list[str]:
     """Return the same by group: the default style, by networks that had not seen the source."""
     judged = Way("lite0").result(f"{DEFAULT_STYLE}/confidence")
@@ -263,6 +294,8 @@ TABLES = {
     "thresholds": thresholds,
     "confidence": confidence,
     "confidence-groups": confidence_groups,
+    "sources": sources,
+    "appearance": appearance,
     "trials": trials,
     "styles": styles,
     "ledger": ledger,

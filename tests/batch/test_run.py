@@ -69,7 +69,7 @@ class TestSegmentCommand:
         assert [row["photograph"] for row in rows] == ["a.jpg", "c.png", "sub/b.png"]
         empty, last = rows[1], rows[2]
         assert (empty["area"], empty["box_x"]) == ("0", "")
-        assert empty["flags"].split() == ["empty", "low-confidence"]
+        assert empty["flags"].split() == ["unlike-training", "empty", "low-confidence"]
         mask = read_mask(tmp_path / "out" / last["mask"]) > 128
         lines, columns = np.nonzero(mask)
         assert (last["height"], last["width"], last["error"]) == ("60", "90", "")

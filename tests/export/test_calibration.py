@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from heldout import discs, made_up, traced_disc
 
+from dermseg.data.layouts import Pair
 from dermseg.errors import DataError
+from dermseg.export import calibration
 from dermseg.export.calibration import (
     FAILURE,
     NEVER,
@@ -152,6 +154,31 @@ def test_predictions_are_taken_from_all_folds(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="1 predictions are of images that the data lack"):
         gather([tmp_path / "runs"], tmp_path / "data")
     assert quality.within == pytest.approx(0.9, abs=0.05)
+
+
+def test_each_source_has_the_same_say_in_the_threshold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many images one source has, the threshold does not move to it."""
+    monkeypatch.setattr(calibration, "FEWEST", 1)
+    write_mask(tmp_path / "truth.png", traced_disc(320, 159.5, 159.5, 80))
+    pair = Pair("any", tmp_path / "truth.png", tmp_path / "truth.png")
+    y, x = np.mgrid[:64, :64] - 31.5
+    away = np.hypot(y, x) / 16
+
+    def chosen(copies: dict[float, int]) -> float:
+        """Return the threshold, by how many images have their true border at which probability."""
+        sources = [level for level, count in copies.items() for _ in range(count)]
+        maps = {
+            str(number): (level + 1 - away).clip(0, 1).astype(np.float32)
+            for number, level in enumerate(sources)
+        }
+        fold_of = {str(number): str(level) for number, level in enumerate(sources)}
+        (held,) = calibration.sort_by_style(maps, fold_of, dict.fromkeys(maps, pair)).values()
+        return held.thresholds.low
+
+    assert chosen({0.3: 1}) == pytest.approx(0.3, abs=0.051)
+    assert chosen({0.3: 20, 0.5: 1, 0.55: 1}) == chosen({0.3: 1, 0.5: 1, 0.55: 1}) >= 0.45
 
 
 def test_too_few_images(tmp_path: Path) -> None:

@@ -283,7 +283,7 @@ class TestResults:
     def test_an_empty_mask_has_no_place(self, monkeypatch: pytest.MonkeyPatch) -> None:
         stub(monkeypatch, np.full((6, 8), 0.2, np.float32))
         found = Segmenter().segment(np.zeros((30, 40, 3), np.uint8))
-        assert found.flags == ("empty", "low-confidence")
+        assert found.flags == ("unlike-training", "empty", "low-confidence")
         assert (found.area, found.bounding_box, found.centroid) == (0, None, None)
         assert found.mask.shape == (30, 40)
 
@@ -309,7 +309,8 @@ class TestResults:
         probability[rows, columns] = 0.9
         stub(monkeypatch, probability)
         found = Segmenter().segment(np.zeros((80, 120, 3), np.uint8))
-        assert set(found.flags) - {"low-confidence"} == set(flags)  # the calibration decides that
+        # The calibration decides the one, and a black picture is the other.
+        assert set(found.flags) - {"low-confidence", "unlike-training"} == set(flags)
 
     def test_several_candidates_are_flagged(self, monkeypatch: pytest.MonkeyPatch) -> None:
         probability = np.zeros((40, 60), np.float32)
@@ -317,7 +318,8 @@ class TestResults:
         stub(monkeypatch, probability)
         for rule in ("complete", "paper"):
             chosen = Segmenter(thresholds=ThresholdSettings(rule=rule))
-            assert chosen.segment(np.zeros((40, 60, 3), np.uint8)).flags == ("several-candidates",)
+            flags = chosen.segment(np.zeros((40, 60, 3), np.uint8)).flags
+            assert flags == ("unlike-training", "several-candidates")
 
     def test_thresholds_are_obeyed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         ramp = np.tile(np.linspace(0, 1, 101, dtype=np.float32), (10, 1))
@@ -564,7 +566,7 @@ class TestChoices:
         chosen = segmenter.segment(pixels, at=(650, 200))
         assert chosen.mask[200, 650]
         assert not chosen.mask[200, 200]
-        assert chosen.flags == ("several-candidates",)
+        assert chosen.flags == ("unlike-training", "several-candidates")
 
     def test_candidates_are_the_other_regions(
         self, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
@@ -600,7 +602,7 @@ class TestChoices:
         assert faint.bounding_box == pytest.approx((600, 180, 40, 40), abs=2)
         assert faint.confidence is None
         nothing = model.segment(pixels, at=(700, 50))
-        assert (nothing.area, nothing.flags) == (0, ("empty",))
+        assert (nothing.area, nothing.flags) == (0, ("unlike-training", "empty"))
 
     @pytest.mark.parametrize("at", [(-1, 5), (80, 5), (5, 40), (5, -0.1), (float("nan"), 5)])
     def test_a_place_outside_the_mask_is_refused(
@@ -622,7 +624,7 @@ class TestChoices:
         stub(monkeypatch, self.two())
         pixels = np.zeros((40, 80, 3), np.uint8)
         chosen = segmenter.segment(pixels, thresholds=ThresholdSettings(high=0.9, low=0.7))
-        assert chosen.flags == ()
+        assert chosen.flags == ("unlike-training",)
         assert "several-candidates" in segmenter.segment(pixels).flags
 
 

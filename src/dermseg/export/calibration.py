@@ -133,12 +133,18 @@ def sort_by_style(
 def _held_out(
     examined: Mapping[str, Examined], maps: Mapping[str, Probability], fold_of: Mapping[str, str]
 ) -> HeldOut:
-    """Return the images of `examined`, whose masks are made with the best of THRESHOLDS."""
+    """Return the images of `examined`, whose masks are made with the best of THRESHOLDS.
+
+    Each network that predicted has the same say in which is best, whatever it held out: by the
+    images one large source would decide for all others.
+    """
     jaccard = np.array([each.jaccard for each in examined.values()])
-    best = int(jaccard.mean(0).argmax())
+    networks = np.array([fold_of[name] for name in examined])
+    means = [jaccard[networks == network].mean(0) for network in np.unique(networks)]
+    best = int(np.mean(means, 0).argmax())
     return HeldOut(
         names=np.array(list(examined)),
-        fold_of=np.array([fold_of[name] for name in examined]),
+        fold_of=networks,
         maps=[maps[name].astype(np.float16) for name in examined],
         evidence=np.array([each.evidence[best] for each in examined.values()]),
         jaccard=jaccard[:, best],

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dermseg.errors import ModelError, UsageError
+from dermseg.export.appearance import learn_appearance
 from dermseg.export.calibration import gather
 from dermseg.export.quantize import quantize
 from dermseg.export.rating import learn_styles
@@ -159,7 +160,8 @@ def export_model(
         More photographs to check a float32 file on.
     data
         The data set that the networks were trained on. The file then says how sure its masks are,
-        learnt from the images that each network had not seen.
+        learnt from the images that each network had not seen, and which pictures are unlike
+        those of the data.
     mask_frame
         How its masks lie on photographs that EXIF turns: along the pixels as stored, or upright.
 
@@ -192,7 +194,9 @@ def export_model(
     model = EndToEnd.of(members).eval()
     card = _card(members, settings)
     if data is not None:
-        card = replace(card, styles=learn_styles(gather(folders, data, mask_frame)))
+        styles = learn_styles(gather(folders, data, mask_frame))
+        appearance = learn_appearance(data, (height, width), mask_frame)
+        card = replace(card, styles=styles, appearance=appearance)
     with reading(runs[0] / SAMPLES):
         samples: Pixels = np.load(runs[0] / SAMPLES)
     if settings.arithmetic == "float32":

@@ -14,6 +14,7 @@ from dermseg.data import datasets, folds
 from dermseg.data.datasets import Cache
 from dermseg.data.splits import read_split
 from dermseg.errors import DataError, UsageError
+from dermseg.export.appearance import learn_appearance
 from dermseg.export.calibration import HeldOut, gather, sort_by_style
 from dermseg.export.rating import learn_styles
 from dermseg.imaging.orientation import turn_back
@@ -21,7 +22,7 @@ from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.postprocess import Probability
 from dermseg.masks.style import STYLE_IDS, STYLE_NAMES
 from dermseg.modelfile.card import ModelCard
-from dermseg.modelfile.graph import member_model, put_card, read_model
+from dermseg.modelfile.graph import input_shape, member_model, put_card, read_model
 from dermseg.progress import track
 from dermseg.settings import DEFAULT_STYLE, MaskFrame, Style, TrainingSettings
 from dermseg.storage.files import written_whole
@@ -87,7 +88,12 @@ def calibrate(
         held_out = predict_unseen(
             model, data, cache=cache, allow_resized=allow_resized, mask_frame=mask_frame
         )
-    new = replace(card, styles=learn_styles(held_out), note="")
+    new = replace(
+        card,
+        styles=learn_styles(held_out),
+        note="",
+        appearance=learn_appearance(data, input_shape(proto), mask_frame),
+    )
     put_card(proto, new)
     with written_whole(file) as temporary:
         onnx.save_model(proto, temporary)
@@ -107,9 +113,7 @@ def predict_unseen(
     By the style of the true mask, which networks that know styles are told. Raises as `calibrate`.
     """
     proto, card = read_model(find_model(model))
-    height, width = (
-        int(side.dim_value) for side in proto.graph.input[0].type.tensor_type.shape.dim[1:3]
-    )
+    height, width = input_shape(proto)
     pairs = read_split(data, mask_frame=mask_frame).training
     images = datasets.open_cache(pairs, height, width, cache, allow_resized=allow_resized)
     maps: dict[str, Probability] = {}

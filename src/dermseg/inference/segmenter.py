@@ -18,6 +18,7 @@ from dermseg.imaging.images import Mask, Pixels, resize
 from dermseg.imaging.orientation import as_seen, as_stored, shape_along
 from dermseg.imaging.photographs import Photograph, image_size, read_photograph, unwrapped
 from dermseg.imaging.structure import check_parts
+from dermseg.inference.appearance import Appearance
 from dermseg.inference.confidence import Band, Calibration, Confidence, Contours
 from dermseg.inference.contract import Contract, run
 from dermseg.inference.prompt import ZOOM, look_closer
@@ -38,9 +39,15 @@ from dermseg.weights import find_model
 
 PhotographLike: TypeAlias = str | Path | BinaryIO | Photograph | Pixels
 Flag = Literal[
-    "damaged", "narrow-range", "empty", "touches-border", "several-candidates", "low-confidence"
+    "damaged",
+    "narrow-range",
+    "unlike-training",
+    "empty",
+    "touches-border",
+    "several-candidates",
+    "low-confidence",
 ]
-"""What deserves a look: the first two of the photograph's file, the others of the mask."""
+"""What deserves a look: the first three of the photograph, the others of the mask."""
 MIRRORS: tuple[tuple[int, int], ...] = ((1, 1), (1, -1), (-1, 1), (-1, -1))
 """Steps along rows and columns that turn a picture into itself and its three mirror images."""
 
@@ -68,7 +75,7 @@ class Segmentation:
     --------
     >>> lesion = dermseg.segment("examples/photographs/ISIC_0003582.jpg")
     >>> lesion.mask.shape, lesion.bounding_box
-    ((512, 768), (131, 127, 352, 255))
+    ((512, 768), (132, 128, 349, 253))
     """
 
     mask: Mask
@@ -80,7 +87,7 @@ class Segmentation:
     probability: Probability
     """The probability of lesion at the network's size: float32 (h, w), 0 to 1."""
     flags: tuple[Flag, ...]
-    """What to look at: "empty", "touches-border", "several-candidates" or "low-confidence"."""
+    """What to look at, of the photograph and of the mask; see `Flag`."""
     confidence: Confidence | None = None
     """The mask's predicted Jaccard index. None for a model without a calibration, with other
     thresholds than those of its calibration, and where a person said where the lesion is."""
@@ -211,6 +218,8 @@ class Segmenter:
             self._graph = Contract.of(self._session)
             self.card = ModelCard.from_json(card, self.path)
             self._outlines = {name: _Outline.of(self.card, name) for name in STYLE_IDS}
+            known = self.card.appearance
+            self._appearance = None if known is None else Appearance.from_dict(known)
         except (KeyError, ValueError, TypeError, UsageError) as error:
             raise ModelError(
                 f"{self.path}: an ONNX file, but not one that `dermseg export` wrote ({error})"
@@ -287,14 +296,30 @@ class Segmenter:
             network's size.
         """
         size = size or (pixels.shape[0], pixels.shape[1])
-        seen = as_seen(pixels, size, (self.height, self.width))
-        return as_stored(self._run(seen, style or self.style), size)
+        return as_stored(self._run(self.view(pixels, size), style or self.style), size)
 
-    def _run(self, pixels: Pixels, style: Style) -> Probability:
-        """Return the probability, (h, w), of `pixels` that lie as the network does."""
-        small = resize(pixels, self.height, self.width)
+    def view(self, pixels: Pixels, size: tuple[int, int]) -> Pixels:
+        """Return a photograph as the network sees it.
+
+        Parameters
+        ----------
+        pixels
+            uint8 RGB, (H, W, 3), of any size.
+        size
+            The photograph's (height, width), where `pixels` are a thumbnail of it.
+
+        Returns
+        -------
+        numpy.ndarray
+            uint8 RGB, (h, w, 3), at the network's size. A portrait is turned.
+        """
+        shape = self.height, self.width
+        return resize(as_seen(pixels, size, shape), *shape)
+
+    def _run(self, view: Pixels, style: Style) -> Probability:
+        """Return the probability, (h, w), of what the network sees."""
         mirrors = MIRRORS if self.mirror else MIRRORS[:1]
-        views = np.stack([small[::down, ::right] for down, right in mirrors])
+        views = np.stack([view[::down, ::right] for down, right in mirrors])
         inputs = {self._graph.photographs: views}
         if self._graph.style:
             inputs[self._graph.style] = np.array([STYLE_IDS[style]])
@@ -353,7 +378,9 @@ class Segmenter:
         height, width = size or (read.height, read.width)
         if height < 1 or width < 1:
             raise UsageError(f"a mask of {height} x {width} pixels cannot be made")
-        probability = self.probability(read.pixels, size=(height, width), style=style)
+        view = self.view(read.pixels, (height, width))
+        small = as_stored(view, (height, width))
+        probability = self.probability(small, size=(height, width), style=style)
         found = self.find(probability, (height, width), style=style, thresholds=thresholds, at=at)
         if at is not None and not found.bounding_box:
             closer = look_closer(
@@ -366,7 +393,10 @@ class Segmenter:
                 found = self.find(
                     closer, (height, width), style=style, thresholds=thresholds, at=at
                 )
-        return replace(found, flags=(*read.flags, *found.flags))
+        flags: tuple[Flag, ...] = read.flags
+        if self._appearance and self._appearance.is_unlike(view):
+            flags = (*flags, "unlike-training")
+        return replace(found, flags=(*flags, *found.flags))
 
     def find(
         self,
@@ -582,6 +612,6 @@ def segment(photograph: PhotographLike) -> Segmentation:
     --------
     >>> lesion = dermseg.segment("examples/photographs/ISIC_0003582.jpg")
     >>> lesion.area, round(lesion.confidence.jaccard, 2)
-    (66275, 0.88)
+    (64934, 0.91)
     """
     return default_segmenter().segment(photograph)

@@ -36,7 +36,9 @@ class ModelCard:
     `hours` is the training time of all members. `mirror` says whether the model is used with
     mirror averaging unless the user decides otherwise. `styles` has the facts of each style of
     outline that the model's thresholds were chosen for; `note` is a sentence about where they
-    come from, if not from the model's own members.
+    come from, if not from the model's own members. `appearance` is what
+    `dermseg.inference.appearance.Appearance.to_dict` returned, None for a model that does not
+    know what its photographs look like.
     """
 
     members: tuple[dict[str, Any], ...]
@@ -46,6 +48,7 @@ class ModelCard:
     mirror: bool = False
     styles: dict[str, StyleFacts] = field(default_factory=dict)
     note: str = ""
+    appearance: dict[str, Any] | None = None
 
     @classmethod
     def from_json(cls, text: str, file: Path) -> "ModelCard":

@@ -31,6 +31,12 @@ def read_model(file: Path) -> tuple[onnx.ModelProto, ModelCard]:
     return proto, ModelCard.from_json(text, file)
 
 
+def input_shape(proto: onnx.ModelProto) -> tuple[int, int]:
+    """Return the (height, width) that a model's networks see."""
+    height, width = proto.graph.input[0].type.tensor_type.shape.dim[1:3]
+    return int(height.dim_value), int(width.dim_value)
+
+
 def put_card(proto: onnx.ModelProto, card: ModelCard) -> None:
     """Give a graph its card, in place of the one that it may have."""
     others = [entry for entry in proto.metadata_props if entry.key != KEY]

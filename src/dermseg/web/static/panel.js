@@ -5,6 +5,8 @@ export const STYLES = { traced: "Traced", "semi-automatic": "Semi-automatic" };
 const FLAGS = {
   damaged: "The file is damaged: some of its pixels are wrong.",
   "narrow-range": "The file's 16-bit values fill little of their range: the model may see it too dark.",
+  "unlike-training":
+    "This does not look like a dermoscopic photograph that the model knows: do not trust the outline.",
   empty: "No lesion was found.",
   "touches-border": "The lesion touches the photograph's edge: it may go on outside.",
   "several-candidates": "There are several candidates: click the right one.",
