@@ -287,12 +287,16 @@ def time_plain(settings: TrainingSettings, device: Device, cache: Cache, steps: 
 
 
 def find_floor(settings: TrainingSettings, device: Device, images: int) -> Floor:
-    """Count a training step's operations, and time a product of large matrices."""
+    """Count a training step's operations, and time a product of large matrices.
+
+    Backwards there are twice as many as forwards: for the gradients of values and of weights.
+    """
     network = networks.build(settings.network, CHANNEL_COUNT[settings.channels], settings.dropout)
     one = torch.rand(1, CHANNEL_COUNT[settings.channels], settings.height, settings.width)
-    with FlopCounterMode(display=False) as counter:
-        torch.autograd.backward(network.eval()(one).sum())
-    operations = float(counter.get_total_flops())
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.eval()(one)
+    # PyTorch counts the gradients of grouped convolutions as those of whole ones.
+    operations = 3.0 * counter.get_total_flops()
     speed = _matrix_speed(device)
     trained = images // settings.batch_size * settings.batch_size
     return Floor(operations, speed, trained * operations / speed)
