@@ -266,12 +266,14 @@ def test_the_sixth_member_is_trained_and_scored_with_the_others(
         "export_model",
         lambda runs, file: exported.append(len(runs)) or original(runs, file),
     )
-    monkeypatch.setitem(EXPERIMENTS, toy, replace(EXPERIMENTS[toy], sixth=True))
+    noted = replace(EXPERIMENTS[toy], sixth=True, notes=("What to know.",))
+    monkeypatch.setitem(EXPERIMENTS, toy, noted)
     page = experiment(toy, epochs=1)
     assert facts(page)["members"] == 3
     assert exported == [3, 3]
     assert [row["images"] for row in table(page)] == ["15", "15", "4", "4"]
     assert "3 members, not the paper's six" in page.read_text()
+    assert "What to know." in page.read_text()
     runs = {path.parent.name for path in page.parent.glob("arms/*/*/*/weights.safetensors")}
     assert len(list(page.parent.glob("arms/*/*/all/weights.safetensors"))) == 2
     assert runs == {"fold-0", "fold-1", "all"}

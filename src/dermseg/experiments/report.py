@@ -50,7 +50,7 @@ def write_report(
         **facts,
         "verdicts": [asdict(verdict) for verdict in findings.verdicts],
         "figures": [figure.name for figure in findings.figures],
-        "notes": list(findings.notes),
+        "notes": [*experiment.notes, *findings.notes],
         "beside": [table.name for table in findings.beside],
     }
     write_json(output / f"{name}.json", _finite(content))
