@@ -1147,3 +1147,15 @@ def test_the_review_of_a_folder(browser: Any, segmenter: Segmenter, review: Revi
     assert [(masks / name).read_bytes() for name in names] == before
     corrected = read_mask(again.corrected / names[1])
     assert (corrected != read_mask(masks / names[1])).any()
+
+
+def test_a_dicom_file_is_shown_with_its_millimetres(page: Any, tmp_path: Path) -> None:
+    made = pytest.importorskip("dicom_files").encapsulated(EXAMPLE.read_bytes(), spacing=0.02)
+    (tmp_path / "IM0001.dcm").write_bytes(made.content)
+    add(page, tmp_path / "IM0001.dcm")
+    assert outline(page)
+    assert page.input_value("#scale") == "50"
+    with zipfile.ZipFile(saved(page, "#zip", tmp_path)) as archive:
+        (row,) = csv.DictReader(archive.read("report.csv").decode().splitlines())
+    assert row["pixels_per_mm"] == "50"
+    assert float(row["area_mm2"]) == pytest.approx(int(row["area"]) / 2500, abs=0.001)
