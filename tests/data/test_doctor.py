@@ -131,10 +131,20 @@ def test_thumbnails_may_differ_in_size(ailing: Path) -> None:
     assert "pieces" in kinds
 
 
-def test_a_set_that_does_not_pair_up_is_told_whole(
-    ailing: Path, capsys: pytest.CaptureFixture[str]
+def test_what_stands_alone_is_a_finding_among_the_others(
+    ailing: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    before = {(each.image, each.kind) for each in examine(ailing).findings}
     (ailing / "masks" / "a-good_segmentation.png").unlink()
+    (ailing / "masks" / "lost_segmentation.png").write_bytes(b"")
+    after = {(each.image, each.kind) for each in examine(ailing).findings}
+    alone = {("a-good", "alone"), ("lost_segmentation", "alone")}
+    assert after == {each for each in before if each[0] != "a-good"} | alone
+    assert main(["doctor", str(ailing), "-o", str(tmp_path / "out")]) == 0
+    assert "a-good.png: no mask" in capsys.readouterr().out
+    assert (tmp_path / "out" / "doctor.png").is_file()
+    for path in (ailing / "masks").glob("*.png"):
+        path.rename(path.with_name(f"other-{path.name}"))
     assert main(["doctor", str(ailing)]) == 1
     assert "a-good.png: no mask" in capsys.readouterr().err
 

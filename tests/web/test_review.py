@@ -329,8 +329,8 @@ def test_opening_says_what_is_looked_at_again_and_what_is_not_shown(
     with Review.open(photographs, masks, segmenter) as review:
         assert len(review.items) == 2
     said = capsys.readouterr().err
-    assert "1 decisions were about masks that have changed: look again" in said
-    assert "1 photographs have no mask that can be read: not shown" in said
+    assert "1 decision about masks that have changed since: look again" in said
+    assert "1 photograph without a mask that can be read: not shown" in said
     with occupied(masks):
         pass
 

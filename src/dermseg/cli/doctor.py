@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from dermseg.cli.console import say, show
+from dermseg.progress import counted
 from dermseg.settings import MaskFrame
 
 
@@ -63,7 +64,7 @@ def doctor(
     for finding in findings:
         show(f"{finding.image}: {finding.kind}: {finding.detail}")
     images = len({finding.image for finding in findings})
-    show(f"{len(findings)} findings in {images} images")
+    show(f"{counted(len(findings), 'finding')} in {counted(images, 'image')}")
     styles = [f"{count} {style}" for style, count in examination.styles.most_common()]
     show(f"outlines: {', '.join(styles)}")
     if output is not None:

@@ -5,11 +5,13 @@ imports what it needs when it runs. Exit status: 0 all done, 1 something failed,
 wrong and nothing was tried, 130 interrupted.
 """
 
+import re
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, MissingArgumentError
 
 from dermseg import __version__
 from dermseg.cli import console
@@ -63,8 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # Oddities in a photograph's metadata; pixels that cannot be read are errors.
             warnings.filterwarnings("ignore", module=r"(PIL|pydicom)\.")
             status = app(words, exit_on_error=False, result_action="return_value")
-    except CycloptsError:
-        return 2  # cyclopts has said what was wrong
+    except CycloptsError as error:  # cyclopts has said what was wrong
+        if isinstance(error, MissingArgumentError) and (example := _example(words[0])):
+            say(f"dermseg: for example: {example}")
+        return 2
     except UsageError as error:
         say(f"dermseg: {error}", error)
         return 2
@@ -80,6 +84,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"dermseg: {type(error).__name__}: {error} (a bug; {DEBUG} shows where)", error)
         return 1
     return status if isinstance(status, int) else 0
+
+
+def _example(command: str) -> str:
+    """Return the example in the help of a command that is one function; "" without one."""
+    if command not in FUNCTIONS:
+        return ""
+    function = getattr(import_module(f"dermseg.cli.{command}"), command)
+    found = re.search(r"Example: (.+)", function.__doc__ or "")
+    return found[1] if found else ""
 
 
 def run() -> None:

@@ -19,20 +19,27 @@ FlatLists = Parameter(name="*", consume_multiple=True, negative=())
 
 Plugins = Annotated[Sequence[str], Parameter(name="--plugin", negative=())]
 """Modules, or files, that register networks and losses."""
+WEB = ("http://", "https://")
+"""How an address begins, which is no path."""
 
 
 def read_early(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """Check paths and apply --protocol before a command sees its options' values."""
-    _refuse_empty_paths(arguments)
+    _check_paths(arguments)
     _expand_patterns(arguments)
     _apply_protocol(arguments)
 
 
-def _refuse_empty_paths(arguments: ArgumentCollection) -> None:
-    """Raise UsageError for a path without a name, which would be the present folder."""
+def _check_paths(arguments: ArgumentCollection) -> None:
+    """Raise UsageError for a path without a name, which would be the present folder, or a URL."""
     for argument in arguments:
-        if "Path" in str(argument.hint) and any(not token.value for token in argument.tokens):
-            raise UsageError(f"{argument.name} is empty: name a file or a folder")
+        if "Path" not in str(argument.hint):
+            continue
+        for token in argument.tokens:
+            if not token.value:
+                raise UsageError(f"{argument.name} is empty: name a file or a folder")
+            if token.value.startswith(WEB):
+                raise UsageError(f"{token.value}: an address; download it, and name the file")
 
 
 def _expand_patterns(arguments: ArgumentCollection) -> None:

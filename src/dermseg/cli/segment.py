@@ -14,6 +14,7 @@ from dermseg.cli import console
 from dermseg.cli.console import be_quiet, require, say, show, show_bytes, tell
 from dermseg.cli.options import Flat
 from dermseg.errors import UsageError
+from dermseg.progress import counted
 from dermseg.settings import (
     Form,
     MaskFrame,
@@ -88,6 +89,7 @@ def segment(
         if photographs != [output] or any(vars(pictures).values()) or form or review or size_from:
             raise UsageError("-: reads one photograph, and writes its mask alone: - -o -")
         return _segment_input(Segmenter(**vars(settings), thresholds=thresholds), frame, json)
+    _check_folder(output)
     if mask_frame is not None and size_from is None:
         raise UsageError("--mask-frame: says how the masks of --size-from lie; name their folder")
     if review is not None and review < 1:
@@ -104,7 +106,7 @@ def segment(
         check_tables(output, (TABLE, SHEET))
     for each in form or ():
         check_beside(output, each)
-    tell(f"{segmenter.description}: {len(jobs)} photographs")
+    tell(f"{segmenter.description}: {counted(len(jobs), 'photograph')}")
     for line in passed_over(photographs, without=written):
         tell(f"passed over: {line}")
     results = segment_all(
@@ -157,6 +159,14 @@ def _write_forms(
     return failed
 
 
+def _check_folder(output: Path) -> None:
+    """Raise UsageError for an output named like a picture, which would become a folder."""
+    from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES
+
+    if output.suffix.lower() in PHOTOGRAPH_SUFFIXES and not output.is_dir():
+        raise UsageError(f"{output}: masks go into a folder; name one without {output.suffix}")
+
+
 def _write_form(output: Path, form: Form) -> int:
     """Write the masks of a folder in another form; return the number of failures."""
     from dermseg.formats.conversion import write_beside
@@ -188,5 +198,7 @@ def _say_results(results: "list[Result]", output: Path) -> int:
             say(result.bug)
     reused = sum(result.reused for result in results)
     done = len(results) - len(failed)
-    tell(f"{done} masks in {output} ({reused} from an earlier run), {len(failed)} failed")
+    tell(
+        f"{counted(done, 'mask')} in {output} ({reused} from an earlier run), {len(failed)} failed"
+    )
     return len(failed)

@@ -102,13 +102,15 @@ def examine(
     `predictions` maps image ids to out-of-fold probabilities (h, w), as `read_held_out` gives
     them. `allow_resized` accepts photographs whose size is not their mask's. `splits` is a split of
     one's own (see `splits.read_split`), `mask_frame` how a person says that the masks lie. Raises
-    DataError if photographs and masks do not pair up.
+    DataError if no photograph has a mask.
     """
-    split = read_split(data, splits, mask_frame)
+    alone: list[str] = []
+    split = read_split(data, splits, mask_frame, alone)
     pairs = [*split.training, *split.validation, *split.test]
     results = parallel_map(lambda pair: _examine(pair, predictions or {}), pairs)
     examined = list(track(results, "Examining", len(pairs)))
     findings = [finding for found, _ in examined for finding in found]
+    findings += [Finding(Path(line.rpartition(": ")[0]).stem, "alone", line) for line in alone]
     if allow_resized:
         findings = [finding for finding in findings if finding.kind != "sizes-differ"]
     unreadable = {finding.image for finding in findings if finding.kind == "unreadable"}
@@ -203,7 +205,7 @@ def fix(data: Path, output: Path, mask_frame: MaskFrame | None = None) -> int:
     read are findings of `examine`. Raises UsageError if such a file is there, OutputError if one
     cannot be written.
     """
-    pairs = find_all_pairs(data, mask_frame)
+    pairs = find_all_pairs(data, mask_frame, [])
     clean = {pair.image_id: output / f"{pair.image_id}{MASK_SUFFIX}" for pair in pairs}
     if there := [path for path in clean.values() if path.exists()]:
         raise UsageError(f"{there[0]}: is there already; choose another folder for clean masks")
@@ -251,7 +253,7 @@ def report(
     written.
     """
     rows = [{"image": f.image, "kind": f.kind, "detail": f.detail} for f in findings]
-    shown = list(dict.fromkeys(f.image for f in findings if f.kind != "unreadable"))
+    shown = list(dict.fromkeys(f.image for f in findings if f.kind not in ("unreadable", "alone")))
     shown = shown[:SHOWN]
     pair_of = {pair.image_id: pair for pair in pairs}
     kinds = {image: [f.kind for f in findings if f.image == image] for image in shown}

@@ -184,7 +184,9 @@ def find_pairs(data: Path, mask_frame: MaskFrame | None = None) -> list[Pair]:
     return training
 
 
-def find_all_pairs(data: Path, mask_frame: MaskFrame | None = None) -> list[Pair]:
+def find_all_pairs(
+    data: Path, mask_frame: MaskFrame | None = None, alone: list[str] | None = None
+) -> list[Pair]:
     """Return every pair of a data set, sorted by its image's id.
 
     Known are the layouts of LAYOUTS; folders whose names say image or mask in other words, at any
@@ -194,7 +196,8 @@ def find_all_pairs(data: Path, mask_frame: MaskFrame | None = None) -> list[Pair
     say what is a photograph. `mask_frame` is how a person says that the masks lie.
 
     Raises DataError, which lists every photograph and mask that stands alone, and every second
-    file for one image; and for a layout that is not known, with what was found.
+    file for one image, unless they are to be put into the list `alone`; and for a layout that is
+    not known, with what was found.
     """
     if not data.is_dir():
         raise MissingFolderError(f"{data}: no such folder")
@@ -202,11 +205,11 @@ def find_all_pairs(data: Path, mask_frame: MaskFrame | None = None) -> list[Pair
     for files in _readings(data, paths):
         kinds = {file.is_mask for file in files}
         if kinds == {True, False}:
-            pairs = [replace(pair, mask_frame=mask_frame) for pair in _pair_up(data, files)]
+            pairs = [replace(pair, mask_frame=mask_frame) for pair in _pair_up(data, files, alone)]
             return _labelled(pairs, read_groups(data))
     if paths and (outlines := find_outlines(data)):
         masks = rasterised(*outlines, data)
-        pairs = _pair_up(data, list(_with_masks(data, paths, masks)))
+        pairs = _pair_up(data, list(_with_masks(data, paths, masks)), alone)
         # Outlines are turned along the stored pixels when they become masks.
         return _labelled([replace(pair, mask_frame="stored") for pair in pairs], read_groups(data))
     raise DataError(_unknown(data, paths))
@@ -340,8 +343,8 @@ def _check_whole(data: Path, files: list[_File]) -> None:
             )
 
 
-def _pair_up(data: Path, files: list[_File]) -> list[Pair]:
-    """Return the pairs of `files`; raise DataError for every file that stands alone."""
+def _pair_up(data: Path, files: list[_File], alone: list[str] | None) -> list[Pair]:
+    """Return the pairs of `files`; raise DataError for files that stand alone, or note them."""
     files = _without_lone_parts(files)
     named = _by_stem(files)
     photographs, problems = by_name((n, f.path) for n, f in named if not f.is_mask)
@@ -349,10 +352,13 @@ def _pair_up(data: Path, files: list[_File]) -> list[Pair]:
     problems += doubled
     problems += [f"{photographs[k]}: no mask" for k in photographs.keys() - masks.keys()]
     problems += [f"{masks[k]}: no photograph" for k in masks.keys() - photographs.keys()]
-    if problems:
+    both = sorted(photographs.keys() & masks.keys())
+    if problems and (alone is None or not both):
         raise DataError.listing(f"{data}: photographs and masks do not pair up", sorted(problems))
+    if alone is not None:
+        alone += sorted(problems)
     part_of = {name: file.part for name, file in named if not file.is_mask}
-    return [Pair(n, photographs[n], masks[n], part_of[n]) for n in sorted(photographs)]
+    return [Pair(n, photographs[n], masks[n], part_of[n]) for n in both]
 
 
 def _without_lone_parts(files: list[_File]) -> list[_File]:

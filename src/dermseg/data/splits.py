@@ -40,19 +40,24 @@ class Split:
     fold_of: dict[str, int] = field(default_factory=dict)
 
 
-def read_split(data: Path, splits: str = "", mask_frame: MaskFrame | None = None) -> Split:
+def read_split(
+    data: Path,
+    splits: str = "",
+    mask_frame: MaskFrame | None = None,
+    alone: list[str] | None = None,
+) -> Split:
     """Return the split of the data set in the folder `data`.
 
     `splits` is a table with a column `split` (training, validation or test) or `fold`, or nnU-Net's
     splits_final.json. Without it the tables beside the data may have such columns, and folders may
     say whether their images are for training, validation or test. `mask_frame` is how a person
-    says that the masks lie.
+    says that the masks lie. What stands alone goes into the list `alone`, where there is one.
 
     Raises DataError as `find_all_pairs` does; for an image that the split leaves out; for a value
     that is no part or no fold; and where nothing is left to train on. UsageError if there is no
     file `splits`.
     """
-    pairs = find_all_pairs(data, mask_frame)
+    pairs = find_all_pairs(data, mask_frame, alone)
     given = _read_file(Path(splits)) if splits else read_columns(data, (SPLIT, FOLD))
     source = splits or f"the tables in {data}"
     part_of: dict[str, Part] = {pair.image_id: pair.part for pair in pairs}

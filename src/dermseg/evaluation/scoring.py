@@ -38,6 +38,7 @@ from dermseg.storage.files import write_json
 from dermseg.storage.tables import write_table
 
 T = TypeVar("T")
+OTHER_SIZE = "but its truth is"
 WORST = 5
 """How many of the worst images are printed."""
 
@@ -262,9 +263,19 @@ def evaluate(
             border_scores[image_id] = score_border(*binary)
         groups[image_id] = _with_style(tables.get(image_id, {}), style_of(binary[0]))
     if problems:
-        raise DataError.listing(named, problems)
+        raise DataError.listing(named, [*problems, _remedy(problems)])
     unused = tuple(tables.passed_over(truths))
     return Evaluation(scores, groups, tuple(grey), unused, unofficial, border_scores)
+
+
+def _remedy(problems: Sequence[str]) -> str:
+    """Return how many problems there are, and what helps against the usual ones."""
+    said = f"{len(problems)} in all"
+    if any(each.startswith("no prediction") for each in problems):
+        said += "; --subset scores some of the images"
+    if any(OTHER_SIZE in each for each in problems):
+        said += "; `dermseg segment --size-from TRUTH` makes masks of thumbnails as large as these"
+    return said
 
 
 def _read_both(
@@ -286,7 +297,7 @@ def _read_both(
         expected = replace(expected, pixels=pixels)
     if _size(expected) != _size(actual):
         one, other = (f"{height} x {width}" for height, width in map(_size, (actual, expected)))
-        raise ImageError(f"{found}: {one}, but its truth is {other}")
+        raise ImageError(f"{found}: {one}, {OTHER_SIZE} {other}")
     return expected, actual
 
 

@@ -162,7 +162,7 @@ def check_pixels(photograph: bytes, most: int) -> tuple[int, int]:
     if photograph[8:12] == b"WEBP":
         most = min(most, MOST_WEBP)
     if height * width > most:
-        detail = f"the photograph has {height * width} pixels; {most} are the most that are read"
+        detail = f"the photograph has {height * width:,} pixels, of {most:,} at most"
         raise TooManyPixelsError(detail)
     return height, width
 

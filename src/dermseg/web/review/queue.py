@@ -13,7 +13,7 @@ from dermseg.errors import ImageError, UsageError
 from dermseg.imaging.mask_files import write_mask
 from dermseg.imaging.photographs import image_size
 from dermseg.inference.segmenter import Segmenter
-from dermseg.progress import say, track
+from dermseg.progress import counted, say, track
 from dermseg.storage.files import occupied, writing
 from dermseg.storage.journal import JOURNAL, read_journal
 from dermseg.storage.tables import defused
@@ -67,9 +67,11 @@ class Review:
         with occupied(masks):
             review = cls.load(track(jobs, "Ordering", len(jobs)), masks, segmenter)
             if review.reopened:
-                say(f"{review.reopened} decisions were about masks that have changed: look again")
+                again = counted(review.reopened, "decision")
+                say(f"{again} about masks that have changed since: look again")
             if review.without:
-                say(f"{review.without} photographs have no mask that can be read: not shown")
+                lacking = counted(review.without, "photograph")
+                say(f"{lacking} without a mask that can be read: not shown")
             yield review
 
     @classmethod
