@@ -72,6 +72,7 @@ DAMAGE = (
     TypeError,
     OverflowError,
     MemoryError,
+    RuntimeError,
 )
 """What Pillow's readers raise for damaged files."""
 PhotographFlag = Literal["damaged", "narrow-range"]
@@ -202,11 +203,12 @@ def _open(source: Source) -> Image.Image:
 def _why_unread(content: bytes) -> str:
     """Return why a file that Pillow does not know is not read."""
     form = form_of(content[:HEAD])
-    if form == "HEIC":
+    if form == "HEIC" and not READS_HEIC:
         return "HEIC, which is read where the extra heic is installed (pip install '.[heic]')"
     if form == "DICOM" and not READS_DICOM:
         return "DICOM, which is read where the extra dicom is installed (pip install '.[dicom]')"
-    if form in ("", "JPEG", "PNG", "BMP", "TIFF", "WebP"):
+    readable = {"AVIF": features.check("avif"), "HEIC": READS_HEIC}
+    if readable.get(form, form in ("", "JPEG", "PNG", "BMP", "TIFF", "WebP")):
         return "not an image that can be read"
     return f"{form}, which is not read; JPEG, PNG and TIFF are"
 

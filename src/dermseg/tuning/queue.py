@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dermseg.errors import DataError
 from dermseg.settings import TuningSettings
+from dermseg.storage.files import DAMAGE, is_special
 from dermseg.tuning.ranking import Point, Result
 from dermseg.tuning.search import LOCK, Search, grid
 
@@ -33,6 +34,8 @@ def open_study(search: Search) -> optuna.Study:
     A queue and not Optuna's GridSampler, which may give one point to two processes.
     """
     path = str(search.output / JOURNAL)
+    if is_special(search.output / JOURNAL):
+        raise DataError(f"{path}: is no file; move it away")
     plan = hashlib.sha256(json.dumps(search.plan).encode()).hexdigest()
     # Whoever writes holds the search's lock, so that another's lock is one that was killed.
     lock = JournalFileOpenLock(path, grace_period=3)
@@ -43,7 +46,7 @@ def open_study(search: Search) -> optuna.Study:
             direction="maximize",
             load_if_exists=True,
         )
-    except ValueError as error:
+    except (*DAMAGE, AssertionError) as error:  # optuna asserts what it reads
         raise DataError(f"{path}: damaged; remove it, the trainings stay ({error})") from error
     if search.tuning.sampler == "grid":
         trials = [trial for trial in study.get_trials() if trial.state != TrialState.FAIL]
