@@ -63,7 +63,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[TrainingSettings]:
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [((3.0, 4.0), "float32"), ((3.0, 2.0), "bfloat16"), ((3.0, 3.0), "float32")],
+    [((3.0, 4.0), "float32"), ((3.0, 2.0), "bfloat16"), ((3.0, 2.9), "float32")],
 )
 def test_the_faster_one_is_taken_and_said(
     clock: dict[Precision, float],
@@ -85,11 +85,18 @@ def test_the_faster_one_is_taken_and_said(
 
 
 def test_the_first_round_warms_up(home: Path, tiny: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
-    rounds = iter([90.0, 80.0, 3.0, 5.0, 4.0, 2.0])  # in turns, float32 first
+    rounds = iter([90.0, 80.0, 3.0, 5.0, 4.0, 2.0, 5.0, 6.0, 7.0])  # in turns, float32 first
     monkeypatch.setattr(precision, "_seconds", lambda _: next(rounds))
     found = precision.measure(tiny(), find_device("cpu", "float32"))
     assert found == {"float32": 3.0, "bfloat16": 2.0}
-    assert next(rounds, None) is None
+    assert next(rounds) == 7, "after 20 seconds it is enough"
+
+
+def test_short_steps_are_timed_more_often(tiny: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = iter([9.0, 9.0, *[2.0, 2.0] * 4, 1.0, 1.5, 0.0])
+    monkeypatch.setattr(precision, "_seconds", lambda _: next(rounds))
+    found = precision.measure(tiny(), find_device("cpu", "float32"))
+    assert found == {"float32": 1.0, "bfloat16": 1.5}
 
 
 def test_it_is_measured_once_for_each_network_size_and_batch(

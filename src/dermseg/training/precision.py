@@ -27,9 +27,14 @@ from dermseg.training.run_folder import read_settings
 from dermseg.training.trainer import Trainer
 
 CANDIDATES: tuple[Precision, ...] = ("float32", "bfloat16")
-"""The first is taken where they are equal."""
-ROUNDS = 2
-"""Times that each is timed, in turns, after a round of warming up; the shorter one counts."""
+ROUNDS = 5
+"""Most times that each is timed, in turns, after a round of warming up; the shortest counts."""
+ENOUGH = 20.0
+"""Seconds of timing after which FEWEST rounds suffice."""
+FEWEST = 2
+GAIN = 0.95
+"""bfloat16 is taken where it needs less than this share of float32's time: who computes in float32
+gets the same on every processor of a kind."""
 STEPS_ON_GPU = 20
 """Steps of a round on a GPU, which compiles in the first ones; a processor makes one."""
 FILE = "precision.json"
@@ -55,8 +60,8 @@ def decide(
     remembered = bool(distributed.of_first(len(seconds)))
     if not remembered:
         seconds = measure(settings, likely)
-    values = [distributed.of_first(seconds.get(each, 0.0)) for each in CANDIDATES]
-    fastest = CANDIDATES[int(np.argmin(values))]
+    float32, bfloat16 = (distributed.of_first(seconds.get(each, 0.0)) for each in CANDIDATES)
+    fastest = CANDIDATES[bfloat16 < GAIN * float32]
     if distributed.leads():
         kept = remembered or _remember(likely, settings, seconds)
         _say(settings, seconds, fastest, kept=kept)
@@ -79,8 +84,12 @@ def measure(settings: TrainingSettings, device: Device) -> dict[Precision, float
         Trainer(replace(plain, precision=each), replace(device, precision=each), images, rows)
         for each in CANDIDATES
     ]
-    taken = np.array([[_seconds(trainer) for trainer in trainers] for _ in range(1 + ROUNDS)])
-    best = taken[1:].min(0) / steps
+    taken: list[list[float]] = []
+    for _ in range(1 + ROUNDS):
+        taken.append([_seconds(trainer) for trainer in trainers])
+        if len(taken) > FEWEST and np.sum(taken[1:]) > ENOUGH:
+            break
+    best = np.min(taken[1:], axis=0) / steps
     return {each: float(f"{s:.4g}") for each, s in zip(CANDIDATES, best, strict=True)}
 
 
