@@ -11,6 +11,7 @@ from dermseg.batch import jobs
 from dermseg.batch.jobs import find_jobs, passed_over
 from dermseg.cli.main import main
 from dermseg.errors import UsageError
+from dermseg.imaging import photographs
 
 EXAMPLE = sorted((Path(__file__).parents[2] / "examples" / "photographs").glob("*.jpg"))[0]
 
@@ -43,8 +44,9 @@ def test_without_the_extra_they_are_named_with_the_remedy(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (study / "a.jpg").unlink()
-    monkeypatch.setattr(jobs, "READS_DICOM", False)
-    monkeypatch.setattr(jobs, "PHOTOGRAPH_SUFFIXES", frozenset({".jpg"}))
+    for module in (jobs, photographs):
+        monkeypatch.setattr(module, "READS_DICOM", False)
+        monkeypatch.setattr(module, "PHOTOGRAPH_SUFFIXES", frozenset({".jpg"}))
     with pytest.raises(UsageError, match=r"3 \.dcm .*DICOM .*\(read with the extra dicom: pip"):
         find_jobs([study])
 

@@ -196,3 +196,48 @@ def test_a_folder_without_dicom_is_a_wrong_call(
     call = ["segment", str(EXAMPLE), "-o", str(tmp_path / "masks"), "--form", "dicom-seg"]
     assert main(call) == 2
     assert "none of the photographs is DICOM" in capsys.readouterr().err
+
+
+class TestConvert:
+    @pytest.fixture
+    def masks(self, tmp_path: Path, jpeg: bytes) -> Path:
+        """Return masks of two DICOM photographs, the second drawn by hand."""
+        study = tmp_path / "study"
+        study.mkdir()
+        for name in ("a.dcm", "IM0001"):
+            (study / name).write_bytes(encapsulated(jpeg).content)
+        assert main(["segment", str(study), "-o", str(tmp_path / "masks")]) == 0
+        drawn = np.zeros((512, 768), np.uint8)
+        drawn[10:50, 20:70] = 255
+        Image.fromarray(drawn).save(tmp_path / "masks" / "IM0001_segmentation.png")
+        return tmp_path / "masks"
+
+    def test_reviewed_masks_become_segmentations(self, masks: Path, tmp_path: Path) -> None:
+        options = ["--to", "dicom-seg", "--photographs", str(tmp_path / "study")]
+        assert main(["convert", str(masks), "-o", str(tmp_path / "seg"), *options]) == 0
+        types = {}
+        for name in ("a", "IM0001"):
+            content = (tmp_path / "seg" / f"{name}.dcm").read_bytes()
+            mask = read_mask(masks / f"{name}_segmentation.png") > 128
+            np.testing.assert_array_equal(read_back(content), mask)
+            assert is_valid(content, tmp_path)
+            (segment,) = pydicom.dcmread(BytesIO(content)).SegmentSequence
+            types[name] = (segment.SegmentAlgorithmType, segment.get("SegmentAlgorithmName"))
+        assert types == {"a": ("AUTOMATIC", "dermseg lite0"), "IM0001": ("MANUAL", None)}
+
+    def test_other_forms_do_too(self, masks: Path, tmp_path: Path) -> None:
+        photographs = ["--photographs", str(tmp_path / "study")]
+        coco = tmp_path / "x.json"
+        assert main(["convert", str(masks), "-o", str(coco), "--to", "coco", *photographs]) == 0
+        call = ["convert", str(coco), "-o", str(tmp_path / "seg"), "--to", "dicom-seg"]
+        assert main([*call, *photographs]) == 0
+        found = read_back((tmp_path / "seg" / "a.dcm").read_bytes())
+        np.testing.assert_array_equal(found, read_mask(masks / "a_segmentation.png") > 128)
+        assert main([*call, *photographs]) == 2  # what is there is not written over
+
+    def test_the_photographs_are_needed(
+        self, masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        call = ["convert", str(masks), "-o", str(tmp_path / "seg"), "--to", "dicom-seg"]
+        assert main(call) == 2
+        assert "name their folder, --photographs" in capsys.readouterr().err

@@ -7,12 +7,14 @@ from io import BytesIO
 from pathlib import Path
 
 from dermseg.errors import ImageError, UsageError
-from dermseg.imaging.containers import HEAD, form_of, holds_picture
+from dermseg.imaging.containers import form_of
 from dermseg.imaging.mask_files import MASK_ENDINGS, MASK_SUFFIX, OTHER_ENDINGS, composed
 from dermseg.imaging.photographs import (
     DICOM_SUFFIXES,
     PHOTOGRAPH_SUFFIXES,
     READS_DICOM,
+    head_of,
+    may_be_photograph,
     unwrapped,
 )
 from dermseg.storage.files import is_special, walk
@@ -167,18 +169,9 @@ def _form(path: Path) -> str:
     """Return the form of a file that is not a photograph by its name; "" if none is known."""
     if path.suffix.lower() in PHOTOGRAPH_SUFFIXES - DICOM_SUFFIXES or not path.is_file():
         return ""
-    form = form_of(_head(path))
+    form = form_of(head_of(path))
     needs = " (read with the extra dicom: pip install '.[dicom]')"
     return form + needs * (form == "DICOM" and not READS_DICOM)
-
-
-def _head(path: Path) -> bytes:
-    """Return a file's first bytes; none where it cannot be read."""
-    try:
-        with path.open("rb") as handle:
-            return handle.read(HEAD)
-    except OSError:
-        return b""
 
 
 def _files_below(
@@ -211,12 +204,8 @@ def _files_below(
 
 
 def _is_photograph(path: Path) -> bool:
-    suffix = path.suffix.lower()
-    if path.stem.lower().endswith(MASK_ENDINGS + OTHER_ENDINGS) or is_special(path):
-        return False
-    if READS_DICOM and suffix in DICOM_SUFFIXES | {""}:
-        return holds_picture(_head(path))
-    return suffix in PHOTOGRAPH_SUFFIXES
+    is_other = path.stem.lower().endswith(MASK_ENDINGS + OTHER_ENDINGS) or is_special(path)
+    return not is_other and may_be_photograph(path)
 
 
 def _real(path: Path) -> Path:

@@ -4,19 +4,25 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from dermseg import __version__
 from dermseg.batch.report import made_by
-from dermseg.batch.run import Result
+from dermseg.batch.run import Result, row_as_left
 from dermseg.cores import parallel_map
 from dermseg.errors import DermsegError, UsageError
+from dermseg.formats.conversion import Conversion, Reading, read_all
 from dermseg.formats.dicom_seg import Maker, write
-from dermseg.imaging.containers import HEAD, holds_picture
+from dermseg.imaging.containers import holds_picture
 from dermseg.imaging.mask_files import MASK_FOREGROUND, read_mask
+from dermseg.imaging.photographs import head_of
 from dermseg.inference.segmenter import Segmenter
 from dermseg.progress import track
+from dermseg.settings import OutlineSettings
 from dermseg.storage.files import written_whole
-from dermseg.storage.journal import JOURNAL, Journal
+from dermseg.storage.journal import JOURNAL, Journal, read_journal
 
 FOLDER = "dicom-seg"
+BY_HAND = Maker("convert", "none", __version__, by_hand=True)
+"""What made an outline that no run of dermseg left so."""
 
 
 def write_segmentations(
@@ -27,7 +33,11 @@ def write_segmentations(
     Returns how many were written, and a line for each that failed. Raises UsageError if no
     photograph is DICOM, OutputError if a file cannot be written.
     """
-    found = [result for result in results if not result.error and _is_dicom(result.job.photograph)]
+    found = [
+        result
+        for result in results
+        if not result.error and holds_picture(head_of(result.job.photograph))
+    ]
     if not found:
         raise UsageError("--form dicom-seg: none of the photographs is DICOM")
     with Journal(output / JOURNAL) as journal:
@@ -38,14 +48,6 @@ def write_segmentations(
     return len(found) - len(failures), failures
 
 
-def _is_dicom(photograph: Path) -> bool:
-    try:
-        with photograph.open("rb") as file:
-            return holds_picture(file.read(HEAD))
-    except OSError:  # it was removed since
-        return False
-
-
 def _write(maker: Maker, output: Path, result: Result) -> str:
     """Write the segmentation of a photograph; return why not, or nothing."""
     job = result.job
@@ -54,7 +56,47 @@ def _write(maker: Maker, output: Path, result: Result) -> str:
         content = write(job.photograph.read_bytes(), mask, maker, job.frame)
     except (DermsegError, OSError) as error:
         return f"{job.photograph}: {error}"
-    path = output / FOLDER / job.name.with_name(job.name.stem + ".dcm")
-    with written_whole(path) as temporary:
-        temporary.write_bytes(content)
+    _keep(content, output / FOLDER, job.name)
     return ""
+
+
+def _keep(content: bytes, folder: Path, name: Path) -> None:
+    with written_whole(folder / name.with_name(name.stem + ".dcm")) as temporary:
+        temporary.write_bytes(content)
+
+
+def convert_segmentations(reading: Reading, target: Path, settings: OutlineSettings) -> Conversion:
+    """Write the outlines of a source as segmentations of DICOM photographs.
+
+    A mask that is as `dermseg segment` left it names the model that made it, any other outline a
+    person. Raises UsageError without the photographs' folder, or if the target is in the way;
+    DataError if the source is damaged; OutputError if a file cannot be written.
+    """
+    if reading.photographs.folder is None:
+        raise UsageError("--to dicom-seg: refers to photographs; name their folder, --photographs")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(f"{target}: is there already; choose another name, or move it away")
+    makers = _makers(reading.source) if reading.form == "masks" else {}
+    done = Conversion()
+    entries = read_all(reading)
+    for entry in track(entries, "Converting", len(entries)):
+        try:
+            annotation, lost = entry.load().reduced(settings)
+            path = reading.photographs.require(annotation.photograph, "a segmentation refers to it")
+            maker = makers.get(Path(annotation.photograph).with_suffix("").as_posix(), BY_HAND)
+            content = write(path.read_bytes(), annotation.mask, maker)
+        except (DermsegError, OSError) as error:
+            done.failures.append(f"{entry.photograph}: {error}")
+            continue
+        _keep(content, target, Path(annotation.photograph))
+        done.written += 1
+        if lost:
+            done.lost[annotation.photograph] = lost
+    return done
+
+
+def _makers(masks: Path) -> dict[str, Maker]:
+    """Return what made each mask that is as a run left it, by its photograph without a suffix."""
+    entries = read_journal(masks / JOURNAL).items()
+    rows = [row for mask, entry in entries if (row := row_as_left(entry, masks, mask))]
+    return {Path(row["photograph"]).with_suffix("").as_posix(): Maker.of(row) for row in rows}

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from dermseg.cli.console import say
+from dermseg.cli.console import require, say
 from dermseg.cli.options import FlatFlags
-from dermseg.settings import Form, OutlineSettings
+from dermseg.settings import Form, OutlineSettings, Written
 
 
 def convert(
@@ -15,7 +15,7 @@ def convert(
     /,
     *,
     output: Annotated[Path, Parameter(alias="-o")],
-    to: Form,
+    to: Written,
     from_: Annotated[Form | None, Parameter(name="--from")] = None,
     photographs: Path | None = None,
     settings: Annotated[OutlineSettings, FlatFlags] = OutlineSettings(),
@@ -31,7 +31,7 @@ def convert(
     output
         The file or folder to write, which must not be there yet.
     to
-        The form to write.
+        The form to write; dicom-seg writes a DICOM segmentation for each DICOM photograph.
     from_
         The form of SOURCE, where it is not recognised.
     photographs
@@ -42,9 +42,15 @@ def convert(
     from dermseg.formats.conversion import Reading, convert, frame_told
 
     reading = Reading(source, from_, settings.label, Photographs(photographs)).resolved()
-    if line := frame_told(reading, to):
-        say(line)
-    done = convert(reading, output, to, settings)
+    if to == "dicom-seg":
+        require("dicom", "highdicom")
+        from dermseg.batch.segmentations import convert_segmentations
+
+        done = convert_segmentations(reading, output, settings)
+    else:
+        if line := frame_told(reading, to):
+            say(line)
+        done = convert(reading, output, to, settings)
     for failure in done.failures:
         say(f"failed: {failure}")
     if done.lost:

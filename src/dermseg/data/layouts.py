@@ -19,7 +19,7 @@ from dermseg.formats.rasters import find_outlines, rasterised
 from dermseg.imaging.images import Pixels
 from dermseg.imaging.mask_files import by_name, composed, find_masks, mask_stem
 from dermseg.imaging.mask_frames import check_frame, read_along
-from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES
+from dermseg.imaging.photographs import may_be_photograph
 from dermseg.masks.style import STYLE_IDS
 from dermseg.settings import MaskFrame, Style
 from dermseg.storage.files import walk
@@ -201,7 +201,7 @@ def find_all_pairs(
     """
     if not data.is_dir():
         raise MissingFolderError(f"{data}: no such folder")
-    paths = [path for path in _walk(data) if path.suffix.lower() in PHOTOGRAPH_SUFFIXES]
+    paths = [path for path in _walk(data) if may_be_photograph(path)]
     for files in _readings(data, paths):
         kinds = {file.is_mask for file in files}
         if kinds == {True, False}:

@@ -18,7 +18,7 @@ from dermseg.errors import DataError, TooManyPixelsError
 from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import composed
 from dermseg.imaging.orientation import exchanges_sides
-from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES, image_size, read_orientation
+from dermseg.imaging.photographs import image_size, may_be_photograph, read_orientation
 from dermseg.masks.polygons import Polygon, fill, join, one_ring, rings_of, simplify, trace
 from dermseg.settings import OutlineSettings
 from dermseg.storage.files import files_below
@@ -107,7 +107,7 @@ class Photographs:
         if not self.folder.is_dir():
             raise DataError(f"{self.folder}: no such folder")
         for path in sorted(files_below(self.folder)):
-            if path.suffix.lower() in PHOTOGRAPH_SUFFIXES and not path.name.startswith("."):
+            if not path.name.startswith(".") and may_be_photograph(path):
                 within = path.relative_to(self.folder)
                 for stem in {within.with_suffix("").as_posix(), path.stem}:
                     self._by_stem.setdefault(composed(stem), []).append(path)

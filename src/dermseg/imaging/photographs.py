@@ -21,7 +21,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError, features
 
 from dermseg.errors import ImageError, TooManyPixelsError
 from dermseg.imaging.block_shift import shows_shift
-from dermseg.imaging.containers import HEAD, form_of, without_metadata
+from dermseg.imaging.containers import HEAD, form_of, holds_picture, without_metadata
 from dermseg.imaging.decoding import Loaded, Pieces, load
 from dermseg.imaging.depth import is_deep, to_eight_bits
 from dermseg.imaging.images import Pixels, bands
@@ -110,6 +110,23 @@ class File:
     def load(self) -> Loaded:
         """Decode the pixels, and say what was seen."""
         return load(self.image, self.stream if isinstance(self.stream, Pieces) else None)
+
+
+def may_be_photograph(path: Path) -> bool:
+    """Say whether a file is a photograph by its suffix; of DICOM files the first bytes say it."""
+    suffix = path.suffix.lower()
+    if READS_DICOM and suffix in DICOM_SUFFIXES | {""}:
+        return holds_picture(head_of(path))
+    return suffix in PHOTOGRAPH_SUFFIXES
+
+
+def head_of(path: Path) -> bytes:
+    """Return a file's first bytes; none where it cannot be read."""
+    try:
+        with path.open("rb") as handle:
+            return handle.read(HEAD)
+    except OSError:
+        return b""
 
 
 def read_with(source: Source, work: Callable[[File], T], *, decode: bool = True) -> T:
