@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from hostile import encoded, mutated, picture, write_all
+from PIL import features
 
 from dermseg.batch.jobs import find_jobs
 from dermseg.batch.run import segment_all
@@ -26,9 +27,8 @@ AT_ONCE = 500
 def main(count: int) -> int:
     """Fuzz, print the counts, and return 1 if anything was not understood."""
     warnings.simplefilter("ignore")  # what Pillow thinks of damaged metadata
-    originals = [
-        (form.lower(), encoded(picture(), form)) for form in ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
-    ]
+    forms = ["JPEG", "PNG", "TIFF", "WEBP", "BMP", *(["AVIF"] if features.check("avif") else [])]
+    originals = [(form.lower(), encoded(picture(), form)) for form in forms]
     segmenter = Segmenter()
     segmented = failed = 0
     slowest = 0.0
