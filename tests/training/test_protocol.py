@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from dermseg.cli.main import main
-from dermseg.evaluation.scoring import evaluate
+from dermseg.data.layouts import find_pairs
+from dermseg.evaluation.scoring import evaluate, evaluate_maps
 from dermseg.imaging.mask_files import write_mask
 from dermseg.masks.postprocess import binarise, choose_lesion
-from dermseg.settings import PROTOCOLS, ThresholdSettings, TrainingSettings
+from dermseg.settings import PROTOCOLS, ScoringSettings, ThresholdSettings, TrainingSettings
 from dermseg.training import loop, protocol
 from dermseg.training.protocol import train_protocol
 from dermseg.training.run_folder import read_held_out
@@ -61,6 +62,31 @@ def test_the_table_says_what_evaluate_says(done: Path, toy_data: Path, tmp_path:
     folds = [float(row["jaccard"]) * int(row["images"]) for row in rows[:5]]
     assert sum(folds) / 15 == pytest.approx(expected.jaccard, abs=1e-4)
     assert expected.jaccard > 0.3, "networks that learnt nothing would prove little"
+
+
+def test_rule_thresholds_and_style_say_what_is_scored(done: Path, toy_data: Path) -> None:
+    names = [f"ISIC_{number:07}" for number in range(15)]
+    rows = [f"{name},{'traced' if n < 6 else 'semi-automatic'}" for n, name in enumerate(names)]
+    (toy_data / "mine.csv").write_text("image_id,style\n" + "\n".join(rows))
+    pairs = {pair.image_id: pair for pair in find_pairs(toy_data)}
+    thresholds = ThresholdSettings("paper", 0.7, 0.4)
+    protocol.report(toy_data, done, ScoringSettings(thresholds))
+    by_rule = table(done)
+    expected = evaluate_maps(read_held_out(done), pairs, thresholds).mean
+    assert float(by_rule[6]["jaccard"]) == pytest.approx(expected.jaccard, abs=1e-5)
+    protocol.report(toy_data, done, ScoringSettings(thresholds, "traced"))
+    row = next(row for row in by_rule if row["member"] == "out of fold, traced")
+    assert row["images"] == "6"
+    for column in ("images", "jaccard", "sensitivity"):
+        assert table(done)[6][column] == row[column]
+    assert sum(int(row["images"] or 0) for row in table(done)[:5]) == 6
+
+
+def test_what_says_how_to_score_needs_a_protocol(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", str(tmp_path), "-o", str(tmp_path / "out"), "--rule", "paper"]) == 2
+    assert "--protocol" in capsys.readouterr().err
 
 
 def test_members_can_be_trained_one_by_one(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from dermseg.evaluation.scoring import evaluate_maps
 from dermseg.settings import (
     PROTOCOLS,
     AugmentationSettings,
+    DataSettings,
     ThresholdSettings,
     TrainingSettings,
     TuningSettings,
@@ -583,6 +585,17 @@ class TestSettings:
         names = {Point(rate, 0.5, 10.0).name for rate in values}
         assert len(names) == len(values)
         assert Point(0.003, 0.5, 10.0).name == "rate-0.003_dropout-0.5_window-10"
+
+
+def test_settings_are_chosen_by_the_masks_of_one_style(
+    toy_data: Path, tmp_path: Path, base: TrainingSettings
+) -> None:
+    names = [f"ISIC_{number:07}" for number in range(15)]
+    rows = [f"{name},{'traced' if n < 6 else 'semi-automatic'}" for n, name in enumerate(names)]
+    (toy_data / "mine.csv").write_text("image_id,style\n" + "\n".join(rows))
+    one = replace(TWO, learning_rates=(0.02,), style="traced")
+    tune(toy_data, tmp_path / "out", replace(base, epochs=1), one, DataSettings(device="cpu"))
+    assert table(tmp_path / "out")[0]["images"] == "6"
 
 
 class TestCommandLine:

@@ -97,7 +97,8 @@ class Study:
         self, tables: Mapping[str, Mapping[str, Table]], claims: Iterable[Claim]
     ) -> list[Verdict]:
         """Return the verdict on each claim, for each set with both its rows."""
-        untrained = self.untrained()
+        claims = list(claims)
+        untrained = self.untrained() if claims else {}
         return [
             self._verdict(claim, name, rows[claim.better], rows[claim.worse], untrained)
             for name, rows in tables.items()
