@@ -1144,6 +1144,7 @@ def test_the_review_of_a_folder(browser: Any, segmenter: Segmenter, review: Revi
     again = Review.load(jobs, masks, segmenter)
     decisions = [item.decision for item in again.items]
     assert decisions == ["accepted", "corrected", "rejected", "corrected"]
+    assert all(item.remark.seconds > 0 for item in again.items)
     assert [(masks / name).read_bytes() for name in names] == before
     corrected = read_mask(again.corrected / names[1])
     assert (corrected != read_mask(masks / names[1])).any()
@@ -1159,3 +1160,66 @@ def test_a_dicom_file_is_shown_with_its_millimetres(page: Any, tmp_path: Path) -
         (row,) = csv.DictReader(archive.read("report.csv").decode().splitlines())
     assert row["pixels_per_mm"] == "50"
     assert float(row["area_mm2"]) == pytest.approx(int(row["area"]) / 2500, abs=0.001)
+
+
+def test_the_review_has_the_page_s_tools(
+    browser: Any, segmenter: Segmenter, review: Review
+) -> None:
+    with listening(create_app(segmenter, review=review)) as address:
+        page = opened(browser, address)
+        model = read_mask(review.mask_path(review.items[0])) > 0
+        page.keyboard.press("k")
+        page.wait_for_selector("canvas.paint:not([hidden])", state="attached")
+        x, y = middle(page)
+        corners = ((-150, -90), (150, -90), (150, 90))
+        for right, down in corners:
+            page.mouse.click(x + right, y + down)
+        page.keyboard.press("Control+z")  # drops the lasso that is being made
+        for key in ("Enter", "s"):
+            page.keyboard.press(key)
+        assert page.is_disabled("#correct")
+        for right, down in corners:
+            page.mouse.click(x + right, y + down)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#correct:not([disabled])")
+        page.keyboard.press("Control+z")
+        page.wait_for_selector("#redo:not([disabled])")
+        page.keyboard.press("Control+Shift+z")
+        page.keyboard.press("s")
+        page.wait_for_selector("#stage[data-number='1']")
+        erased = model & ~(read_mask(review.mask_path(review.items[0])) > 0)
+        assert erased.sum() > 1000
+        assert not (read_mask(review.mask_path(review.items[0])) > 0)[~model].any()
+        assert page.problems == []
+        page.context.close()
+
+
+def test_a_review_keeps_who_and_why(browser: Any, segmenter: Segmenter, review: Review) -> None:
+    with listening(create_app(segmenter, review=review)) as address:
+        page = opened(browser, address)
+        page.fill("#reviewer", "R. Ader")
+        page.keyboard.press("Enter")
+        page.keyboard.press("m")
+        page.keyboard.type("rab")  # letters, and not keys
+        page.keyboard.press("Enter")
+        page.keyboard.press("n")  # what was noted is kept without a decision too
+        page.wait_for_selector("#stage[data-number='1']")
+        assert page.input_value("#note") == ""
+        page.keyboard.press("r")
+        page.wait_for_selector("#stage[data-number='2']")
+        page.keyboard.press("p")
+        page.wait_for_selector("#stage[data-number='1']")
+        assert "R. Ader" in page.inner_text("#facts")
+        page.keyboard.press("u")
+        page.wait_for_function("() => document.querySelector('#withdraw').disabled")
+        page.keyboard.press("p")
+        page.wait_for_selector("#stage[data-number='0']")
+        assert page.input_value("#note") == "rab"
+        page.reload()
+        page.wait_for_selector("#stage[data-number='0']")
+        assert page.input_value("#reviewer") == "R. Ader"
+        assert page.problems == []
+        page.context.close()
+    assert [item.decision for item in review.items] == [""] * 4
+    assert [item.remark.note for item in review.items] == ["rab", "", "", ""]
+    assert review.items[0].remark.reviewer == review.items[1].remark.reviewer == "R. Ader"

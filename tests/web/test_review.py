@@ -22,9 +22,11 @@ from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import ServiceSettings
 from dermseg.storage.files import occupied
 from dermseg.web.app import create_app
-from dermseg.web.review.decisions import DECISIONS
-from dermseg.web.review.items import unsure_share
+from dermseg.web.review.decisions import COLUMNS, DECISIONS
+from dermseg.web.review.items import Remark, unsure_share
 from dermseg.web.review.queue import Review
+
+HEAD = ",".join(COLUMNS) + "\n"
 
 
 @pytest.fixture
@@ -72,6 +74,30 @@ def test_decisions_are_kept_taken_back_and_gone_on_with(
         again = Review.load(jobs, masks, segmenter)
         assert again.items[0].decision == decision
     assert client.put("/v1/review/0", json={"decision": "melanoma"}).status_code == 422
+
+
+def test_who_decided_why_and_how_long_it_took(
+    client: TestClient, jobs: list[Job], masks: Path, segmenter: Segmenter
+) -> None:
+    first = {"reviewer": "=Ä. B.", "note": "hair; see 3", "seconds": 4.25}
+    entry = client.put("/v1/review/0", json={"decision": "accepted", **first}).json()
+    assert {name: entry[name] for name in first} == first
+    second = {"reviewer": "C", "note": "", "seconds": 1.5}
+    client.put("/v1/review/1", json={"decision": "rejected", **first})
+    client.put("/v1/review/1", json={"decision": "accepted", **second})
+    client.put("/v1/review/1", json={"decision": "rejected"})  # which says nothing of who or why
+    drawn = encoded(Image.fromarray(np.full((60, 80), 255, np.uint8)), "PNG")
+    client.put("/v1/review/2/mask", content=drawn)
+    kept = client.put("/v1/review/2", json={"decision": "accepted", **second}).json()
+    assert (kept["decision"], kept["reviewer"], kept["seconds"]) == ("corrected", "C", 1.5)
+    again = Review.load(jobs, masks, segmenter).items
+    assert again[0].remark == Remark("=Ä. B.", "hair; see 3", 4.2)
+    assert again[1].remark == Remark("C", "", 5.8)
+    assert (again[2].decision, again[2].remark) == ("corrected", Remark("C", "", 1.5))
+    for wrong in ({"seconds": -1}, {"note": "x" * 501}, {"reviewer": 3}):
+        answer = client.put("/v1/review/0", json={"decision": "accepted", **wrong})
+        assert answer.status_code == 422
+        assert answer.json()["detail"].startswith(next(iter(wrong)))
 
 
 def test_a_correction_leaves_the_models_mask_alone(client: TestClient, masks: Path) -> None:
@@ -355,9 +381,10 @@ def test_a_photograph_without_a_mask(jobs: list[Job], masks: Path, segmenter: Se
     "table",
     [
         "a,b\n1,2\n",
-        "photograph,mask,digest,flags,predicted_jaccard,jaccard_low,jaccard_high,unsure,decision\nb.png,b,0,,,,,0.5,perhaps\n",
-        "photograph,mask,digest,flags,predicted_jaccard,jaccard_low,jaccard_high,unsure,decision\nb.png,b,0,,,,,much,\n",
-        "photograph,mask,digest,flags,predicted_jaccard,jaccard_low,jaccard_high,unsure,decision\nb.png,b,0,,high,,,0.5,\n",
+        f"{HEAD}b.png,b,0,,,,,0.5,perhaps,,,\n",
+        f"{HEAD}b.png,b,0,,,,,much,,,,\n",
+        f"{HEAD}b.png,b,0,,high,,,0.5,,,,\n",
+        f"{HEAD}b.png,b,0,,,,,0.5,accepted,me,,long\n",
     ],
 )
 def test_a_damaged_table_of_decisions_is_not_written_over(

@@ -6,13 +6,14 @@ from typing import get_args
 
 from dermseg.batch.jobs import Job
 from dermseg.errors import DataError
-from dermseg.storage.tables import read_table, write_table
-from dermseg.web.review.items import Decision, Item
+from dermseg.storage.tables import read_table, undefused, write_table
+from dermseg.web.review.items import Decision, Item, Remark
 from dermseg.web.schema import Predicted
 
 DECISIONS = "decisions.csv"
 PREDICTED = ("predicted_jaccard", "jaccard_low", "jaccard_high")
-COLUMNS = ("photograph", "mask", "digest", "flags", *PREDICTED, "unsure", "decision")
+REMARK = ("reviewer", "note", "seconds")
+COLUMNS = ("photograph", "mask", "digest", "flags", *PREDICTED, "unsure", "decision", *REMARK)
 
 
 def read_decisions(path: Path) -> dict[str, dict[str, str]]:
@@ -43,6 +44,9 @@ def item_of(job: Job, row: Mapping[str, str], path: Path) -> Item:
         raise DataError(f"{path}: {decision!r} is no decision")
     try:
         unsure = float(row["unsure"])
+        remark = Remark(
+            undefused(row["reviewer"]), undefused(row["note"]), float(row["seconds"] or 0)
+        )
         ends = [float(row[name]) for name in PREDICTED if row[name]]
     except ValueError as error:
         raise DataError(
@@ -51,7 +55,8 @@ def item_of(job: Job, row: Mapping[str, str], path: Path) -> Item:
     predicted = None
     if len(ends) == len(PREDICTED):
         predicted = Predicted(jaccard=ends[0], low=ends[1], high=ends[2])
-    return Item(job, row["digest"], row["flags"], unsure, decision, predicted)  # type: ignore[arg-type]
+    known = row["digest"], row["flags"], unsure, decision, predicted, remark
+    return Item(job, *known)  # type: ignore[arg-type]
 
 
 def _row(item: Item) -> dict[str, object]:
@@ -63,6 +68,9 @@ def _row(item: Item) -> dict[str, object]:
         **_cells(item.predicted),
         "unsure": item.unsure,
         "decision": item.decision,
+        "reviewer": item.remark.reviewer,
+        "note": item.remark.note,
+        "seconds": round(item.remark.seconds, 1) or "",
     }
 
 

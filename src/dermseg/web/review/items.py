@@ -21,6 +21,15 @@ UNSURE = (0.2, 0.8)
 
 
 @dataclass(frozen=True)
+class Remark:
+    """Who decided last about a mask, what they noted, and the seconds that all looked at it."""
+
+    reviewer: str = ""
+    note: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Item:
     """A mask to look at, of the content `digest`.
 
@@ -35,6 +44,7 @@ class Item:
     unsure: float
     decision: Decision = ""
     predicted: Predicted | None = None
+    remark: Remark = Remark()
 
     @classmethod
     def of(cls, job: Job, masks: Path, row: Row | None, segmenter: Segmenter) -> "Item":

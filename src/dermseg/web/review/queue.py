@@ -19,7 +19,7 @@ from dermseg.storage.journal import JOURNAL, read_journal
 from dermseg.storage.tables import defused
 from dermseg.web.errors import ProblemError
 from dermseg.web.review.decisions import DECISIONS, item_of, read_decisions, write_decisions
-from dermseg.web.review.items import Decision, Item, digest_of
+from dermseg.web.review.items import Decision, Item, Remark, digest_of
 from dermseg.web.uploads import read_drawn
 
 
@@ -93,12 +93,13 @@ class Review:
             row = known.pop(key, None)
             item = None if row is None else item_of(job, row, masks / DECISIONS)
             decision: Decision = "" if item is None else item.decision
+            remark = Remark() if item is None else item.remark
             current = item is not None and item.digest == digest_of(masks / job.mask)
             stands = current
             if decision == "corrected":  # which stays right when the model's mask is made again
                 stands = (_corrected(masks) / job.mask).is_file()
             if decision and not stands:
-                decision, reopened = "", reopened + 1
+                decision, remark, reopened = "", Remark(), reopened + 1
             if item is None or not current:
                 mask = job.mask.as_posix()
                 try:
@@ -108,7 +109,7 @@ class Review:
                     if row is not None:
                         known[key] = row
                     continue
-            items.append(replace(item, decision=decision))
+            items.append(replace(item, decision=decision, remark=remark))
         if not items:
             raise UsageError(f"{masks}: holds no mask of these photographs; segment first")
         review = cls(items, masks, list(known.values()), reopened, without)
@@ -121,7 +122,7 @@ class Review:
         if item.decision == "corrected":
             with suppress(OSError):
                 corrected = self.mask_path(item).stat().st_mtime_ns
-        facts = (item.job.name.as_posix(), item.digest, item.decision, corrected)
+        facts = (item.job.name.as_posix(), item.digest, item.decision, item.remark, corrected)
         known = repr(facts).encode(errors="surrogateescape")
         return blake2b(known, digest_size=8).hexdigest()
 
@@ -131,26 +132,36 @@ class Review:
             detail = "this mask or its decision has changed since it was shown: reload the page"
             raise ProblemError(412, "changed-meanwhile", detail)
 
-    def decide(self, number: int, decision: Decision, seen: str | None = None) -> None:
+    def decide(
+        self,
+        number: int,
+        decision: Decision,
+        seen: str | None = None,
+        remark: Remark | None = None,
+    ) -> None:
         """Write down a decision; "" takes it back. Raises OutputError if it cannot be written.
 
         To accept a corrected mask is to leave it; any other decision throws the correction away.
+        The seconds of a `remark` are added to those before; without one the last remark stays.
         Raises ProblemError if the person has `seen` another version of it, unless that is None.
         """
         with self._lock:
             self._check_seen(number, seen)
             before = self.items[number]
-            if before.decision == "corrected" and decision == "accepted":
-                return
-            self._decide(number, decision)
-            if before.decision == "corrected":
+            keeps = before.decision == "corrected" and decision == "accepted"
+            self._decide(number, "corrected" if keeps else decision, remark)
+            if before.decision == "corrected" and not keeps:
                 path = self.corrected / before.job.mask
                 with writing(path):
                     path.unlink(missing_ok=True)
 
-    def _decide(self, number: int, decision: Decision) -> None:
+    def _decide(self, number: int, decision: Decision, remark: Remark | None = None) -> None:
         before = self.items[number]
-        self.items[number] = replace(before, decision=decision)
+        if remark is None:
+            remark = before.remark
+        else:
+            remark = replace(remark, seconds=before.remark.seconds + remark.seconds)
+        self.items[number] = replace(before, decision=decision, remark=remark)
         try:
             self._write()
         except BaseException:

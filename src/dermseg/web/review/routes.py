@@ -12,13 +12,13 @@ from pydantic import ValidationError
 
 from dermseg.imaging.photographs import read_orientation
 from dermseg.inference.segmenter import Segmenter
-from dermseg.masks.outlines import outline_of
+from dermseg.masks.outlines import outlines_of
 from dermseg.progress import printable
 from dermseg.web.dependencies import TheReview, TheService
 from dermseg.web.errors import ProblemError, describe
 from dermseg.web.limits import bounded, unless_hung_up
 from dermseg.web.responses import picture
-from dermseg.web.review.items import Item, mask_of
+from dermseg.web.review.items import Item, Remark, mask_of
 from dermseg.web.review.queue import Review
 from dermseg.web.review.schema import Choice, Chosen, Entry, Queue, Shown
 from dermseg.web.schema import Bounds
@@ -36,7 +36,12 @@ CHOSEN: dict[str, Any] = {
             "schema": {
                 "type": "object",
                 "required": ["decision"],
-                "properties": {"decision": {"type": "string", "enum": list(get_args(Choice))}},
+                "properties": {
+                    "decision": {"type": "string", "enum": list(get_args(Choice))},
+                    "reviewer": {"type": "string", "maxLength": 100},
+                    "note": {"type": "string", "maxLength": 500},
+                    "seconds": {"type": "number", "minimum": 0},
+                },
             }
         }
     },
@@ -109,9 +114,10 @@ async def decide(
     try:
         chosen = Chosen.model_validate_json(content)
     except ValidationError as error:
-        detail = "decision: send " + " or ".join(map(repr, get_args(Choice)))
-        raise ProblemError(422, "invalid-settings", detail) from error
-    await _kept(lambda: review.decide(number, chosen.decision, _seen(if_match)))
+        raise ProblemError(422, "invalid-settings", _wrong(error)) from error
+    remarked = chosen.model_fields_set - {"decision"}
+    remark = Remark(chosen.reviewer, chosen.note, chosen.seconds) if remarked else None
+    await _kept(lambda: review.decide(number, chosen.decision, _seen(if_match), remark))
     return _entry(review, number)
 
 
@@ -140,6 +146,9 @@ def _entry(review: Review, number: int) -> Entry:
         confidence=item.predicted,
         unsure=item.unsure,
         decision=item.decision,
+        reviewer=item.remark.reviewer,
+        note=item.remark.note,
+        seconds=item.remark.seconds,
     )
 
 
@@ -152,13 +161,23 @@ def _shown(review: Review, item: Item, segmenter: Segmenter) -> Shown:
         found = segmenter.segment(item.job.photograph, size=(height, width))
         own = mask_of(review.masks / item.job.mask)
         band = found.band if np.array_equal(found.mask, own) else None
+    borders = outlines_of(mask)
     return Shown(
         height=height,
         width=width,
         orientation=read_orientation(item.job.photograph),
-        outline=outline_of(mask)[0].tolist(),
+        outlines=[piece.tolist() for piece in borders.pieces],
+        holes=[hole.tolist() for hole in borders.holes],
         band=Bounds.of(band),
     )
+
+
+def _wrong(error: ValidationError) -> str:
+    """Return what is wrong with a decision that was sent."""
+    first = error.errors()[0]
+    if first["loc"][:1] in ((), ("decision",)):
+        return "decision: send " + " or ".join(map(repr, get_args(Choice)))
+    return f"{first['loc'][0]}: {first['msg']}"
 
 
 def _seen(if_match: str | None) -> str | None:

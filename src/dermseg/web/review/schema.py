@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from dermseg.web.review.items import Decision
 from dermseg.web.schema import Bounds, Predicted
@@ -21,6 +21,9 @@ class Entry(BaseModel):
     confidence: Predicted | None
     unsure: float
     decision: Decision
+    reviewer: str
+    note: str
+    seconds: float
 
 
 class Queue(BaseModel):
@@ -30,7 +33,7 @@ class Queue(BaseModel):
 
 
 class Shown(BaseModel):
-    """What is drawn of a mask: its outline, in the photograph's stored pixels, and the band.
+    """What is drawn of a mask: its borders, in the photograph's stored pixels, and the band.
 
     The band is that of the model's mask, also where it was corrected; null where the service's
     model says nothing of it, or is not the one that made the mask.
@@ -39,11 +42,18 @@ class Shown(BaseModel):
     height: int
     width: int
     orientation: int
-    outline: list[tuple[int, int]]
+    outlines: list[list[tuple[int, int]]]
+    holes: list[list[tuple[int, int]]]
     band: Bounds | None
 
 
 class Chosen(BaseModel):
-    """A decision; corrections are sent as masks."""
+    """A decision, and who made it; corrections are sent as masks.
+
+    To accept a corrected mask keeps it. Without reviewer, note and seconds the last ones stay.
+    """
 
     decision: Choice
+    reviewer: str = Field("", max_length=100)
+    note: str = Field("", max_length=500)
+    seconds: float = Field(0, ge=0, allow_inf_nan=False)

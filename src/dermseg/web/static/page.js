@@ -1,14 +1,14 @@
 // The page: photographs in, outlines shown, corrected and downloaded.
 
 import { ask, fromBase64, segment } from "./api.js";
-import { Brush } from "./brush.js";
 import { save, stemOf, table, zip } from "./files.js";
 import { drawHeat } from "./heat.js";
 import { STYLES, showFlags, showNumbers, showSureness } from "./panel.js";
 import { Photo } from "./photo.js";
 import { endPreview, preview } from "./preview.js";
-import { Stage, bandPath, bordersOf, pathOf } from "./stage.js";
+import { bandPath, bordersOf, pathOf } from "./stage.js";
 import { Strip } from "./strip.js";
+import { Tools, typing } from "./tools.js";
 
 const REST = 250; // milliseconds that a slider stands still before the server is asked
 const FINE = 6; // pixels of the screen below which smoothing rounds off
@@ -26,10 +26,17 @@ const saved = new WeakSet(); // painted masks that have been downloaded
 let current = null;
 let staged = null; // the photograph that the stage holds
 let defaults = null;
-let corners = []; // of a lasso that is being made
 
-const stage = new Stage($("stage"), { click: choose, stroke, drop });
-const brush = new Brush(stage.paint);
+const tools = new Tools($("stage"), $("toolbar"), {
+  click: choose,
+  ready: () => answerOf(current),
+  mask: () => maskOf(current),
+  painted,
+  travel: (by) => told(() => travel(by)),
+  fail: (error) => say(error.message, true),
+});
+const { stage, brush } = tools;
+document.querySelector("[data-tool=move]").title = "Move, or click a lesion that was not found (V)";
 const strip = new Strip($("strip"), select);
 
 function say(text, bad = false) {
@@ -147,7 +154,7 @@ function shows(url) {
 }
 
 function select(photo) {
-  if (current) leaveBrush();
+  if (current) tools.leave();
   current = photo;
   staged = null;
   stage.image.removeAttribute("src");
@@ -273,7 +280,7 @@ function setScale() {
 
 function setStyle(style) {
   if (!current || style === current.edit.style || painting()) return showStyle();
-  leaveBrush();
+  tools.leave();
   current.push({ style, thresholds: null, map: null });
   return work(current);
 }
@@ -283,7 +290,7 @@ function slide(name) {
   const value = Number($(name).value);
   const photo = current;
   if (photo?.edit.map && photo.last && !painting()) {
-    leaveBrush();
+    tools.leave();
     const { high, low, rule } = thresholdsOf(photo.edit);
     const thresholds = name === "high"
       ? { rule, high: value, low: Math.min(low, value) }
@@ -305,7 +312,7 @@ function choose(x, y) {
   if (!answer) return;
   const { width, height } = answer;
   if (x < 0 || y < 0 || x >= width || y >= height || painting()) return;
-  leaveBrush();
+  tools.leave();
   if (current.edit.clicked && !current.edit.answer) current.drop(); // the newest click wins
   current.push({ at: [x, y], map: null, clicked: true });
   work(current);
@@ -318,19 +325,14 @@ function nextCandidate() {
 
 // Whether a person's work would be covered by asking the model again; if so, what to do is said.
 function painting() {
-  lift();
+  tools.lift();
   if (!current.edit.mask) return false;
   say("What you painted is kept. Reset, or undo, brings the model's outline back.", true);
   return true;
 }
 
-function leaveBrush() {
-  setTool("move");
-  brush.end();
-}
-
 function reset() {
-  leaveBrush();
+  tools.leave();
   current.push({ thresholds: null, at: null, mask: null, map: null });
   work(current);
 }
@@ -344,69 +346,6 @@ function maskOf(photo) {
   return edit.kept;
 }
 
-async function setTool(tool) {
-  if (tool !== "move" && !answerOf(current)) return;
-  lift();
-  endLasso();
-  stage.setTool(tool);
-  if (tool !== "move") await takeBrush();
-}
-
-async function takeBrush() {
-  const photo = current;
-  try {
-    await brush.begin(() => maskOf(photo));
-  } catch (error) {
-    setTool("move"); // a brush that has no mask would paint nothing
-    throw error;
-  }
-  stage.paint.style.opacity = $("opacity").value;
-}
-
-function stroke(points, ended, moved) {
-  if (!brush.base) return;
-  if (stage.tool.startsWith("lasso")) {
-    lasso(points, ended, moved);
-  } else if (brush.stroke(points, ended, stage.tool === "erase", stage.diameter / stage.scale)) {
-    painted();
-  }
-}
-
-// A stroke that is being made counts, whatever comes between.
-function lift() {
-  if (brush.stroking && brush.stroke([], true)) painted();
-}
-
-function drop() {
-  brush.drop();
-  endLasso();
-}
-
-// A lasso is dragged around a region, or its corners are clicked; the first corner, or Enter, closes
-// it.
-function lasso(points, ended, moved) {
-  corners.push(...points);
-  const [first, last] = [corners[0], corners.at(-1)];
-  if (ended) {
-    const near = Math.hypot(first[0] - last[0], first[1] - last[1]) * stage.scale < 2 * FINE;
-    if (moved || (corners.length > 3 && near)) return closeLasso();
-  }
-  return stage.drawLasso(corners);
-}
-
-function closeLasso() {
-  if (corners.length > 2) {
-    brush.fill(corners, stage.tool === "lasso-erase");
-    painted();
-  }
-  endLasso();
-}
-
-function endLasso() {
-  corners = [];
-  stage.drawLasso([]);
-}
-
 function painted() {
   current.push({ mask: brush.mask() });
   work(current);
@@ -416,7 +355,7 @@ function painted() {
 async function change(name) {
   const photo = current;
   if (!answerOf(photo)) return;
-  lift();
+  tools.lift();
   const { edit } = photo;
   const fine = name === "smooth" ? FINE : 1;
   const by = Math.min(FARTHEST, Math.max(1, Math.round(fine / stage.scale)));
@@ -431,8 +370,8 @@ async function change(name) {
 // Back (-1) or forth (1) in what was done to the photograph.
 async function travel(by) {
   if (!current) return;
-  if (corners.length) return endLasso();
-  lift();
+  if (tools.corners.length) return tools.endLasso();
+  tools.lift();
   const photo = current;
   if (!photo.move(by)) return;
   photo.asking?.abort();
@@ -452,7 +391,7 @@ async function moved(inHand = false) {
   show();
   if (stage.tool === "move" || inHand) return;
   brush.end();
-  await takeBrush();
+  await tools.take();
 }
 
 function step(by) {
@@ -463,7 +402,7 @@ function step(by) {
 // A person is done with a photograph, and goes on to the next; or is not after all.
 function setDone() {
   if (!answerOf(current)) return;
-  lift();
+  tools.lift();
   const photo = current;
   const next = strip.beside(photo, 1);
   photo.done = !photo.done;
@@ -476,12 +415,12 @@ function setDone() {
 function remove() {
   const photo = current;
   if (!photo) return;
-  lift();
+  tools.lift();
   const unsaved = photo.edit.mask && !saved.has(photo.edit.mask);
   if (unsaved && !confirm(`Remove ${photo.name} with what was painted?`)) return;
   photo.asking?.abort();
   const next = strip.beside(photo, 1) ?? strip.beside(photo, -1);
-  leaveBrush();
+  tools.leave();
   strip.remove(photo);
   current = null;
   URL.revokeObjectURL(photo.url);
@@ -574,30 +513,8 @@ async function told(doing) {
 
 // ---- wiring
 
-// The photograph without what is drawn over it; while it is so dragging moves it.
-function alone(on) {
-  stage.element.classList.toggle("alone", on);
-  stage.hand = on;
-}
-
-function resizeBrush(factor = 1) {
-  $("brush").value = Math.round(Number($("brush").value) * factor);
-  stage.resizeBrush(Number($("brush").value));
-}
-
-function typing(event) {
-  return event.target.matches("input[type=number], input[type=text], select");
-}
-
 const KEYS = {
-  v: () => setTool("move"),
-  b: () => setTool("add"),
-  e: () => setTool("erase"),
-  l: () => setTool("lasso-add"),
-  k: () => setTool("lasso-erase"),
   c: nextCandidate,
-  enter: closeLasso,
-  escape: endLasso,
   o: () => $("show").click(),
   w: () => $("band").click(),
   h: () => $("heat").click(),
@@ -607,34 +524,16 @@ const KEYS = {
   delete: remove,
   n: () => step(1),
   p: () => step(-1),
-  0: () => stage.fit(),
-  "+": () => stage.zoom(1),
-  "=": () => stage.zoom(1),
-  "-": () => stage.zoom(-1),
-  "[": () => resizeBrush(1 / 1.25),
-  "]": () => resizeBrush(1.25),
 };
 
 document.addEventListener("keydown", (event) => {
-  if (typing(event)) return;
-  const key = event.key.toLowerCase();
-  if ((event.ctrlKey || event.metaKey) && (key === "z" || key === "y")) {
-    event.preventDefault();
-    told(() => travel(key === "y" || event.shiftKey ? 1 : -1));
-  }
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === " " && !event.target.matches("button, input, select, summary")) {
-    event.preventDefault();
-    alone(true);
-  } else {
-    told(async () => KEYS[key]?.());
-  }
+  if (typing(event) || event.ctrlKey || event.metaKey || event.altKey) return;
+  told(async () => KEYS[event.key.toLowerCase()]?.());
 });
-document.addEventListener("keyup", (event) => { if (event.key === " ") alone(false); });
 for (const kind of ["pointerdown", "pointerup", "pointerleave", "keydown", "keyup", "blur"]) {
   $("before").addEventListener(kind, (event) => {
     if (event.key && event.key !== " " && event.key !== "Enter") return;
-    alone(kind.endsWith("down"));
+    tools.alone(kind.endsWith("down"));
   });
 }
 
@@ -647,9 +546,6 @@ $("scale").addEventListener("input", setScale);
 $("opacity").addEventListener("input", () => {
   for (const canvas of [stage.heat, stage.paint]) canvas.style.opacity = $("opacity").value;
 });
-$("brush").addEventListener("input", () => resizeBrush());
-$("undo").addEventListener("click", () => told(() => travel(-1)));
-$("redo").addEventListener("click", () => told(() => travel(1)));
 $("done").addEventListener("click", setDone);
 $("remove").addEventListener("click", remove);
 for (const id of ["filter", "sort"]) $(id).addEventListener("change", filter);
@@ -658,12 +554,6 @@ for (const button of document.querySelectorAll("[data-edit]")) {
   button.addEventListener("click", () => told(() => change(button.dataset.edit)));
 }
 $("reset").addEventListener("click", reset);
-$("fit").addEventListener("click", () => stage.fit());
-$("zoom-in").addEventListener("click", () => stage.zoom(1));
-$("zoom-out").addEventListener("click", () => stage.zoom(-1));
-for (const button of document.querySelectorAll("button[data-tool]")) {
-  button.addEventListener("click", () => told(() => setTool(button.dataset.tool)));
-}
 for (const button of document.querySelectorAll("[data-form]")) {
   button.addEventListener("click", () => told(() => download(button.dataset.form)));
 }

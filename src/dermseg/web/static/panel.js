@@ -13,6 +13,12 @@ const FLAGS = {
   "low-confidence": "The model is not sure of this outline: look closely.",
 };
 
+// What a flag says to a person who looks at a mask that is there already.
+export function flagWords(flag) {
+  if (flag === "several-candidates") return "There are several candidates: this may be another one.";
+  return FLAGS[flag] ?? flag;
+}
+
 // `perMm` is the scale in pixels per millimetre, 0 without one.
 export function showNumbers(answer, perMm) {
   const number = (value) => value.toLocaleString("en", { maximumFractionDigits: perMm ? 2 : 0 });

@@ -1,19 +1,31 @@
 // The review of a folder: look, decide with a key, go on.
 
 import { ask } from "./api.js";
-import { Brush } from "./brush.js";
-import { Stage, bandPath, pathOf } from "./stage.js";
+import { flagWords } from "./panel.js";
+import { bandPath, bordersOf } from "./stage.js";
+import { Tools, typing } from "./tools.js";
 
 const AHEAD = 3; // photographs fetched before they are looked at
 const LOOK = 300; // milliseconds in which nobody has looked: a second click is the first one's
+const KEPT = { corrected: "accepted" }; // what leaves a decision as it is
 const $ = (id) => document.getElementById(id);
-const stage = new Stage($("stage"), { stroke, drop: () => brush.drop() });
-const brush = new Brush(stage.paint);
+const tools = new Tools($("stage"), $("toolbar"), {
+  ready: visible,
+  mask: async () => (await ask(`v1/review/${place}/mask`)).blob(),
+  painted: describe,
+  travel,
+  fail: (error) => say(error.message, true),
+  held: () => busy, // what is being saved is on its way
+});
+const { stage, brush } = tools;
+stage.paint.style.opacity = 0.45;
 const loaded = new Map();
 let items = [];
 let place = 0;
 let busy = false;
 let since = 0; // when the present photograph appeared
+let looked = 0; // milliseconds that it was looked at, up to `from`
+let from = 0;
 
 // Nothing is decided or painted about a mask that is not on the screen.
 function visible() {
@@ -47,20 +59,21 @@ function forget(number) {
 async function show(number) {
   place = number;
   for (const known of loaded.keys()) if (Math.abs(known - number) > AHEAD) forget(known);
-  brush.end();
-  setTool("move");
+  tools.leave();
   delete stage.element.dataset.number;
   stage.image.removeAttribute("src");
   stage.draw({});
   describe();
   const item = items[number];
+  $("note").value = item.note;
   try {
     const shown = await load(number);
     if (place !== number) return;
     stage.show(shown.url, shown.width, shown.height, shown.orientation);
-    stage.draw({ outline: pathOf(shown.outline), bands: bandPath(shown.band) });
+    stage.draw({ outline: bordersOf(shown), bands: bandPath(shown.band) });
     stage.element.dataset.number = number;
-    since = performance.now();
+    since = from = performance.now();
+    looked = 0;
     say(item.decision ? `${item.decision} before` : "");
   } catch (error) {
     if (place !== number) return;
@@ -78,8 +91,10 @@ function describe() {
   $("progress").value = decided;
   const facts = [
     ["Decision", item.decision || "none yet"],
-    ["Flags", item.flags.join(", ") || "none"],
   ];
+  if (item.reviewer) facts.push(["Reviewer", item.reviewer]);
+  if (item.seconds) facts.push(["Looked at for", `${item.seconds.toFixed(0)} s`]);
+  $("flags").textContent = item.flags.map(flagWords).join(" ");
   const sure = item.confidence;
   if (sure) {
     facts.push(["Predicted Jaccard", sure.jaccard.toFixed(2)]);
@@ -93,26 +108,49 @@ function describe() {
     return cell;
   })));
   $("undo").disabled = $("correct").disabled = !brush.strokes.length;
+  $("withdraw").disabled = !item.decision;
   $("redo").disabled = !brush.undone.length;
 }
 
-async function decide(send) {
-  if (busy) return; // a key held down decides once
+// What is kept with a decision: who, why, and how long it took.
+function remark() {
+  const seconds = (looked + performance.now() - from) / 1000;
+  return { reviewer: $("reviewer").value.trim(), note: $("note").value.trim(), seconds };
+}
+
+// Write a decision down; says whether it is kept.
+async function send(decision, mask = null) {
+  if (busy) return false; // a key held down decides once
   busy = true;
   const number = place;
+  const address = `v1/review/${number}`;
+  const changed = mask || items[number].decision === "corrected";
+  const said = { decision, ...remark() };
+  const put = async (path, type, body) => {
+    const headers = { "Content-Type": type, "If-Match": `"${items[number].version}"` };
+    items[number] = await (await ask(path, { method: "PUT", headers, body })).json();
+  };
   try {
-    const seen = { "If-Match": `"${items[number].version}"` };
-    items[number] = await (await send(`v1/review/${number}`, number, seen)).json();
-    if (place !== number) describe(); // someone has gone on already
-    else if (number + 1 < items.length) await show(number + 1);
-    else {
-      await show(number);
-      say("That was the last mask.");
-    }
+    if (mask) await put(`${address}/mask`, "image/png", await mask);
+    await put(address, "application/json", JSON.stringify(said));
+    return true;
   } catch (error) {
     say(error.message, true);
+    return false;
   } finally {
+    if (changed) forget(number);
     busy = false;
+  }
+}
+
+async function decide(decision, mask = null) {
+  const number = place;
+  if (!(await send(decision, mask))) return;
+  if (place !== number) describe(); // someone has gone on already
+  else if (decision && number + 1 < items.length) await show(number + 1);
+  else {
+    await show(number);
+    say(decision ? "That was the last mask." : "");
   }
 }
 
@@ -126,57 +164,34 @@ function put(decision) {
   if (painted() || !visible()) return;
   const corrected = items[place].decision === "corrected";
   if (corrected && decision !== "accepted" && !confirm("Throw the corrected mask away?")) return;
-  const body = JSON.stringify({ decision });
-  decide(async (address, number, seen) => {
-    const headers = { "Content-Type": "application/json", ...seen };
-    const answer = await ask(address, { method: "PUT", headers, body });
-    if (corrected) forget(number);
-    return answer;
-  });
+  decide(decision);
 }
 
 function correct() {
+  tools.lift();
   if (!brush.strokes.length || !visible()) return;
-  decide(async (address, number, seen) => {
-    const headers = { "Content-Type": "image/png", ...seen };
-    const body = await brush.mask();
-    const answer = await ask(`${address}/mask`, { method: "PUT", headers, body });
-    forget(number);
-    return answer;
-  });
-}
-
-async function setTool(tool) {
-  if (tool !== "move" && !visible()) return;
-  stage.setTool(tool);
-  if (tool === "move") return;
-  const address = `v1/review/${place}/mask`;
-  try {
-    await brush.begin(async () => (await ask(address)).blob());
-    stage.paint.style.opacity = 0.45;
-  } catch (error) {
-    setTool("move"); // a brush that has no mask would paint nothing
-    say(error.message, true);
-  }
-}
-
-function stroke(points, ended) {
-  if (!brush.base || busy) return; // what is being saved is on its way
-  brush.stroke(points, ended, stage.tool === "erase", stage.diameter / stage.scale);
-  describe();
+  decide("accepted", brush.mask()); // which keeps a corrected mask
 }
 
 // Back (-1) or forth (1) in the strokes.
 function travel(by) {
+  if (tools.corners.length) return tools.endLasso();
+  tools.lift();
   if (by < 0) brush.undo();
   else brush.redo();
-  describe();
+  return describe();
 }
 
-function go(by) {
-  if (painted()) return;
+async function go(by) {
   const next = place + by;
-  if (items[next]) show(next);
+  if (painted() || !items[next]) return;
+  if (noted() && !(await send(KEPT[items[place].decision] ?? items[place].decision))) return;
+  show(next);
+}
+
+// Whether there is a note that no decision has taken along.
+function noted() {
+  return $("note").value.trim() !== items[place].note;
 }
 
 const KEYS = {
@@ -185,21 +200,24 @@ const KEYS = {
   s: correct,
   n: () => go(1),
   p: () => go(-1),
-  v: () => setTool("move"),
-  b: () => setTool("add"),
-  e: () => setTool("erase"),
-  0: () => stage.fit(),
-  "+": () => stage.zoom(1),
-  "=": () => stage.zoom(1),
-  "-": () => stage.zoom(-1),
+  u: () => items[place].decision && put(""),
+  m: () => $("note").focus(),
 };
 document.addEventListener("keydown", (event) => {
-  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z") {
-    event.preventDefault();
-    travel(event.shiftKey ? 1 : -1);
-  } else if (!event.ctrlKey && !event.metaKey && !event.altKey && !event.repeat) {
-    KEYS[event.key.toLowerCase()]?.();
+  if (typing(event)) {
+    if (event.key === "Enter" || event.key === "Escape") stage.element.focus();
+    return;
   }
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  const act = KEYS[event.key.toLowerCase()];
+  if (!act) return;
+  event.preventDefault(); // the letter would be written into the note
+  act();
+});
+// What nobody can see is not looked at.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) looked += performance.now() - from;
+  from = performance.now();
 });
 for (const [id, key] of [["accept", "a"], ["reject", "r"]]) {
   $(id).addEventListener("click", () => {
@@ -212,14 +230,11 @@ document.querySelector(".decide").addEventListener("keydown", (event) => {
 $("correct").addEventListener("click", correct);
 $("back").addEventListener("click", KEYS.p);
 $("skip").addEventListener("click", KEYS.n);
-$("brush").addEventListener("input", () => stage.resizeBrush(Number($("brush").value)));
-$("undo").addEventListener("click", () => travel(-1));
-$("redo").addEventListener("click", () => travel(1));
-for (const button of document.querySelectorAll("button[data-tool]")) {
-  button.addEventListener("click", () => setTool(button.dataset.tool));
-}
+$("withdraw").addEventListener("click", KEYS.u);
+$("reviewer").value = localStorage.getItem("reviewer") ?? "";
+$("reviewer").addEventListener("change", () => localStorage.setItem("reviewer", $("reviewer").value));
 window.addEventListener("beforeunload", (event) => {
-  if (brush.strokes.length || busy) event.preventDefault();
+  if (brush.strokes.length || busy || noted()) event.preventDefault();
 });
 
 items = (await (await ask("v1/review")).json()).items;

@@ -1,0 +1,172 @@
+// The hand's tools, the same on the page and in the review: toolbar, brush, lasso, zoom and keys.
+
+import { Brush } from "./brush.js";
+import { Stage } from "./stage.js";
+
+const CLOSE = 12; // pixels of the screen from a lasso's first corner within which a click closes it
+const WIDER = 1.25;
+
+const HANDS = `
+<div class="group" role="group" aria-label="Pointer">
+  <button type="button" data-tool="move" aria-pressed="true" title="Move (V)">Move</button>
+  <button type="button" data-tool="add" aria-pressed="false" title="Brush: add (B)">Add</button>
+  <button type="button" data-tool="erase" aria-pressed="false" title="Brush: erase (E)">Erase</button>
+  <button type="button" data-tool="lasso-add" aria-pressed="false" aria-label="Lasso: add" title="Lasso: add. Drag around a region, or click its corners and press Enter (L)">Lasso +</button>
+  <button type="button" data-tool="lasso-erase" aria-pressed="false" aria-label="Lasso: erase" title="Lasso: erase. Drag around a region, or click its corners and press Enter (K)">Lasso &minus;</button>
+</div>
+<label class="inline">Brush <input type="range" id="brush" min="2" max="160" value="32" aria-label="Brush size in pixels of the screen"></label>
+<div class="group" role="group" aria-label="History">
+  <button type="button" id="undo" disabled title="Undo (Ctrl+Z)">Undo</button>
+  <button type="button" id="redo" disabled title="Redo (Ctrl+Shift+Z)">Redo</button>
+</div>`;
+const ZOOM = `
+<span class="spacer"></span>
+<button type="button" id="zoom-out" aria-label="Zoom out" title="Zoom out (-)">&minus;</button>
+<button type="button" id="fit" title="Fit (0)">Fit</button>
+<button type="button" id="zoom-in" aria-label="Zoom in" title="Zoom in (+)">+</button>`;
+
+export class Tools {
+  // `handlers`: click(x, y); ready(), whether a mask can be painted; mask(), a promise of the mask
+  // that painting begins from; painted(), after each stroke or region; travel(by) back (-1) or forth
+  // (1); fail(error). While held() is true strokes are not taken.
+  constructor(element, toolbar, handlers) {
+    toolbar.insertAdjacentHTML("afterbegin", HANDS);
+    toolbar.insertAdjacentHTML("beforeend", ZOOM);
+    this.handlers = handlers;
+    this.corners = []; // of a lasso that is being made
+    this.stage = new Stage(element, {
+      click: handlers.click,
+      stroke: (...stroke) => this.#stroke(...stroke),
+      drop: () => this.#drop(),
+    });
+    this.brush = new Brush(this.stage.paint);
+    this.size = toolbar.querySelector("#brush");
+    this.size.addEventListener("input", () => this.resize());
+    this.keys = {
+      v: () => this.choose("move"),
+      b: () => this.choose("add"),
+      e: () => this.choose("erase"),
+      l: () => this.choose("lasso-add"),
+      k: () => this.choose("lasso-erase"),
+      enter: () => this.#close(),
+      escape: () => this.endLasso(),
+      0: () => this.stage.fit(),
+      "+": () => this.stage.zoom(1),
+      "=": () => this.stage.zoom(1),
+      "-": () => this.stage.zoom(-1),
+      "[": () => this.resize(1 / WIDER),
+      "]": () => this.resize(WIDER),
+    };
+    for (const button of toolbar.querySelectorAll("[data-tool]")) {
+      button.addEventListener("click", () => this.choose(button.dataset.tool));
+    }
+    const presses = { fit: "0", "zoom-in": "+", "zoom-out": "-" };
+    for (const [id, key] of Object.entries(presses)) {
+      toolbar.querySelector(`#${id}`).addEventListener("click", this.keys[key]);
+    }
+    for (const [id, by] of [["undo", -1], ["redo", 1]]) {
+      toolbar.querySelector(`#${id}`).addEventListener("click", () => handlers.travel(by));
+    }
+    document.addEventListener("keydown", (event) => this.#key(event));
+    document.addEventListener("keyup", (event) => { if (event.key === " ") this.alone(false); });
+  }
+
+  async choose(tool) {
+    if (tool !== "move" && !this.handlers.ready()) return;
+    this.lift();
+    this.endLasso();
+    this.stage.setTool(tool);
+    if (tool !== "move") await this.take();
+  }
+
+  // Take the mask in hand, unless it is.
+  async take() {
+    try {
+      await this.brush.begin(this.handlers.mask);
+    } catch (error) {
+      this.choose("move"); // a brush that has no mask would paint nothing
+      this.handlers.fail(error);
+    }
+  }
+
+  leave() {
+    this.choose("move");
+    this.brush.end();
+  }
+
+  // A stroke that is being made counts, whatever comes between.
+  lift() {
+    if (this.brush.stroking && this.brush.stroke([], true)) this.handlers.painted();
+  }
+
+  endLasso() {
+    this.corners = [];
+    this.stage.drawLasso([]);
+  }
+
+  resize(factor = 1) {
+    this.size.value = Math.round(Number(this.size.value) * factor);
+    this.stage.resizeBrush(Number(this.size.value));
+  }
+
+  // The photograph without what is drawn over it; while it is so dragging moves it.
+  alone(on) {
+    this.stage.element.classList.toggle("alone", on);
+    this.stage.hand = on;
+  }
+
+  #stroke(points, ended, moved) {
+    const { brush, stage } = this;
+    if (!brush.base || this.handlers.held?.()) return;
+    if (stage.tool.startsWith("lasso")) {
+      this.#lasso(points, ended, moved);
+    } else if (brush.stroke(points, ended, stage.tool === "erase", stage.diameter / stage.scale)) {
+      this.handlers.painted();
+    }
+  }
+
+  #drop() {
+    this.brush.drop();
+    this.endLasso();
+  }
+
+  // A lasso is dragged around a region, or its corners are clicked; the first corner, or Enter,
+  // closes it.
+  #lasso(points, ended, moved) {
+    this.corners.push(...points);
+    const [first, last] = [this.corners[0], this.corners.at(-1)];
+    if (ended) {
+      const near = Math.hypot(first[0] - last[0], first[1] - last[1]) * this.stage.scale < CLOSE;
+      if (moved || (this.corners.length > 3 && near)) return this.#close();
+    }
+    return this.stage.drawLasso(this.corners);
+  }
+
+  #close() {
+    if (this.corners.length > 2) {
+      this.brush.fill(this.corners, this.stage.tool === "lasso-erase");
+      this.handlers.painted();
+    }
+    this.endLasso();
+  }
+
+  #key(event) {
+    if (typing(event) || event.altKey) return;
+    const key = event.key.toLowerCase();
+    if (event.ctrlKey || event.metaKey) {
+      if (key !== "z" && key !== "y") return;
+      event.preventDefault();
+      this.handlers.travel(key === "y" || event.shiftKey ? 1 : -1);
+    } else if (key === " " && !event.target.matches("button, input, select, summary")) {
+      event.preventDefault();
+      this.alone(true);
+    } else {
+      this.keys[key]?.();
+    }
+  }
+}
+
+// Whether a key is a letter of what somebody writes.
+export function typing(event) {
+  return event.target.matches("input[type=number], input[type=text], textarea, select");
+}
