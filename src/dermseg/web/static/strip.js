@@ -41,7 +41,7 @@ export class Strip {
   add(photo) {
     const item = document.createElement("li");
     item.innerHTML = `<button type="button"><img alt=""><span class="name"></span>
-      <span class="signs"></span></button>`;
+      <span class="signs" aria-hidden="true"></span><span class="said"></span></button>`;
     photo.item = item;
     photo.button = item.firstElementChild;
     photo.button.querySelector("img").src = photo.url;
@@ -59,9 +59,9 @@ export class Strip {
   // Say again what is known of a photograph.
   mark(photo) {
     const signs = signsOf(photo);
-    const words = [photo.name, ...signs.map((sign) => sign[1])];
-    photo.button.title = words.join("\n");
-    photo.button.setAttribute("aria-label", words.join(", "));
+    const words = signs.map((sign) => sign[1]);
+    photo.button.title = [photo.name, ...words].join("\n");
+    photo.button.querySelector(".said").textContent = words.map((word) => `, ${word}`).join("");
     photo.button.classList.toggle("failed", Boolean(photo.error));
     photo.button.querySelector(".signs").textContent = signs.map((sign) => sign[0]).join(" ");
     this.arrange();
