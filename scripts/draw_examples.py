@@ -74,4 +74,6 @@ def both_styles(path: Path) -> Pixels:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        raise SystemExit(__doc__)
     main(Path(sys.argv[1]))
