@@ -53,7 +53,7 @@ def test_a_last_line_cut_anywhere_is_not_written_and_harms_no_other(
 
 
 @pytest.mark.parametrize(
-    "line", ["", "nonsense", "[]", "{}", '{"version": 2, "mask": 1}', "null", "3"]
+    "line", ["", "nonsense", "[]", "{}", '{"version": 2, "mask": 1}', '{"mask": 1}', "null", "3"]
 )
 def test_lines_of_another_kind_are_passed_over(tmp_path: Path, line: str) -> None:
     path = tmp_path / "journal.jsonl"

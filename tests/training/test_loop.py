@@ -647,3 +647,22 @@ def test_fewer_channels_take_over_the_first_ones() -> None:
             assert torch.equal(tensor, given[name]), name
     # And the other way there is nothing that further channels could start from.
     assert networks.take_over(seven, three.state_dict()) == ["encoder.stem.0.weight"]
+
+
+@pytest.mark.parametrize("why", ["near-duplicates", "one patient"])
+def test_images_that_all_share_a_fold_are_told_so(tmp_path: Path, tiny: Maker, why: str) -> None:
+    chance = np.random.default_rng(0)
+    lesion = chance.integers(0, 255, (48, 64, 3)).astype(np.uint8)
+    for number in range(8):
+        if why == "one patient":
+            lesion = chance.integers(0, 255, (48, 64, 3)).astype(np.uint8)
+        for folder, pixels in (
+            ("images", lesion),
+            ("masks", (lesion[..., 0] > 99) * np.uint8(255)),
+        ):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / folder / f"{number}.png")
+    rows = "".join(f"{number},P1\n" for number in range(8)) if why == "one patient" else ""
+    (tmp_path / "who.csv").write_text(f"image_id,patient_id\n{rows}")
+    with pytest.raises(DataError, match=r"all 8 images share fold 0.*nothing is left to train on"):
+        train(tmp_path, tmp_path / "run", tiny(fold=0))

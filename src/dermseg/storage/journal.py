@@ -88,7 +88,8 @@ def _parsed(lines: Iterable[str], path: Path) -> dict[str, Entry]:
     for line in lines:
         with suppress(ValueError, KeyError, TypeError, RecursionError):
             noted = json.loads(line)
-            if noted["mask"] and noted.get("version") != VERSION:
+            told = isinstance(noted["mask"], str) and noted["mask"]
+            if told and noted.get("version") != VERSION:
                 raise UsageError(
                     f"{path}: of another version of dermseg; choose another folder, or move it away"
                 )

@@ -126,6 +126,11 @@ def train(
         raise UsageError("--keep best needs --fold, or data with a validation set")
     if settings.fold is not None and len(held_out) == 0:
         raise DataError(f"{data}: too few distinct images to fill {settings.folds} folds")
+    if len(chosen) == 0:
+        raise DataError(
+            f"{data}: all {len(fold_of)} images share fold {settings.fold}, since they nearly "
+            "repeat each other, or are of one patient or lesion; nothing is left to train on"
+        )
     datasets.check_fills(len(chosen), settings.batch_size)
     trainer = Trainer(settings, where, images, chosen)
     with occupied(run) if distributed.leads() else nullcontext():
