@@ -89,14 +89,14 @@ def test_the_first_round_warms_up(home: Path, tiny: Maker, monkeypatch: pytest.M
     monkeypatch.setattr(precision, "_seconds", lambda _: next(rounds))
     found = precision.measure(tiny(), find_device("cpu", "float32"))
     assert found == {"float32": 3.0, "bfloat16": 2.0}
-    assert next(rounds) == 7, "after 20 seconds it is enough"
+    assert next(rounds) == 5, "after 10 seconds it is enough"
 
 
 def test_short_steps_are_timed_more_often(tiny: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
-    rounds = iter([9.0, 9.0, *[2.0, 2.0] * 4, 1.0, 1.5, 0.0])
+    rounds = iter([9.0, 9.0, *[1.1, 1.2] * 4, 0.5, 0.6])
     monkeypatch.setattr(precision, "_seconds", lambda _: next(rounds))
     found = precision.measure(tiny(), find_device("cpu", "float32"))
-    assert found == {"float32": 1.0, "bfloat16": 1.5}
+    assert found == {"float32": 0.5, "bfloat16": 0.6}
 
 
 def test_it_is_measured_once_for_each_network_size_and_batch(

@@ -29,7 +29,7 @@ from dermseg.training.trainer import Trainer
 CANDIDATES: tuple[Precision, ...] = ("float32", "bfloat16")
 ROUNDS = 5
 """Most times that each is timed, in turns, after a round of warming up; the shortest counts."""
-ENOUGH = 20.0
+ENOUGH = 10.0
 """Seconds of timing after which FEWEST rounds suffice."""
 FEWEST = 2
 GAIN = 0.95
