@@ -45,6 +45,7 @@ def _functions(file: str) -> list[ast.FunctionDef]:
     return [node for node in tree.body if isinstance(node, ast.FunctionDef)]
 
 
-def setup(app: Sphinx) -> None:
-    """Add the directive."""
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Add the directive, which keeps nothing from page to page."""
     app.add_directive("autosource", FromSource)
+    return {"parallel_read_safe": True}
