@@ -99,3 +99,25 @@ def test_a_frame_is_chosen(tmp_path: Path) -> None:
     assert main([*call, "--frame", "2", "--review", "2"]) == 0
     masks = [(output / f"{name}_segmentation.png").read_bytes() for name in ("one", "two")]
     assert masks[0] == masks[1]
+
+
+def test_a_scale_that_is_given_holds_where_the_file_says_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(EXAMPLE.read_bytes())
+    (tmp_path / "b.dcm").write_bytes(
+        encapsulated(EXAMPLE.read_bytes(), PixelSpacing=[0.02, 0.02]).content
+    )
+    command = ["segment", str(tmp_path / "a.jpg"), str(tmp_path / "b.dcm"), "-o"]
+    command += [str(tmp_path / "masks"), "--pixels-per-mm"]
+    for given in ("20", "25"):  # and an earlier run's millimetres are made again
+        assert main([*command, given]) == 0
+        with (tmp_path / "masks" / "report.csv").open(encoding="utf-8", newline="") as handle:
+            first, second = csv.DictReader(handle)
+        assert float(first["pixels_per_mm"]) == float(given)
+        millimetres = int(first["area"]) / float(given) ** 2
+        assert float(first["area_mm2"]) == pytest.approx(millimetres, abs=0.001)
+        assert second["pixels_per_mm"] == "50.0"
+    for wrong in ("0", "-3", "nan", "inf"):
+        assert main([*command, wrong]) == 2
+        assert "--pixels-per-mm" in capsys.readouterr().err

@@ -1037,6 +1037,30 @@ def test_how_sure_where_the_model_says_so(
             page.context.close()
 
 
+def test_a_line_over_a_ruler_gives_millimetres(page: Any) -> None:
+    add(page, EXAMPLE)
+    pixels = float(page.inner_text("#numbers dd:nth-of-type(3)").split()[0].replace(",", ""))
+    drawn = outline(page)
+    page.click("#ruler")
+    x, y = middle(page)
+    page.mouse.move(x - 100, y)
+    page.mouse.down()
+    page.mouse.move(x + 20, y + 40, steps=3)
+    page.mouse.move(x + 100, y, steps=3)
+    page.mouse.up()
+    page.wait_for_function("() => document.querySelector('#scale').value")
+    matrix = page.get_attribute("#stage svg g", "transform")
+    stage_scale = float(matrix.removeprefix("matrix(").split()[0])
+    scale = 200 / stage_scale / 10
+    assert float(page.input_value("#scale")) == pytest.approx(scale, rel=1e-3)
+    diameter = page.inner_text("#numbers dd:nth-of-type(3)")
+    assert diameter.endswith(" mm")
+    assert float(diameter.split()[0]) == pytest.approx(pixels / scale, abs=0.02)
+    assert page.get_attribute("[data-tool=move]", "aria-pressed") == "true"
+    assert outline(page) == drawn
+    assert page.is_disabled("#undo")
+
+
 @pytest.fixture
 def review(segmenter: Segmenter, tmp_path: Path) -> Review:
     """Return the review of the examples' masks."""

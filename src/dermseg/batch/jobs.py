@@ -15,6 +15,7 @@ from dermseg.imaging.photographs import (
     READS_DICOM,
     head_of,
     may_be_photograph,
+    scale_of,
     unwrapped,
 )
 from dermseg.storage.files import is_special, walk
@@ -35,13 +36,22 @@ class Job:
     """One photograph to segment.
 
     `name` is its path within what the user named, `frame` the frame of a DICOM file with several.
-    `refusal` says, where it is so, why it can have no mask of its own.
+    `refusal` says, where it is so, why it can have no mask of its own. `pixels_per_mm` is what the
+    user says of the scale.
     """
 
     photograph: Path
     name: Path
     frame: int | None = None
     refusal: str = ""
+    pixels_per_mm: float | None = None
+
+    def scale(self, photograph: BytesIO) -> float | None:
+        """Return the pixels a millimetre: the file's own, or what the user says; None if unknown.
+
+        `photograph` is what `open` returned.
+        """
+        return scale_of(photograph) or self.pixels_per_mm
 
     def open(self) -> BytesIO:
         """Return the photograph's file in memory, under its name; ImageError if it is none."""

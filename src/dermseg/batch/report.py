@@ -40,7 +40,7 @@ COLUMNS = (
     *MADE_BY,
 )
 """The report's columns. Lengths are in pixels of the mask as stored, areas in square pixels, and in
-millimetres too where a DICOM file says the size of its pixels (Pixel Spacing). The
+millimetres too where the scale is known: a DICOM file says it (Pixel Spacing), or the user. The
 orientation is the photograph's in EXIF, 1 to 8. The predicted Jaccard index, with its 90 %
 interval, says how sure the mask is, and the score orders masks by it (see
 `dermseg.inference.confidence`)."""
@@ -70,7 +70,7 @@ def report_row(
     """Return a job's row of the report, but for what made it.
 
     Names have forward slashes everywhere. `orientation` is the photograph's in EXIF, 1 to 8,
-    `scale` its pixels a millimetre, where it says so.
+    `scale` its pixels a millimetre, where they are known.
     """
     row: Row = dict.fromkeys(COLUMNS, "")
     row["photograph"], row["mask"] = job.name.as_posix(), job.mask.as_posix()

@@ -26,11 +26,7 @@ from dermseg.cores import parallel_map
 from dermseg.errors import DermsegError, ImageError, UsageError
 from dermseg.imaging.mask_files import encode_mask, find_mask
 from dermseg.imaging.mask_frames import size_along
-from dermseg.imaging.photographs import (
-    is_whole_image,
-    read_orientation,
-    scale_of,
-)
+from dermseg.imaging.photographs import is_whole_image, read_orientation
 from dermseg.inference.segmenter import Segmentation, Segmenter
 from dermseg.progress import track
 from dermseg.settings import MaskFrame, PictureSettings
@@ -192,7 +188,7 @@ class _Work:
             self._check_own(job)
             stale = known is None
             segmentation = self._segment(job, photograph, size)
-            orientation, scale = read_orientation(photograph), scale_of(photograph)
+            orientation, scale = read_orientation(photograph), job.scale(photograph)
             row = {**report_row(job, segmentation, orientation, scale), **self._by}
         except DermsegError as error:
             text, bug = str(error), ""
@@ -211,7 +207,7 @@ class _Work:
         # It finds a photograph that was changed, not one that was forged: a sum is enough, and
         # takes a fifth of a hash's time.
         content = photograph.getbuffer()
-        settings = (job.name.as_posix(), self.segmenter.fingerprint, size)
+        settings = (job.name.as_posix(), self.segmenter.fingerprint, size, job.pixels_per_mm)
         known = repr((len(content), crc32(content), *settings)).encode(errors="surrogateescape")
         return blake2b(known, digest_size=16).hexdigest()
 

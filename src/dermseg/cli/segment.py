@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
 from json import dumps
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +26,7 @@ from dermseg.settings import (
 )
 
 if TYPE_CHECKING:
+    from dermseg.batch.jobs import Job
     from dermseg.batch.run import Result
     from dermseg.inference.segmenter import Segmenter
     from dermseg.storage.journal import Row
@@ -45,6 +47,7 @@ def segment(
     size_from: Path | None = None,
     mask_frame: MaskFrame | None = None,
     frame: int | None = None,
+    pixels_per_mm: float | None = None,
     thresholds: Annotated[ThresholdSettings | None, Flat] = None,
     json: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(negative=(), alias="-q")] = False,
@@ -73,33 +76,35 @@ def segment(
         How these masks lie on photographs that EXIF turns: along the pixels as stored, or upright.
     frame
         The frame to segment, from 1, of DICOM files that have several.
+    pixels_per_mm
+        Scale of all photographs whose files do not say it: pixels of the mask on a millimetre of
+        skin. The report then has millimetres.
     json
         Print the report to standard output too, as JSON, one line a photograph.
     quiet
         Say nothing but what failed.
     """
-    from dermseg.batch.jobs import find_jobs, passed_over
+    from dermseg.batch.jobs import Job, find_jobs, passed_over
     from dermseg.batch.least_sure import SHEET, TABLE, check_says_how_sure, write_least_sure
     from dermseg.batch.run import check_tables, segment_all
     from dermseg.formats.conversion import check_beside
     from dermseg.inference.segmenter import Segmenter
 
     be_quiet(quiet)
+    _check_numbers(review, pixels_per_mm)
     if STREAM in (*photographs, output):
         if photographs != [output] or any(vars(pictures).values()) or form or review or size_from:
             raise UsageError("-: reads one photograph, and writes its mask alone: - -o -")
-        return _segment_input(Segmenter(**vars(settings), thresholds=thresholds), frame, json)
+        job = Job(STREAM, STREAM, frame, pixels_per_mm=pixels_per_mm)
+        return _segment_input(job, Segmenter(**vars(settings), thresholds=thresholds), json)
     _check_folder(output)
-    if mask_frame is not None and size_from is None:
-        raise UsageError("--mask-frame: says how the masks of --size-from lie; name their folder")
-    if review is not None and review < 1:
-        raise UsageError(f"--review {review}: must be at least 1")
-    if "masks" in (form or ()):
-        raise UsageError("--form masks: masks are always written")
-    if "dicom-seg" in (form or ()):
-        require("dicom", "highdicom")
+    _check_sizes(size_from, mask_frame)
+    _check_forms(form or ())
     written = (output, *vars(pictures).values())
-    jobs = [replace(job, frame=frame) for job in find_jobs(photographs, without=written)]
+    jobs = [
+        replace(job, frame=frame, pixels_per_mm=pixels_per_mm)
+        for job in find_jobs(photographs, without=written)
+    ]
     segmenter = Segmenter(**vars(settings), thresholds=thresholds)
     if review is not None:
         check_says_how_sure(segmenter)
@@ -124,20 +129,40 @@ def segment(
     return 1 if failed else 0
 
 
-def _segment_input(segmenter: "Segmenter", frame: int | None, json: bool) -> int:
+def _check_sizes(size_from: Path | None, mask_frame: MaskFrame | None) -> None:
+    """Raise UsageError for a frame of masks that are not named."""
+    if mask_frame is not None and size_from is None:
+        raise UsageError("--mask-frame: says how the masks of --size-from lie; name their folder")
+
+
+def _check_forms(forms: Sequence[Written]) -> None:
+    """Raise UsageError for a form that is written anyway, MissingExtraError for one that lacks."""
+    if "masks" in forms:
+        raise UsageError("--form masks: masks are always written")
+    if "dicom-seg" in forms:
+        require("dicom", "highdicom")
+
+
+def _check_numbers(review: int | None, pixels_per_mm: float | None) -> None:
+    """Raise UsageError for numbers that there cannot be."""
+    if review is not None and review < 1:
+        raise UsageError(f"--review {review}: must be at least 1")
+    if pixels_per_mm is not None and not 0 < pixels_per_mm < inf:
+        raise UsageError(f"--pixels-per-mm {pixels_per_mm:g}: must be a number above 0")
+
+
+def _segment_input(job: "Job", segmenter: "Segmenter", json: bool) -> int:
     """Write the mask of standard input, or with `json` its row, to standard output."""
-    from dermseg.batch.jobs import Job
     from dermseg.batch.report import made_by, report_row
     from dermseg.imaging.mask_files import encode_mask
-    from dermseg.imaging.photographs import read_orientation, scale_of, unwrapped
+    from dermseg.imaging.photographs import read_orientation, unwrapped
 
     source = BytesIO(sys.stdin.buffer.read())
     source.name = "standard input"
-    photograph = unwrapped(source, frame)
+    photograph = unwrapped(source, job.frame)
     found = segmenter.segment(photograph)
     if json:
-        job = Job(STREAM, STREAM)
-        row = report_row(job, found, read_orientation(photograph), scale_of(photograph))
+        row = report_row(job, found, read_orientation(photograph), job.scale(photograph))
         _show_row({**row, "mask": "", **made_by(segmenter)})
     else:
         show_bytes(encode_mask(found.mask))

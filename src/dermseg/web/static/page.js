@@ -34,6 +34,7 @@ const tools = new Tools($("stage"), $("toolbar"), {
   painted,
   travel: (by) => told(() => travel(by)),
   fail: (error) => say(error.message, true),
+  measured,
 });
 const { stage, brush } = tools;
 document.querySelector("[data-tool=move]").title = "Move, or click a lesion that was not found (V)";
@@ -187,7 +188,7 @@ function show() {
   showSureness(answer);
   $("undo").disabled = !photo?.edits[photo.place - 1];
   $("redo").disabled = !photo?.edits[photo.place + 1];
-  for (const control of document.querySelectorAll("[data-form], [data-edit], #scale")) {
+  for (const control of document.querySelectorAll("[data-form], [data-edit], #scale, #ruler")) {
     control.disabled = !answer;
   }
   $("reset").disabled = !photo?.last;
@@ -267,6 +268,15 @@ function inMillimetres(answer) {
     perimeter_mm: measure(answer.perimeter, 1),
     diameter_mm: measure(answer.diameter, 1),
   };
+}
+
+// A line of so many pixels lies over a ruler in the photograph.
+function measured(pixels) {
+  const millimetres = Number($("ruler-length").value);
+  if (!(millimetres > 0)) return say("Say how many millimetres the line covers.", true);
+  $("scale").value = Number((pixels / millimetres).toPrecision(4));
+  setScale();
+  return say(`${$("scale").value} pixels on a millimetre, for photographs of this size.`);
 }
 
 function setScale() {
@@ -389,7 +399,7 @@ async function travel(by) {
 // Show another edit; a brush in hand goes on from its mask.
 async function moved(inHand = false) {
   show();
-  if (stage.tool === "move" || inHand) return;
+  if (!tools.paints || inHand) return;
   brush.end();
   await tools.take();
 }
@@ -543,6 +553,7 @@ for (const radio of document.querySelectorAll("[name=style]")) {
 }
 for (const name of ["show", "band", "heat", "both"]) $(name).addEventListener("change", show);
 $("scale").addEventListener("input", setScale);
+$("ruler").addEventListener("click", () => tools.choose(stage.tool === "ruler" ? "move" : "ruler"));
 $("opacity").addEventListener("input", () => {
   for (const canvas of [stage.heat, stage.paint]) canvas.style.opacity = $("opacity").value;
 });

@@ -28,12 +28,12 @@ const ZOOM = `
 export class Tools {
   // `handlers`: click(x, y); ready(), whether a mask can be painted; mask(), a promise of the mask
   // that painting begins from; painted(), after each stroke or region; travel(by) back (-1) or forth
-  // (1); fail(error). While held() is true strokes are not taken.
+  // (1); fail(error); measured(pixels), after a line with the tool "ruler". While held() is true strokes are not taken.
   constructor(element, toolbar, handlers) {
     toolbar.insertAdjacentHTML("afterbegin", HANDS);
     toolbar.insertAdjacentHTML("beforeend", ZOOM);
     this.handlers = handlers;
-    this.corners = []; // of a lasso that is being made
+    this.corners = []; // of a lasso, or a line, that is being made
     this.stage = new Stage(element, {
       click: handlers.click,
       stroke: (...stroke) => this.#stroke(...stroke),
@@ -76,7 +76,11 @@ export class Tools {
     this.lift();
     this.endLasso();
     this.stage.setTool(tool);
-    if (tool !== "move") await this.take();
+    if (this.paints) await this.take();
+  }
+
+  get paints() {
+    return !["move", "ruler"].includes(this.stage.tool);
   }
 
   // Take the mask in hand, unless it is.
@@ -117,12 +121,23 @@ export class Tools {
 
   #stroke(points, ended, moved) {
     const { brush, stage } = this;
+    if (stage.tool === "ruler") return this.#measure(points, ended);
     if (!brush.base || this.handlers.held?.()) return;
     if (stage.tool.startsWith("lasso")) {
-      this.#lasso(points, ended, moved);
-    } else if (brush.stroke(points, ended, stage.tool === "erase", stage.diameter / stage.scale)) {
-      this.handlers.painted();
+      return this.#lasso(points, ended, moved);
     }
+    const size = stage.diameter / stage.scale;
+    if (brush.stroke(points, ended, stage.tool === "erase", size)) this.handlers.painted();
+    return undefined;
+  }
+
+  #measure(points, ended) {
+    this.corners = [...this.corners, ...points];
+    const [[x, y], [right, down]] = [this.corners[0], this.corners.at(-1)];
+    const length = Math.hypot(right - x, down - y);
+    if (!ended || !length) return this.stage.drawLasso([[x, y], [right, down]]);
+    this.choose("move");
+    return this.handlers.measured(length);
   }
 
   #drop() {
