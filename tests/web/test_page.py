@@ -1051,8 +1051,10 @@ def test_a_line_over_a_ruler_gives_millimetres(page: Any) -> None:
     page.wait_for_function("() => document.querySelector('#scale').value")
     matrix = page.get_attribute("#stage svg g", "transform")
     stage_scale = float(matrix.removeprefix("matrix(").split()[0])
-    scale = 200 / stage_scale / 10
-    assert float(page.input_value("#scale")) == pytest.approx(scale, rel=1e-3)
+    scale = float(page.input_value("#scale"))
+    assert scale == pytest.approx(
+        200 / stage_scale / 10, rel=0.01
+    )  # a pixel of the screen each way
     diameter = page.inner_text("#numbers dd:nth-of-type(3)")
     assert diameter.endswith(" mm")
     assert float(diameter.split()[0]) == pytest.approx(pixels / scale, abs=0.02)

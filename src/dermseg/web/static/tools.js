@@ -21,9 +21,11 @@ const HANDS = `
 </div>`;
 const ZOOM = `
 <span class="spacer"></span>
-<button type="button" id="zoom-out" aria-label="Zoom out" title="Zoom out (-)">&minus;</button>
-<button type="button" id="fit" title="Fit (0)">Fit</button>
-<button type="button" id="zoom-in" aria-label="Zoom in" title="Zoom in (+)">+</button>`;
+<div class="group" role="group" aria-label="Zoom">
+  <button type="button" id="zoom-out" aria-label="Zoom out" title="Zoom out (-)">&minus;</button>
+  <button type="button" id="fit" title="Fit (0)">Fit</button>
+  <button type="button" id="zoom-in" aria-label="Zoom in" title="Zoom in (+)">+</button>
+</div>`;
 
 export class Tools {
   // `handlers`: click(x, y); ready(), whether a mask can be painted; mask(), a promise of the mask
