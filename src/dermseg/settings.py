@@ -115,7 +115,7 @@ class TrainingSettings:
     """Share of the weights that a step takes away, times the learning rate (AdamW)."""
     loss: str = "jaccard"
     """What is minimised: jaccard, the paper's; dice, tversky, focal or cross-entropy; or a weighted
-    sum, as 0.5*dice+0.5*focal."""
+    sum such as `0.5*dice+0.5*focal`."""
     keep: Keep = "last"
     """The weights of the last epoch, or of the one that scored best on the held-out fold or the
     validation set, whose scores are then a little too high."""
@@ -131,7 +131,7 @@ class TrainingSettings:
     """What is dealt to the folds: images, as in the paper, or whole sources, so that a fold is of
     other cameras than the training's. Photographs of one stored size count as one source."""
     fold: int | None = None
-    """The fold held out, counted from 0; None trains on everything."""
+    """The fold held out, counted from 0; without it the training takes all training images."""
     fold_seed: int = 0
     """Decides how images are dealt to the folds, apart from `seed`."""
     splits: str = ""
@@ -143,7 +143,7 @@ class TrainingSettings:
     of one patient_id or lesion_id."""
     fine_tune_from: str = ""
     """Whose weights the training starts from: a shipped model's name, a model file, or the folder
-    of a finished training or protocol; as the network begins unless given."""
+    of a finished training or protocol. Without it they are new, or for lite0 those of ImageNet."""
     seed: int = 0
     """Decides the first weights and every random change."""
     precision: Precision = "auto"
@@ -454,7 +454,7 @@ class ServiceSettings:
     workers: int = 2
     """Photographs worked on at once, by one model."""
     queue: int = 32
-    """Photographs that may wait; beyond them the answer is 429, with the time to come back."""
+    """Photographs that may wait; beyond them the response is 429, with the time to come back."""
     megabytes: int = 32
     """Largest upload, in megabytes (2**20 bytes)."""
     megapixels: int = 64

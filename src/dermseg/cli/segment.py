@@ -54,6 +54,9 @@ def segment(
 ) -> int:
     """Write a mask for each photograph, and report.csv.
 
+    Without --rule, --high and --low the thresholds are those of the model's card for the style. If
+    you give one of them, the others have the defaults below.
+
     Example: dermseg segment photographs/ -o masks/ --overlay pictures/
 
     Parameters

@@ -35,6 +35,9 @@ def serve(
     a folder, the least sure first, to be accepted or corrected; decisions.csv beside them
     keeps what was decided, and a review goes on where it stopped.
 
+    Without --rule, --high and --low the thresholds are those of the model's card for the style. If
+    you give one of them, the others have the defaults below.
+
     Example: dermseg serve --open
 
     Parameters
@@ -57,12 +60,15 @@ def serve(
     require("web", *WEB)
     from dermseg.inference.segmenter import Segmenter
     from dermseg.web.app import create_app
+    from dermseg.web.review.decisions import DECISIONS
     from dermseg.web.server import Server
 
     segmenter = Segmenter(**vars(settings), thresholds=thresholds)
 
     def listening(address: str) -> None:
         say(f"{segmenter.description}: {address} (Ctrl+C stops it)")
+        if review is not None:
+            say(f"The page reviews {review}; decisions go to {review / DECISIONS}")
         if open:
             import webbrowser
 

@@ -32,22 +32,24 @@ def train(
 ) -> int:
     """Train a network on a folder of photographs and masks; needs dermseg[train].
 
-    Started again with the same options, it goes on where it was stopped.
+    Started again with the same options, it goes on where it was stopped. `dermseg export` makes a
+    model file of the folder that it fills.
 
-    Example: dermseg train ISIC-2017/ -o runs/ --protocol short
+    Example: dermseg train mine/ -o run/ --network lite0 --channels rgb --epochs 10 --fold 0
 
     Parameters
     ----------
     data
-        Folder laid out like the official archives, or with the folders images and masks.
+        Folder with the folders images and masks, or in another layout of the guide's page "Train",
+        such as the official archives.
     output
-        Folder for log.csv, checkpoints and the trained weights; with --protocol for one such
-        folder a model, and members.csv.
+        Folder for log.csv, checkpoints and the trained weights. With --protocol it receives such a
+        folder for each model, and members.csv.
     protocol
-        Train the paper's six models, a fold held out from each of five and nothing from the
-        sixth: with its settings (192 x 256, 600 epochs), with short ones (RGB, 96 x 128, 46
-        epochs, one-cycle), or lite0 from ImageNet weights (22 epochs). Other options change the
-        settings; --fold K trains that fold's model alone.
+        Train six models as the paper did: five that each hold a fold out, and one on everything.
+        "paper" has its settings (192 x 256, 600 epochs), "short" few epochs (RGB, 96 x 128, 46
+        epochs, one-cycle), and "pretrained" is lite0 from ImageNet weights (22 epochs). Other
+        options change the settings; --fold K trains that fold's model alone.
     style
         Score the masks outlined in this style alone. This and the thresholds say how members.csv
         scores a protocol's members.

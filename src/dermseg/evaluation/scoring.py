@@ -236,7 +236,8 @@ def evaluate(
     if subset:
         chosen = choose(subset, truths, folder, tables)
         truths = {image: truths[image] for image in truths if image in chosen}
-    problems += [f"no prediction for {truths[k]}" for k in sorted(truths.keys() - found.keys())]
+    missing = sorted(truths.keys() - found.keys())
+    problems += [f"no prediction for {truths[k]} (--subset scores some images)" for k in missing]
     scores: dict[str, Scores] = {}
     border_scores: dict[str, BorderScores] = {}
     groups: dict[str, Facts] = {}
