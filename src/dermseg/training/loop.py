@@ -104,8 +104,7 @@ def train(
     distributed.check_batch(settings.batch_size)
     if distributed.leads():
         remove_leftovers(run)
-    settings = precision.decide(settings, data_settings.device, precision.of_runs([run]))
-    where = find_device(data_settings.device, settings.precision)
+    find_device(data_settings.device, settings.precision)  # refused before the data are read
     split = read_split(data, settings.splits, data_settings.mask_frame)
     store = data_settings.cache_below(run)
     with distributed.leader_first():
@@ -132,6 +131,9 @@ def train(
             "repeat each other, or are of one patient or lesion; nothing is left to train on"
         )
     datasets.check_fills(len(chosen), settings.batch_size)
+    # Its steps are timed only when the data are known to be usable.
+    settings = precision.decide(settings, data_settings.device, precision.of_runs([run]))
+    where = find_device(data_settings.device, settings.precision)
     trainer = Trainer(settings, where, images, chosen)
     with occupied(run) if distributed.leads() else nullcontext():
         fold_by_id = dict(zip(images.image_ids, fold_of, strict=False))
@@ -285,8 +287,8 @@ def _say_start(given: str, known: dict[str, Any], *, scored: bool) -> None:
     say(f"Fine-tuning from {given}; newly initialised: {fresh}")
     if scored and not known["apart"]:
         say(
-            f"Nobody can tell whether {given} has seen images that are held out here: "
-            "what they are scored with may be too high"
+            f"{given} may have been trained on images that are held out here, which its file does "
+            "not tell: their scores may be too high"
         )
 
 
