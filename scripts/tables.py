@@ -146,12 +146,12 @@ def confidence() -> list[str]:
     for way in WAYS:
         measured[f"{way.name}, validation"] = way.result("validation{}-confidence")
     rated = {name: each for name, each in measured.items() if each is not None}
-    measures = [
-        [text, *(with_interval(each, name, form) for each in rated.values())]
-        for name, (text, form) in MEASURES.items()
+    body = [
+        [who, str(each["quality"]["images"])]
+        + [with_interval(each, name, form) for name, (_, form) in MEASURES.items()]
+        for who, each in rated.items()
     ]
-    images = ["images", *(str(each["quality"]["images"]) for each in rated.values())]
-    return table(["", *rated], [images, *measures])
+    return table(["masks of", "images", *(text for text, _ in MEASURES.values())], body)
 
 
 def sources() -> list[str]:
