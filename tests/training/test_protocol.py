@@ -2,10 +2,12 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from toy import Tiny, tiny_settings, write_data
 
 from dermseg.cli.main import main
 from dermseg.data.layouts import find_pairs
@@ -13,7 +15,7 @@ from dermseg.evaluation.scoring import evaluate, evaluate_maps
 from dermseg.imaging.mask_files import write_mask
 from dermseg.masks.postprocess import binarise, choose_lesion
 from dermseg.settings import PROTOCOLS, ScoringSettings, ThresholdSettings, TrainingSettings
-from dermseg.training import loop, protocol
+from dermseg.training import loop, networks, protocol
 from dermseg.training.protocol import train_protocol
 from dermseg.training.run_folder import read_held_out
 
@@ -26,11 +28,20 @@ def table(output: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(handle))
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train once, on what `toy_data` is a copy of."""
+    folder = tmp_path_factory.mktemp("made")
+    settings = tiny_settings(fold=None, epochs=12, learning_rate=0.02, dropout=0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(networks.NETWORKS, "tiny", Tiny)
+        train_protocol(write_data(folder / "data"), folder / "out", settings)
+    return folder / "out"
+
+
 @pytest.fixture
-def done(toy_data: Path, tmp_path: Path, tiny: Maker) -> Path:
-    settings = tiny(fold=None, epochs=12, learning_rate=0.02, dropout=0.0)
-    train_protocol(toy_data, tmp_path / "out", settings)
-    return tmp_path / "out"
+def done(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "out"))
 
 
 def test_every_image_is_predicted_by_the_member_that_had_not_seen_it(done: Path) -> None:

@@ -1173,7 +1173,8 @@ def test_the_review_of_a_folder(browser: Any, segmenter: Segmenter, review: Revi
     again = Review.load(jobs, masks, segmenter)
     decisions = [item.decision for item in again.items]
     assert decisions == ["accepted", "corrected", "rejected", "corrected"]
-    assert all(item.remark.seconds > 0 for item in again.items)
+    seconds = [item.remark.seconds for item in again.items]
+    assert min(seconds) >= 0 < sum(seconds)  # of a quick look 0.0 s are kept
     assert [(masks / name).read_bytes() for name in names] == before
     corrected = read_mask(again.corrected / names[1])
     assert (corrected != read_mask(masks / names[1])).any()
