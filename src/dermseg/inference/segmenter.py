@@ -139,7 +139,7 @@ class Segmentation:
     @cached_property
     def outlines(self) -> Outlines:
         """All borders of the mask: around its pieces, the largest first, and around its holes."""
-        return outlines_of(self.mask)
+        return outlines_of(self.mask, self.bounding_box)
 
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:

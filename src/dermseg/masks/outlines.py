@@ -24,9 +24,19 @@ class Outlines:
     holes: tuple[NDArray[np.int32], ...]
 
 
-def outlines_of(mask: Mask) -> Outlines:
-    """Return the borders of a mask, boolean (H, W)."""
-    contours, tree = cv2.findContours(mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+def outlines_of(mask: Mask, box: tuple[int, int, int, int] | None = None) -> Outlines:
+    """Return the borders of a mask, boolean (H, W).
+
+    `box`, (x, y, width, height), holds all of the mask where it is given: to look at a quarter of a
+    large picture takes a quarter of the time.
+    """
+    x, y, width, height = box or (0, 0, mask.shape[1], mask.shape[0])
+    contours, tree = cv2.findContours(
+        mask.view(np.uint8)[y : y + height, x : x + width],
+        cv2.RETR_CCOMP,
+        cv2.CHAIN_APPROX_SIMPLE,
+        offset=(x, y),
+    )
     if not contours:
         return Outlines((), ())
     rings = sorted(contours, key=cv2.contourArea, reverse=True)
