@@ -2,17 +2,17 @@
 
 import hashlib
 import shutil
-import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from answering_server import answering
 from conftest import skin
 from PIL import Image
 
@@ -93,21 +93,8 @@ class Server:
 @pytest.fixture
 def server() -> Iterator[Server]:
     made = Server()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            made.answer(self)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
-        thread.start()
-        made.base = f"http://127.0.0.1:{listening.server_port}"
+    with answering(made.answer) as made.base:
         yield made
-        listening.shutdown()
-        thread.join()
 
 
 @pytest.fixture

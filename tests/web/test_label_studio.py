@@ -1,15 +1,15 @@
 """Label Studio asks for first outlines: its protocol, and what may be fetched for it."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from answering_server import answering
 from conftest import EXAMPLES
 from fastapi.testclient import TestClient
 from local_service import client_of
@@ -57,20 +57,8 @@ class Studio:
 
 
 def served(studio: Studio) -> Iterator[Studio]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            studio.answer(self)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        studio.address = f"http://127.0.0.1:{server.server_port}"
+    with answering(studio.answer) as studio.address:
         yield studio
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import numpy as np
 
 from dermseg.cores import parallel_map
 from dermseg.data.splits import read_split
+from dermseg.export.calibration import FEWEST
 from dermseg.imaging.images import resize
 from dermseg.imaging.orientation import Size, as_seen, shape_along
 from dermseg.imaging.photographs import image_size, read_photograph
@@ -19,8 +20,6 @@ ALARMS = 0.01
 """Share of photographs like the known ones that are called unlike them."""
 PARTS = 5
 """Parts for cross-fitting the limit."""
-FEWEST = 200
-"""Photographs below which nothing is learnt."""
 SHRINKAGE = 0.02
 """Added to the variances, as a share of them: a covariance of few photographs is too narrow."""
 

@@ -208,7 +208,7 @@ def remove_leftovers(folder: Path, *, below: bool = True) -> None:
 
 
 def _entries(folder: Path, *, below: bool) -> Iterator[Path]:
-    """Yield what lies in a folder, and with `below` in its subfolders."""
+    """Yield the entries of a folder, and with `below` those of its subfolders."""
     for place, folders, names in walk(folder):
         yield from (place / name for name in (*folders, *names))
         if not below:
