@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from dermseg.imaging.mask_files import read_mask, write_mask
     from dermseg.imaging.overlay import draw_overlay
     from dermseg.imaging.photographs import Photograph, read_photograph
-    from dermseg.inference.segmenter import Segmentation, Segmenter, segment
+    from dermseg.inference.segmentation import Segmentation
+    from dermseg.inference.segmenter import Segmenter, segment
     from dermseg.masks.borders import BorderScores, score_border
     from dermseg.masks.metrics import Scores, score
     from dermseg.settings import (
@@ -61,7 +62,7 @@ _HOMES = {
     "OutputError": "errors",
     "Photograph": "imaging.photographs",
     "Scores": "masks.metrics",
-    "Segmentation": "inference.segmenter",
+    "Segmentation": "inference.segmentation",
     "Segmenter": "inference.segmenter",
     "ThresholdSettings": "settings",
     "TrainingSettings": "settings",

@@ -21,12 +21,8 @@ from dermseg.errors import DermsegError, ImageError, ModelError, UsageError
 from dermseg.imaging.mask_files import read_mask
 from dermseg.imaging.photographs import Photograph, read_photograph
 from dermseg.inference import segmenter as module
-from dermseg.inference.segmenter import (
-    Segmentation,
-    Segmenter,
-    drawn_by_hand,
-    segment,
-)
+from dermseg.inference.segmentation import Segmentation, drawn_by_hand
+from dermseg.inference.segmenter import Segmenter, segment
 from dermseg.inference.session import X86, open_session
 from dermseg.masks.metrics import score
 from dermseg.masks.style import STYLE_IDS

@@ -11,7 +11,7 @@ from dermseg.batch.jobs import Job
 from dermseg.imaging.images import Pixels, encode_image
 from dermseg.imaging.overlay import draw_overlay
 from dermseg.imaging.photographs import Photograph, read_photograph
-from dermseg.inference.segmenter import Segmentation
+from dermseg.inference.segmentation import Segmentation
 from dermseg.settings import OVERLAY_SIDE, PictureSettings
 
 MARGIN = 0.1

@@ -4,7 +4,8 @@ from pathlib import PurePath
 
 from dermseg import __version__
 from dermseg.batch.jobs import Job
-from dermseg.inference.segmenter import Segmentation, Segmenter
+from dermseg.inference.segmentation import Segmentation
+from dermseg.inference.segmenter import Segmenter
 from dermseg.storage.journal import Row
 
 REPORT = "report.csv"

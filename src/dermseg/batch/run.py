@@ -27,7 +27,8 @@ from dermseg.errors import DermsegError, ImageError, UsageError
 from dermseg.imaging.mask_files import encode_mask, find_mask
 from dermseg.imaging.mask_frames import size_along
 from dermseg.imaging.photographs import is_whole_image, read_orientation
-from dermseg.inference.segmenter import Segmentation, Segmenter
+from dermseg.inference.segmentation import Segmentation
+from dermseg.inference.segmenter import Segmenter
 from dermseg.progress import track
 from dermseg.settings import MaskFrame, PictureSettings
 from dermseg.storage.files import remove_leftovers, writing, written_whole

@@ -24,7 +24,7 @@ from dermseg.imaging.photographs import (
     read_photograph,
     scale_of,
 )
-from dermseg.inference.segmenter import Segmentation
+from dermseg.inference.segmentation import Segmentation
 from dermseg.masks.polygons import trace
 from dermseg.settings import OVERLAY_SIDE
 from dermseg.storage.journal import Row

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from dermseg.inference.confidence import Band, Confidence
-from dermseg.inference.segmenter import Candidate, Flag
+from dermseg.inference.segmentation import Candidate, Flag
 from dermseg.settings import Rule, Style
 
 Include = Literal["mask", "probability", "overlay", "picture"]

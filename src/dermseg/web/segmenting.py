@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from dermseg.batch.report import made_by
-from dermseg.inference.segmenter import drawn_by_hand
+from dermseg.inference.segmentation import drawn_by_hand
 from dermseg.masks.edit import edit_mask
 from dermseg.web.dependencies import Service, TheService
 from dermseg.web.errors import ProblemError, describe

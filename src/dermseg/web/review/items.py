@@ -10,7 +10,8 @@ import numpy as np
 from dermseg.batch.jobs import Job
 from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import MASK_FOREGROUND, read_mask
-from dermseg.inference.segmenter import Segmenter, drawn_by_hand
+from dermseg.inference.segmentation import drawn_by_hand
+from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.postprocess import Probability
 from dermseg.storage.journal import Row
 from dermseg.web.schema import Predicted
