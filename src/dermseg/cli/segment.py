@@ -90,7 +90,6 @@ def segment(
     from dermseg.batch.jobs import Job, find_jobs, passed_over
     from dermseg.batch.least_sure import SHEET, TABLE, check_says_how_sure, write_least_sure
     from dermseg.batch.run import check_tables, segment_all
-    from dermseg.formats.conversion import check_beside
     from dermseg.inference.segmenter import Segmenter
 
     be_quiet(quiet)
@@ -102,7 +101,7 @@ def segment(
         return _segment_input(job, Segmenter(**vars(settings), thresholds=thresholds), json)
     _check_folder(output)
     _check_sizes(size_from, mask_frame)
-    _check_forms(form or ())
+    _check_forms(form or (), output)
     written = (output, *vars(pictures).values())
     jobs = [
         replace(job, frame=frame, pixels_per_mm=pixels_per_mm)
@@ -112,8 +111,6 @@ def segment(
     if review is not None:
         check_says_how_sure(segmenter)
         check_tables(output, (TABLE, SHEET))
-    for each in form or ():
-        check_beside(output, each)
     tell(f"{segmenter.description}: {counted(len(jobs), 'photograph')}")
     for line in passed_over(photographs, without=written):
         tell(f"passed over: {line}")
@@ -138,12 +135,20 @@ def _check_sizes(size_from: Path | None, mask_frame: MaskFrame | None) -> None:
         raise UsageError("--mask-frame: says how the masks of --size-from lie; name their folder")
 
 
-def _check_forms(forms: Sequence[Written]) -> None:
-    """Raise UsageError for a form that is written anyway, MissingExtraError for one that lacks."""
+def _check_forms(forms: Sequence[Written], output: Path) -> None:
+    """Raise UsageError for a form that is written anyway, or would be written over another's.
+
+    Raises MissingExtraError for one whose library is not installed.
+    """
     if "masks" in forms:
         raise UsageError("--form masks: masks are always written")
     if "dicom-seg" in forms:
         require("dicom", "highdicom")
+    if forms:
+        from dermseg.formats.conversion import check_beside
+
+        for form in forms:
+            check_beside(output, form)
 
 
 def _check_numbers(review: int | None, pixels_per_mm: float | None) -> None:

@@ -29,25 +29,25 @@ def shows_shift(pixels: Pixels, unit: tuple[int, int]) -> bool:
     within = pixels[: rows * height, : columns * width]
     steps = cv2.subtract(within[height::height], within[height - 1 : -1 : height], dtype=cv2.CV_16S)
     jumps = cv2.resize(steps, (columns, rows - 1), interpolation=cv2.INTER_AREA)
-    sums = np.pad(jumps.astype(np.float32).clip(-LARGEST, LARGEST), ((0, 0), (1, 0), (0, 0)))
-    sums = sums.cumsum(1)
-    before = np.arange(2, columns - 1, dtype=np.float32)[:, np.newaxis]
-    left = sums[:, 2:-2] * (1 / before)
-    right = (sums[:, -1:] - sums[:, 2:-2]) * (1 / (columns - before))
-    # A shift from a block on: the row above jumps to its right, and it jumps to the row below
-    # on its left, by as much; the other two halves do not jump.
-    jumping = np.minimum(abs(right[:-1]), abs(left[1:])) >= SHIFT
-    above = np.flatnonzero(jumping.any((1, 2)))
+    # A shift makes a row and the row below jump in as many columns, together, as one row has.
+    loud = cv2.reduce(abs(jumps), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32F)[:, 0]
+    above = np.flatnonzero((loud[:-1] + loud[1:] >= SHIFT * columns).any(1))
     if not len(above):
         return False
     near = np.union1d(above, above + 1)  # most photographs have no such row, others a few
-    sums, left, right = sums[near], left[near], right[near]
+    steps = jumps[near].astype(np.float32).clip(-LARGEST, LARGEST)
+    sums = np.pad(steps, ((0, 0), (1, 0), (0, 0))).cumsum(1)
+    before = np.arange(2, columns - 1, dtype=np.float32)[:, np.newaxis]
+    left = sums[:, 2:-2] / before
+    right = (sums[:, -1:] - sums[:, 2:-2]) / (columns - before)
+    # A shift from a block on: the row above jumps to its right, and it jumps to the row below
+    # on its left, by as much; the other two halves do not jump.
     first = np.searchsorted(near, above)
     here, below = right[first], left[first + 1]
     quiet = np.maximum(abs(left[first]), abs(right[first + 1]))
     shift = np.minimum(abs(here), abs(below)) - 2 * quiet - abs(here - below) / 2
     # Noise: the standard error of the mean over the fewer of the columns to either side.
-    squares = np.square(sums[:, 1:] - sums[:, :-1]).sum(1, keepdims=True)
+    squares = np.square(steps).sum(1, keepdims=True)
     spread = squares - left**2 * before - right**2 * (columns - before)
     error = np.sqrt(spread.clip(0) / columns / np.minimum(before, columns - before))
     return bool((shift - 2 * np.maximum(error[first], error[first + 1])).max() >= SHIFT)
