@@ -3,6 +3,7 @@
 DermsegError
 ├── UsageError        the request makes no sense (exit status 2)
 ├── ImageError        a photograph or mask cannot be read, or has the wrong size
+│   ├── MissingFileError    the file is not there; also a FileNotFoundError
 │   └── TooManyPixelsError  more pixels than are decoded
 ├── DataError         a data set is incomplete or inconsistent
 │   ├── MissingFolderError  a folder that was named is not there (exit status 2)
@@ -28,7 +29,7 @@ class DermsegError(Exception):
     ...     dermseg.segment("missing.jpg")
     ... except dermseg.DermsegError as error:
     ...     print(error)
-    missing.jpg: cannot be read ([Errno 2] No such file or directory: 'missing.jpg')
+    missing.jpg: no such file
     """
 
 
@@ -38,6 +39,10 @@ class UsageError(DermsegError):
 
 class ImageError(DermsegError):
     """A photograph or a mask cannot be read, or does not have the size it must have."""
+
+
+class MissingFileError(ImageError, FileNotFoundError):
+    """A photograph or a mask is not there."""
 
 
 class TooManyPixelsError(ImageError):

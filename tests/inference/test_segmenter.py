@@ -607,13 +607,6 @@ class TestChoices:
         with pytest.raises(UsageError, match="outside the mask of 80 x 40"):
             segmenter.segment(np.zeros((40, 80, 3), np.uint8), at=at)
 
-    @pytest.mark.parametrize(
-        "given", [None, 3, Image.new("RGB", (8, 8))], ids=["none", "number", "pillow"]
-    )
-    def test_what_is_no_photograph_is_refused(self, segmenter: Segmenter, given: Any) -> None:
-        with pytest.raises(TypeError, match=r"a photograph is a path, .* not"):
-            segmenter.segment(given)
-
     def test_thresholds_of_one_call_stand_in_for_the_segmenters_own(
         self, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -19,7 +19,7 @@ from typing import BinaryIO, Literal, TypeAlias, TypeVar
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError, features
 
-from dermseg.errors import ImageError, TooManyPixelsError
+from dermseg.errors import ImageError, MissingFileError, TooManyPixelsError
 from dermseg.imaging.block_shift import shows_shift
 from dermseg.imaging.containers import HEAD, form_of, holds_picture, without_metadata
 from dermseg.imaging.decoding import Loaded, Pieces, load
@@ -155,7 +155,14 @@ def read_with(source: Source, work: Callable[[File], T], *, decode: bool = True)
             "decoded, lest a forged file fill the memory; make it smaller"
         ) from error
     except DAMAGE as error:
-        raise ImageError(f"{name}: cannot be read ({error})") from error
+        raise _unread(name, error) from error
+
+
+def _unread(name: object, error: Exception) -> ImageError:
+    """Return the error for a file that cannot be read."""
+    if isinstance(error, FileNotFoundError):
+        return MissingFileError(f"{name}: no such file")
+    return ImageError(f"{name}: cannot be read ({error})")
 
 
 class Unwrapped(BytesIO):
@@ -182,7 +189,7 @@ def unwrapped(source: S, frame: int | None = None, most: int | None = None) -> "
     except ImageError as error:
         raise type(error)(f"{name}: {error}") from error
     except DAMAGE as error:
-        raise ImageError(f"{name}: cannot be read ({error})") from error
+        raise _unread(name, error) from error
     file.name = str(name)
     file.write(content)
     file.seek(0)
@@ -348,6 +355,23 @@ def read_photograph(
         return Photograph(pixels, height, width, orientation, tuple(flags))
 
     return read_with(unwrapped(source, frame), decoded)
+
+
+def photograph_of(picture: Image.Image) -> Photograph:
+    """Return a picture of Pillow's as a photograph: sRGB, its pixels as they lie in the picture.
+
+    Raises ImageError if its pixels cannot be read.
+    """
+    try:
+        picture.load()
+        rgb, narrow = picture, False
+        if picture.mode.startswith("I"):
+            rgb, narrow = to_eight_bits(picture, b"")
+        pixels = np.asarray(_to_rgb(rgb))
+    except DAMAGE as error:
+        raise _unread("the picture", error) from error
+    flags: tuple[PhotographFlag, ...] = ("narrow-range",) if narrow else ()
+    return Photograph(pixels, picture.height, picture.width, exif_orientation(picture), flags)
 
 
 def _is_shifted(pixels: Pixels, unit: tuple[int, int] | None, height: int) -> bool:

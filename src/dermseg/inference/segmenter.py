@@ -5,13 +5,13 @@ from functools import cached_property, lru_cache, partial
 from hashlib import blake2b, sha256
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
 
 import numpy as np
 
 from dermseg import __version__
-from dermseg.errors import ImageError, ModelError, UsageError
+from dermseg.errors import ModelError, UsageError
 from dermseg.imaging.images import Pixels, resize
+from dermseg.imaging.inputs import PhotographLike, opened
 from dermseg.imaging.orientation import as_seen, as_stored, shape_along
 from dermseg.imaging.photographs import Photograph, image_size, read_photograph, unwrapped
 from dermseg.imaging.structure import check_parts
@@ -34,7 +34,6 @@ from dermseg.modelfile.card import KEY, ModelCard
 from dermseg.settings import DEFAULT_MODEL, DEFAULT_STYLE, Style, ThresholdSettings
 from dermseg.weights import find_model
 
-PhotographLike: TypeAlias = str | Path | BinaryIO | Photograph | Pixels
 MIRRORS: tuple[tuple[int, int], ...] = ((1, 1), (1, -1), (-1, 1), (-1, -1))
 """Steps along rows and columns that turn a picture into itself and its three mirror images."""
 
@@ -225,7 +224,8 @@ class Segmenter:
         Parameters
         ----------
         photograph
-            A path, an open binary file, a `Photograph`, or pixels: uint8 RGB, (H, W, 3).
+            A path; a file's content as bytes, or an open binary file; a picture of Pillow's; a
+            `Photograph`; or pixels, uint8 RGB, (H, W, 3).
         size
             The mask's (height, width), where the photograph is a thumbnail; the photograph's size
             by default.
@@ -352,27 +352,14 @@ class Segmenter:
         ImageError
             If it cannot be read, or the array is not uint8 RGB, (H, W, 3).
         """
-        if isinstance(photograph, Photograph):
-            return photograph
-        if not isinstance(photograph, np.ndarray | str | Path) and not hasattr(photograph, "read"):
-            raise TypeError(
-                "a photograph is a path, an open binary file, a dermseg.Photograph or an array of "
-                f"uint8 RGB, not {type(photograph).__name__}"
-            )
-        if not isinstance(photograph, np.ndarray):
-            photograph = unwrapped(photograph)
-        if isinstance(photograph, BytesIO):
-            check_parts(photograph.getvalue(), getattr(photograph, "name", "the image"))
-        if not isinstance(photograph, np.ndarray):
-            rows, columns = shape_along((self.height, self.width), image_size(photograph))
-            return read_photograph(photograph, at_least=(closer * rows, closer * columns))
-        fits = photograph.dtype == np.uint8 and photograph.ndim == 3 and photograph.shape[2] == 3
-        if not fits or photograph.size == 0:
-            raise ImageError(
-                "pixels must be a uint8 array of shape (height, width, 3), RGB; "
-                f"this one is {photograph.dtype} {photograph.shape}"
-            )
-        return Photograph(photograph, photograph.shape[0], photograph.shape[1])
+        source = opened(photograph)
+        if isinstance(source, Photograph):
+            return source
+        source = unwrapped(source)
+        if isinstance(source, BytesIO):
+            check_parts(source.getvalue(), getattr(source, "name", "the image"))
+        rows, columns = shape_along((self.height, self.width), image_size(source))
+        return read_photograph(source, at_least=(closer * rows, closer * columns))
 
 
 @dataclass(frozen=True)
