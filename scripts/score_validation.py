@@ -36,7 +36,7 @@ from dermseg.imaging.mask_files import MASK_FOREGROUND, MASK_SUFFIX, read_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.metrics import Scores, mean, score
 from dermseg.masks.style import STYLE_IDS, read_style
-from dermseg.settings import DEFAULT_STYLE, Style, ThresholdSettings
+from dermseg.settings import DEFAULT_STYLE, BatchSettings, Style, ThresholdSettings
 from dermseg.storage.files import write_json
 from dermseg.storage.tables import read_table
 
@@ -99,7 +99,7 @@ def main(
 
 def segment(jobs: list[Job], segmenter: Segmenter, masks: Path, truth: Path) -> None:
     """Write the masks at the true masks' sizes; stop if one fails."""
-    results = segment_all(jobs, segmenter, masks, size_from=truth)
+    results = segment_all(jobs, segmenter, masks, BatchSettings(size_from=truth))
     if failed := [result.error for result in results if result.error]:
         sys.exit("\n".join(failed))
 

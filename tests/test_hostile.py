@@ -11,7 +11,8 @@ from hostile import bad_files, encoded, good_files, mutated, picture, write_all
 from PIL import Image
 
 from dermseg.batch.jobs import find_jobs
-from dermseg.batch.run import Result, segment_all
+from dermseg.batch.run import segment_all
+from dermseg.batch.worker import Result
 from dermseg.cli.main import main
 from dermseg.inference.segmenter import Segmenter
 

@@ -19,6 +19,7 @@ from dermseg.evaluation.scoring import evaluate
 from dermseg.formats.annotation import Photographs
 from dermseg.imaging.mask_files import read_mask
 from dermseg.inference.segmenter import Segmenter
+from dermseg.settings import BatchSettings
 
 NAMES = ("lésion", "Ärztin-Ö", "ñandú_1", "한국", "ﾀﾞ", "Å-ångström", "q̣̇")
 apart = pytest.mark.skipif(sys.platform == "darwin", reason="there both forms are one file")
@@ -73,7 +74,7 @@ def test_sizes_are_found_under_the_other_form(
     path = photograph(f"{form(name, 'NFD')}.png")
     put(tmp_path / "sizes" / f"{form(name, 'NFC')}_segmentation.png", size=(96, 128))
     jobs = find_jobs([path])
-    segment_all(jobs, segmenter, tmp_path / "out", size_from=tmp_path / "sizes")
+    segment_all(jobs, segmenter, tmp_path / "out", BatchSettings(size_from=tmp_path / "sizes"))
     assert read_mask(tmp_path / "out" / jobs[0].mask).shape == (96, 128)
 
 

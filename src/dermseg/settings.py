@@ -522,5 +522,16 @@ class PictureSettings:
     """Folder for the probability of lesion, at the network's size: grey, 255 being certain."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class BatchSettings:
+    """What is made beside the masks of many photographs, and whose sizes the masks take."""
+
+    pictures: PictureSettings = PictureSettings()
+    size_from: Path | None = None
+    """Folder of masks whose sizes are taken instead of the photographs' (for thumbnails)."""
+    mask_frame: MaskFrame | None = None
+    """How these masks lie on photographs that EXIF turns."""
+
+
 OVERLAY_SIDE = 1024
 """Longest side of an overlay picture, in pixels."""

@@ -13,7 +13,7 @@ from dermseg.batch import least_sure as least_sure_module
 from dermseg.batch.jobs import Job, find_jobs
 from dermseg.batch.least_sure import SHEET, TABLE, least_sure
 from dermseg.batch.report import COLUMNS
-from dermseg.batch.run import Result
+from dermseg.batch.worker import Result
 from dermseg.cli.main import main
 from dermseg.imaging.contact_sheet import CELL_HEIGHT, CELL_WIDTH
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from dermseg import cores
-from dermseg.batch import pictures, run
+from dermseg.batch import pictures, worker
 from dermseg.batch.jobs import Job, find_jobs
 from dermseg.batch.run import segment_all
 from dermseg.imaging.mask_files import encode_mask
 from dermseg.inference.segmenter import Segmenter
-from dermseg.settings import PictureSettings
+from dermseg.settings import BatchSettings, PictureSettings
 from dermseg.storage.journal import Journal
 
 STAGES = [
@@ -21,8 +21,8 @@ STAGES = [
     (Segmenter, "read"),
     (Segmenter, "probability"),
     (Segmenter, "find"),
-    (run, "report_row"),
-    (run, "encode_mask"),
+    (worker, "report_row"),
+    (worker, "encode_mask"),
     (pictures, "draw_overlay"),
     (Journal, "note"),
 ]
@@ -49,7 +49,10 @@ def test_two_photographs_can_be_in_a_stage_at_once(
     monkeypatch.setattr(cores, "usable_cores", lambda: 2)
     jobs = find_jobs([photograph("a.jpg"), photograph("b.jpg")])
     results = segment_all(
-        jobs, segmenter, tmp_path / "out", pictures=PictureSettings(overlay=tmp_path / "pictures")
+        jobs,
+        segmenter,
+        tmp_path / "out",
+        BatchSettings(pictures=PictureSettings(overlay=tmp_path / "pictures")),
     )
     assert [result.bug for result in results] == ["", ""]
 

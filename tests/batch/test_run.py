@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from dermseg import __version__
-from dermseg.batch import run
+from dermseg.batch import worker
 from dermseg.batch.jobs import find_jobs
 from dermseg.batch.report import COLUMNS, MADE_BY, TIMINGS
 from dermseg.batch.run import segment_all
@@ -497,7 +497,7 @@ class TestSecondRun:
         killed_at: str,
     ) -> None:
         self.done(tmp_path, arguments)
-        real = run.written_whole
+        real = worker.written_whole
 
         @contextmanager
         def killed(path: Path) -> Iterator[Path]:
@@ -507,7 +507,7 @@ class TestSecondRun:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(run, "written_whole", killed)
+            patch.setattr(worker, "written_whole", killed)
             assert main([*arguments, "--low", "0.1"]) == 130
         assert "a.jpg" in self.done(tmp_path, [*arguments, "--low", "0.2"])
 

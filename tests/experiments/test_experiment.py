@@ -23,6 +23,7 @@ from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.metrics import METRICS
 from dermseg.settings import (
     AugmentationSettings,
+    BatchSettings,
     ScoringSettings,
     ThresholdSettings,
     TrainingSettings,
@@ -86,7 +87,12 @@ def test_a_toy_experiment(done: Path, tmp_path: Path) -> None:
     (model,) = (output / "models").glob("tiny-seed-0-*.onnx")
     photographs = tmp_path / "data" / "ISIC-2017_Validation_Data"
     truth = tmp_path / "data" / "ISIC-2017_Validation_Part1_GroundTruth"
-    segment_all(find_jobs([photographs]), Segmenter(model), tmp_path / "masks", size_from=truth)
+    segment_all(
+        find_jobs([photographs]),
+        Segmenter(model),
+        tmp_path / "masks",
+        BatchSettings(size_from=truth),
+    )
     expected = evaluate(truth, tmp_path / "masks").mean
     for name in METRICS:
         assert float(rows[3][name]) == pytest.approx(getattr(expected, name), abs=1e-5)

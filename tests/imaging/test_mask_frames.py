@@ -20,7 +20,7 @@ from dermseg.imaging.mask_files import read_mask
 from dermseg.imaging.mask_frames import frame_problem
 from dermseg.imaging.photographs import Header
 from dermseg.inference.segmenter import Segmenter
-from dermseg.settings import MaskFrame
+from dermseg.settings import BatchSettings, MaskFrame
 
 SIZES = {"landscape": (48, 64), "portrait": (64, 48), "square": (56, 56)}
 CASES = [
@@ -135,7 +135,9 @@ def test_sizes_are_taken_from_masks_in_their_frame(
 
     def error(name: str, frame: MaskFrame | None) -> str:
         sizes = tmp_path / "sizes"
-        (result,) = segment_all(jobs, segmenter, tmp_path / name, size_from=sizes, mask_frame=frame)
+        (result,) = segment_all(
+            jobs, segmenter, tmp_path / name, BatchSettings(size_from=sizes, mask_frame=frame)
+        )
         return result.error
 
     assert error("upright", "upright") == ""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dermseg.batch.run import Result
+from dermseg.batch.worker import Result
 from dermseg.errors import ImageError, UsageError
 from dermseg.imaging.contact_sheet import CELL_HEIGHT, CELL_WIDTH, contact_sheet
 from dermseg.imaging.images import Pixels, encode_image, resize

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from dermseg import __version__
 from dermseg.batch.report import made_by
-from dermseg.batch.run import Result, row_as_left
+from dermseg.batch.run import row_as_left
+from dermseg.batch.worker import Result
 from dermseg.cores import parallel_map
 from dermseg.errors import DermsegError, UsageError
 from dermseg.formats.conversion import Conversion, Reading, read_all

@@ -17,6 +17,7 @@ from dermseg.cli.options import Flat
 from dermseg.errors import UsageError
 from dermseg.progress import counted
 from dermseg.settings import (
+    BatchSettings,
     Form,
     MaskFrame,
     ModelSettings,
@@ -27,7 +28,7 @@ from dermseg.settings import (
 
 if TYPE_CHECKING:
     from dermseg.batch.jobs import Job
-    from dermseg.batch.run import Result
+    from dermseg.batch.worker import Result
     from dermseg.inference.segmenter import Segmenter
     from dermseg.storage.journal import Row
 
@@ -114,9 +115,8 @@ def segment(
     tell(f"{segmenter.description}: {counted(len(jobs), 'photograph')}")
     for line in passed_over(photographs, without=written):
         tell(f"passed over: {line}")
-    results = segment_all(
-        jobs, segmenter, output, pictures=pictures, size_from=size_from, mask_frame=mask_frame
-    )
+    batch = BatchSettings(pictures=pictures, size_from=size_from, mask_frame=mask_frame)
+    results = segment_all(jobs, segmenter, output, batch)
     failed = _say_results(results, output)
     for result in results if json else ():
         _show_row(result.row)

@@ -35,7 +35,7 @@ from dermseg.imaging.mask_files import MASK_FOREGROUND
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.metrics import Scores
 from dermseg.masks.postprocess import Probability
-from dermseg.settings import DEFAULT_STYLE, ScoringSettings, ThresholdSettings
+from dermseg.settings import DEFAULT_STYLE, BatchSettings, ScoringSettings, ThresholdSettings
 from dermseg.storage.files import write_json, written_whole
 from dermseg.training.run_folder import EVERYTHING, HELD_OUT, WEIGHTS, read_held_out
 
@@ -188,7 +188,7 @@ class Scorer:
             style=self.scoring.style or DEFAULT_STYLE,
             thresholds=self.scoring.thresholds,
         )
-        results = segment_all(jobs, segmenter, masks, size_from=images.truth)
+        results = segment_all(jobs, segmenter, masks, BatchSettings(size_from=images.truth))
         if failed := [result.error for result in results if result.error]:
             raise DataError.listing(f"{images.photographs}: cannot be scored", failed)
         evaluation = evaluate(images.truth, masks)
