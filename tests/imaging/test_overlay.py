@@ -114,3 +114,28 @@ def test_the_bands_contours_are_drawn_beneath_the_outline() -> None:
     for row, column in ((90, 100), (50, 20), (50, 180), (30, 100), (50, 130)):
         assert picture[row, column].astype(int) == pytest.approx(BAND_COLOR, abs=30)
     assert picture[10, 100].astype(int) == pytest.approx(RESULT_COLOR, abs=30)
+
+
+def width_of_line(picture: NDArray[np.uint8], row: int) -> int:
+    """Return the pixels of the outline in the left half of a row."""
+    return int(drawn(picture[row : row + 1, : picture.shape[1] // 2]).sum())
+
+
+def test_full_size_on_demand() -> None:
+    photograph = plain(2000, 3000)
+    assert draw_overlay(photograph, NOTHING, side=None).shape == (2000, 3000, 3)
+    assert draw_overlay(photograph, NOTHING, side=1500).shape == (1000, 1500, 3)
+    assert draw_overlay(photograph, NOTHING, side=9000).shape == (2000, 3000, 3)
+
+
+@pytest.mark.parametrize(("longest", "expected"), [(300, 1), (1024, 3), (3000, 4), (9000, 8)])
+def test_a_line_grows_more_slowly_than_the_picture(longest: int, expected: int) -> None:
+    ring = rectangle(longest // 4, 20, longest * 3 // 4, longest // 3)
+    picture = draw_overlay(plain(longest // 2, longest), ring, side=None)
+    # Anti-aliasing adds up to a pixel on either side.
+    assert expected <= width_of_line(picture, longest // 5) <= expected + 2
+
+
+def test_a_line_is_thin_where_the_lesion_is_small() -> None:
+    picture = draw_overlay(plain(1000, 3000), rectangle(500, 500, 560, 560), side=None)
+    assert width_of_line(picture, 530) <= 2

@@ -21,7 +21,7 @@ from dermseg.errors import DermsegError, ImageError, ModelError, UsageError
 from dermseg.imaging.mask_files import read_mask
 from dermseg.imaging.photographs import Photograph, read_photograph
 from dermseg.inference import segmenter as module
-from dermseg.inference.segmentation import Segmentation, drawn_by_hand
+from dermseg.inference.segmentation import Segmentation
 from dermseg.inference.segmenter import Segmenter, segment
 from dermseg.inference.session import X86, open_session
 from dermseg.masks.metrics import score
@@ -365,17 +365,17 @@ def test_segment_uses_the_default_model_and_loads_it_once(
 ) -> None:
     loaded: list[Segmenter] = []
 
-    def load(*arguments: Any) -> Segmenter:
+    def load(*_: Any, **__: Any) -> Segmenter:
         loaded.append(segmenter)
         return segmenter
 
-    module.default_segmenter.cache_clear()
+    module._loaded.cache_clear()
     monkeypatch.setattr(module, "Segmenter", load)
     for photograph, _ in examples[:2]:
         found = segment(photograph)
         np.testing.assert_array_equal(found.mask, segmenter.segment(photograph).mask)
     assert len(loaded) == 1
-    module.default_segmenter.cache_clear()
+    module._loaded.cache_clear()
 
 
 def test_a_segmentation_is_frozen(darkness: None, photograph: Callable[..., Path]) -> None:
@@ -615,41 +615,3 @@ class TestChoices:
         chosen = segmenter.segment(pixels, thresholds=ThresholdSettings(high=0.9, low=0.7))
         assert chosen.flags == ("unlike-training",)
         assert "several-candidates" in segmenter.segment(pixels).flags
-
-
-class TestGeometry:
-    def test_of_a_rectangle(self) -> None:
-        mask = np.zeros((50, 60), np.bool_)
-        mask[10:21, 20:31] = True
-        lesion = drawn_by_hand(mask)
-        assert (lesion.area, lesion.perimeter, lesion.flags) == (121, 40, ())
-        assert lesion.diameter == pytest.approx(10 * 2**0.5)
-        assert lesion.bounding_box == (20, 10, 11, 11)
-        assert lesion.centroid == (25, 15)
-
-    def test_of_two_pieces_and_a_hole(self) -> None:
-        mask = np.zeros((50, 90), np.bool_)
-        mask[10:21, 10:21] = mask[10:21, 60:71] = True
-        mask[14:17, 14:17] = False
-        lesion = drawn_by_hand(mask)
-        assert (lesion.area, lesion.flags) == (233, ("several-candidates",))
-        assert (len(lesion.outlines.pieces), len(lesion.outlines.holes)) == (2, 1)
-        assert lesion.perimeter == pytest.approx(40 + 40 + 4 * 2 + 4 * 2**0.5)
-        assert lesion.diameter == pytest.approx(np.hypot(60, 10))
-
-    def test_of_nothing(self) -> None:
-        lesion = drawn_by_hand(np.zeros((5, 6), np.bool_))
-        assert (lesion.perimeter, lesion.diameter, lesion.flags) == (0, 0, ("empty",))
-
-    def test_a_mask_by_hand_stays_as_it_was_drawn(self) -> None:
-        mask = np.zeros((50, 60), np.bool_)
-        mask[10:40, 10:40] = True
-        mask[20:30, 20:30] = False
-        mask[45:, 55:] = True
-        lesion = drawn_by_hand(mask)
-        np.testing.assert_array_equal(lesion.mask, mask)
-        assert lesion.outline.max() == 39
-        assert lesion.flags == ("touches-border", "several-candidates")
-        assert (lesion.area, lesion.bounding_box) == (825, (10, 10, 50, 40))
-        rows, columns = np.nonzero(mask)
-        assert lesion.centroid == pytest.approx((columns.mean(), rows.mean()))

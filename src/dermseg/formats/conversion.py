@@ -254,6 +254,12 @@ def convert(
     return done
 
 
+def write_alone(annotation: Annotation, target: Path, to: Form) -> None:
+    """Write the outline of one stored photograph in a form of one file."""
+    shown = FORMS[to].FRAME == "shown"
+    FORMS[to].write([_shown(annotation) if shown else annotation], target, OutlineSettings())
+
+
 def write_beside(masks_folder: Path, to: Form) -> tuple[Path, Conversion]:
     """Write the masks that `dermseg segment` left in a folder in another form, into that folder.
 

@@ -80,21 +80,22 @@ def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSett
     """
     target.mkdir(parents=True, exist_ok=True)
     for annotation in annotations:
-        properties = {
-            "objectType": "annotation",
-            "classification": {"name": settings.name, "color": COLOR},
-        }
-        height, width = annotation.size
-        collection = {
-            "type": "FeatureCollection",
-            "photograph": annotation.photograph,
-            "height": height,
-            "width": width,
-            "units": UNITS,
-            "features": ([feature(annotation.polygons, properties)] if annotation.polygons else []),
-        }
         path = target / Path(annotation.photograph).with_suffix(".geojson")
-        write_json(path, collection, compact=True)
+        write_json(path, collection(annotation, settings.name), compact=True)
+
+
+def collection(annotation: Annotation, label: str) -> dict[str, object]:
+    """Return a photograph's outline, called `label`, as a GeoJSON feature collection."""
+    properties = {"objectType": "annotation", "classification": {"name": label, "color": COLOR}}
+    height, width = annotation.size
+    return {
+        "type": "FeatureCollection",
+        "photograph": annotation.photograph,
+        "height": height,
+        "width": width,
+        "units": UNITS,
+        "features": ([feature(annotation.polygons, properties)] if annotation.polygons else []),
+    }
 
 
 def read(source: Path, photographs: Photographs, label: str | None) -> Iterator[Entry]:

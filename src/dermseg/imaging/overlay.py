@@ -1,7 +1,8 @@
 """Draw the lesion's outline on its photograph."""
 
+import math
+import sys
 from collections.abc import Sequence
-from math import ceil
 
 import cv2
 import numpy as np
@@ -16,12 +17,16 @@ RESULT_COLOR = (255, 230, 0)
 """Yellow, as the paper draws its results (Figure 3)."""
 BAND_COLOR = (0, 160, 255)
 """Blue, for the contours between which the border may lie."""
+LINES_IN_LESION = 50
+"""The shorter side of a lesion, at least, in widths of the line."""
 
 
 def draw_overlay(
     photograph: Photograph,
     outline: NDArray[np.int32] | Sequence[NDArray[np.int32]],
     band: Sequence[NDArray[np.float32]] = (),
+    *,
+    side: int | None = OVERLAY_SIDE,
 ) -> Pixels:
     """Draw a lesion's outline on its photograph.
 
@@ -35,11 +40,14 @@ def draw_overlay(
     band
         Contours between which the border may lie, float32 (n, 2) each, in the same pixels. They
         are drawn thinner, below the outline.
+    side
+        Longest side of the picture in pixels, where the photograph is larger; None for its full
+        size.
 
     Returns
     -------
     numpy.ndarray
-        uint8 RGB, (h, w, 3), upright as EXIF says. The longest side has at most 1024 pixels.
+        uint8 RGB, (h, w, 3), upright as EXIF says.
 
     Examples
     --------
@@ -48,19 +56,32 @@ def draw_overlay(
     >>> dermseg.draw_overlay(photograph, lesion.outline, lesion.band_contours).shape
     (512, 768, 3)
     """
-    scale = min(1.0, OVERLAY_SIDE / max(photograph.height, photograph.width))
+    scale = min(1.0, (side or sys.maxsize) / max(photograph.height, photograph.width))
     height, width = (max(1, round(s * scale)) for s in (photograph.height, photograph.width))
     picture = resize(photograph.pixels, height, width).copy()
     factor = np.array([width / photograph.width, height / photograph.height])
-    thickness = max(1, round(max(height, width) / 400))
+    given = [outline] if isinstance(outline, np.ndarray) else outline
+    rings = [ring for ring in given if len(ring)]
+    thickness = _thickness(rings, factor, max(height, width))
     for contour in band:
-        _draw(picture, contour, factor, BAND_COLOR, ceil(thickness * 0.6))
-    rings = [outline] if isinstance(outline, np.ndarray) else outline
-    for color, width_of_line in (((0, 0, 0), thickness + 2), (RESULT_COLOR, thickness)):
+        _draw(picture, contour, factor, BAND_COLOR, math.ceil(thickness * 0.6))
+    rim = thickness + 2 * math.ceil(thickness / 3)
+    for color, width_of_line in (((0, 0, 0), rim), (RESULT_COLOR, thickness)):
         for ring in rings:
-            if len(ring):
-                _draw(picture, ring, factor, color, width_of_line)
+            _draw(picture, ring, factor, color, width_of_line)
     return upright(picture, photograph.orientation)
+
+
+def _thickness(
+    rings: Sequence[NDArray[np.int32]], factor: NDArray[np.float64], longest: int
+) -> int:
+    """Return the line's width: 3 pixels of 1024, 8 of 9000; less for a lesion that it would hide.
+
+    It grows more slowly than the picture, since one looks at the border of a large one closely.
+    """
+    sides = [np.ptp(ring, axis=0) * factor for ring in rings]
+    thickest = max((float(each.min()) for each in sides), default=0.0) / LINES_IN_LESION
+    return max(1, round(min(math.sqrt(longest) / 12.5, thickest)))
 
 
 def _draw(

@@ -1,8 +1,10 @@
 """A lesion in a photograph: its mask, its outline, and what is measured on them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from os import PathLike
+from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -10,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermseg.imaging.images import Mask, Pixels
+from dermseg.imaging.inputs import Opened
+from dermseg.inference import saving
 from dermseg.inference.confidence import Band, Confidence, Contours
 from dermseg.masks.outlines import Outlines, outline_of, outlines_of
 from dermseg.masks.postprocess import Probability
+from dermseg.settings import OVERLAY_SIDE
 
 Flag = Literal[
     "damaged",
@@ -24,6 +29,7 @@ Flag = Literal[
     "low-confidence",
 ]
 """What deserves a look: the first three of the photograph, the others of the mask."""
+OF_THE_PHOTOGRAPH: tuple[Flag, ...] = ("damaged", "narrow-range", "unlike-training")
 
 
 @dataclass(frozen=True)
@@ -34,20 +40,25 @@ class Candidate:
     stored pixels. The place, given as `at`, makes this region the lesion.
     """
 
-    outline: NDArray[np.int32]
+    outline: NDArray[np.int32] = field(repr=False, compare=False)
     place: tuple[float, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Segmentation:
     """A lesion in a photograph.
 
     Coordinates are pixels of the photograph as it is stored, before EXIF turns it: x to the right,
     y down, from 0. Lengths are in pixels, areas in square pixels.
 
+    Two are equal if mask, probability, flags and confidence are. A notebook shows the photograph
+    with the outline.
+
     Examples
     --------
     >>> lesion = dermseg.segment("examples/photographs/ISIC_0003582.jpg")
+    >>> lesion
+    <Segmentation: 64934 of 512 x 768 pixels, expected Jaccard index 0.91>
     >>> lesion.mask.shape, lesion.bounding_box
     ((512, 768), (132, 128, 349, 253))
     """
@@ -69,6 +80,40 @@ class Segmentation:
     """Draws the `band`; None for a model without a calibration."""
     list_candidates: Callable[[], tuple[Candidate, ...]] | None = None
     """Lists the `candidates`."""
+    choose: Callable[[tuple[float, float]], "Segmentation"] | None = None
+    """Makes the mask of the candidate at a place."""
+    photograph: Opened | None = None
+    """What was segmented, for `overlay`: its path, its file in memory, or its pixels."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Segmentation):
+            return NotImplemented
+        return (
+            self._facts == other._facts
+            and np.array_equal(self.mask, other.mask)
+            and np.array_equal(self.probability, other.probability)
+        )
+
+    def __hash__(self) -> int:
+        return hash(self._facts)
+
+    @property
+    def _facts(self) -> tuple[object, ...]:
+        return self.bounding_box, self.flags, self.confidence
+
+    def __repr__(self) -> str:
+        return f"<Segmentation: {self._described}>"
+
+    @property
+    def _described(self) -> str:
+        height, width = self.mask.shape
+        facts = [f"{self.area} of {height} x {width} pixels", *self.flags]
+        if self.confidence is not None:
+            facts.insert(1, f"expected Jaccard index {self.confidence.jaccard:.2f}")
+        return ", ".join(facts)
+
+    def _repr_html_(self) -> str:
+        return saving.html(self, self._described)
 
     @property
     def area(self) -> int:
@@ -121,6 +166,30 @@ class Segmentation:
         return self.list_candidates() if self.list_candidates else ()
 
     @property
+    def lesions(self) -> tuple["Segmentation", ...]:
+        """Each region that could be a lesion: this one, then the `candidates`, the likeliest first.
+
+        The others have no confidence, which is of the model's own choice alone.
+
+        Examples
+        --------
+        >>> found = dermseg.segment("examples/photographs/ISIC_0012660.jpg")
+        >>> len(found.lesions), found.lesions[0] is found
+        (1, True)
+        """
+        if self.choose is None:
+            return (self,)
+        others = (self.choose(each.place) for each in self.candidates)
+        seen = tuple(flag for flag in self.flags if flag in OF_THE_PHOTOGRAPH)
+        return (
+            self,
+            *(
+                replace(other, flags=(*seen, *other.flags), photograph=self.photograph)
+                for other in others
+            ),
+        )
+
+    @property
     def perimeter(self) -> float:
         """The length of all borders, around pieces and holes, through their pixels' centres."""
         rings = (*self.outlines.pieces, *self.outlines.holes)
@@ -133,6 +202,79 @@ class Segmentation:
             return 0.0
         hull = cv2.convexHull(np.concatenate(self.outlines.pieces))[:, 0].astype(np.float64)
         return float(np.hypot(*(hull[:, np.newaxis] - hull).transpose(2, 0, 1)).max())
+
+    def overlay(self, side: int | None = OVERLAY_SIDE, *, band: bool = True) -> Pixels:
+        """Draw the outline on the photograph, which is read again.
+
+        Parameters
+        ----------
+        side
+            Longest side of the picture in pixels, where the photograph is larger; None for its
+            full size.
+        band
+            Draw the contours between which the border may lie, too.
+
+        Returns
+        -------
+        numpy.ndarray
+            uint8 RGB, (h, w, 3), upright as EXIF says.
+
+        Raises
+        ------
+        ImageError
+            If the photograph can no longer be read.
+        UsageError
+            If it is not known: of a mask that no photograph was segmented for.
+
+        Examples
+        --------
+        >>> lesion = dermseg.segment("examples/photographs/ISIC_0003582.jpg")
+        >>> lesion.overlay(side=300).shape
+        (200, 300, 3)
+        """
+        return saving.overlay(self, side, band)
+
+    def to_geojson(self) -> dict[str, object]:
+        """Return the outline as GeoJSON, as QuPath reads it.
+
+        Returns
+        -------
+        dict
+            A feature collection, ready for `json.dump`: as `dermseg convert --to geojson` writes
+            it, polygons with holes along the edges of pixels, in pixels as stored, y down.
+
+        Examples
+        --------
+        >>> lesion = dermseg.segment("examples/photographs/ISIC_0003582.jpg")
+        >>> [each["geometry"]["type"] for each in lesion.to_geojson()["features"]]
+        ['Polygon']
+        """
+        return saving.to_geojson(self)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the mask, or with another suffix than .png the outline in another form.
+
+        Parameters
+        ----------
+        path
+            The file to write: `.png`, the mask as `dermseg segment` writes it; `.jpg`, the
+            `overlay`; `.geojson` and `.svg`; `.json` for COCO, `.xml` for CVAT. It appears whole
+            or not at all, and another of this name is written over.
+
+        Raises
+        ------
+        UsageError
+            If the suffix is another.
+        OutputError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> lesion = dermseg.segment("examples/photographs/ISIC_0003582.jpg")
+        >>> lesion.save(folder / "ISIC_0003582_segmentation.png")
+        >>> lesion.save(folder / "ISIC_0003582.geojson")
+        """
+        saving.save(self, Path(path))
 
 
 def drawn_by_hand(mask: Mask) -> Segmentation:

@@ -1,5 +1,6 @@
 """From a photograph to its segmentation."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from hashlib import blake2b, sha256
@@ -87,9 +88,7 @@ class Segmenter:
         content = read_file(self.path)
         self.sha256 = sha256(content).hexdigest()
         self._session = session_of(content, self.path, device)
-        if style not in STYLE_IDS:
-            raise UsageError(f"style {style!r}: choose {' or '.join(STYLE_IDS)}")
-        self.style = style
+        self.style = _known_style(style)
         try:
             card = self._session.get_modelmeta().custom_metadata_map[KEY]
             self._graph = Contract.of(self._session)
@@ -102,8 +101,20 @@ class Segmenter:
                 f"{self.path}: an ONNX file, but not one that `dermseg export` wrote ({error})"
             ) from error
         self.height, self.width = self._graph.height, self._graph.width
-        self._given_thresholds = thresholds
+        self._given_thresholds = _are_thresholds(thresholds)
         self.mirror = self.card.mirror if mirror is None else mirror
+
+    def __reduce__(self) -> tuple[Callable[[], "Segmenter"], tuple[()]]:
+        # A session of ONNX Runtime cannot be pickled: the model is loaded again.
+        again = partial(
+            Segmenter,
+            self.name,
+            style=self.style,
+            thresholds=self._given_thresholds,
+            mirror=self.mirror,
+            device=self.device,
+        )
+        return again, ()
 
     @property
     def draws_styles(self) -> bool:
@@ -173,7 +184,8 @@ class Segmenter:
             network's size.
         """
         size = size or (pixels.shape[0], pixels.shape[1])
-        return as_stored(self._run(self.view(pixels, size), style or self.style), size)
+        style = self.style if style is None else _known_style(style)
+        return as_stored(self._run(self.view(pixels, size), style), size)
 
     def view(self, pixels: Pixels, size: tuple[int, int]) -> Pixels:
         """Return a photograph as the network sees it.
@@ -248,11 +260,12 @@ class Segmenter:
         ImageError
             If the photograph cannot be read, or the array is not uint8 RGB.
         UsageError
-            If `at` lies outside the mask or `size` has no pixels.
+            If `at` lies outside the mask, `size` has no pixels, or the style is unknown.
         TypeError
-            If `photograph` is none of these.
+            If `photograph` is none of these, or `thresholds` are no `ThresholdSettings`.
         """
-        read = self.read(photograph)
+        source = opened(photograph)
+        read = self.read(source)
         height, width = size or (read.height, read.width)
         if height < 1 or width < 1:
             raise UsageError(f"a mask of {height} x {width} pixels cannot be made")
@@ -263,7 +276,7 @@ class Segmenter:
         if at is not None and not found.bounding_box:
             closer = look_closer(
                 lambda part: self.probability(part, size=(height, width), style=style),
-                self.read(photograph, closer=ZOOM).pixels,
+                self.read(source, closer=ZOOM).pixels,
                 ((at[1] + 0.5) / height, (at[0] + 0.5) / width),
                 probability.shape,
             )
@@ -274,7 +287,7 @@ class Segmenter:
         flags: tuple[Flag, ...] = read.flags
         if self._appearance and self._appearance.is_unlike(view):
             flags = (*flags, "unlike-training")
-        return replace(found, flags=(*flags, *found.flags))
+        return replace(found, flags=(*flags, *found.flags), photograph=source)
 
     def find(
         self,
@@ -306,31 +319,14 @@ class Segmenter:
         UsageError
             If `at` lies outside the mask.
         """
-        outline_style = self._outlines[style or self.style]
-        thresholds = thresholds or self.thresholds_for(style or self.style)
-        calibration = outline_style.calibration
-        height, width = size
-        if at is not None and not (0 <= at[0] < width and 0 <= at[1] < height):
-            raise UsageError(f"at {at[0]:g}, {at[1]:g}: outside the mask of {width} x {height}")
-        place = None if at is None else _scaled(at, (height, width), probability)
-        own = lesion = choose_lesion(probability, thresholds)
-        if place is not None and not holds(own, place, thresholds.low):
-            lesion = choose_lesion(probability, thresholds, place)
-        mask, outline = binarise(lesion, height, width, thresholds)
-        found = mask, outline, box_around(outline), probability
-        flags = flags_of(mask, lesion.candidates)
-        others = partial(_candidates, probability, lesion, size, thresholds)
+        style = self.style if style is None else _known_style(style)
+        manner = self._outlines[style]
         # What a mask is worth was learnt on the network's own maps, not on those of a closer look.
-        if calibration is None or probability.size > self.height * self.width:
-            return Segmentation(*found, flags, list_candidates=others)
-        bound = partial(calibration.bound, probability, lesion, thresholds.low, size)
-        # And on these thresholds' own choice of the lesion.
-        if thresholds != outline_style.thresholds or lesion is not own:
-            return Segmentation(*found, flags, None, bound, others)
-        confidence = calibration.judge(probability, lesion, thresholds.low)
-        if confidence.low_confidence:
-            flags = (*flags, "low-confidence")
-        return Segmentation(*found, flags, confidence, bound, others)
+        if probability.size > self.height * self.width:
+            manner = replace(manner, calibration=None)
+        return manner.find(
+            probability, size, _are_thresholds(thresholds) or self.thresholds_for(style), at
+        )
 
     def read(self, photograph: PhotographLike, closer: int = 1) -> Photograph:
         """Read a photograph at a scale that is large enough for the network.
@@ -379,6 +375,59 @@ class _Outline:
         calibration = None if known is None else Calibration.from_dict(known)
         return cls(ThresholdSettings(**facts.thresholds), calibration)
 
+    def find(
+        self,
+        probability: Probability,
+        size: tuple[int, int],
+        thresholds: ThresholdSettings,
+        at: tuple[float, float] | None,
+    ) -> Segmentation:
+        """Postprocess a probability map, as `Segmenter.find` says."""
+        height, width = size
+        if at is not None and not (0 <= at[0] < width and 0 <= at[1] < height):
+            raise UsageError(f"at {at[0]:g}, {at[1]:g}: outside the mask of {width} x {height}")
+        place = None if at is None else _scaled(at, (height, width), probability)
+        own = lesion = choose_lesion(probability, thresholds)
+        if place is not None and not holds(own, place, thresholds.low):
+            lesion = choose_lesion(probability, thresholds, place)
+        mask, outline = binarise(lesion, height, width, thresholds)
+        found = Segmentation(
+            mask,
+            outline,
+            box_around(outline),
+            probability,
+            flags_of(mask, lesion.candidates),
+            list_candidates=partial(_candidates, probability, lesion, size, thresholds),
+            choose=partial(self.find, probability, size, thresholds),
+        )
+        if self.calibration is None:
+            return found
+        bound = partial(self.calibration.bound, probability, lesion, thresholds.low, size)
+        # What a mask is worth was learnt on these thresholds' own choice of the lesion.
+        if thresholds != self.thresholds or lesion is not own:
+            return replace(found, bound=bound)
+        confidence = self.calibration.judge(probability, lesion, thresholds.low)
+        doubt: tuple[Flag, ...] = ("low-confidence",) if confidence.low_confidence else ()
+        flags = (*found.flags, *doubt)
+        return replace(found, flags=flags, confidence=confidence, bound=bound)
+
+
+def _known_style(style: Style) -> Style:
+    """Return a style; UsageError if there is none of this name."""
+    if style not in STYLE_IDS:
+        raise UsageError(f"style {style!r}: choose {' or '.join(STYLE_IDS)}")
+    return style
+
+
+def _are_thresholds(given: ThresholdSettings | None) -> ThresholdSettings | None:
+    """Return thresholds; TypeError if they are something else."""
+    if not isinstance(given, ThresholdSettings | None):
+        raise TypeError(
+            "thresholds are dermseg.ThresholdSettings, such as ThresholdSettings(high=0.8, "
+            f"low=0.4), not {type(given).__name__}"
+        )
+    return given
+
 
 def _scaled(
     at: tuple[float, float], size: tuple[int, int], probability: Probability
@@ -410,38 +459,69 @@ def _candidates(
     return tuple(others)
 
 
-@lru_cache(maxsize=1)
-def default_segmenter() -> Segmenter:
-    """Return a segmenter of the default model, always the same one."""
-    return Segmenter()
+@lru_cache(maxsize=4)
+def _loaded(model: str | Path, mirror: bool | None) -> Segmenter:
+    """Return a segmenter of a model, the same one again for the last few."""
+    return Segmenter(model, mirror=mirror)
 
 
-def segment(photograph: PhotographLike) -> Segmentation:
-    """Segment a photograph with the default model.
+def segment(
+    photograph: PhotographLike,
+    *,
+    model: str | Path = DEFAULT_MODEL,
+    style: Style = DEFAULT_STYLE,
+    thresholds: ThresholdSettings | None = None,
+    at: tuple[float, float] | None = None,
+    mirror: bool | None = None,
+) -> Segmentation:
+    """Segment a photograph.
 
-    The model is loaded at the first call. Use a `Segmenter` to choose model, style or thresholds.
+    A model is loaded at the first call; the last four stay loaded. A `Segmenter` chooses the
+    device, too.
 
     Parameters
     ----------
     photograph
-        A path, an open binary file, a `Photograph`, or pixels: uint8 RGB, (H, W, 3).
+        A path; a file's content as bytes, or an open binary file; a picture of Pillow's; a
+        `Photograph`; or pixels, uint8 RGB, (H, W, 3).
+    model
+        Name of a shipped model, or path of an ONNX file that `dermseg export` wrote.
+    style
+        How lesions are outlined: "traced" as by an expert, or "semi-automatic" as by a flood fill.
+    thresholds
+        Thresholds that make the mask of the probability. By default those of the model's card.
+    at
+        (x, y) of a point in the lesion, in the photograph's stored pixels: the candidate that holds
+        it is the lesion. If none does, the network looks closer there.
+    mirror
+        Average over the photograph and its three mirror images, which takes four times as long. By
+        default as the model's card says.
 
     Returns
     -------
     Segmentation
-        The lesion, with a mask of the photograph's size.
+        The lesion, with a mask of the photograph's size. Its `lesions` are all that the photograph
+        may have.
 
     Raises
     ------
     ImageError
-        If the photograph cannot be read, or the array is not uint8 RGB.
+        If the photograph cannot be read, or the array is not uint8 RGB; also a FileNotFoundError if
+        it is not there.
+    ModelError
+        If the model is unknown.
+    UsageError
+        If the style is unknown, or `at` lies outside the photograph.
     TypeError
-        If `photograph` is none of these.
+        If an argument is of another type.
 
     Examples
     --------
     >>> lesion = dermseg.segment("examples/photographs/ISIC_0003582.jpg")
     >>> lesion.area, round(lesion.confidence.jaccard, 2)
     (64934, 0.91)
+    >>> dermseg.segment(lesion.photograph, style="semi-automatic").area < lesion.area
+    True
     """
-    return default_segmenter().segment(photograph)
+    segmenter = _loaded(model, mirror)
+    return segmenter.segment(photograph, style=style, thresholds=thresholds, at=at)
