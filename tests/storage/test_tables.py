@@ -54,7 +54,7 @@ def test_no_cell_is_a_formula_whatever_separates(
 
 def test_no_digest_of_a_mask_is_a_number_to_a_spreadsheet(tmp_path: Path) -> None:
     """One in 1,800 digests of 16 digits is: all decimal, or with an e among them."""
-    from dermseg.web.review.items import digest_of
+    from dermseg.storage.decisions import digest_of
 
     path = tmp_path / "mask.png"
     numbers = 0

@@ -2,9 +2,11 @@
 
 import re
 import struct
-from base64 import b64encode
+from base64 import b64decode, b64encode
+from typing import get_args
 from urllib.parse import urljoin
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from hostile import encoded, picture
@@ -13,7 +15,9 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from dermseg.cli.main import main
+from dermseg.imaging.mask_files import encode_mask
 from dermseg.inference.segmenter import Segmenter
+from dermseg.masks.edit import Edit, edit_mask
 from dermseg.settings import ServiceSettings
 from dermseg.web.app import STATIC, create_app
 
@@ -210,3 +214,22 @@ def test_the_page_works_below_a_subpath(segmenter: Segmenter) -> None:
     for script in STATIC.glob("*.js"):
         absolute = re.findall(r"""["'`]/(?:static|v1)/""", script.read_text())
         assert not absolute, script.name
+
+
+def test_a_mask_drawn_by_hand_is_traced_and_changed(client: TestClient) -> None:
+    drawn = np.zeros((60, 80), np.bool_)
+    drawn[10:30, 10:30] = drawn[40:45, 40:45] = True
+    drawn[15:20, 15:20] = False
+    traced = client.post("/v1/mask", content=encode_mask(drawn)).json()
+    assert [len(traced[name]) for name in ("outlines", "holes")] == [2, 1]
+    assert (traced["height"], traced["width"], traced["mask"]) == (60, 80, None)
+    for edit in get_args(Edit):
+        changed = client.post(
+            "/v1/mask",
+            params={"edit": edit, "by": 2, "include": "mask"},
+            content=encode_mask(drawn),
+        ).json()
+        assert b64decode(changed["mask"]) == encode_mask(edit_mask(drawn, edit, 2))
+    assert client.post("/v1/mask?by=0", content=encode_mask(drawn)).status_code == 422
+    assert client.post("/v1/mask?edit=melt", content=encode_mask(drawn)).status_code == 422
+    assert client.post("/v1/mask", content=b"no image").status_code == 422

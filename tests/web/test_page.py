@@ -16,8 +16,9 @@ from PIL import Image
 
 from dermseg.batch.jobs import find_jobs
 from dermseg.batch.run import segment_all
-from dermseg.imaging.mask_files import read_mask
+from dermseg.imaging.mask_files import encode_mask, read_mask
 from dermseg.inference.segmenter import Segmenter
+from dermseg.masks.edit import edit_mask
 from dermseg.settings import Rule, Style, ThresholdSettings
 from dermseg.web.app import create_app
 from dermseg.web.review.queue import Review
@@ -1222,6 +1223,120 @@ def test_the_review_has_the_page_s_tools(
         assert not (read_mask(review.mask_path(review.items[0])) > 0)[~model].any()
         assert page.problems == []
         page.context.close()
+
+
+def test_the_review_exports_what_was_accepted_and_compares_readers(
+    browser: Any, segmenter: Segmenter, review: Review, tmp_path: Path
+) -> None:
+    review.decide(0, "accepted")
+    other = Review.load([item.job for item in review.items], review.masks, segmenter, "bo")
+    mask = encode_mask(read_mask(review.mask_path(review.items[0])) > 0)
+    with listening(create_app(segmenter, review=other)) as address:
+        page = opened(browser, address)
+        assert page.input_value("#reviewer") == "bo"
+        assert page.locator("#reviewer").get_attribute("readonly") is not None
+        page.keyboard.press("a")
+        page.wait_for_selector("#stage[data-number='1']")
+        with zipfile.ZipFile(saved(page, "#export", tmp_path)) as archive:
+            assert [archive.read(name) for name in archive.namelist()] == [mask]
+        page.select_option("#form", "coco")
+        with zipfile.ZipFile(saved(page, "#export", tmp_path)) as archive:
+            assert len(json.loads(archive.read("accepted.json"))["images"]) == 1
+        page.click("#compare")
+        page.wait_for_selector("#agreement dd")
+        said = page.inner_text("#agreement").split("\n")
+        assert "the unnamed reader, bo" in said
+        assert "1 of 1, kappa 1.00" in said
+        assert page.problems == []
+        page.context.close()
+
+
+def in_hand(page: Any) -> str:
+    """Return the mask that is painted in the review, once its outline stands."""
+    page.wait_for_selector(EXACT)
+    return str(page.evaluate("document.querySelector('canvas.paint').toDataURL()"))
+
+
+def test_the_review_changes_masks_as_a_whole_and_undoes_it_to_the_byte(
+    browser: Any, segmenter: Segmenter, review: Review
+) -> None:
+    model = read_mask(review.mask_path(review.items[0])) > 0
+    with listening(create_app(segmenter, review=review)) as address:
+        page = opened(browser, address)
+        scale = page.evaluate("new DOMMatrix(document.querySelector('.frame').style.transform).a")
+        before = outline(page)
+        for act in (".", "[data-edit=smooth]", "[data-edit=shrink]"):
+            standing = outline(page)
+            page.keyboard.press(act) if act == "." else page.click(act)
+            changed(page, standing)
+        take_brush(page)
+        paint(page)
+        steps = [in_hand(page)]
+        for _ in range(4):
+            page.keyboard.press("Control+z")
+            steps.append(in_hand(page))
+        assert len(set(steps)) == 5
+        assert outline(page) == before
+        assert page.is_disabled("#correct")
+        for step in steps[-2::-1]:
+            page.keyboard.press("Control+y")
+            assert in_hand(page) == step
+        page.keyboard.press("Control+z")
+        page.keyboard.press("s")
+        page.wait_for_selector("#stage[data-number='1']")
+        assert page.problems == []
+        page.context.close()
+    by, fine = max(1, round(1 / scale)), round(6 / scale)
+    wanted = edit_mask(edit_mask(edit_mask(model, "grow", by), "smooth", fine), "shrink", by)
+    assert ((read_mask(review.mask_path(review.items[0])) > 0) == wanted).all()
+
+
+def test_the_review_takes_the_model_s_outline_in_the_other_style(
+    browser: Any, segmenter: Segmenter, review: Review
+) -> None:
+    other = segmenter.segment(review.items[0].job.photograph, style="semi-automatic")
+    with listening(create_app(segmenter, review=review)) as address:
+        page = opened(browser, address)
+        before = outline(page)
+        page.keyboard.press("t")
+        changed(page, before)
+        x, y = other.outline[0]
+        assert outline(page).startswith(f"M{x + 0.5:g} {y + 0.5:g}L")
+        page.keyboard.press("t")
+        shown(page, before)
+        page.keyboard.press("Control+z")
+        changed(page, before)
+        page.keyboard.press("s")
+        page.wait_for_selector("#stage[data-number='1']")
+        assert page.problems == []
+        page.context.close()
+    assert ((read_mask(review.mask_path(review.items[0])) > 0) == other.mask).all()
+
+
+def test_the_review_keeps_the_largest_piece_and_fills_holes(
+    browser: Any, segmenter: Segmenter, review: Review
+) -> None:
+    path = review.mask_path(review.items[0])
+    mask = np.zeros_like(read_mask(path), np.bool_)
+    mask[100:300, 100:300] = mask[400:440, 400:440] = True
+    mask[150:200, 150:200] = False
+    review.correct(0, encode_mask(mask))
+    with listening(create_app(segmenter, review=review)) as address:
+        page = opened(browser, address)
+        page.wait_for_selector("#stage[data-number]")
+        page.keyboard.press("p")
+        page.wait_for_selector("#stage[data-number='0']")
+        assert "2 pieces" in page.inner_text("#flags")
+        for button in ("#keep-largest", "#fill-holes"):
+            page.click(button)
+            page.wait_for_selector(button, state="hidden")
+        page.keyboard.press("s")
+        page.wait_for_selector("#stage[data-number='1']")
+        assert page.problems == []
+        page.context.close()
+    filled = np.zeros_like(mask)
+    filled[100:300, 100:300] = True
+    assert ((read_mask(review.mask_path(review.items[0])) > 0) == filled).all()
 
 
 @pytest.mark.skipif(AXE is None, reason="needs DERMSEG_AXE, the path of axe-core's axe.min.js")

@@ -1,9 +1,13 @@
 import asyncio
+import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 from threading import Event, Thread
+from typing import get_args
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -17,12 +21,13 @@ from dermseg.batch.jobs import Job, find_jobs
 from dermseg.batch.run import segment_all
 from dermseg.cli.main import main
 from dermseg.errors import DataError, UsageError
-from dermseg.imaging.mask_files import read_mask, write_mask
+from dermseg.formats.conversion import FORMS
+from dermseg.imaging.mask_files import encode_mask, read_mask, write_mask
 from dermseg.inference.segmenter import Segmenter
-from dermseg.settings import ServiceSettings
+from dermseg.settings import ServiceSettings, Style
+from dermseg.storage.decisions import COLUMNS
 from dermseg.storage.files import occupied
 from dermseg.web.app import create_app
-from dermseg.web.review.decisions import COLUMNS, DECISIONS
 from dermseg.web.review.items import Remark, unsure_share
 from dermseg.web.review.queue import Review
 
@@ -115,6 +120,19 @@ def test_a_correction_leaves_the_models_mask_alone(client: TestClient, masks: Pa
     assert client.put("/v1/review/1/mask", content=wrong).status_code == 422
 
 
+def test_the_model_s_mask_in_either_style(client: TestClient, segmenter: Segmenter) -> None:
+    name = client.get("/v1/review").json()["items"][0]["name"]
+    photograph = next(
+        item.job.photograph
+        for item in client.app.state.service.review.items  # type: ignore[attr-defined]
+        if item.job.name.as_posix() == name
+    )
+    for style in get_args(Style):
+        made = client.get(f"/v1/review/0/mask?style={style}").content
+        assert made == encode_mask(segmenter.segment(photograph, style=style).mask)
+    assert client.get("/v1/review/0/mask?style=bold").status_code == 422
+
+
 def test_a_decision_about_another_mask_holds_no_longer(
     client: TestClient, jobs: list[Job], masks: Path, segmenter: Segmenter
 ) -> None:
@@ -171,6 +189,68 @@ def test_nothing_is_said_of_how_sure_a_model_is_of_another_s_mask(
     assert client.get(f"/v1/review/{number}").json()["band"] is None
     # The others are what this model makes too, and so it may say how sure it is.
     assert all(other.predicted for other in review.items if other != item)
+
+
+def test_readers_decide_apart_and_are_compared(
+    jobs: list[Job], masks: Path, segmenter: Segmenter
+) -> None:
+    drawn = np.zeros((60, 80), np.bool_)
+    drawn[5:25, 5:25] = True
+    for reader in ("", "bo"):
+        review = Review.load(jobs, masks, segmenter, reader)
+        assert [item.decision for item in review.items] == ["", "", ""]
+        client = client_of(create_app(segmenter, review=review))
+        assert client.get("/v1/settings").json()["reader"] == reader
+        assert client.get("/v1/review/accepted").status_code == 409
+        client.put("/v1/review/0", json={"decision": "rejected"})
+        drawn[5:15, 5:15] = not reader
+        client.put("/v1/review/1/mask", content=encode_mask(drawn))
+    (found,) = client.get("/v1/review/agreement").json()
+    assert (found["second"], found["decided"], found["alike"]) == ("bo", 2, 2)
+    assert (found["compared"], found["jaccard"]) == (1, 0.75)
+    path = review.mask_path(review.items[1])
+    assert path.parent.name == "masks-corrected-bo"
+    assert (read_mask(path) > 0).sum() == 300
+    assert (read_mask(masks.with_name("masks-corrected") / path.name) > 0).sum() == 400
+    assert (masks / "decisions-bo.csv").is_file()
+
+
+def test_what_was_accepted_is_exported(
+    client: TestClient, masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert client.get("/v1/review/accepted").json()["type"] == "urn:dermseg:nothing-accepted"
+    names = [item["name"] for item in client.get("/v1/review").json()["items"]]
+    client.put("/v1/review/0", json={"decision": "accepted"})
+    client.put("/v1/review/1", json={"decision": "rejected"})
+    drawn = np.zeros((60, 80), np.bool_)
+    drawn[5:25, 5:25] = True
+    client.put("/v1/review/2/mask", content=encode_mask(drawn))
+    stems = {number: Path(names[number]).stem for number in (0, 2)}
+    packed = client.get("/v1/review/accepted")
+    assert packed.headers["content-disposition"].endswith('"accepted-masks.zip"')
+    with ZipFile(BytesIO(packed.content)) as archive:
+        assert sorted(archive.namelist()) == sorted(
+            f"{stem}_segmentation.png" for stem in stems.values()
+        )
+        assert archive.read(f"{stems[2]}_segmentation.png") == encode_mask(drawn)
+    for form in FORMS:
+        packed = client.get("/v1/review/accepted", params={"form": form})
+        assert not {"failed.txt"} & set(ZipFile(BytesIO(packed.content)).namelist()), form
+    assert client.get("/v1/review/accepted?form=dicom-seg").status_code == 422
+    coco = tmp_path / "accepted.json"
+    command = ["convert", str(masks), "--accepted", "--to", "coco", "-o"]
+    assert main([*command, str(coco)]) == 0
+    with ZipFile(BytesIO(client.get("/v1/review/accepted?form=coco").content)) as archive:
+        assert archive.read("accepted.json") == coco.read_bytes()
+    assert sorted(image["file_name"] for image in json.loads(coco.read_text())["images"]) == sorted(
+        [names[0], names[2]]
+    )
+    # A mask that was made again since is not what was accepted.
+    write_mask(masks / f"{stems[0]}_segmentation.png", drawn)
+    assert main([*command, str(tmp_path / "again.json")]) == 1
+    assert "review it again" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "other.json"), "--reader", "bo"]) == 1
+    assert main(["convert", str(masks), "-o", "x", "--to", "masks", "--reader", "bo"]) == 2
 
 
 def test_decisions_about_other_photographs_stay(
@@ -333,7 +413,7 @@ def test_one_review_of_a_folder_at_a_time(
     with occupied(masks):
         assert main(["serve", "--review", str(masks), str(jobs[0].photograph.parent)]) == 2
     assert "another process is working here" in capsys.readouterr().err
-    assert not (masks / DECISIONS).exists()
+    assert not (masks / "decisions.csv").exists()
     gone = str(masks / "gone")
     assert main(["serve", "--review", gone, str(jobs[0].photograph.parent)]) == 2
     assert "no such folder of masks" in capsys.readouterr().err
@@ -390,10 +470,10 @@ def test_a_photograph_without_a_mask(jobs: list[Job], masks: Path, segmenter: Se
 def test_a_damaged_table_of_decisions_is_not_written_over(
     jobs: list[Job], masks: Path, segmenter: Segmenter, table: str
 ) -> None:
-    (masks / DECISIONS).write_text(table)
-    with pytest.raises(DataError, match=DECISIONS):
+    (masks / "decisions.csv").write_text(table)
+    with pytest.raises(DataError, match=r"decisions\.csv"):
         Review.load(jobs, masks, segmenter)
-    assert (masks / DECISIONS).read_text() == table
+    assert (masks / "decisions.csv").read_text() == table
 
 
 def test_how_unsure() -> None:

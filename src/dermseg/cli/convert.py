@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from dermseg.cli.console import require, say
 from dermseg.cli.options import FlatFlags
+from dermseg.errors import UsageError
 from dermseg.settings import Form, OutlineSettings, Written
 
 
@@ -18,6 +19,8 @@ def convert(
     to: Written,
     from_: Annotated[Form | None, Parameter(name="--from")] = None,
     photographs: Path | None = None,
+    accepted: Annotated[bool, Parameter(negative=())] = False,
+    reader: str = "",
     settings: Annotated[OutlineSettings, FlatFlags] = OutlineSettings(),
 ) -> int:
     """Write outlines in another tool's form, exact to the pixel unless told otherwise.
@@ -37,11 +40,20 @@ def convert(
     photographs
         Folder of the photographs, for what a form does not say: their names, sizes and EXIF
         orientations.
+    accepted
+        SOURCE is a folder of masks that was reviewed with `dermseg serve --review`: write only
+        those that were accepted, and those that were corrected as they were corrected.
+    reader
+        With --accepted: whose review, where several readers did one.
     """
     from dermseg.formats.annotation import Photographs
     from dermseg.formats.conversion import Reading, convert, frame_told
+    from dermseg.storage.decisions import Reader
 
-    reading = Reading(source, from_, settings.label, Photographs(photographs)).resolved()
+    if reader and not accepted:
+        raise UsageError("--reader goes with --accepted")
+    kept_by = Reader(source, reader) if accepted else None
+    reading = Reading(source, from_, settings.label, Photographs(photographs), kept_by).resolved()
     if to == "dicom-seg":
         require("dicom", "highdicom")
         from dermseg.batch.segmentations import convert_segmentations

@@ -24,6 +24,7 @@ FUNCTIONS = (
     "convert",
     "fetch",
     "evaluate",
+    "agreement",
     "doctor",
     "train",
     "tune",

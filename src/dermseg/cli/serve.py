@@ -23,6 +23,7 @@ def serve(
     /,
     *,
     review: Path | None = None,
+    reader: str = "",
     settings: Annotated[ModelSettings, Flat] = ModelSettings(),
     open: Annotated[bool, Parameter(negative=())] = False,
     token: Annotated[str, Parameter(env_var="DERMSEG_TOKEN")] = "",
@@ -47,6 +48,10 @@ def serve(
     review
         Folder of masks that `dermseg segment` filled. Corrected masks go to a folder beside it,
         named like it with -corrected.
+    reader
+        With --review: who reviews, where several do it independently. Decisions go to
+        decisions-READER.csv and corrected masks to a folder of their own, and nothing is shown of
+        what others decided; `dermseg agreement` compares.
     open
         Open the page in the browser.
     token
@@ -56,11 +61,13 @@ def serve(
     """
     if (review is None) != (not photographs):
         raise UsageError("--review MASKS and PHOTOGRAPHS go together")
+    if reader and review is None:
+        raise UsageError("--reader goes with --review")
     _check_token(token, service.host)
     require("web", *WEB)
     from dermseg.inference.segmenter import Segmenter
+    from dermseg.storage.decisions import Reader
     from dermseg.web.app import create_app
-    from dermseg.web.review.decisions import DECISIONS
     from dermseg.web.server import Server
 
     segmenter = Segmenter(**vars(settings), thresholds=thresholds)
@@ -68,7 +75,7 @@ def serve(
     def listening(address: str) -> None:
         say(f"{segmenter.description}: {address} (Ctrl+C stops it)")
         if review is not None:
-            say(f"The page reviews {review}; decisions go to {review / DECISIONS}")
+            say(f"The page reviews {review}; decisions go to {Reader(review, reader).table}")
         if open:
             import webbrowser
 
@@ -80,7 +87,7 @@ def serve(
         if review is not None:
             from dermseg.web.review.queue import Review
 
-            queue = stack.enter_context(Review.open(photographs or [], review, segmenter))
+            queue = stack.enter_context(Review.open(photographs or [], review, segmenter, reader))
         with suppress(KeyboardInterrupt):  # how it is meant to end
             Server(create_app(segmenter, service, queue, token, key), service, listening).run()
     return 0

@@ -17,6 +17,7 @@ from dermseg.imaging.orientation import as_filed, upright
 from dermseg.imaging.photographs import image_size, read_orientation
 from dermseg.progress import track
 from dermseg.settings import Form, OutlineSettings, Written
+from dermseg.storage.decisions import Reader
 from dermseg.storage.files import files_below
 from dermseg.storage.journal import JOURNAL, Journal, read_journal
 
@@ -92,18 +93,30 @@ class Reading:
     """Where outlines come from: the source, its form, the label in it, and the photographs.
 
     The form is recognised unless given. The photographs tell their names, sizes and orientations.
+    With `kept_by`, a reader of a review, the source is the folder of masks, of which only those
+    are read that the reader accepted or corrected.
     """
 
     source: Path
     form: Form | None = None
     label: str | None = None
     photographs: Photographs = Photographs()
+    kept_by: Reader | None = None
 
     def resolved(self) -> "Reading":
         """Return the same with its form; UsageError if there is no source, or no form is known."""
         if not self.source.exists():
             raise UsageError(f"{self.source}: no such file or folder")
-        return self if self.form else replace(self, form=recognise(self.source))
+        if self.form:
+            return self
+        return replace(self, form="masks" if self.kept_by else recognise(self.source))
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield the outlines, in the form's frame; DataError for a damaged source."""
+        if self.kept_by is not None:
+            return masks.read_kept(self.kept_by)
+        assert self.form is not None
+        return FORMS[self.form].read(self.source, self.photographs, self.label)
 
 
 @dataclass
@@ -169,8 +182,8 @@ def read_all(reading: Reading) -> list[Entry]:
     """
     reading = reading.resolved()
     assert reading.form is not None
-    form = FORMS[reading.form]
-    entries = list(form.read(reading.source, reading.photographs, reading.label))
+    frame = FORMS[reading.form].FRAME
+    entries = list(reading.entries())
     stems: dict[str, str] = {}
     for entry in entries:
         stem = Path(entry.photograph).with_suffix("").as_posix().casefold()
@@ -179,7 +192,7 @@ def read_all(reading: Reading) -> list[Entry]:
             raise DataError(f"{reading.source}: {names} would be one file; rename one")
         stems[stem] = entry.photograph
     return [
-        Entry(entry.photograph, partial(_stored, entry, form.FRAME, reading.photographs))
+        Entry(entry.photograph, partial(_stored, entry, frame, reading.photographs))
         for entry in entries
     ]
 

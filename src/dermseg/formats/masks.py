@@ -18,6 +18,7 @@ from dermseg.imaging.mask_files import (
     write_mask,
 )
 from dermseg.settings import OutlineSettings
+from dermseg.storage.decisions import Kept, Reader
 from dermseg.storage.files import files_below
 from dermseg.storage.tables import read_table, undefused
 
@@ -58,6 +59,21 @@ def read(source: Path, _: Photographs, __: str | None) -> Iterator[Entry]:
         yield Entry(name, partial(_load, path, name, said if said in ORIENTATIONS else "1"))
 
 
+def read_kept(reader: Reader) -> Iterator[Entry]:
+    """Read the masks that a reader accepted or corrected in a review, by photograph.
+
+    Raises DataError if there is none; an entry raises DataError too where the mask was made again
+    since it was accepted, or is gone.
+    """
+    kept = reader.kept()
+    if not kept:
+        raise DataError(f"{reader.table}: no mask was accepted or corrected")
+    known = _reported(reader.masks / REPORT)
+    for one in kept:
+        said = known.get(composed(one.mask), {}).get("orientation")
+        yield Entry(one.photograph, partial(_load_kept, one, said if said in ORIENTATIONS else "1"))
+
+
 def read_orientations(source: Path) -> dict[str, int]:
     """Return how EXIF turns the photographs of masks, by the mask's `composed` path in `source`.
 
@@ -66,6 +82,16 @@ def read_orientations(source: Path) -> dict[str, int]:
     rows = _reported(source / REPORT)
     said = {mask: row.get("orientation", "") for mask, row in rows.items()}
     return {mask: int(turn) for mask, turn in said.items() if turn in ORIENTATIONS}
+
+
+def _load_kept(kept: Kept, orientation: str) -> Annotation:
+    if not kept.path.is_file():
+        raise DataError(f"{kept.photograph}: {kept.path} is gone; review it again")
+    if kept.changed:
+        raise DataError(
+            f"{kept.photograph}: the mask was made again since it was accepted; review it again"
+        )
+    return _load(kept.path, kept.photograph, orientation)
 
 
 def _load(path: Path, name: str, orientation: str) -> Annotation:

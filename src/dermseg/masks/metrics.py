@@ -74,6 +74,43 @@ def score(truth: Mask, prediction: Mask) -> Scores:
     )
 
 
+def cohens_kappa(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    """Return Cohen's kappa: the agreement of two readers beyond what chance would give.
+
+    Parameters
+    ----------
+    first, second
+        Yes or no, boolean, of one shape: two masks, or two readers' decisions.
+
+    Returns
+    -------
+    float
+        1 where both are the same, 0 where they agree as by chance, below 0 where less.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+
+    Notes
+    -----
+    J. Cohen, "A coefficient of agreement for nominal scales", Educational and Psychological
+    Measurement 20 (1960).
+
+    Examples
+    --------
+    >>> cohens_kappa(np.array([True, True, False, False]), np.array([True, False, False, False]))
+    0.5
+    """
+    if first.shape != second.shape:
+        raise ValueError(f"shapes differ: {first.shape} and {second.shape}")
+    size = first.size
+    yes, also = int(np.count_nonzero(first)), int(np.count_nonzero(second))
+    same = size - int(np.count_nonzero(first != second))
+    by_chance = yes * also + (size - yes) * (size - also)  # times size
+    return 1.0 if same == size else (same * size - by_chance) / (size * size - by_chance)
+
+
 def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else 1.0
 

@@ -10,7 +10,14 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from dermseg.errors import DermsegError, ImageError, OutputError, TooManyPixelsError, UsageError
+from dermseg.errors import (
+    DataError,
+    DermsegError,
+    ImageError,
+    OutputError,
+    TooManyPixelsError,
+    UsageError,
+)
 
 MEDIA_TYPE = "application/problem+json"
 HUNG_UP = 499
@@ -94,6 +101,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(UsageError)
     async def usage(_: Request, error: UsageError) -> Response:
         return ProblemError(422, "invalid-settings", str(error)).response()
+
+    @app.exception_handler(DataError)
+    async def data(_: Request, error: DataError) -> Response:
+        return ProblemError(409, "damaged-data", str(error)).response()
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:

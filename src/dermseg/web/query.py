@@ -1,6 +1,7 @@
 """What a client may ask for in an address: how a photograph is segmented."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
@@ -55,8 +56,8 @@ class OutlineQuery(BaseModel):
         return None if self.x is None or self.y is None else (self.x, self.y)
 
 
-class SegmentQuery(OutlineQuery):
-    """The query of a request to segment a photograph."""
+class EditQuery(BaseModel):
+    """How a mask is changed as a whole."""
 
     edit: Edit | None = Field(
         None, description="Changes the mask as a whole, before it is described"
@@ -64,7 +65,18 @@ class SegmentQuery(OutlineQuery):
     by: int = Field(
         1, ge=1, le=FARTHEST, description="With edit: pixels to grow, shrink or smooth by"
     )
+
+
+class SegmentQuery(EditQuery, OutlineQuery):
+    """The query of a request to segment a photograph."""
+
     include: list[Include] = Field([], description="Images to put into the JSON, in base64")
+
+
+class MaskQuery(EditQuery):
+    """The query of a request about a mask drawn by hand."""
+
+    include: list[Literal["mask"]] = Field([], description="Images to put in, in base64")
 
 
 class PreviewQuery(OutlineQuery):

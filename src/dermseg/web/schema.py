@@ -1,8 +1,8 @@
 """What the service says of a lesion, field by field: the models behind its JSON and OpenAPI."""
 
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from dermseg.inference.confidence import Band, Confidence
 from dermseg.inference.segmentation import Candidate, Flag
@@ -11,6 +11,10 @@ from dermseg.settings import Rule, Style
 Include = Literal["mask", "probability", "overlay", "picture"]
 StyleBy = Literal["network", "thresholds"]
 """What makes the styles of a model differ: a network that draws them, or a threshold for each."""
+
+
+Pixel: TypeAlias = Annotated[list[int], Field(min_length=2, max_length=2)]
+"""Column and row of a pixel."""
 
 
 class Box(BaseModel):
@@ -72,7 +76,7 @@ class Bounds(BaseModel):
 class Other(BaseModel):
     """A region that could be the lesion too; its place, given as x and y, makes it the lesion."""
 
-    outline: list[tuple[int, int]]
+    outline: list[Pixel]
     x: float
     y: float
 
@@ -112,9 +116,9 @@ class Answer(BaseModel):
     diameter: float
     flags: list[Flag]
     confidence: Predicted | None
-    outline: list[tuple[int, int]]
-    outlines: list[list[tuple[int, int]]]
-    holes: list[list[tuple[int, int]]]
+    outline: list[Pixel]
+    outlines: list[list[Pixel]]
+    holes: list[list[Pixel]]
     candidates: list[Other]
     band: Bounds | None
     report: dict[str, str | int | float]
@@ -127,6 +131,16 @@ class Answer(BaseModel):
 class Preview(BaseModel):
     """What thresholds give, in pixels of the photograph as it is stored; the fields of `Answer`."""
 
-    outlines: list[list[tuple[int, int]]]
-    holes: list[list[tuple[int, int]]]
+    outlines: list[list[Pixel]]
+    holes: list[list[Pixel]]
     candidates: list[Other]
+
+
+class Drawn(BaseModel):
+    """A mask drawn by hand, in its own pixels; `mask` is null unless it was asked for."""
+
+    height: int
+    width: int
+    outlines: list[list[Pixel]]
+    holes: list[list[Pixel]]
+    mask: str | None = None

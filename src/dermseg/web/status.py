@@ -51,6 +51,7 @@ async def defaults(service: TheService) -> dict[str, Any]:
         "style_by": style_by(model),
         "styles": {name: vars(model.thresholds_for(name)) for name in STYLE_IDS},
         "review": service.review is not None,
+        "reader": service.review.reader.name if service.review else "",
         "megabytes": service.settings.megabytes,
         "megapixels": service.settings.megapixels,
     }

@@ -148,21 +148,21 @@ def image_file(photograph: bytes, most: int) -> BytesIO:
     return unwrapped(source, most=most)
 
 
-def check_pixels(photograph: bytes, most: int) -> tuple[int, int]:
+def check_pixels(photograph: bytes, most: int, name: str = "the photograph") -> tuple[int, int]:
     """Return an image's (height, width), read without decoding it.
 
     Raises TooManyPixelsError if it has more than `most` pixels, or a side that no mask can have,
     ImageError if it is no image, or one that would keep a decoder busy or fill the memory.
     """
-    check_parts(photograph, "the photograph", MOST_COEFFICIENTS)
+    check_parts(photograph, name, MOST_COEFFICIENTS)
     height, width = image_size(BytesIO(photograph))
     if max(height, width) > LONGEST_SIDE:
-        detail = f"the photograph's longest side has {max(height, width)} pixels; masks have "
+        detail = f"{name}'s longest side has {max(height, width)} pixels; masks have "
         raise TooManyPixelsError(f"{detail}{LONGEST_SIDE} at most")
     if photograph[8:12] == b"WEBP":
         most = min(most, MOST_WEBP)
     if height * width > most:
-        detail = f"the photograph has {height * width:,} pixels, of {most:,} at most"
+        detail = f"{name} has {height * width:,} pixels, of {most:,} at most"
         raise TooManyPixelsError(detail)
     return height, width
 

@@ -1,4 +1,4 @@
-"""The file decisions.csv: what a person decided about each mask of a review."""
+"""The rows of a table of decisions, as items of a review."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -6,27 +6,10 @@ from typing import get_args
 
 from dermseg.batch.jobs import Job
 from dermseg.errors import DataError
-from dermseg.storage.tables import read_table, undefused, write_table
+from dermseg.storage.decisions import COLUMNS, PREDICTED
+from dermseg.storage.tables import undefused, write_table
 from dermseg.web.review.items import Decision, Item, Remark
 from dermseg.web.schema import Predicted
-
-DECISIONS = "decisions.csv"
-PREDICTED = ("predicted_jaccard", "jaccard_low", "jaccard_high")
-REMARK = ("reviewer", "note", "seconds")
-COLUMNS = ("photograph", "mask", "digest", "flags", *PREDICTED, "unsure", "decision", *REMARK)
-
-
-def read_decisions(path: Path) -> dict[str, dict[str, str]]:
-    """Return the rows of a table of decisions by photograph, none if there is no table.
-
-    Raises DataError for another table.
-    """
-    if not path.is_file():
-        return {}
-    rows = read_table(path)
-    if rows and set(rows[0]) != set(COLUMNS):
-        raise DataError(f"{path}: not a table of decisions; move it away")
-    return {row["photograph"]: row for row in rows}
 
 
 def write_decisions(path: Path, items: Iterable[Item], others: Iterable[Mapping[str, str]]) -> None:

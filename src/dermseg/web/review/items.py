@@ -1,7 +1,6 @@
 """One mask of a review, and how unsure it is."""
 
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +12,7 @@ from dermseg.imaging.mask_files import MASK_FOREGROUND, read_mask
 from dermseg.inference.segmentation import drawn_by_hand
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.postprocess import Probability
+from dermseg.storage.decisions import digest_of
 from dermseg.storage.journal import Row
 from dermseg.web.schema import Predicted
 
@@ -90,11 +90,6 @@ def unsure_share(probability: Probability) -> float:
     low, high = UNSURE
     lesion = np.count_nonzero(probability > low)
     return np.count_nonzero((probability > low) & (probability < high)) / lesion if lesion else 1.0
-
-
-def digest_of(mask: Path) -> str:
-    """Return a digest of a mask's file as it is now, which no spreadsheet takes for a number."""
-    return "b" + blake2b(mask.read_bytes(), digest_size=8).hexdigest()
 
 
 def mask_of(path: Path) -> Mask:

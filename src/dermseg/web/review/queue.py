@@ -14,38 +14,40 @@ from dermseg.imaging.mask_files import write_mask
 from dermseg.imaging.photographs import image_size
 from dermseg.inference.segmenter import Segmenter
 from dermseg.progress import counted, say, track
+from dermseg.storage.decisions import Reader, digest_of
 from dermseg.storage.files import occupied, writing
 from dermseg.storage.journal import JOURNAL, read_journal
 from dermseg.storage.tables import defused
 from dermseg.web.errors import ProblemError
-from dermseg.web.review.decisions import DECISIONS, item_of, read_decisions, write_decisions
-from dermseg.web.review.items import Decision, Item, Remark, digest_of
+from dermseg.web.review.decisions import item_of, write_decisions
+from dermseg.web.review.items import Decision, Item, Remark
 from dermseg.web.uploads import read_drawn
 
 
 class Review:
     """The queue: every mask of a folder that `dermseg segment` filled, and what became of it.
 
-    Decisions stand in decisions.csv beside the masks, whole after each, so that a review stops
-    and goes on at any time; those about other photographs, `others`, stay as they are. One that was
-    about another mask, since made again, holds no longer; `reopened` counts these. Corrected masks
-    go to a folder of their own, named like the masks' with `-corrected`: the model's stay as they
-    are, and segmenting again does not undo a person's work. `without` counts photographs that
-    have no mask, or one that cannot be read.
+    Decisions stand in the reader's table beside the masks, whole after each, so that a review
+    stops and goes on at any time; those about other photographs, `others`, stay as they are. One
+    that was about another mask, since made again, holds no longer; `reopened` counts these.
+    Corrected masks go to a folder of their own, the reader's: the model's stay as they are, and
+    segmenting again does not undo a person's work. `without` counts photographs that have no mask,
+    or one that cannot be read.
     """
 
     def __init__(
         self,
         items: Iterable[Item],
-        masks: Path,
+        reader: Reader,
         others: Sequence[Mapping[str, str]] = (),
         reopened: int = 0,
         without: int = 0,
     ) -> None:
-        self.masks = masks
+        self.reader = reader
+        self.masks = reader.masks
         self.reopened = reopened
         self.without = without
-        self.corrected = _corrected(masks)
+        self.corrected = reader.corrected
         self.items = sorted(items, key=lambda item: item.order)
         self._others = others
         self._lock = Lock()
@@ -53,19 +55,21 @@ class Review:
     @classmethod
     @contextmanager
     def open(
-        cls, photographs: Sequence[Path], masks: Path, segmenter: Segmenter
+        cls, photographs: Sequence[Path], masks: Path, segmenter: Segmenter, reader: str = ""
     ) -> Iterator["Review"]:
         """Lock a folder of masks for the length of the block, and yield its review.
 
-        `photographs` are files or folders. Says on standard error what is to be looked at again,
-        and what is not shown. Raises UsageError if there is no such folder, if another process
-        works in it, or if it holds no mask of the photographs.
+        `photographs` are files or folders; `reader` is who reviews, where there are several. Says
+        on standard error what is to be looked at again, and what is not shown. Raises UsageError if
+        there is no such folder, if another process works in it, or if it holds no mask of the
+        photographs.
         """
         jobs = find_jobs(photographs, without=(masks,))
         if not masks.is_dir():
             raise UsageError(f"{masks}: no such folder of masks")
         with occupied(masks):
-            review = cls.load(track(jobs, "Ordering", len(jobs)), masks, segmenter)
+            found = track(jobs, "Ordering", len(jobs))
+            review = cls.load(found, masks, segmenter, reader)
             if review.reopened:
                 again = counted(review.reopened, "decision")
                 say(f"{again} about masks that have changed since: look again")
@@ -75,29 +79,32 @@ class Review:
             yield review
 
     @classmethod
-    def load(cls, jobs: Iterable[Job], masks: Path, segmenter: Segmenter) -> "Review":
-        """Return the review of `jobs`, continued where an earlier one stopped.
+    def load(
+        cls, jobs: Iterable[Job], masks: Path, segmenter: Segmenter, name: str = ""
+    ) -> "Review":
+        """Return the review of `jobs` by a reader, continued where an earlier one stopped.
 
         Raises UsageError if no photograph has a mask, DataError for a damaged decisions.csv.
         """
         masks = masks.resolve()
-        known = read_decisions(masks / DECISIONS)
+        reader = Reader(masks, name)
+        known = reader.rows()
         noted = read_journal(masks / JOURNAL)
         items, reopened, without = [], 0, 0
         for job in jobs:
             if job.refusal or not (masks / job.mask).is_file():
                 without += 1
                 continue
-            name = job.name.as_posix()
-            key = name if name in known else defused(name)
+            photograph = job.name.as_posix()
+            key = photograph if photograph in known else defused(photograph)
             row = known.pop(key, None)
-            item = None if row is None else item_of(job, row, masks / DECISIONS)
+            item = None if row is None else item_of(job, row, reader.table)
             decision: Decision = "" if item is None else item.decision
             remark = Remark() if item is None else item.remark
             current = item is not None and item.digest == digest_of(masks / job.mask)
             stands = current
             if decision == "corrected":  # which stays right when the model's mask is made again
-                stands = (_corrected(masks) / job.mask).is_file()
+                stands = (reader.corrected / job.mask).is_file()
             if decision and not stands:
                 decision, remark, reopened = "", Remark(), reopened + 1
             if item is None or not current:
@@ -112,7 +119,7 @@ class Review:
             items.append(replace(item, decision=decision, remark=remark))
         if not items:
             raise UsageError(f"{masks}: holds no mask of these photographs; segment first")
-        review = cls(items, masks, list(known.values()), reopened, without)
+        review = cls(items, reader, list(known.values()), reopened, without)
         review._write()
         return review
 
@@ -187,9 +194,4 @@ class Review:
         return folder / item.job.mask
 
     def _write(self) -> None:
-        write_decisions(self.masks / DECISIONS, self.items, self._others)
-
-
-def _corrected(masks: Path) -> Path:
-    """Return the folder of the corrected masks."""
-    return masks.with_name(masks.name + "-corrected")
+        write_decisions(self.reader.table, self.items, self._others)

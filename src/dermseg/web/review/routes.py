@@ -10,17 +10,21 @@ from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import Response
 from pydantic import ValidationError
 
-from dermseg.imaging.photographs import read_orientation
+from dermseg.evaluation.agreement import agreements
+from dermseg.imaging.mask_files import encode_mask
+from dermseg.imaging.photographs import image_size, read_orientation
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.outlines import outlines_of
 from dermseg.progress import printable
+from dermseg.settings import Form, Style
 from dermseg.web.dependencies import TheReview, TheService
 from dermseg.web.errors import ProblemError, describe
 from dermseg.web.limits import bounded, unless_hung_up
 from dermseg.web.responses import picture
+from dermseg.web.review.export import archive
 from dermseg.web.review.items import Item, Remark, mask_of
 from dermseg.web.review.queue import Review
-from dermseg.web.review.schema import Choice, Chosen, Entry, Queue, Shown
+from dermseg.web.review.schema import Agreed, Choice, Chosen, Entry, Queue, Shown
 from dermseg.web.schema import Bounds
 
 Seen = Annotated[str | None, Header()]
@@ -49,7 +53,9 @@ CHOSEN: dict[str, Any] = {
 """What OpenAPI says of a decision, which is read by hand to keep it bounded."""
 
 
-router = APIRouter(prefix="/v1/review", responses=describe(403, 404, 408, 412, 413, 429, 503, 507))
+router = APIRouter(
+    prefix="/v1/review", responses=describe(403, 404, 408, 409, 412, 413, 429, 503, 507)
+)
 
 
 async def known_number(number: int, review: TheReview) -> int:
@@ -66,6 +72,27 @@ Number = Annotated[int, Depends(known_number)]
 async def queue(review: TheReview) -> Queue:
     """Return the queue."""
     return Queue(items=[_entry(review, number) for number in range(len(review.items))])
+
+
+@router.get("/agreement")
+async def agreement(request: Request, review: TheReview, service: TheService) -> list[Agreed]:
+    """Compare every two readers of the masks."""
+    async with service.place(request) as place:
+        done = place.run(lambda: agreements(review.masks))
+        return [Agreed.of(each) for each in await unless_hung_up(request, done)]
+
+
+@router.get("/accepted", response_class=Response)
+async def accepted(
+    request: Request, review: TheReview, service: TheService, form: Form = "masks"
+) -> Response:
+    """Return the masks that were accepted or corrected, in a form of `dermseg convert`: a ZIP."""
+    if not any(item.decision in ("accepted", "corrected") for item in review.items):
+        raise ProblemError(409, "nothing-accepted", "no mask is accepted or corrected yet")
+    async with service.place(request) as place:
+        content = await unless_hung_up(request, place.run(lambda: archive(review.reader, form)))
+    disposition = {"Content-Disposition": f'attachment; filename="accepted-{form}.zip"'}
+    return Response(content, media_type="application/zip", headers=disposition)
 
 
 @router.get("/{number}")
@@ -90,13 +117,24 @@ async def photograph(
 
 @router.get("/{number}/mask", response_class=Response)
 async def mask(
-    number: Number, request: Request, review: TheReview, service: TheService
+    number: Number,
+    request: Request,
+    review: TheReview,
+    service: TheService,
+    style: Style | None = None,
 ) -> Response:
-    """Return the mask that counts."""
+    """Return the mask that counts; or with a style what the service's model makes in it."""
     item = review.items[number]
+
+    def read() -> bytes:
+        path = _present(review.mask_path(item))
+        if style is None:
+            return path.read_bytes()
+        found = service.segmenter.segment(item.job.photograph, size=image_size(path), style=style)
+        return encode_mask(found.mask)
+
     async with service.place(request) as place:
-        done = place.run(lambda: _present(review.mask_path(item)).read_bytes())
-        content = await unless_hung_up(request, done)
+        content = await unless_hung_up(request, place.run(read))
     return Response(content, media_type="image/png")
 
 

@@ -4,8 +4,9 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from dermseg.evaluation.agreement import Agreement
 from dermseg.web.review.items import Decision
-from dermseg.web.schema import Bounds, Predicted
+from dermseg.web.schema import Bounds, Pixel, Predicted
 
 Choice = Literal["", "accepted", "rejected"]
 """The decisions that are sent by name; corrections are sent as masks."""
@@ -42,9 +43,41 @@ class Shown(BaseModel):
     height: int
     width: int
     orientation: int
-    outlines: list[list[tuple[int, int]]]
-    holes: list[list[tuple[int, int]]]
+    outlines: list[list[Pixel]]
+    holes: list[list[Pixel]]
     band: Bounds | None
+
+
+class Agreed(BaseModel):
+    """How far two readers agree; the unnamed reader is "".
+
+    `decided` counts the photographs that both decided about, `alike` those that both kept or both
+    rejected, and `compared` those of which both kept a mask. `jaccard` and `kappa` are means over
+    these, null where there is none.
+    """
+
+    first: str
+    second: str
+    decided: int
+    alike: int
+    kappa_of_decisions: float
+    compared: int
+    jaccard: float | None
+    kappa: float | None
+
+    @classmethod
+    def of(cls, each: Agreement) -> "Agreed":
+        """Return what is said of two readers."""
+        return cls(
+            first=each.first,
+            second=each.second,
+            decided=len(each.pairs),
+            alike=each.alike,
+            kappa_of_decisions=each.kappa_of_decisions,
+            compared=len(each.compared),
+            jaccard=each.jaccard,
+            kappa=each.kappa,
+        )
 
 
 class Chosen(BaseModel):

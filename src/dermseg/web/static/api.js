@@ -44,6 +44,15 @@ export async function segment(
   return ask(`v1/segment?${query}`, { method: "POST", body, headers, signal });
 }
 
+// The outlines of a mask drawn by hand, changed as a whole if `change` says {edit, by}; then the
+// changed mask comes too.
+export async function drawn(mask, { change = {}, signal } = {}) {
+  const query = new URLSearchParams(change);
+  if (change.edit) query.append("include", "mask");
+  const headers = { "Content-Type": "image/png" };
+  return (await ask(`v1/mask?${query}`, { method: "POST", body: mask, headers, signal })).json();
+}
+
 export function fromBase64(text, type) {
   return new Blob([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))], { type });
 }

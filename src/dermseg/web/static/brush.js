@@ -5,7 +5,7 @@ const TINT = [255, 230, 0];
 export class Brush {
   constructor(canvas) {
     this.canvas = canvas;
-    this.strokes = []; // {erase, points}, and the brush's size, or filled: true for a lasso
+    this.strokes = []; // {erase, parts, size} of a brush, {erase, parts, filled} of a lasso, or {whole}
     this.undone = [];
     this.stroking = false;
     this.base = null;
@@ -25,17 +25,7 @@ export class Brush {
       if (this.coming !== coming) return;
       this.coming = null;
     }
-    const base = new OffscreenCanvas(image.width, image.height);
-    const context = base.getContext("2d");
-    context.drawImage(image, 0, 0);
-    const pixels = context.getImageData(0, 0, image.width, image.height);
-    for (let place = 0; place < pixels.data.length; place += 4) {
-      const inside = pixels.data[place];
-      pixels.data.set(TINT, place);
-      pixels.data[place + 3] = inside;
-    }
-    context.putImageData(pixels, 0, 0);
-    this.base = base;
+    this.base = tinted(image);
     this.strokes = [];
     this.undone = [];
     this.canvas.width = image.width;
@@ -55,7 +45,7 @@ export class Brush {
   // Points of a stroke as they come, in pixels of the photograph; says whether one has ended.
   stroke(points, ended, erase, size) {
     if (!this.stroking && points.length) {
-      this.#add({ erase, size, points: [] });
+      this.#add({ erase, size, parts: [] });
       this.stroking = true;
     }
     if (points.length) this.#extend(points);
@@ -66,7 +56,14 @@ export class Brush {
 
   // A region with these corners, added or erased as a whole.
   fill(points, erase) {
-    this.#add({ erase, points, filled: true });
+    this.#add({ erase, parts: [points], filled: true });
+    this.#paint(this.strokes.at(-1));
+  }
+
+  // Another mask, a PNG of 0 and 255, in place of what is there.
+  async replace(mask) {
+    const whole = tinted(await createImageBitmap(mask));
+    this.#add({ whole });
     this.#paint(this.strokes.at(-1));
   }
 
@@ -77,9 +74,10 @@ export class Brush {
 
   #extend(points) {
     const stroke = this.strokes.at(-1);
-    const last = stroke.points.at(-1);
-    stroke.points.push(...points);
-    this.#paint({ ...stroke, points: last ? [last, ...points] : points });
+    const last = stroke.parts.at(-1)?.at(-1);
+    const part = last ? [last, ...points] : points;
+    stroke.parts.push(part);
+    this.#paint({ ...stroke, parts: [part] });
   }
 
   // The last stroke away, also one that is being made; says whether there was one.
@@ -116,20 +114,25 @@ export class Brush {
     this.canvas.hidden = false;
   }
 
-  #paint({ erase, size, points, filled }) {
+  // A stroke in the parts in which it came, since a border's grey depends on them: what is redone
+  // is what was undone, to the byte.
+  #paint({ erase, size, parts, filled, whole }) {
     const context = this.canvas.getContext("2d");
-    context.globalCompositeOperation = erase ? "destination-out" : "source-over";
+    context.globalCompositeOperation = whole ? "copy" : erase ? "destination-out" : "source-over";
+    if (whole) return context.drawImage(whole, 0, 0);
     context.strokeStyle = context.fillStyle = `rgb(${TINT})`;
     context.lineWidth = size;
     context.lineCap = "round";
     context.lineJoin = "round";
-    const [[x, y], ...others] = points;
-    context.beginPath();
-    context.moveTo(x, y);
-    if (!filled) context.lineTo(x + 0.01, y); // a line without length would draw no dot
-    for (const point of others) context.lineTo(...point);
-    if (filled) context.fill();
-    else context.stroke();
+    for (const [[x, y], ...others] of parts) {
+      context.beginPath();
+      context.moveTo(x, y);
+      if (!filled) context.lineTo(x + 0.01, y); // a line without length would draw no dot
+      for (const point of others) context.lineTo(...point);
+      if (filled) context.fill();
+      else context.stroke();
+    }
+    return undefined;
   }
 
   // White on black, as masks are.
@@ -145,4 +148,19 @@ export class Brush {
     context.fillRect(0, 0, drawn.width, drawn.height);
     return drawn.convertToBlob({ type: "image/png" });
   }
+}
+
+// A canvas of a mask's size, yellow where it is white, and clear elsewhere.
+function tinted(mask) {
+  const canvas = new OffscreenCanvas(mask.width, mask.height);
+  const context = canvas.getContext("2d");
+  context.drawImage(mask, 0, 0);
+  const pixels = context.getImageData(0, 0, mask.width, mask.height);
+  for (let place = 0; place < pixels.data.length; place += 4) {
+    const inside = pixels.data[place];
+    pixels.data.set(TINT, place);
+    pixels.data[place + 3] = inside;
+  }
+  context.putImageData(pixels, 0, 0);
+  return canvas;
 }

@@ -11,8 +11,6 @@ import { Strip } from "./strip.js";
 import { Tools, typing } from "./tools.js";
 
 const REST = 250; // milliseconds that a slider stands still before the server is asked
-const FINE = 6; // pixels of the screen below which smoothing rounds off
-const FARTHEST = 64; // pixels by which the server changes a mask at most
 const ENDINGS = {
   "image/png": "_segmentation.png",
   "image/jpeg": "_overlay.jpg",
@@ -33,6 +31,7 @@ const tools = new Tools($("stage"), $("toolbar"), {
   mask: () => maskOf(current),
   painted,
   travel: (by) => told(() => travel(by)),
+  change,
   fail: (error) => say(error.message, true),
   measured,
 });
@@ -361,16 +360,11 @@ function painted() {
   work(current);
 }
 
-// Change the mask as a whole; by pixels of the screen, so that the change is seen.
-async function change(name) {
+// Change the mask as a whole, {edit, by}.
+async function change(asked) {
   const photo = current;
-  if (!answerOf(photo)) return;
-  tools.lift();
   const { edit } = photo;
-  const fine = name === "smooth" ? FINE : 1;
-  const by = Math.min(FARTHEST, Math.max(1, Math.round(fine / stage.scale)));
-  const asked = { include: ["mask"], change: { edit: name, by } };
-  const answer = await (await segment(photo.question, asked)).json();
+  const answer = await (await segment(photo.question, { include: ["mask"], change: asked })).json();
   if (photo.edit !== edit) return;
   photo.push({ mask: Promise.resolve(fromBase64(answer.mask, "image/png")) });
   photo.edit.answer = photo.last = answer;
@@ -561,9 +555,6 @@ $("done").addEventListener("click", setDone);
 $("remove").addEventListener("click", remove);
 for (const id of ["filter", "sort"]) $(id).addEventListener("change", filter);
 $("next-candidate").addEventListener("click", nextCandidate);
-for (const button of document.querySelectorAll("[data-edit]")) {
-  button.addEventListener("click", () => told(() => change(button.dataset.edit)));
-}
 $("reset").addEventListener("click", reset);
 for (const button of document.querySelectorAll("[data-form]")) {
   button.addEventListener("click", () => told(() => download(button.dataset.form)));

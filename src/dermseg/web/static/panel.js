@@ -59,15 +59,22 @@ export function showFlags(answer, chosen) {
   const flags = (answer?.flags ?? [])
     .filter((flag) => flag !== "several-candidates" || !(chosen || answer.by_hand))
     .map((flag) => FLAGS[flag]);
-  if (pieces > 1) flags.push(`${pieces} pieces: all count.`);
-  if (holes) flags.push(holes > 1 ? `${holes} holes: they do not count.` : "A hole: it does not count.");
-  $("flags").textContent = flags.join(" ");
+  $("flags").textContent = [...flags, ...showOffers(pieces, holes)].join(" ");
   $("next-candidate").hidden = !answer?.candidates.length;
-  $("keep-largest").hidden = pieces < 2;
-  $("fill-holes").hidden = !holes;
 }
 
-function list(id, rows) {
+// Buttons for what can be done about pieces and holes; returns what is to be said of them.
+export function showOffers(pieces, holes) {
+  $("keep-largest").hidden = pieces < 2;
+  $("fill-holes").hidden = !holes;
+  const said = [];
+  if (pieces > 1) said.push(`${pieces} pieces: all count.`);
+  if (holes) said.push(holes > 1 ? `${holes} holes: they do not count.` : "A hole: it does not count.");
+  return said;
+}
+
+// Rows of a term and what is said of it, in a <dl>.
+export function list(id, rows) {
   $(id).replaceChildren(
     ...rows.flatMap((row) => row.map((text, place) => {
       const cell = document.createElement(place ? "dd" : "dt");

@@ -1,7 +1,8 @@
 // The review of a folder: look, decide with a key, go on.
 
-import { ask } from "./api.js";
-import { flagWords } from "./panel.js";
+import { ask, drawn, fromBase64 } from "./api.js";
+import { save } from "./files.js";
+import { flagWords, list, showOffers } from "./panel.js";
 import { bandPath, bordersOf } from "./stage.js";
 import { Tools, typing } from "./tools.js";
 
@@ -12,8 +13,9 @@ const $ = (id) => document.getElementById(id);
 const tools = new Tools($("stage"), $("toolbar"), {
   ready: visible,
   mask: async () => (await ask(`v1/review/${place}/mask`)).blob(),
-  painted: describe,
+  painted: follow,
   travel,
+  change,
   fail: (error) => say(error.message, true),
   held: () => busy, // what is being saved is on its way
 });
@@ -26,6 +28,8 @@ let busy = false;
 let since = 0; // when the present photograph appeared
 let looked = 0; // milliseconds that it was looked at, up to `from`
 let from = 0;
+let following = new AbortController(); // the question about what is painted
+let style = ""; // in which the model's outline was taken last
 
 // Nothing is decided or painted about a mask that is not on the screen.
 function visible() {
@@ -60,6 +64,7 @@ async function show(number) {
   place = number;
   for (const known of loaded.keys()) if (Math.abs(known - number) > AHEAD) forget(known);
   tools.leave();
+  following.abort();
   delete stage.element.dataset.number;
   stage.image.removeAttribute("src");
   stage.draw({});
@@ -70,8 +75,10 @@ async function show(number) {
     const shown = await load(number);
     if (place !== number) return;
     stage.show(shown.url, shown.width, shown.height, shown.orientation);
-    stage.draw({ outline: bordersOf(shown), bands: bandPath(shown.band) });
+    draw(shown, shown);
     stage.element.dataset.number = number;
+    style = defaults.style;
+    describe();
     since = from = performance.now();
     looked = 0;
     say(item.decision ? `${item.decision} before` : "");
@@ -80,6 +87,58 @@ async function show(number) {
     say(`${item.name}: ${error.message}`, true);
   }
   for (let next = number + 1; next <= number + AHEAD && next < items.length; next += 1) load(next);
+}
+
+// Draw a mask's borders, and the band of the photograph.
+function draw(mask, { band }) {
+  stage.draw({ outline: bordersOf(mask), bands: bandPath(band) });
+  const said = showOffers(mask.outlines.length, mask.holes.length);
+  $("flags").textContent = [...items[place].flags.map(flagWords), ...said].join(" ");
+  stage.element.dataset.state = "exact";
+}
+
+// The outline follows what is painted; a later question takes the place of an earlier one.
+async function follow() {
+  describe();
+  following.abort();
+  following = new AbortController();
+  const { signal } = following;
+  stage.element.dataset.state = "preview";
+  try {
+    const shown = await load(place);
+    const mask = brush.strokes.length ? await drawn(await brush.mask(), { signal }) : shown;
+    if (!signal.aborted) draw(mask, shown);
+  } catch (error) {
+    if (!signal.aborted) say(error.message, true);
+  }
+}
+
+// Put another mask, which `fetch` brings for the one in hand, in its place; not if it has changed
+// meanwhile.
+async function replace(fetch) {
+  await tools.take();
+  if (!brush.base) return;
+  const number = place;
+  const last = brush.strokes.at(-1);
+  const mask = await fetch();
+  if (place !== number || brush.strokes.at(-1) !== last || busy) return;
+  await brush.replace(mask);
+  follow();
+}
+
+function change(asked) {
+  return replace(async () => {
+    const answer = await drawn(await brush.mask(), { change: asked });
+    return fromBase64(answer.mask, "image/png");
+  });
+}
+
+function setStyle(name) {
+  if (!visible()) return;
+  tools.lift();
+  style = name;
+  const address = `v1/review/${place}/mask?style=${name}`;
+  told(() => replace(async () => (await ask(address)).blob()));
 }
 
 function describe() {
@@ -94,7 +153,6 @@ function describe() {
   ];
   if (item.reviewer) facts.push(["Reviewer", item.reviewer]);
   if (item.seconds) facts.push(["Looked at for", `${item.seconds.toFixed(0)} s`]);
-  $("flags").textContent = item.flags.map(flagWords).join(" ");
   const sure = item.confidence;
   if (sure) {
     facts.push(["Predicted Jaccard", sure.jaccard.toFixed(2)]);
@@ -102,14 +160,13 @@ function describe() {
   } else {
     facts.push(["Unsure", `${(100 * item.unsure).toFixed(1)} %`]);
   }
-  $("facts").replaceChildren(...facts.flatMap((row) => row.map((text, column) => {
-    const cell = document.createElement(column ? "dd" : "dt");
-    cell.textContent = text;
-    return cell;
-  })));
+  list("facts", facts);
   $("undo").disabled = $("correct").disabled = !brush.strokes.length;
   $("withdraw").disabled = !item.decision;
   $("redo").disabled = !brush.undone.length;
+  for (const button of document.querySelectorAll("[data-edit], [data-style]")) {
+    button.disabled = !visible();
+  }
 }
 
 // What is kept with a decision: who, why, and how long it took.
@@ -176,10 +233,11 @@ function correct() {
 // Back (-1) or forth (1) in the strokes.
 function travel(by) {
   if (tools.corners.length) return tools.endLasso();
+  if (!visible()) return undefined;
   tools.lift();
   if (by < 0) brush.undo();
   else brush.redo();
-  return describe();
+  return follow();
 }
 
 async function go(by) {
@@ -187,6 +245,34 @@ async function go(by) {
   if (painted() || !items[next]) return;
   if (noted() && !(await send(KEPT[items[place].decision] ?? items[place].decision))) return;
   show(next);
+}
+
+// What was accepted, in the chosen form.
+async function exportKept() {
+  const form = $("form").value;
+  say("Making the ZIP …");
+  const response = await ask(`v1/review/accepted?form=${form}`);
+  save(await response.blob(), `accepted-${form}.zip`);
+  say("");
+}
+
+// How far every two readers agree; never what another decided about a mask.
+async function compareReaders() {
+  const found = await (await ask("v1/review/agreement")).json();
+  const nameOf = (name) => name || "the unnamed reader";
+  const rows = found.flatMap((each) => [
+    ["Readers", `${nameOf(each.first)}, ${nameOf(each.second)}`],
+    ["Decided alike", `${each.alike} of ${each.decided}, kappa ${each.kappa_of_decisions.toFixed(2)}`],
+    ["Masks of both", each.compared],
+    ["Mean Jaccard", each.jaccard?.toFixed(3) ?? "–"],
+    ["Kappa over pixels", each.kappa?.toFixed(3) ?? "–"],
+  ]);
+  list("agreement", rows);
+  if (!rows.length) say("Nobody else has reviewed these masks: a second reader starts with --reader NAME.");
+}
+
+function told(doing) {
+  doing().catch((error) => say(error.message, true));
 }
 
 // Whether there is a note that no decision has taken along.
@@ -202,6 +288,7 @@ const KEYS = {
   p: () => go(-1),
   u: () => items[place].decision && put(""),
   m: () => $("note").focus(),
+  t: () => visible() && setStyle(Object.keys(defaults.styles).find((name) => name !== style)),
 };
 document.addEventListener("keydown", (event) => {
   if (typing(event)) {
@@ -231,12 +318,20 @@ $("correct").addEventListener("click", correct);
 $("back").addEventListener("click", KEYS.p);
 $("skip").addEventListener("click", KEYS.n);
 $("withdraw").addEventListener("click", KEYS.u);
-$("reviewer").value = localStorage.getItem("reviewer") ?? "";
+$("export").addEventListener("click", () => told(exportKept));
+$("compare").addEventListener("click", () => told(compareReaders));
 $("reviewer").addEventListener("change", () => localStorage.setItem("reviewer", $("reviewer").value));
 window.addEventListener("beforeunload", (event) => {
   if (brush.strokes.length || busy || noted()) event.preventDefault();
 });
 
+for (const button of document.querySelectorAll("[data-style]")) {
+  button.addEventListener("click", () => setStyle(button.dataset.style));
+}
+
+const defaults = await (await ask("v1/settings")).json();
+$("reviewer").value = defaults.reader || (localStorage.getItem("reviewer") ?? "");
+$("reviewer").readOnly = Boolean(defaults.reader);
 items = (await (await ask("v1/review")).json()).items;
 const first = items.findIndex((item) => !item.decision);
 await show(first < 0 ? 0 : first);

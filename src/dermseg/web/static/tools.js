@@ -5,6 +5,8 @@ import { Stage } from "./stage.js";
 
 const CLOSE = 12; // pixels of the screen from a lasso's first corner within which a click closes it
 const WIDER = 1.25;
+const FINE = 6; // pixels of the screen below which smoothing rounds off
+const FARTHEST = 64; // pixels by which the server changes a mask at most
 
 const HANDS = `
 <div class="group" role="group" aria-label="Pointer">
@@ -18,6 +20,11 @@ const HANDS = `
 <div class="group" role="group" aria-label="History">
   <button type="button" id="undo" disabled title="Undo (Ctrl+Z)">Undo</button>
   <button type="button" id="redo" disabled title="Redo (Ctrl+Shift+Z)">Redo</button>
+</div>
+<div class="group" role="group" aria-label="Whole mask">
+  <button type="button" data-edit="smooth" disabled title="Round what is finer than a few pixels of the screen off">Smooth</button>
+  <button type="button" data-edit="grow" disabled title="Move the border outwards by a pixel of the screen (.)">Grow</button>
+  <button type="button" data-edit="shrink" disabled title="Move the border inwards by a pixel of the screen (,)">Shrink</button>
 </div>`;
 const ZOOM = `
 <span class="spacer"></span>
@@ -30,7 +37,8 @@ const ZOOM = `
 export class Tools {
   // `handlers`: click(x, y); ready(), whether a mask can be painted; mask(), a promise of the mask
   // that painting begins from; painted(), after each stroke or region; travel(by) back (-1) or forth
-  // (1); fail(error); measured(pixels), after a line with the tool "ruler". While held() is true strokes are not taken.
+  // (1); change({edit, by}) of the mask as a whole; fail(error); measured(pixels), after a line with
+  // the tool "ruler". While held() is true strokes are not taken.
   constructor(element, toolbar, handlers) {
     toolbar.insertAdjacentHTML("afterbegin", HANDS);
     toolbar.insertAdjacentHTML("beforeend", ZOOM);
@@ -58,6 +66,8 @@ export class Tools {
       "-": () => this.stage.zoom(-1),
       "[": () => this.resize(1 / WIDER),
       "]": () => this.resize(WIDER),
+      ".": () => this.#change("grow"),
+      ",": () => this.#change("shrink"),
     };
     for (const button of toolbar.querySelectorAll("[data-tool]")) {
       button.addEventListener("click", () => this.choose(button.dataset.tool));
@@ -68,6 +78,9 @@ export class Tools {
     }
     for (const [id, by] of [["undo", -1], ["redo", 1]]) {
       toolbar.querySelector(`#${id}`).addEventListener("click", () => handlers.travel(by));
+    }
+    for (const button of document.querySelectorAll("[data-edit]")) {
+      button.addEventListener("click", () => this.#change(button.dataset.edit));
     }
     document.addEventListener("keydown", (event) => this.#key(event));
     document.addEventListener("keyup", (event) => { if (event.key === " ") this.alone(false); });
@@ -113,6 +126,15 @@ export class Tools {
   resize(factor = 1) {
     this.size.value = Math.round(Number(this.size.value) * factor);
     this.stage.resizeBrush(Number(this.size.value));
+  }
+
+  // Change the mask as a whole; by pixels of the screen, so that the change is seen.
+  #change(edit) {
+    if (!this.handlers.ready()) return;
+    this.lift();
+    const pixels = (edit === "smooth" ? FINE : 1) / this.stage.scale;
+    const by = Math.min(FARTHEST, Math.max(1, Math.round(pixels)));
+    this.handlers.change({ edit, by }).catch(this.handlers.fail);
   }
 
   // The photograph without what is drawn over it; while it is so dragging moves it.
