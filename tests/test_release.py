@@ -1,0 +1,98 @@
+import re
+import tomllib
+
+from release import (
+    ACTION,
+    COMMIT,
+    CONTAINER,
+    LOCK,
+    PACKAGE,
+    RECIPE,
+    ROOT,
+    WORKFLOWS,
+    missing,
+    with_links,
+    with_pinned_actions,
+    with_pinned_image,
+    with_sdist,
+)
+
+from dermseg import __version__
+
+COMMITTED = "0123456789" * 4
+OTHER = "9876543210" * 4
+HASH = "sha256:" + "ab" * 32
+ADDRESS = "https://example.org/dermseg"
+
+
+def test_links_are_written_once() -> None:
+    package = PACKAGE.read_text(encoding="utf-8")
+    once = with_links(package, ADDRESS)
+    assert with_links(once, ADDRESS) == once
+    read = tomllib.loads(once)
+    urls = read["project"].pop("urls")
+    assert urls["Issues"] == f"{ADDRESS}/issues"
+    before = tomllib.loads(package)
+    before["project"].pop("urls", None)
+    assert read == before
+
+
+def test_every_action_is_pinned_to_the_commit_of_its_tag() -> None:
+    for workflow in WORKFLOWS:
+        text = workflow.read_text(encoding="utf-8")
+        asked = []
+
+        def digest_of(name: str, tag: str, asked: list[tuple[str, str]] = asked) -> str:
+            asked.append((name, tag))
+            return COMMITTED
+
+        once = with_pinned_actions(text, digest_of)
+        assert len(asked) == text.count("uses: ")
+        assert all(COMMIT.fullmatch(found["version"]) for found in ACTION.finditer(once))
+        again = with_pinned_actions(once, lambda _, __: OTHER)
+        assert again == once.replace(COMMITTED, OTHER)
+
+
+def test_the_image_is_pinned_and_pinned_again() -> None:
+    text = CONTAINER.read_text(encoding="utf-8")
+    once = with_pinned_image(text, lambda _, __: HASH)
+    assert once.count(HASH) == text.count("FROM docker.io/") > 0
+    assert with_pinned_image(once, lambda _, __: HASH) == once
+
+
+def test_the_recipe_gets_version_and_digest() -> None:
+    text = with_sdist(RECIPE.read_text(encoding="utf-8"), "1.2.3", "ab" * 32)
+    assert 'version: "1.2.3"' in text
+    assert f"sha256: {'ab' * 32}" in text
+
+
+def test_the_recipe_asks_for_what_the_package_asks_for() -> None:
+    package = tomllib.loads(PACKAGE.read_text(encoding="utf-8"))["project"]
+    wanted = {need.replace("opencv-python-headless", "opencv") for need in package["dependencies"]}
+    recipe = RECIPE.read_text(encoding="utf-8").split("  run:")[1].split("tests:")[0]
+    listed = {need.replace(" ", "") for need in re.findall(r"- (\S+ >=\S+)", recipe)}
+    assert listed - {"python>=${{"} == wanted
+
+
+def test_what_is_missing_is_named() -> None:
+    assert missing("v0.0.0")[0] == f"the tag is v0.0.0, the version {__version__}"
+
+
+def test_what_workflows_run_is_there() -> None:
+    for workflow in WORKFLOWS:
+        for script in re.findall(r"run: (scripts/\S+)", workflow.read_text(encoding="utf-8")):
+            assert (ROOT / script).is_file()
+
+
+def test_the_container_installs_what_the_service_asks_for() -> None:
+    package = tomllib.loads(PACKAGE.read_text(encoding="utf-8"))
+    needs = package["project"]["dependencies"]
+    needs += package["project"]["optional-dependencies"]["web"]
+    needs += package["build-system"]["requires"]
+    locked = LOCK.read_text(encoding="utf-8")
+    names = set(re.findall(r"(?m)^([\w.-]+)==\S+", locked))
+    assert {re.split(r"[<>=!;\[ ]", need)[0] for need in needs} <= names
+    entries = re.findall(r"(?m)^[\w.-]+==(?:.*\\\n)+.*", locked)
+    assert len(entries) == len(names)
+    assert all("--hash=sha256:" in entry for entry in entries)
+    assert "http" not in locked.replace("httptools", "")
