@@ -515,11 +515,26 @@ class PictureSettings:
     overlay: Path | None = None
     """Folder for pictures with the lesion's outline, and where the model says, the band in which
     the border lies."""
+    full_size: bool = False
+    """Draw these pictures at the photograph's full size, not at 1024 pixels at most."""
+    band: bool = True
+    """Draw the band, too."""
     crops: Path | None = None
     """Folder for the lesions cut out of their photographs, with a tenth of room around, as
     stored."""
     probability: Path | None = None
     """Folder for the probability of lesion, at the network's size: grey, 255 being certain."""
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for how to draw a picture that is not drawn."""
+        if self.overlay is None and (self.full_size or not self.band):
+            raise UsageError("--full-size and --no-band are for --overlay; name its folder")
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders that are written to."""
+        named = (self.overlay, self.crops, self.probability)
+        return [folder for folder in named if folder is not None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from dermseg import cores
-from dermseg.batch import pictures, worker
+from dermseg.batch import worker
 from dermseg.batch.jobs import Job, find_jobs
 from dermseg.batch.run import segment_all
 from dermseg.imaging.mask_files import encode_mask
+from dermseg.inference import saving
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import BatchSettings, PictureSettings
 from dermseg.storage.journal import Journal
@@ -23,7 +24,7 @@ STAGES = [
     (Segmenter, "find"),
     (worker, "report_row"),
     (worker, "encode_mask"),
-    (pictures, "draw_overlay"),
+    (saving, "draw_overlay"),
     (Journal, "note"),
 ]
 

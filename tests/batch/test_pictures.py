@@ -75,6 +75,51 @@ class TestPictures:
         assert main(call) == 0
         assert (maps / "a_probability.png").is_file()
 
+    def test_overlays_at_full_size(self, tmp_path: Path, photograph: Make) -> None:
+        photograph("a.png", 1500, 2000)
+        pictures = tmp_path / "pictures"
+        call = ["segment", str(tmp_path / "in"), "-o", str(tmp_path / "masks")]
+        sizes = []
+        for options in ([], ["--full-size"], ["--full-size"], []):
+            assert main([*call, "--overlay", str(pictures), *options]) == 0
+            with Image.open(pictures / "a_overlay.jpg") as image:
+                sizes.append((image.size, (pictures / "a_overlay.jpg").stat().st_mtime_ns))
+        assert [size for size, _ in sizes] == [(1024, 768), *[(2000, 1500)] * 2, (1024, 768)]
+        assert sizes[1] == sizes[2]
+
+    def test_an_overlay_that_was_edited_is_not_drawn_otherwise(
+        self, tmp_path: Path, photograph: Make
+    ) -> None:
+        photograph("a.png")
+        pictures = tmp_path / "pictures"
+        call = ["segment", str(tmp_path / "in"), "-o", str(tmp_path / "masks")]
+        call += ["--overlay", str(pictures)]
+        assert main(call) == 0
+        Image.new("RGB", (9, 9)).save(pictures / "a_overlay.jpg")
+        assert main([*call, "--no-band"]) == 1
+        with Image.open(pictures / "a_overlay.jpg") as image:
+            assert image.size == (9, 9)
+
+    def test_the_band_is_drawn_unless_told(
+        self, tmp_path: Path, photograph: Make, calibrated: Path
+    ) -> None:
+        photograph("a.png", 300, 400)
+        masks, pictures = tmp_path / "masks", tmp_path / "pictures"
+        call = ["segment", str(tmp_path / "in"), "-o", str(masks), "--model", str(calibrated)]
+        blue = []
+        for options in ([], ["--no-band"]):
+            assert main([*call, "--overlay", str(pictures), *options]) == 0
+            picture = np.asarray(Image.open(pictures / "a_overlay.jpg")).astype(int)
+            blue.append(int((picture[..., 2] > picture[..., 0] + 90).sum()))
+        assert blue[0] > 100 * max(1, blue[1])
+
+    @pytest.mark.parametrize("option", ["--full-size", "--no-band"])
+    def test_how_to_draw_needs_a_folder(
+        self, option: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["segment", "in", "-o", "out", option]) == 2
+        assert "are for --overlay; name its folder" in capsys.readouterr().err
+
     def test_pictures_are_no_photographs(self, tmp_path: Path, photograph: Make) -> None:
         photograph("a.png")
         inside = tmp_path / "in"

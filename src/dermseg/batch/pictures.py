@@ -9,22 +9,12 @@ import numpy as np
 
 from dermseg.batch.jobs import Job
 from dermseg.imaging.images import Pixels, encode_image
-from dermseg.imaging.overlay import draw_overlay
-from dermseg.imaging.photographs import Photograph, read_photograph
+from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.segmentation import Segmentation
 from dermseg.settings import OVERLAY_SIDE, PictureSettings
 
 MARGIN = 0.1
 """Room around a lesion that is cut out, as a share of its box's longer side."""
-
-
-def overlay(photograph: BytesIO, segmentation: Segmentation) -> bytes:
-    """Return the upright picture with outline and band, a JPEG."""
-    height, width = segmentation.mask.shape
-    picture = read_photograph(photograph, at_least=(OVERLAY_SIDE, OVERLAY_SIDE))
-    framed = Photograph(picture.pixels, height, width, picture.orientation)
-    drawn = draw_overlay(framed, segmentation.outline, segmentation.band_contours)
-    return encode_image(drawn, "JPEG")
 
 
 def crop(photograph: BytesIO, segmentation: Segmentation) -> bytes | None:
@@ -60,32 +50,35 @@ class Pictures:
     settings: PictureSettings
 
     @property
-    def folders(self) -> list[Path]:
-        """The folders that are written to."""
-        return [folder for folder, _, _ in self._wanted]
-
-    @property
     def _wanted(
         self,
     ) -> list[tuple[Path, str, Callable[[BytesIO, Segmentation], bytes | None]]]:
         """Return each folder with the end of its files' names, and what makes them."""
         kinds = (
-            (self.settings.overlay, "_overlay.jpg", overlay),
+            (self.settings.overlay, "_overlay.jpg", lambda _, found: self._overlay(found)),
             (self.settings.crops, "_crop.png", crop),
             (self.settings.probability, "_probability.png", lambda _, found: probability(found)),
         )
         return [(folder, ending, make) for folder, ending, make in kinds if folder is not None]
 
-    def files(self, job: Job) -> list[Path]:
-        """Return the files of a job."""
-        return [
-            folder / job.name.with_name(job.name.stem + ending)
-            for folder, ending, _ in self._wanted
-        ]
+    def _overlay(self, segmentation: Segmentation) -> bytes:
+        """Return the upright picture with outline and band, a JPEG."""
+        side = None if self.settings.full_size else OVERLAY_SIDE
+        return encode_image(segmentation.overlay(side, band=self.settings.band), "JPEG")
 
-    def draw(
-        self, job: Job, photograph: BytesIO, segmentation: Segmentation
-    ) -> dict[Path, bytes | None]:
-        """Return what each file of a job holds, None where there is to be none."""
-        made = (make(photograph, segmentation) for _, _, make in self._wanted)
-        return dict(zip(self.files(job), made, strict=True))
+    def files(self, job: Job) -> dict[str, Path]:
+        """Return the files of a job by how the journal calls them.
+
+        That says how overlays are drawn, too, so that those drawn otherwise are drawn again.
+        """
+        full, bare = self.settings.full_size, not self.settings.band
+        manner = " (full size)" * full + " (without band)" * bare
+        named = {}
+        for folder, ending, _ in self._wanted:
+            path = folder / job.name.with_name(job.name.stem + ending)
+            named[f"{path.resolve()}{manner}"] = path
+        return named
+
+    def draw(self, photograph: BytesIO, segmentation: Segmentation) -> list[bytes | None]:
+        """Return what each of a job's files holds, None where there is to be none."""
+        return [make(photograph, segmentation) for _, _, make in self._wanted]

@@ -71,15 +71,15 @@ def _prepare(jobs: Sequence[Job], output: Path, settings: BatchSettings) -> None
     if settings.size_from is not None and not settings.size_from.is_dir():
         raise UsageError(f"{settings.size_from}: no such folder, to take the masks' sizes from")
     drawn = Pictures(settings.pictures)
-    for folder in (output, *drawn.folders):
+    for folder in (output, *settings.pictures.folders):
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder}: a file, where a folder is to be written")
         remove_leftovers(folder)
     check_tables(output, (REPORT, TIMINGS))
     if not read_journal(output / JOURNAL):
         _check_free([output / job.mask for job in jobs])
-        _check_free([path for job in jobs for path in drawn.files(job)])
-    for folder in drawn.folders:
+        _check_free([path for job in jobs for path in drawn.files(job).values()])
+    for folder in settings.pictures.folders:
         with writing(folder):  # now, and not once for each photograph
             folder.mkdir(parents=True, exist_ok=True)
 

@@ -117,11 +117,7 @@ class Worker:
 
     def files(self, job: Job) -> dict[str, Path]:
         """Return the files that are written for a job, by how the journal calls them."""
-        drawn = [path.resolve() for path in self._pictures.files(job)]
-        return {
-            job.mask.as_posix(): self._output / job.mask,
-            **{str(path): path for path in drawn},
-        }
+        return {job.mask.as_posix(): self._output / job.mask, **self._pictures.files(job)}
 
     def fingerprint(self, job: Job, photograph: BytesIO, size: tuple[int, int] | None) -> str:
         """Return a digest of all that decides a job's mask.
@@ -141,10 +137,10 @@ class Worker:
             return None
         return size_along(photograph, find_mask(folder, job.name), self._settings.mask_frame)
 
-    def draw(self, job: Job, photograph: BytesIO, segmentation: Segmentation) -> list[bytes | None]:
+    def draw(self, photograph: BytesIO, segmentation: Segmentation) -> list[bytes | None]:
         """Return what each of a job's `files` holds, None where there is to be none."""
-        drawn = self._pictures.draw(job, photograph, segmentation)
-        return [encode_mask(segmentation.mask), *drawn.values()]
+        drawn = self._pictures.draw(photograph, segmentation)
+        return [encode_mask(segmentation.mask), *drawn]
 
 
 class _Task:
@@ -185,7 +181,7 @@ class _Task:
         unknown = self._unknown(known)
         self._stale = known is None and not unknown
         segmentation = worker.segmenter.segment(photograph, size=size)
-        contents = worker.draw(job, photograph, segmentation)
+        contents = worker.draw(photograph, segmentation)
         self._check_own(unknown, contents)
         sums = self._write(contents)
         orientation, scale = read_orientation(photograph), job.scale(photograph)

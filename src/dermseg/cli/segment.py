@@ -96,14 +96,14 @@ def segment(
     be_quiet(quiet)
     _check_numbers(review, pixels_per_mm)
     if STREAM in (*photographs, output):
-        if photographs != [output] or any(vars(pictures).values()) or form or review or size_from:
+        if photographs != [output] or pictures != PictureSettings() or form or review or size_from:
             raise UsageError("-: reads one photograph, and writes its mask alone: - -o -")
         job = Job(STREAM, STREAM, frame, pixels_per_mm=pixels_per_mm)
         return _segment_input(job, Segmenter(**vars(settings), thresholds=thresholds), json)
     _check_folder(output)
     _check_sizes(size_from, mask_frame)
     _check_forms(form or (), output)
-    written = (output, *vars(pictures).values())
+    written = (output, *pictures.folders)
     jobs = [
         replace(job, frame=frame, pixels_per_mm=pixels_per_mm)
         for job in find_jobs(photographs, without=written)

@@ -77,11 +77,11 @@ def _thickness(
 ) -> int:
     """Return the line's width: 3 pixels of 1024, 8 of 9000; less for a lesion that it would hide.
 
-    It grows more slowly than the picture, since one looks at the border of a large one closely.
+    Above 1024 it grows more slowly than the picture: one looks closely at a large one's border.
     """
     sides = [np.ptp(ring, axis=0) * factor for ring in rings]
     thickest = max((float(each.min()) for each in sides), default=0.0) / LINES_IN_LESION
-    return max(1, round(min(math.sqrt(longest) / 12.5, thickest)))
+    return max(1, round(min(longest / 400, math.sqrt(longest) / 12.5, thickest)))
 
 
 def _draw(
