@@ -58,7 +58,7 @@ HEADERS = {"Accept": "image/png", "Content-Type": "application/octet-stream"}
 
 def memory(process: int) -> float:
     """Return a process's resident megabytes."""
-    status = Path(f"/proc/{process}/status").read_text()
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
     (line,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
     return int(line.split()[1]) / 1024
 

@@ -13,7 +13,9 @@ from dermseg.storage.tables import read_table
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
 WEIGHTS = ROOT / "src" / "dermseg" / "weights"
-WORDS: dict[str, Any] = tomllib.loads((Path(__file__).parent / "model_cards.toml").read_text())
+WORDS: dict[str, Any] = tomllib.loads(
+    (Path(__file__).parent / "model_cards.toml").read_text(encoding="utf-8")
+)
 MODELS = tuple(WORDS["models"])
 """The shipped models, the default first."""
 METRICS = ("accuracy", "dice", "jaccard", "sensitivity", "specificity")
@@ -75,7 +77,7 @@ class Way:
     def result(self, name: str) -> Any:
         """Return a JSON file of its results, None where there is none."""
         path = RESULTS / self.model / f"{name.format(self.suffix)}.json"
-        return json.loads(path.read_text()) if path.is_file() else None
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def ways(model: str) -> list[Way]:
@@ -107,7 +109,10 @@ def computing(model: str) -> str:
     """Return what was spent on a model: epochs, size and hours, in both rounds if there were."""
     folders = (RESULTS / model / part for part in ("first", "second", ""))
     rounds = [folder for folder in folders if folder.is_dir()]
-    given = [json.loads((each / "settings.json").read_text())["settings"] for each in rounds]
+    given = [
+        json.loads((each / "settings.json").read_text(encoding="utf-8"))["settings"]
+        for each in rounds
+    ]
     epochs = " + ".join(str(settings["epochs"]) for settings in given)
     size = f"{given[-1]['height']} x {given[-1]['width']}"
     if (RESULTS / model / "members.csv").is_file():

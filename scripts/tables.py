@@ -283,7 +283,7 @@ def _timings() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 def _timing(way: Way, ending: str) -> Any:
     path = BENCHMARKS / f"segment-{way.model}{way.suffix}-{ending}-2-cores.json"
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 TABLES = {
@@ -316,15 +316,15 @@ def filled(page: str) -> str:
 
 def main(*, check: bool) -> int:
     """Write the tables and the model cards, or check them."""
-    wanted = {page: filled((ROOT / page).read_text()) for page in PAGES}
+    wanted = {page: filled((ROOT / page).read_text(encoding="utf-8")) for page in PAGES}
     wanted |= {f"docs/models/{model}.md": write_card(model) for model in MODELS}
     stale = []
     for page, text in wanted.items():
         path = ROOT / page
-        if not path.is_file() or path.read_text() != text:
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
             stale.append(page)
             if not check:
-                path.write_text(text)
+                path.write_text(text, encoding="utf-8", newline="\n")
     if check and stale:
         print(f"{', '.join(stale)}: not what results/ says; run scripts/tables.py")
         return 1

@@ -1,4 +1,4 @@
-"""The size of functions: none is too long to be read at once, or takes too much to be called."""
+"""What holds for all code: functions stay short, and text files are UTF-8 on every system."""
 
 import ast
 from collections.abc import Iterator
@@ -58,3 +58,22 @@ def test_no_function_takes_too_many_parameters() -> None:
     }
     too_many = {name for name, listed in found.items() if len(listed) > MOST_PARAMETERS}
     assert too_many == set(ALLOWED)
+
+
+def test_every_text_file_is_opened_with_an_encoding() -> None:
+    # On Windows it would be the language's own code page.
+    calls = {
+        f"{path.relative_to(PACKAGE).as_posix()}:{node.lineno}": node
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("read_text", "write_text")
+    }
+    assert len(calls) > 20
+    bare = {
+        place
+        for place, node in calls.items()
+        if not any(keyword.arg == "encoding" for keyword in node.keywords)
+    }
+    assert bare == set()

@@ -36,7 +36,7 @@ def usable_cores() -> int:
 @cache
 def quota() -> float:
     """Return how many processors' time Linux lets this process use; infinite without a bound."""
-    memberships = PROCESS_GROUPS.read_text() if PROCESS_GROUPS.is_file() else ""
+    memberships = PROCESS_GROUPS.read_text(encoding="utf-8") if PROCESS_GROUPS.is_file() else ""
     quotas = [math.inf]
     for line in memberships.splitlines():
         _, controllers, path = line.split(":", 2)
@@ -52,7 +52,9 @@ def _quota_of(group: Path) -> float:
     """Return a control group's quota in processors, from the files of either version."""
     for files in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
         with suppress(OSError, ValueError):  # there is no such file, or it says "max"
-            allowed, period = " ".join((group / name).read_text() for name in files).split()
+            allowed, period = " ".join(
+                (group / name).read_text(encoding="utf-8") for name in files
+            ).split()
             return int(allowed) / int(period) if int(allowed) > 0 else math.inf
     return math.inf
 
@@ -62,7 +64,7 @@ def processor_facts() -> dict[str, str]:
     """Return what Linux says of the first processor, by name; nothing on other systems."""
     listing = Path("/proc/cpuinfo")
     facts: dict[str, str] = {}
-    for line in listing.read_text().splitlines() if listing.is_file() else ():
+    for line in listing.read_text(encoding="utf-8").splitlines() if listing.is_file() else ():
         key, _, value = line.partition(":")
         facts.setdefault(key.strip(), value.strip())
     return facts

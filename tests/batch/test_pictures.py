@@ -175,8 +175,10 @@ class TestStreams:
 
         def put(content: bytes) -> BytesIO:
             out = BytesIO()
-            monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(content)))
-            monkeypatch.setattr(sys, "stdout", TextIOWrapper(out, write_through=True))
+            monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(content), encoding="utf-8"))
+            monkeypatch.setattr(
+                sys, "stdout", TextIOWrapper(out, encoding="utf-8", write_through=True)
+            )
             return out
 
         return put

@@ -59,7 +59,7 @@ class Block:
 def blocks(page: Path) -> list[Block]:
     return [
         Block(page, found["language"], found["text"], found["reason"])
-        for found in FENCE.finditer(page.read_text())
+        for found in FENCE.finditer(page.read_text(encoding="utf-8"))
     ]
 
 

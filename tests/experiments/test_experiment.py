@@ -47,7 +47,7 @@ def facts(page: Path) -> dict[str, object]:
 
 
 def lines(file: Path) -> list[dict[str, str]]:
-    with file.open(newline="") as handle:
+    with file.open(encoding="utf-8", newline="") as handle:
         return list(csv.DictReader(handle))
 
 
@@ -139,7 +139,7 @@ def test_the_report_has_the_papers_rows_and_verdicts(done: Path) -> None:
     assert "commit" in content, "which is None outside a clone"
     for key in ("machine", "data", "scored_set_data", "arms", "paper"):
         assert content[key]
-    page = done.read_text()
+    page = done.read_text(encoding="utf-8")
     assert "| the paper: RGB |  |  | 0.900 | 0.800 | 0.700 | 0.600 | 0.950 |" in page
     assert verdicts[0]["outcome"] in page
     assert "15 images, 1 seed, 4 trainings of 2 epochs" in page

@@ -414,7 +414,7 @@ def test_the_commit_of_a_tree(tmp_path: Path, arguments: tuple[str, ...]) -> Non
     """Without a repository, or with one that this file is not part of, there is no commit."""
     provenance_copy = tmp_path / "dermseg" / "training" / "provenance.py"
     provenance_copy.parent.mkdir(parents=True)
-    provenance_copy.write_text(Path(provenance.__file__).read_text())
+    provenance_copy.write_text(Path(provenance.__file__).read_text(encoding="utf-8"))
     git(tmp_path, *arguments)
     assert commit_of(provenance_copy) is None
 
@@ -422,7 +422,7 @@ def test_the_commit_of_a_tree(tmp_path: Path, arguments: tuple[str, ...]) -> Non
 def test_the_commit_says_whether_the_tree_was_changed(tmp_path: Path) -> None:
     source = tmp_path / "dermseg" / "training" / "provenance.py"
     source.parent.mkdir(parents=True)
-    source.write_text(Path(provenance.__file__).read_text())
+    source.write_text(Path(provenance.__file__).read_text(encoding="utf-8"))
     (tmp_path / "README").write_text("about")
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")
@@ -451,7 +451,7 @@ def git(folder: Path, *arguments: str) -> str:
 def commit_of(source: Path) -> str | None:
     """Return what a copy of the module, lying elsewhere, says."""
     names: dict[str, Any] = {"__file__": str(source), "__name__": "copy"}
-    exec(compile(source.read_text(), str(source), "exec"), names)
+    exec(compile(source.read_text(encoding="utf-8"), str(source), "exec"), names)
     found: str | None = names["commit"]()
     return found
 

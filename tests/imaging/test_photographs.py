@@ -137,7 +137,7 @@ def _empty(path: Path) -> None:
 
 
 def _text(path: Path) -> None:
-    path.write_text("This is not a photograph.\n")
+    path.write_text("This is not a photograph.\n", encoding="utf-8")
 
 
 def _truncated(path: Path) -> None:

@@ -126,7 +126,7 @@ def test_a_memory_that_cannot_be_written_costs_nothing(
     tiny: Maker,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    home.write_text("no folder")
+    home.write_text("no folder", encoding="utf-8")
     assert precision.decide(tiny(precision="auto"), "cpu").precision == "float32"
     assert "kept" not in capsys.readouterr().err
 

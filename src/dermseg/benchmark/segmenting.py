@@ -314,7 +314,7 @@ def peak_megabytes() -> float | None:
     status = Path("/proc/self/status")
     if not status.is_file():
         return None
-    lines = (line.split() for line in status.read_text().splitlines())
+    lines = (line.split() for line in status.read_text(encoding="utf-8").splitlines())
     return next((int(line[1]) * 1024 / 1e6 for line in lines if line[0] == "VmHWM:"), None)
 
 

@@ -350,7 +350,7 @@ def _forget_peak(device: Device) -> None:
         torch.cuda.reset_peak_memory_stats(device.place)
         return
     with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 def _peak(device: Device) -> float | None:

@@ -199,7 +199,7 @@ def _fetch(archive: Archive, wanted: Wanted, year: str, fetching: Fetching) -> s
     """Fetch and unpack an archive, unless its folder is complete; return its images' names."""
     folder, path = fetching.output / archive.folder, fetching.output / archive.name
     mark = folder / FETCHED
-    if mark.exists() and (holds := mark.read_text().strip()) != wanted.said:
+    if mark.exists() and (holds := mark.read_text(encoding="utf-8").strip()) != wanted.said:
         raise UsageError(f"{folder}: holds {holds}; choose another folder")
     if not mark.exists():
         if not path.exists():
@@ -233,7 +233,7 @@ def unpack(path: Path, folder: Path, wanted: Wanted) -> None:
         path.unlink(missing_ok=True)
         raise
     with written_whole(folder / FETCHED) as temporary:
-        temporary.write_text(wanted.said + "\n")
+        temporary.write_text(wanted.said + "\n", encoding="utf-8")
 
 
 def _members(archive: zipfile.ZipFile, path: Path, wanted: Wanted) -> Iterator[zipfile.ZipInfo]:

@@ -208,7 +208,7 @@ def _seconds(study: Study, rows: Sequence[Row]) -> dict[str, float]:
     """Return what each step of `rows` takes for an image, measured once, all in turns."""
     steps = {name: work for row in rows for name, work in row.steps.items()}
     file = study.output / f"{study.name}-seconds.json"
-    known: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
+    known: dict[str, float] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if known.keys() == steps.keys():
         return known
     taken: dict[str, list[float]] = {name: [] for name in steps}

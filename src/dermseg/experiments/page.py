@@ -52,7 +52,7 @@ def write_page(folder: Path) -> tuple[Path, Path]:
         raise DataError(
             f"{folder}: holds no experiment; `dermseg experiment NAME DATA -o` makes one"
         )
-    contents = [json.loads((folder / f"{name}.json").read_text("utf-8")) for name in found]
+    contents = [json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in found]
     parts = [describe(folder / f"{name}.csv", folder / f"{name}.json") for name in found]
     opening = "\n".join(open_report(folder, contents))
     every = "\n".join(_verdicts(contents))

@@ -139,7 +139,7 @@ class Scorer:
         place = self._place("styles", said, contents(pair.mask for pair in pairs.values()))
         if not place.is_file():
             write_json(place, read_styles(pairs), compact=True)
-        styles: dict[str, str] = json.loads(place.read_text())
+        styles: dict[str, str] = json.loads(place.read_text(encoding="utf-8"))
         return styles
 
     def trivial(self, images: Iterable[str]) -> dict[str, Scores]:
@@ -216,11 +216,15 @@ def _shrink(pair: Pair) -> Probability:
 
 def _write(place: Path, scores: Mapping[str, Scores]) -> None:
     with written_whole(place) as temporary:
-        temporary.write_text(json.dumps({image: asdict(each) for image, each in scores.items()}))
+        text = json.dumps({image: asdict(each) for image, each in scores.items()})
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _read(place: Path) -> dict[str, Scores]:
-    return {image: Scores(**each) for image, each in json.loads(place.read_text()).items()}
+    return {
+        image: Scores(**each)
+        for image, each in json.loads(place.read_text(encoding="utf-8")).items()
+    }
 
 
 def contents(files: Iterable[Path]) -> list[str]:

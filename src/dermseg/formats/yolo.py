@@ -47,7 +47,8 @@ def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSett
             lines.append(" ".join(["0", *(f"{place:.{DECIMALS}f}" for place in places)]))
         path = target / LABELS / Path(annotation.photograph).with_suffix(".txt")
         with written_whole(path) as temporary:
-            temporary.write_text("".join(f"{line}\n" for line in lines))
+            text = "".join(f"{line}\n" for line in lines)
+            temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def read(source: Path, photographs: Photographs, label: str | None) -> Iterator[Entry]:

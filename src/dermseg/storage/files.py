@@ -147,7 +147,7 @@ def write_json(path: Path, value: object, *, compact: bool = False) -> None:
     """
     text = json.dumps(value, separators=(",", ":")) if compact else json.dumps(value, indent=1)
     with written_whole(path) as temporary:
-        temporary.write_text(text + "\n")
+        temporary.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def _of_run(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, dict
     (folder,) = find_members(folder)
     tensors, facts = checkpoints.load(folder / WEIGHTS)
     with reading(folder / FOLDS):
-        theirs = dict(json.loads((folder / FOLDS).read_text()))
+        theirs = dict(json.loads((folder / FOLDS).read_text(encoding="utf-8")))
     with reading(folder / WEIGHTS):
         spared = facts["settings"]["fold"]
     seen = [image for image in held_out if image in theirs and theirs[image] != spared]

@@ -318,7 +318,11 @@ def _begin(run: Path, trainer: Trainer, fold_of: dict[str, int]) -> tuple[Log, d
             "on with it, or choose another folder"
         )
     with reading(run / FOLDS):
-        theirs = json.loads((run / FOLDS).read_text()) if (run / FOLDS).is_file() else fold_of
+        theirs = (
+            json.loads((run / FOLDS).read_text(encoding="utf-8"))
+            if (run / FOLDS).is_file()
+            else fold_of
+        )
     if theirs != fold_of:
         raise UsageError(
             f"{run}: its images are in other folds now (see its {FOLDS}), perhaps since the tables "

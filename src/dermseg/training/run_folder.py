@@ -48,7 +48,7 @@ def read_settings(run: Path) -> TrainingSettings | None:
     if not file.is_file():
         return None
     with reading(file):
-        return TrainingSettings.from_dict(json.loads(file.read_text())["settings"])
+        return TrainingSettings.from_dict(json.loads(file.read_text(encoding="utf-8"))["settings"])
 
 
 def read_log(run: Path) -> list[dict[str, str]]:

@@ -164,7 +164,7 @@ def _planned(output: Path) -> Precision | None:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{path}: damaged ({error}); remove it") from error
 
