@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
+    from dermseg.batch.folder import segment_folder
     from dermseg.cores import keep_memory
     from dermseg.errors import (
         DataError,
@@ -78,6 +79,7 @@ _HOMES = {
     "score": "masks.metrics",
     "score_border": "masks.borders",
     "segment": "inference.segmenter",
+    "segment_folder": "batch.folder",
     "train": "training.loop",
     "write_mask": "imaging.mask_files",
 }
@@ -113,6 +115,7 @@ __all__ = [
     "score",
     "score_border",
     "segment",
+    "segment_folder",
     "train",
     "write_mask",
 ]
