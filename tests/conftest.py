@@ -18,7 +18,7 @@ from dermseg.masks.style import STYLE_IDS
 from dermseg.modelfile.card import StyleFacts
 from dermseg.settings import ThresholdSettings
 
-pytest_plugins = ["toy"]
+pytest_plugins = ["toy", "object_store"]
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 Map = NDArray[np.float32]

@@ -11,6 +11,7 @@ DermsegError
 ├── ModelError        a model's file is not what dermseg writes
 │   └── UnknownModelError   a model that was named is not there (exit status 2)
 ├── OutputError       a file cannot be written: disk full, folder not writable
+├── StoreError        a store such as S3 does not answer, or refuses
 └── MissingExtraError a command needs packages that the base install leaves out
 
 Any other exception that leaves the library is a bug, but for ValueError and TypeError: a function
@@ -81,6 +82,10 @@ class OutputError(DermsegError):
     def about(cls, path: object, error: OSError) -> "OutputError":
         """Return the error for a file that the system refused to write."""
         return cls(f"{path}: cannot be written ({error.strerror or error})")
+
+
+class StoreError(DermsegError):
+    """A store such as S3 does not answer, or refuses; it ends a run, which can be gone on with."""
 
 
 class MissingExtraError(DermsegError):

@@ -1,0 +1,435 @@
+"""Where files come from and go to: a folder of this machine, or a store such as S3.
+
+A store is spoken to through fsspec, which the extra "cloud" brings and which is imported when a
+store is named. Threads share a store; forked processes must not.
+"""
+
+import re
+import shutil
+from abc import ABC, abstractmethod
+from base64 import b64decode
+from binascii import Error as NoBase64
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
+from hashlib import md5
+from pathlib import Path
+from threading import Lock
+from typing import Any, NoReturn
+from zlib import crc32
+
+from dermseg.errors import (
+    DermsegError,
+    ImageError,
+    MissingExtraError,
+    OutputError,
+    StoreError,
+    UsageError,
+)
+from dermseg.storage.files import files_below, writing, written_whole
+from dermseg.storage.journal import checksum
+
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
+"""How the address of a store begins; a drive of Windows has one letter."""
+ARCHIVE = re.compile(r"(?P<kind>zip|tar)://(?P<inside>.*?)::(?P<file>.+)", re.DOTALL)
+FILE = "file://"
+BLOCK, BLOCKS = 4 * 2**20, 32
+"""Bytes that are fetched at once of an archive in a store, and how many such blocks are kept:
+threads ask for photographs a little out of order."""
+TAGS = ("ETag", "etag", "md5Hash", "content_md5", "CRC", "chksum", "mtime", "LastModified")
+TIMES = ("last_modified", "updated", "created")
+"""What drivers call that which changes with a file's content, the surest first."""
+Sum = int | None
+"""What a file holds, as a number to compare; None where there is no file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A file of a listing: its name within the store, its bytes, and what changes with them.
+
+    `tag` is empty where a driver says nothing of the kind.
+    """
+
+    name: str
+    size: int
+    tag: str
+
+
+class Store(ABC):
+    """A folder of files, on this machine or elsewhere. Names have forward slashes."""
+
+    def __str__(self) -> str:
+        return self.address("")
+
+    @abstractmethod
+    def address(self, name: str) -> str:
+        """Return what a person calls a file, and what it is unique by."""
+
+    @abstractmethod
+    def files(self) -> Iterator[Listed]:
+        """Yield the files below it. Raises UsageError if it is not there, StoreError."""
+
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """Return what a file holds. Raises ImageError if it cannot be read, StoreError."""
+
+    @abstractmethod
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file, whole or not at all. Raises OutputError, StoreError."""
+
+    @abstractmethod
+    def upload(self, name: str, source: Path) -> None:
+        """Write a file, whole or not at all, of a file of this machine; raise as `write` does."""
+
+    @abstractmethod
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a file and return True, or False if it is there; of two callers one may."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there. Raises OutputError, StoreError."""
+
+    @abstractmethod
+    def sum_of(self, content: bytes) -> int:
+        """Return the sum that a file of this content has."""
+
+    @abstractmethod
+    def is_as(self, name: str, sums: Collection[Sum]) -> bool:
+        """Say whether a file's sum is one of `sums`; None among them means that none is there."""
+
+
+class LocalStore(Store):
+    """A folder of this machine, which need not be there yet."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def address(self, name: str) -> str:
+        """Return a file's path."""
+        return str(self.folder / name)
+
+    def files(self) -> Iterator[Listed]:
+        """Yield the files below it; links to folders are not followed."""
+        if not self.folder.is_dir():
+            raise UsageError(f"{self.folder}: no such folder")
+        for path in files_below(self.folder):
+            with suppress(OSError):  # it has just gone
+                found = path.stat()
+                name = path.relative_to(self.folder).as_posix()
+                yield Listed(name, found.st_size, str(found.st_mtime_ns))
+
+    def read(self, name: str) -> bytes:
+        """Return what a file holds."""
+        try:
+            return (self.folder / name).read_bytes()
+        except OSError as error:
+            raise ImageError(f"{self.folder / name}: cannot be read ({error.strerror})") from error
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file, whole or not at all."""
+        with written_whole(self.folder / name) as temporary:
+            temporary.write_bytes(content)
+
+    def upload(self, name: str, source: Path) -> None:
+        """Write a file, whole or not at all, of another one."""
+        with written_whole(self.folder / name) as temporary:
+            shutil.copyfile(source, temporary)
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a file, unless it is there."""
+        path = self.folder / name
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with path.open("xb") as handle:
+                    handle.write(content)
+            except FileExistsError:
+                return False
+        return True
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        with writing(self.folder / name):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def sum_of(self, content: bytes) -> int:
+        """Return the sum that a file of this content has."""
+        return crc32(content)
+
+    def is_as(self, name: str, sums: Collection[Sum]) -> bool:
+        """Say whether a file's sum is one of `sums`."""
+        return checksum(self.folder / name) in sums
+
+
+class RemoteStore(Store):
+    """A folder that fsspec reads and writes: of a bucket, a web server, an archive.
+
+    What it holds is listed at most once, for the sums of files that were not written here: then
+    they are not read.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/") if not url.endswith("::") else url
+        self._sums: dict[str, Sum] | None = None
+        # By name; None for a file that does not tell.
+        try:
+            self._fs, self._root = _opened(self._url)
+        except DermsegError:
+            raise
+        except Exception as error:
+            self._refuse(error, "")
+        alone = isinstance(self._fs, _archives())
+        # Threads share the position in an archive's file.
+        self._lock: AbstractContextManager[object] = Lock() if alone else nullcontext()
+
+    def __reduce__(self) -> tuple[type["RemoteStore"], tuple[str]]:
+        return RemoteStore, (self._url,)
+
+    def address(self, name: str) -> str:
+        """Return a file's address."""
+        if found := ARCHIVE.fullmatch(self._url):
+            inside = "/".join(filter(None, (found["inside"], name)))
+            return f"{found['kind']}://{inside}::{found['file']}"
+        return f"{self._url}/{name}" if name else self._url
+
+    def files(self) -> Iterator[Listed]:
+        """Yield the files below it, in order; those of an archive as they lie in it."""
+        try:
+            with self._lock:
+                listed = self._fs.find(self._root, detail=True)
+        except Exception as error:
+            self._refuse(error, "")
+        prefix = self._root.rstrip("/") + "/" if self._root.strip("/") else self._root
+        for path in list(listed):
+            info = listed.pop(path)  # a million of them take a gigabyte
+            name = path.removeprefix(prefix).lstrip("/") if path != self._root else ""
+            yield Listed(name, info.get("size") or 0, _tag(info))
+
+    def read(self, name: str) -> bytes:
+        """Return what a file holds."""
+        try:
+            with self._lock:
+                return bytes(self._fs.cat_file(self._path(name)))
+        except Exception as error:
+            raise self._about(name, "read", error, ImageError) from error
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file, whole or not at all."""
+        try:
+            self._fs.pipe_file(self._path(name), content)
+        except Exception as error:
+            raise self._about(name, "written", error, OutputError) from error
+        self._know(name, self.sum_of(content))
+
+    def upload(self, name: str, source: Path) -> None:
+        """Write a file, whole or not at all, of a file of this machine."""
+        try:
+            self._fs.put_file(str(source), self._path(name))
+        except Exception as error:
+            raise self._about(name, "written", error, OutputError) from error
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a file, unless it is there; stores decide this themselves, where they can."""
+        try:
+            self._fs.pipe_file(self._path(name), content, mode="create")
+        except FileExistsError:
+            return False
+        except Exception as error:
+            raise self._about(name, "written", error, OutputError) from error
+        return True
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        try:
+            self._fs.rm_file(self._path(name))
+        except FileNotFoundError:
+            pass
+        except Exception as error:
+            raise self._about(name, "removed", error, OutputError) from error
+        self._know(name, None)
+
+    def sum_of(self, content: bytes) -> int:
+        """Return the sum that a file of this content has: digits of its MD5, which stores tell."""
+        return int(md5(content, usedforsecurity=False).hexdigest()[:12], 16)
+
+    def list_sums(self) -> None:
+        """List what is there, so that `is_as` asks for no single file."""
+        self._sums = {file.name: _sum(file.tag) for file in self.files()}
+
+    def is_as(self, name: str, sums: Collection[Sum]) -> bool:
+        """Say whether a file's sum is one of `sums`.
+
+        Where its tag does not say so, which may be no MD5 (of an encrypted bucket), it is read.
+        """
+        is_there, told = self._told(name)
+        if not is_there:
+            return None in sums
+        if told in sums and told is not None:
+            return True
+        if all(each is None for each in sums):
+            return False
+        actual = self.sum_of(self.read(name))
+        self._know(name, actual)
+        return actual in sums
+
+    def _told(self, name: str) -> tuple[bool, int | None]:
+        """Return whether a file is there, and its sum where the store tells it."""
+        if self._sums is not None:
+            return name in self._sums, self._sums.get(name)
+        try:
+            with self._lock:
+                return True, _sum(_tag(self._fs.info(self._path(name))))
+        except FileNotFoundError:
+            return False, None
+        except Exception as error:
+            raise self._about(name, "read", error, ImageError) from error
+
+    def _know(self, name: str, value: int | None) -> None:
+        """Keep the sum of a file that was written, read or removed here."""
+        if self._sums is None:
+            return
+        if value is None:
+            self._sums.pop(name, None)
+        else:
+            self._sums[name] = value
+
+    def _path(self, name: str) -> str:
+        return "/".join(filter(None, (self._root, name)))
+
+    def _about(
+        self, name: str, done: str, error: Exception, alone: type[ImageError] | type[OutputError]
+    ) -> DermsegError:
+        """Return our error for a driver's: of one file, if the store answers, or of the store."""
+        address = self.address(name)
+        if isinstance(error, FileNotFoundError):
+            return alone(f"{address}: no such file")
+        if isinstance(error, PermissionError) or self._answers():
+            return alone(f"{address}: cannot be {done} ({_why(error)})")
+        return StoreError(f"{self}: does not answer ({_why(error)}); try again when it does")
+
+    def _answers(self) -> bool:
+        """Say whether the store answers, be it with a refusal."""
+        try:
+            with self._lock:
+                self._fs.info(self._root)
+        except (FileNotFoundError, PermissionError):
+            return True
+        except Exception:
+            return False
+        return True
+
+    def _refuse(self, error: Exception, name: str) -> NoReturn:
+        """Raise our error for a store that cannot be opened or listed."""
+        address = self.address(name)
+        if isinstance(error, ImportError):
+            raise MissingExtraError(
+                f"{address}: {error}; install fsspec's driver for it (pip install gcsfs for gs://, "
+                "adlfs for az://)"
+            ) from error
+        if isinstance(error, ValueError) and "not known" in str(error):
+            raise UsageError(
+                f"{address}: no store that is known; s3://, gs://, az://, http://, zip:// and "
+                "tar:// are"
+            ) from error
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise UsageError(f"{address}: no such bucket, folder or file") from error
+        if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:
+            raise StoreError(
+                f"{address}: refused ({_why(error)}); give credentials as its driver wants them "
+                "(for S3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)"
+            ) from error
+        if type(error).__name__ in ("BadZipFile", "ReadError"):
+            raise UsageError(f"{address}: no archive of this kind ({error})") from error
+        raise StoreError(f"{address}: does not answer ({_why(error)})") from error
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a store, whether it is there or not; `size` and `tag` as it was listed."""
+
+    store: Store
+    name: str
+    size: int = 0
+    tag: str = ""
+
+    def __str__(self) -> str:
+        return self.store.address(self.name)
+
+    def read_bytes(self) -> bytes:
+        """Return what it holds; raise as `Store.read` does."""
+        return self.store.read(self.name)
+
+    def is_as(self, sums: Collection[Sum]) -> bool:
+        """Say whether its sum is one of `sums`; None among them means that it is not there."""
+        return self.store.is_as(self.name, sums)
+
+
+def is_address(where: str | Path) -> bool:
+    """Say whether a store is meant, and no path."""
+    return isinstance(where, str) and bool(ADDRESS.match(where)) and not where.startswith(FILE)
+
+
+def open_store(where: str | Path) -> Store:
+    """Return the store of an address, such as s3://bucket/folder, or the folder of a path.
+
+    Raises MissingExtraError without fsspec or its driver, UsageError for an address of no kind that
+    is known or of no archive, StoreError if a store does not answer.
+    """
+    if isinstance(where, str) and is_address(where):
+        return RemoteStore(where)
+    return LocalStore(local_path(where))
+
+
+def local_path(where: str | Path) -> Path:
+    """Return the path of what is no address; file:///PATH is one."""
+    return Path(where.removeprefix(FILE)) if isinstance(where, str) else where
+
+
+def _opened(url: str) -> tuple[Any, str]:
+    """Return fsspec's file system of an address, and the path within."""
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError as error:
+        raise MissingExtraError.naming("cloud", f"{url}: a store needs fsspec") from error
+
+    # Listings are not kept: another machine may write there, and a million take a gigabyte.
+    if not (found := ARCHIVE.fullmatch(url)):
+        fs, root = url_to_fs(url, use_listings_cache=False)
+        return fs, str(root)
+    outer, path = url_to_fs(found["file"], use_listings_cache=False)
+    handle = outer.open(
+        path, "rb", block_size=BLOCK, cache_type="blockcache", cache_options={"maxblocks": BLOCKS}
+    )
+    kinds = dict(zip(("zip", "tar"), _archives(), strict=True))
+    return kinds[found["kind"]](handle), found["inside"].strip("/")
+
+
+def _archives() -> tuple[type[Any], type[Any]]:
+    from fsspec.implementations.tar import TarFileSystem
+    from fsspec.implementations.zip import ZipFileSystem
+
+    return ZipFileSystem, TarFileSystem
+
+
+def _tag(info: dict[str, Any]) -> str:
+    """Return what changes with a file's content, as its driver says it; "" if it says nothing."""
+    settings = info.get("content_settings") or {}
+    said = {**info, "content_md5": settings.get("content_md5")} if settings else info
+    for name in (*TAGS, *TIMES):
+        if value := said.get(name):
+            return value.hex() if isinstance(value, bytes | bytearray) else str(value).strip('"')
+    return ""
+
+
+def _sum(tag: str) -> int | None:
+    """Return the sum in a tag that is an MD5, by its 16 bytes in base 16 or 64; None in others."""
+    with suppress(ValueError, NoBase64):
+        digits = tag if len(tag) == 32 else b64decode(tag, validate=True).hex()
+        if len(digits) == 32:
+            return int(digits[:12], 16)
+    return None
+
+
+def _why(error: BaseException) -> str:
+    """Return what a driver says, on one line, or else the kind of its error."""
+    return " ".join(str(error).split()) or type(error).__name__
