@@ -47,8 +47,12 @@ def test_what_is_written_is_listed_read_and_removed(store: Store, tmp_path: Path
     store.write("b/c d.png", b"one")
     store.write("a.png", b"two")
     store.write("a.png", b"three")
-    (tmp_path / "large").write_bytes(b"four")
-    store.upload("d", tmp_path / "large")
+    with store.written_whole("d") as path:
+        path.write_bytes(b"four")
+    store.fetch("d", tmp_path / "large")
+    assert (tmp_path / "large").read_bytes() == b"four"
+    assert store.sum_of(tmp_path / "large") == store.sum_of(b"four")
+    assert store.below("b").read("c d.png") == b"one"
     listed = {file.name: file.size for file in store.files()}
     assert listed == {"a.png": 5, "b/c d.png": 3, "d": 4}
     tags = {file.tag for file in store.files()}
@@ -140,9 +144,8 @@ def test_threads_read_an_archive_right(
     with ThreadPoolExecutor(8) as pool:
         for _ in range(3):
             assert list(pool.map(store.read, expected)) == list(expected.values())
-    inside = open_store(
-        f"{kind}://3::{where == 's3' and 's3://bucket/a.bin' or tmp_path / 'a.bin'}"
-    )
+    outer = "s3://bucket/a.bin" if where == "s3" else str(tmp_path / "a.bin")
+    inside = open_store(f"{kind}://3::{outer}")
     assert {file.name for file in inside.files()} == {n[2:] for n in expected if n[0] == "3"}
     assert inside.read("3.jpg") == expected["3/3.jpg"]
     assert inside.address("3.jpg").startswith(f"{kind}://3/3.jpg::")

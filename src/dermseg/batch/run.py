@@ -12,17 +12,16 @@ from dermseg.errors import UsageError
 from dermseg.inference.segmenter import Segmenter
 from dermseg.progress import track
 from dermseg.settings import BatchSettings
-from dermseg.storage.files import remove_leftovers, writing
+from dermseg.storage.files import checksum, remove_leftovers, writing
 from dermseg.storage.journal import (
     JOURNAL,
     Entry,
     Journal,
     Row,
     check_own,
-    checksum,
     read_journal,
 )
-from dermseg.storage.tables import encode_table
+from dermseg.storage.tables import encoded_rows
 
 
 def segment_all(
@@ -89,13 +88,13 @@ def _write_tables(results: Sequence[Result], output: Path, journal: Journal) -> 
     others = sorted(journal.masks().difference(result.job.mask.as_posix() for result in results))
     earlier = [row_as_left(journal.last(mask), output, mask) for mask in others]
     rows = [*(result.row for result in results), *(row for row in earlier if row)]
-    journal.write(output / REPORT, encode_table(COLUMNS, rows))
+    journal.write_pieces(output / REPORT, encoded_rows(COLUMNS, rows))
     timings = [
         {"photograph": result.job.name.as_posix(), "milliseconds": result.milliseconds}
         for result in results
         if not result.reused
     ]
-    journal.write(output / TIMINGS, encode_table(("photograph", "milliseconds"), timings))
+    journal.write_pieces(output / TIMINGS, encoded_rows(("photograph", "milliseconds"), timings))
 
 
 def check_tables(output: Path, names: Sequence[str]) -> None:

@@ -25,8 +25,8 @@ from dermseg.imaging.photographs import is_whole_image, read_orientation
 from dermseg.inference.segmentation import Segmentation
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import BatchSettings, ModelSettings, ThresholdSettings
-from dermseg.storage.files import writing, written_whole
-from dermseg.storage.journal import Entry, Row, Sums, check_own, checksum, is_foreign
+from dermseg.storage.files import checksum, writing, written_whole
+from dermseg.storage.journal import Entry, Row, Sums, check_own, is_foreign
 
 KEPT = 16
 """Checksums that are kept of a mask and its pictures."""

@@ -15,6 +15,7 @@ from stat import S_ISREG
 from time import time
 from typing import IO, Any
 from zipfile import BadZipFile
+from zlib import crc32
 
 from dermseg.errors import DataError, OutputError, UsageError
 
@@ -38,6 +39,9 @@ DAMAGE = (
     csv.Error,
 )
 """What readers of JSON, tables and arrays raise for other files than those they were made for."""
+OTHER = -1
+"""Where a sum would stand, for what is no file."""
+CHUNK = 2**20
 DAY = 24 * 60 * 60.0
 """Seconds after which another machine's half-written file counts as left behind."""
 
@@ -140,6 +144,23 @@ def is_special(path: Path) -> bool:
         return False
 
 
+def checksum(path: Path) -> int | None:
+    """Return a sum that finds a file that was changed; None where none is or can be read.
+
+    Of what is no file, a folder or a pipe, it is OTHER.
+    """
+    found = 0
+    try:
+        if is_special(path):
+            return OTHER
+        with path.open("rb") as handle:
+            while chunk := handle.read(CHUNK):
+                found = crc32(chunk, found)
+    except (OSError, ValueError):  # it is no name of a file
+        return None
+    return found
+
+
 def write_json(path: Path, value: object, *, compact: bool = False) -> None:
     """Write `value` as JSON, whole; for people to read, or `compact` on one line.
 
@@ -226,14 +247,15 @@ def _is_left(path: Path, machine: str, process: int) -> bool:
     For another machine's process, and on Windows, this cannot be asked: the file's age decides.
     """
     if machine == HERE and os.name != "nt":
-        return not _is_running(process)
+        return not is_running(process)
     try:
         return time() - path.stat().st_mtime > DAY
     except OSError:
         return False  # its writer has just renamed it
 
 
-def _is_running(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Say whether a process of this number runs on this machine; not to be asked on Windows."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -6,24 +6,24 @@ journal also knows the tables and sheets that dermseg wrote, so that no other is
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Any, Self
-from zlib import crc32
+from typing import IO, Any, Self
 
 from dermseg.errors import OutputError, UsageError
-from dermseg.storage.files import is_special, lock, writing, written_whole
+from dermseg.storage.files import checksum, is_special, lock
+from dermseg.storage.stores import File, LocalStore, Store
 
 JOURNAL = "journal.jsonl"
 VERSION = 2
 """Of a line's fields. A column more in a row leaves it as it is; a field that means something else
 is a new version, and journals of others are refused."""
-OTHER = -1
-"""Where a sum would stand, for what is no file."""
+KEPT = 16
+"""Checksums that are kept of a table."""
 Row = dict[str, Any]
 Sums = dict[str, int | None]
 """What files held when they were written: path to checksum."""
@@ -43,29 +43,17 @@ class Entry:
     own: tuple[int | None, ...] = ()
 
 
-def checksum(path: Path) -> int | None:
-    """Return a sum that finds a file that was changed; None where none is or can be read.
-
-    Of what is no file, a folder or a pipe, it is OTHER.
-    """
-    try:
-        if is_special(path):
-            return OTHER
-        return crc32(path.read_bytes())
-    except (OSError, ValueError):  # it is no name of a file
-        return None
-
-
-def is_foreign(path: Path, entry: Entry | None) -> bool:
+def is_foreign(file: Path | File, entry: Entry | None) -> bool:
     """Say whether a file is there that is not as `entry`, what was noted of it, says."""
-    return checksum(path) not in (*(entry.own if entry else ()), None)
+    sums = (*(entry.own if entry else ()), None)
+    return not file.is_as(sums) if isinstance(file, File) else checksum(file) not in sums
 
 
-def check_own(path: Path, entry: Entry | None) -> None:
+def check_own(file: Path | File, entry: Entry | None) -> None:
     """Raise UsageError if a file is there that dermseg has not written so."""
-    if is_foreign(path, entry):
+    if is_foreign(file, entry):
         raise UsageError(
-            f"{path}: was changed since dermseg made it, or is another's; move it away, and it is "
+            f"{file}: was changed since dermseg made it, or is another's; move it away, and it is "
             "made again"
         )
 
@@ -77,26 +65,34 @@ def read_journal(path: Path) -> dict[str, Entry]:
     """
     _check_regular(path)
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        with path.open("rb") as file:
+            return {mask: entry for _, mask, entry in _entries(file, path)}
     except OSError:
         return {}
-    return _parsed(lines, path)
 
 
-def _parsed(lines: Iterable[str], path: Path) -> dict[str, Entry]:
-    entries = {}
+def _entries(lines: Iterable[bytes], path: object) -> Iterator[tuple[int, str, Entry]]:
+    """Yield each entry with its mask, and with the byte where its line begins."""
+    begins = 0
     for line in lines:
-        with suppress(ValueError, KeyError, TypeError, RecursionError):
-            noted = json.loads(line)
-            told = isinstance(noted["mask"], str) and noted["mask"]
-            if told and noted.get("version") != VERSION:
-                raise UsageError(
-                    f"{path}: of another version of dermseg; choose another folder, or move it away"
-                )
-            known = noted["fingerprint"], noted["row"], noted["files"], tuple(noted["own"])
-            if _fits(noted["mask"], *known):
-                entries[noted["mask"]] = Entry(*known)
-    return entries
+        if (noted := _parsed(line, path)) is not None:
+            yield begins, *noted
+        begins += len(line)
+
+
+def _parsed(line: bytes, path: object) -> tuple[str, Entry] | None:
+    """Return the mask and the entry of a line; None for what `Journal` does not write."""
+    with suppress(ValueError, KeyError, TypeError, RecursionError):
+        noted = json.loads(line.decode("utf-8", "replace"))
+        told = isinstance(noted["mask"], str) and noted["mask"]
+        if told and noted.get("version") != VERSION:
+            raise UsageError(
+                f"{path}: of another version of dermseg; choose another folder, or move it away"
+            )
+        known = noted["fingerprint"], noted["row"], noted["files"], tuple(noted["own"])
+        if _fits(noted["mask"], *known):
+            return noted["mask"], Entry(*known)
+    return None
 
 
 def _fits(mask: object, fingerprint: object, row: object, files: object, own: object) -> bool:
@@ -118,6 +114,58 @@ def _check_regular(path: Path) -> None:
         raise UsageError(f"{path}: is no file; move it away, or choose another folder")
 
 
+class Lines:
+    """The lines of an open file. In memory is only where the last one of each mask begins.
+
+    A million masks take 160 MB so, and 3.6 GB with their rows. Threads may share it.
+    """
+
+    def __init__(self, file: IO[bytes], name: object) -> None:
+        """Read the file; raise UsageError, naming it, if it is of another version."""
+        self._file = file
+        self._name = name
+        self._lock = Lock()
+        file.seek(0)
+        self._begins = {mask: begins for begins, mask, _ in _entries(file, name)}
+        self._end = file.seek(0, 2)
+        if self._end:
+            file.seek(self._end - 1)
+            if file.read(1) != b"\n":  # the last line was cut short
+                self._write(b"\n")
+
+    def get(self, mask: str) -> Entry | None:
+        """Return what was noted of a mask last."""
+        line = self.line(mask)
+        noted = _parsed(line, self._name) if line else None
+        return noted[1] if noted else None
+
+    def line(self, mask: str) -> bytes:
+        """Return the last line of a mask; nothing where there is none."""
+        begins = self._begins.get(mask)
+        if begins is None:
+            return b""
+        with self._lock:
+            self._file.seek(begins)
+            return self._file.readline()
+
+    def add(self, mask: str, line: bytes) -> None:
+        """Write a line of a mask, now."""
+        with self._lock:
+            begins = self._end
+            self._write(line)
+            self._begins[mask] = begins
+
+    def _write(self, line: bytes) -> None:
+        self._file.seek(self._end)
+        self._file.write(line)
+        self._file.flush()
+        self._end += len(line)
+
+    def masks(self) -> set[str]:
+        """Return all masks."""
+        return set(self._begins)
+
+
 class Journal:
     """The journal of one output folder; a context manager, so that its file is closed.
 
@@ -129,22 +177,21 @@ class Journal:
     def __init__(self, path: Path) -> None:
         _check_regular(path)
         self._path = path
-        self._lock = Lock()
+        self._store: Store = LocalStore(path.parent)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+", encoding="utf-8", errors="replace", newline="\n")
+            self._file = path.open("a+b")
         except OSError as error:
             raise OutputError.about(path, error) from error
         try:
             lock(self._file, path.parent)
-            self._file.seek(0)
-            lines = self._file.readlines()
-            self._entries = _parsed(lines, path)
+            self._lines = Lines(self._file, path)
+        except OSError as error:
+            self._file.close()
+            raise OutputError.about(path, error) from error
         except UsageError:
             self._file.close()
             raise
-        if lines and not lines[-1].endswith("\n"):
-            self._file.write("\n")
 
     def find(self, mask: str, fingerprint: str) -> Entry | None:
         """Return what was noted of a mask under this very fingerprint."""
@@ -153,11 +200,11 @@ class Journal:
 
     def last(self, mask: str) -> Entry | None:
         """Return what was noted of a mask last, None if no run has made it or begun to."""
-        return self._entries.get(mask)
+        return self._lines.get(mask)
 
     def masks(self) -> set[str]:
         """Return all masks of which something was noted."""
-        return set(self._entries)
+        return self._lines.masks()
 
     def begin(self, mask: str, own: tuple[int | None, ...] = ()) -> None:
         """Note that a mask is about to be written, or is gone: what was noted holds no longer."""
@@ -165,34 +212,37 @@ class Journal:
 
     def note(self, mask: str, entry: Entry) -> None:
         """Note what there is to know of a mask now."""
-        self._note(mask, entry)
+        self._add(mask, entry)
 
-    def _note(self, name: str, entry: Entry) -> None:
-        line = json.dumps({"version": VERSION, "mask": name, **asdict(entry)}) + "\n"
-        with self._lock:
-            try:
-                self._file.write(line)
-                self._file.flush()
-            except OSError as error:
-                raise OutputError.about(self._path, error) from error
-            self._entries[name] = entry
+    def _add(self, name: str, entry: Entry) -> None:
+        try:
+            self._lines.add(name, encoded_entry(name, entry))
+        except OSError as error:
+            raise OutputError.about(self._path, error) from error
 
     def write(self, path: Path, content: bytes) -> None:
         """Write a table or a sheet into the journal's folder, whole.
 
         Raises UsageError if another's lies there, OutputError if it cannot be written.
         """
-        check_own(path, self.last(path.name))
-        # A kill between the two leaves the old file or the new one: both are known.
-        self._note(path.name, Entry(None, {}, {}, (checksum(path), crc32(content))))
-        with written_whole(path) as temporary:
-            temporary.write_bytes(content)
+        self.write_pieces(path, [content])
+
+    def write_pieces(self, path: Path, content: Iterable[bytes]) -> None:
+        """Write a table or a sheet that need not be in memory at once; raise as `write` does."""
+        known, file = self.last(path.name), File(self._store, path.name)
+        check_own(file, known)
+        with self._store.written_whole(path.name) as temporary:
+            with temporary.open("wb") as handle:
+                handle.writelines(content)
+            # A kill from here on leaves the old file or the new one: both are known.
+            own = (*(known.own[1 - KEPT :] if known else ()), self._store.sum_of(temporary))
+            self._add(path.name, Entry(None, {}, {}, own))
 
     def remove(self, path: Path) -> None:
         """Remove such a file of an earlier run; raise as `write` does."""
-        check_own(path, self.last(path.name))
-        with writing(path):
-            path.unlink(missing_ok=True)
+        file = File(self._store, path.name)
+        check_own(file, self.last(path.name))
+        file.remove()
 
     def __enter__(self) -> Self:
         return self
@@ -205,3 +255,9 @@ class Journal:
     ) -> None:
         with suppress(OSError):  # a line that could not be written has raised already
             self._file.close()
+
+
+def encoded_entry(name: str, entry: Entry) -> bytes:
+    """Return the line of a mask's entry."""
+    line = json.dumps({"version": VERSION, "mask": name, **asdict(entry)})
+    return line.encode() + b"\n"

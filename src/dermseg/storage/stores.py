@@ -6,11 +6,12 @@ store is named. Threads share a store; forked processes must not.
 
 import re
 import shutil
+import tempfile
 from abc import ABC, abstractmethod
 from base64 import b64decode
 from binascii import Error as NoBase64
 from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
@@ -26,8 +27,7 @@ from dermseg.errors import (
     StoreError,
     UsageError,
 )
-from dermseg.storage.files import files_below, writing, written_whole
-from dermseg.storage.journal import checksum
+from dermseg.storage.files import CHUNK, checksum, files_below, writing, written_whole
 
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
 """How the address of a store begins; a drive of Windows has one letter."""
@@ -63,11 +63,19 @@ class Store(ABC):
 
     @abstractmethod
     def address(self, name: str) -> str:
-        """Return what a person calls a file, and what it is unique by."""
+        """Return what a person calls a file."""
+
+    def key(self, name: str) -> str:
+        """Return what a file is unique by."""
+        return self.address(name)
+
+    @abstractmethod
+    def below(self, name: str) -> "Store":
+        """Return a folder in it."""
 
     @abstractmethod
     def files(self) -> Iterator[Listed]:
-        """Yield the files below it. Raises UsageError if it is not there, StoreError."""
+        """Yield the files below it; none where it is not there. Raises UsageError, StoreError."""
 
     @abstractmethod
     def read(self, name: str) -> bytes:
@@ -78,8 +86,12 @@ class Store(ABC):
         """Write a file, whole or not at all. Raises OutputError, StoreError."""
 
     @abstractmethod
-    def upload(self, name: str, source: Path) -> None:
-        """Write a file, whole or not at all, of a file of this machine; raise as `write` does."""
+    def fetch(self, name: str, target: Path) -> None:
+        """Write what a file holds to a file of this machine; raise as `read` does."""
+
+    @abstractmethod
+    def written_whole(self, name: str) -> AbstractContextManager[Path]:
+        """Yield a path of this machine to fill; the file becomes that at the end; as `write`."""
 
     @abstractmethod
     def create(self, name: str, content: bytes) -> bool:
@@ -90,8 +102,8 @@ class Store(ABC):
         """Remove a file, if it is there. Raises OutputError, StoreError."""
 
     @abstractmethod
-    def sum_of(self, content: bytes) -> int:
-        """Return the sum that a file of this content has."""
+    def sum_of(self, content: bytes | Path) -> int:
+        """Return the sum that a file of this content, or of that of a path, has here."""
 
     @abstractmethod
     def is_as(self, name: str, sums: Collection[Sum]) -> bool:
@@ -108,10 +120,16 @@ class LocalStore(Store):
         """Return a file's path."""
         return str(self.folder / name)
 
+    def key(self, name: str) -> str:
+        """Return a file's path, links resolved."""
+        return str((self.folder / name).resolve())
+
+    def below(self, name: str) -> "LocalStore":
+        """Return a folder in it."""
+        return LocalStore(self.folder / name)
+
     def files(self) -> Iterator[Listed]:
         """Yield the files below it; links to folders are not followed."""
-        if not self.folder.is_dir():
-            raise UsageError(f"{self.folder}: no such folder")
         for path in files_below(self.folder):
             with suppress(OSError):  # it has just gone
                 found = path.stat()
@@ -130,10 +148,16 @@ class LocalStore(Store):
         with written_whole(self.folder / name) as temporary:
             temporary.write_bytes(content)
 
-    def upload(self, name: str, source: Path) -> None:
-        """Write a file, whole or not at all, of another one."""
-        with written_whole(self.folder / name) as temporary:
-            shutil.copyfile(source, temporary)
+    def fetch(self, name: str, target: Path) -> None:
+        """Write what a file holds to another one."""
+        try:
+            shutil.copyfile(self.folder / name, target)
+        except OSError as error:
+            raise ImageError(f"{self.folder / name}: cannot be read ({error.strerror})") from error
+
+    def written_whole(self, name: str) -> AbstractContextManager[Path]:
+        """Yield a path to fill, beside the file that it becomes."""
+        return written_whole(self.folder / name)
 
     def create(self, name: str, content: bytes) -> bool:
         """Write a file, unless it is there."""
@@ -152,9 +176,9 @@ class LocalStore(Store):
         with writing(self.folder / name):
             (self.folder / name).unlink(missing_ok=True)
 
-    def sum_of(self, content: bytes) -> int:
+    def sum_of(self, content: bytes | Path) -> int:
         """Return the sum that a file of this content has."""
-        return crc32(content)
+        return (checksum(content) or 0) if isinstance(content, Path) else crc32(content)
 
     def is_as(self, name: str, sums: Collection[Sum]) -> bool:
         """Say whether a file's sum is one of `sums`."""
@@ -192,6 +216,10 @@ class RemoteStore(Store):
             return f"{found['kind']}://{inside}::{found['file']}"
         return f"{self._url}/{name}" if name else self._url
 
+    def below(self, name: str) -> "RemoteStore":
+        """Return a folder in it."""
+        return RemoteStore(self.address(name))
+
     def files(self) -> Iterator[Listed]:
         """Yield the files below it, in order; those of an archive as they lie in it."""
         try:
@@ -221,12 +249,25 @@ class RemoteStore(Store):
             raise self._about(name, "written", error, OutputError) from error
         self._know(name, self.sum_of(content))
 
-    def upload(self, name: str, source: Path) -> None:
-        """Write a file, whole or not at all, of a file of this machine."""
+    def fetch(self, name: str, target: Path) -> None:
+        """Write what a file holds to a file of this machine."""
         try:
-            self._fs.put_file(str(source), self._path(name))
+            with self._lock:
+                self._fs.get_file(self._path(name), str(target))
         except Exception as error:
-            raise self._about(name, "written", error, OutputError) from error
+            raise self._about(name, "read", error, ImageError) from error
+
+    @contextmanager
+    def written_whole(self, name: str) -> Iterator[Path]:
+        """Yield a path of this machine to fill; the file becomes that at the end."""
+        with tempfile.TemporaryDirectory(prefix="dermseg-") as folder:
+            path = Path(folder) / "file"
+            yield path
+            try:
+                self._fs.put_file(str(path), self._path(name))
+            except Exception as error:
+                raise self._about(name, "written", error, OutputError) from error
+            self._know(name, self.sum_of(path))
 
     def create(self, name: str, content: bytes) -> bool:
         """Write a file, unless it is there; stores decide this themselves, where they can."""
@@ -248,9 +289,14 @@ class RemoteStore(Store):
             raise self._about(name, "removed", error, OutputError) from error
         self._know(name, None)
 
-    def sum_of(self, content: bytes) -> int:
+    def sum_of(self, content: bytes | Path) -> int:
         """Return the sum that a file of this content has: digits of its MD5, which stores tell."""
-        return int(md5(content, usedforsecurity=False).hexdigest()[:12], 16)
+        found = md5(content if isinstance(content, bytes) else b"", usedforsecurity=False)
+        if isinstance(content, Path):
+            with content.open("rb") as handle:
+                while chunk := handle.read(CHUNK):
+                    found.update(chunk)
+        return int(found.hexdigest()[:12], 16)
 
     def list_sums(self) -> None:
         """List what is there, so that `is_as` asks for no single file."""
@@ -358,6 +404,14 @@ class File:
     def read_bytes(self) -> bytes:
         """Return what it holds; raise as `Store.read` does."""
         return self.store.read(self.name)
+
+    def write(self, content: bytes) -> None:
+        """Write it, whole or not at all; raise as `Store.write` does."""
+        self.store.write(self.name, content)
+
+    def remove(self) -> None:
+        """Remove it, if it is there; raise as `Store.remove` does."""
+        self.store.remove(self.name)
 
     def is_as(self, sums: Collection[Sum]) -> bool:
         """Say whether its sum is one of `sums`; None among them means that it is not there."""

@@ -34,9 +34,8 @@ def write_table(
     With `sync` it is on the disk when this returns, for what nobody can make again. Raises
     OutputError if it cannot be written.
     """
-    content = encode_table(columns, rows)
     with written_whole(path) as temporary, temporary.open("wb") as handle:
-        handle.write(content)
+        handle.writelines(encoded_rows(columns, rows))
         if sync:
             handle.flush()
             os.fsync(handle.fileno())
@@ -44,12 +43,26 @@ def write_table(
 
 def encode_table(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> bytes:
     """Return a CSV file in which no text is a formula to a spreadsheet."""
+    return b"".join(encoded_rows(columns, rows))
+
+
+def encoded_rows(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> Iterator[bytes]:
+    """Yield the lines of such a file, so that a million rows need not be in memory."""
     text = StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({column: _cell(row[column]) for column in columns})
-    return text.getvalue().encode("utf-8", "surrogateescape")
+        yield _taken(text)
+    yield _taken(text)
+
+
+def _taken(text: StringIO) -> bytes:
+    """Return what a buffer holds, and empty it."""
+    content = text.getvalue().encode("utf-8", "surrogateescape")
+    text.seek(0)
+    text.truncate()
+    return content
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

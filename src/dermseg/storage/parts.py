@@ -1,0 +1,119 @@
+"""The journal of an output folder in a store, where no file can be appended to or locked.
+
+New lines are put there as numbered parts, every few seconds. A copy of all lines on this machine is
+what is read. When a run begins it makes one part of several.
+"""
+
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from threading import Event, Lock, Thread
+from types import TracebackType
+
+from dermseg.errors import DermsegError
+from dermseg.storage.journal import JOURNAL, Entry, Journal, Lines, encoded_entry
+from dermseg.storage.lease import USUAL, Lease, Rhythm
+from dermseg.storage.stores import LocalStore, Store
+
+FOLDER = "journal"
+PART = ".jsonl"
+LARGEST = 8 * 2**20
+"""Bytes of lines that are not kept back any longer."""
+
+
+def open_journal(store: Store) -> Journal:
+    """Return the journal of an output folder; raise as `Journal` and `Lease` do."""
+    if isinstance(store, LocalStore):
+        return Journal(store.folder / JOURNAL)
+    return PartedJournal(store)
+
+
+class PartedJournal(Journal):
+    """A journal in parts; what it has in common with one in a file stands there.
+
+    What was noted less than `rhythm.flush` seconds ago is lost if the process is killed: masks are
+    then there that no line knows, and count as dermseg's if they are what would be written.
+    """
+
+    def __init__(self, store: Store, rhythm: Rhythm = USUAL) -> None:
+        self._store = store
+        self._parts = store.below(FOLDER)
+        self._rhythm = rhythm
+        self._pending: list[bytes] = []
+        self._waiting = Lock()
+        self._flushing = Lock()
+        self._ended = Event()
+        self._lease = Lease(self._parts, rhythm)
+        self._file = tempfile.TemporaryFile(prefix="dermseg-")  # noqa: SIM115 - __exit__ closes it
+        try:
+            self._lines, self._number = self._gathered()
+        except BaseException:
+            self._lease.release()
+            self._file.close()
+            raise
+        self._keeper = Thread(target=self._keep, name="dermseg-journal", daemon=True)
+        self._keeper.start()
+
+    def _gathered(self) -> tuple[Lines, int]:
+        """Return the lines of all parts, and the number of the last one."""
+        names = sorted(file.name for file in self._parts.files() if file.name.endswith(PART))
+        with tempfile.TemporaryDirectory(prefix="dermseg-") as folder:
+            for name in names:
+                part = Path(folder) / "part"
+                self._parts.fetch(name, part)
+                with part.open("rb") as handle:
+                    self._file.writelines(handle)
+        lines = Lines(self._file, self._parts)
+        last = max(
+            (int(each) for n in names if (each := n.removesuffix(PART)).isdecimal()), default=0
+        )
+        if len(names) > 1:
+            last += 1
+            with self._parts.written_whole(f"{last:08}{PART}") as path, path.open("wb") as handle:
+                handle.writelines(lines.line(mask) for mask in sorted(lines.masks()))
+            for name in names:
+                self._parts.remove(name)
+        return lines, last
+
+    def _add(self, name: str, entry: Entry) -> None:
+        self._lease.check()
+        line = encoded_entry(name, entry)
+        self._lines.add(name, line)
+        with self._waiting:
+            self._pending.append(line)
+
+    def _keep(self) -> None:
+        """Write lines and the lease until the journal is closed."""
+        while not self._ended.wait(min(self._rhythm.flush, self._rhythm.beat)):
+            self._lease.beat()
+            with suppress(DermsegError):  # it is tried again; the lease knows when to give up
+                self._flush()
+
+    def _flush(self) -> None:
+        """Write what waits as the next part, where the lease is still ours."""
+        with self._flushing:
+            self._lease.check()
+            with self._waiting:
+                lines = list(self._pending)
+            if lines:
+                self._parts.write(f"{self._number + 1:08}{PART}", b"".join(lines))
+                self._number += 1
+                with self._waiting:
+                    del self._pending[: len(lines)]
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._keeper.join()
+        try:
+            self._flush()
+        except DermsegError:
+            if error is None:
+                raise
+        finally:
+            self._lease.release()
+            self._file.close()
