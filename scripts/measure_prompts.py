@@ -61,7 +61,7 @@ def main(
     names = [truth.name.removesuffix(MASK_SUFFIX) for truth in truths][:count]
     scores = [clicked(segmenter, data, name) for name in names]
     rows = [
-        {"image": name, "jaccard": own.jaccard, "clicked": there.jaccard}
+        {"image": name, "jaccard": round(own.jaccard, 5), "clicked": round(there.jaccard, 5)}
         for name, (own, there) in zip(names, scores, strict=True)
     ]
     write_table(PAGE / "prompts.csv", ("image", "jaccard", "clicked"), rows)
@@ -119,8 +119,8 @@ class Pair:
                 "host": self.host,
                 "guest": self.guest,
                 "clicked": name,
-                "jaccard": score(lesion, mask).jaccard,
-                "other": score(other, mask).jaccard,
+                "jaccard": round(score(lesion, mask).jaccard, 5),
+                "other": round(score(other, mask).jaccard, 5),
             }
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)

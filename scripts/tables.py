@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from model_cards import (
     FEWEST,
     MEASURES,
@@ -35,6 +36,7 @@ from model_cards import (
 )
 
 from dermseg.export.calibration import FAILURE
+from dermseg.masks.metrics import bootstrap_interval
 from dermseg.masks.style import STYLE_IDS
 from dermseg.settings import DEFAULT_STYLE
 from dermseg.storage.tables import read_table
@@ -45,6 +47,7 @@ PAGES = (
     "docs/decisions/thresholds.md",
     "docs/models/index.md",
     "docs/science/confidence.md",
+    "docs/science/corrections.md",
     "docs/science/ledger.md",
     "docs/science/scores.md",
     "docs/science/styles.md",
@@ -286,6 +289,31 @@ def _timing(way: Way, ending: str) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def prompts() -> list[str]:
+    """Return what one click at the lesion's centre gains on the validation images."""
+    rows = read_table(RESULTS / "page" / "prompts.csv")
+    own, clicked = (np.array([float(row[k]) for row in rows]) for k in ("jaccard", "clicked"))
+    body = []
+    for name, values in (("the model's own", own), ("one click", clicked), ("gain", clicked - own)):
+        low, high = bootstrap_interval(values)
+        sign = "+" if name == "gain" else ""
+        form = f"{{:{sign}.4f}} ({{:{sign}.4f}} to {{:{sign}.4f}})"
+        body.append([name, str(len(rows)), form.format(values.mean(), low, high)])
+    return table(["mask", "images", "JA (95 %)"], body)
+
+
+def pasted() -> list[str]:
+    """Return which lesion a click finds in pictures with two."""
+    rows = read_table(RESULTS / "page" / "pasted.csv")
+    body = []
+    for host, guest in zip(rows[::2], rows[1::2], strict=True):
+        own, there = (f"{float(row['jaccard']):.3f}" for row in (host, guest))
+        wrong = max(float(row["other"]) for row in (host, guest))
+        body.append([host["host"], own, host["guest"], there, f"{wrong:.3f}"])
+    head = ["photograph", "JA, its lesion clicked", "lesion pasted from", "JA, that one clicked"]
+    return table([*head, "largest JA with the lesion not clicked"], body)
+
+
 TABLES = {
     "models": models,
     "scores": scores,
@@ -301,6 +329,8 @@ TABLES = {
     "ledger": ledger,
     "speed": speed,
     "start": start,
+    "prompts": prompts,
+    "pasted": pasted,
 }
 
 
