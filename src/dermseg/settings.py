@@ -452,7 +452,7 @@ class ServiceSettings:
     port: int = 8765
     """Port to listen on; 0 takes any that is free."""
     workers: int = 2
-    """Photographs worked on at once, by one model."""
+    """Photographs worked on at once."""
     queue: int = 32
     """Photographs that may wait; beyond them the response is 429, with the time to come back."""
     megabytes: int = 32
@@ -493,11 +493,9 @@ DEFAULT_STYLE: Style = "traced"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSettings:
-    """Which model segments, and how."""
+class InferenceSettings:
+    """How a model segments."""
 
-    model: str = DEFAULT_MODEL
-    """A shipped model's name, or an .onnx file written by `dermseg export`."""
     style: Style = DEFAULT_STYLE
     """How lesions are outlined: "traced", generous and smooth, as an expert draws them by hand;
     or "semi-automatic", tight and jagged, as a flood fill does."""
@@ -506,6 +504,14 @@ class ModelSettings:
     times as long; unless given, as the model's card says."""
     device: str = "cpu"
     """cpu, or cuda with onnxruntime-gpu installed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings(InferenceSettings):
+    """Which model segments, and how."""
+
+    model: str = DEFAULT_MODEL
+    """A shipped model's name, or an .onnx file written by `dermseg export`."""
 
 
 @dataclass(frozen=True, kw_only=True)

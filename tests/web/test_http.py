@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from dermseg.cli.main import main
+from dermseg.errors import ModelError
 from dermseg.imaging.mask_files import encode_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.edit import Edit, edit_mask
@@ -44,8 +45,8 @@ def test_encoded_bodies_are_refused_by_their_kind(client: TestClient, name: str)
 @pytest.mark.parametrize(
     ("method", "path", "known"),
     [
-        ("POST", "/v1/segment?hihg=0.4", "style, rule, high"),
-        ("POST", "/v1/segment?low=0.4&LOW=0.4", "style, rule, high"),
+        ("POST", "/v1/segment?hihg=0.4", "model, style, rule"),
+        ("POST", "/v1/segment?low=0.4&LOW=0.4", "model, style, rule"),
         ("GET", "/v1/models?all=1", "none"),
         ("GET", "/healthz?x=1", "none"),
     ],
@@ -233,3 +234,35 @@ def test_a_mask_drawn_by_hand_is_traced_and_changed(client: TestClient) -> None:
     assert client.post("/v1/mask?by=0", content=encode_mask(drawn)).status_code == 422
     assert client.post("/v1/mask?edit=melt", content=encode_mask(drawn)).status_code == 422
     assert client.post("/v1/mask", content=b"no image").status_code == 422
+
+
+def test_models_are_those_of_the_start_and_loaded_when_they_are_named(
+    segmenter: Segmenter,
+) -> None:
+    loads: list[str] = []
+
+    def load() -> Segmenter:
+        loads.append("cdnn29")
+        return Segmenter("cdnn29")
+
+    client = client_of(create_app(segmenter, others={"cdnn29": load, "gone": _gone}))
+    models = client.get("/v1/models").json()
+    assert [model["name"] for model in models] == ["lite0", "cdnn29", "gone"]
+    assert [model["height"] is None for model in models] == [False, True, True]
+    first = client.post("/v1/segment", content=PHOTOGRAPH).json()
+    assert (first["model"], loads) == ("lite0", [])
+    assert client.post("/v1/segment?model=lite0", content=PHOTOGRAPH).json() == first
+    for _ in range(2):
+        other = client.post("/v1/segment?model=cdnn29", content=PHOTOGRAPH).json()
+        assert (other["model"], other["report"]["model"], loads) == ("cdnn29",) * 2 + (["cdnn29"],)
+    assert client.get("/v1/models").json()[1]["height"] == Segmenter("cdnn29").height
+    assert client.get("/v1/settings?model=cdnn29").json()["model"] == "cdnn29"
+    for name in ("/etc/passwd", "lite0-ensemble", ""):
+        answer = client.post("/v1/segment", params={"model": name}, content=PHOTOGRAPH)
+        assert (answer.status_code, answer.json()["type"]) == (422, "urn:dermseg:no-such-model")
+    answer = client.post("/v1/segment?model=gone", content=PHOTOGRAPH)
+    assert (answer.status_code, answer.json()["type"]) == (500, "urn:dermseg:damaged-model")
+
+
+def _gone() -> Segmenter:
+    raise ModelError("gone.onnx: cannot be read")

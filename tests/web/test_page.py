@@ -286,6 +286,40 @@ def test_the_page_begins_with_the_servers_style(browser: Any) -> None:
         page.context.close()
 
 
+def test_a_model_is_chosen_and_the_choice_undone(
+    browser: Any, segmenter: Segmenter, tmp_path: Path
+) -> None:
+    app = create_app(segmenter, others={"cdnn29": lambda: Segmenter("cdnn29")})
+    with listening(app) as address:
+        page = opened(browser, address)
+        add(page, EXAMPLE)
+        before, low = outline(page), page.input_value("#low")
+        first = saved(page, "text=Mask", tmp_path).read_bytes()
+        page.select_option("#chooser", "cdnn29")
+        changed(page, before)
+        other = outline(page)
+        assert "cdnn29" in page.inner_text("#numbers")
+        assert "cdnn29" in page.inner_text("#model")
+        assert page.input_value("#low") != low
+        segment_all(find_jobs([EXAMPLE]), Segmenter("cdnn29"), tmp_path / "cli")
+        mask = saved(page, "text=Mask", tmp_path)
+        assert mask.read_bytes() == (tmp_path / "cli" / mask.name).read_bytes()
+        page.keyboard.press("Control+z")
+        shown(page, before)
+        assert page.input_value("#chooser") == segmenter.name
+        assert page.input_value("#low") == low
+        assert saved(page, "text=Mask", tmp_path).read_bytes() == first
+        page.keyboard.press("Control+y")
+        shown(page, other)
+        take_brush(page)
+        paint(page)
+        page.select_option("#chooser", segmenter.name)  # which would cover what was painted
+        page.wait_for_function("() => document.querySelector('#chooser').value === 'cdnn29'")
+        assert "kept" in page.inner_text("#status")
+        assert page.problems == []
+        page.context.close()
+
+
 def test_brush_undo_and_download(page: Any, tmp_path: Path) -> None:
     add(page, EXAMPLE)
     before = outline(page)

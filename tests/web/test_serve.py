@@ -51,3 +51,8 @@ def test_review_needs_both_folders(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_bounds_that_cannot_be(changes: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(changes))):
         ServiceSettings(**changes)  # type: ignore[arg-type]
+
+
+def test_every_model_is_looked_for_at_the_start(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--model", "lite0", "lite9"]) == 2
+    assert "lite9" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import os
 from contextlib import ExitStack, suppress
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,12 @@ from cyclopts import Parameter
 from dermseg.cli.console import WEB, require, say
 from dermseg.cli.options import Flat, FlatLists
 from dermseg.errors import UsageError
-from dermseg.settings import ModelSettings, ServiceSettings, ThresholdSettings
+from dermseg.settings import (
+    DEFAULT_MODEL,
+    InferenceSettings,
+    ServiceSettings,
+    ThresholdSettings,
+)
 
 SHORTEST_TOKEN = 16
 """Characters of a token, below which it could be guessed."""
@@ -24,7 +30,10 @@ def serve(
     *,
     review: Path | None = None,
     reader: str = "",
-    settings: Annotated[ModelSettings, Flat] = ModelSettings(),
+    model: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (
+        DEFAULT_MODEL,
+    ),
+    settings: Annotated[InferenceSettings, Flat] = InferenceSettings(),
     open: Annotated[bool, Parameter(negative=())] = False,
     token: Annotated[str, Parameter(env_var="DERMSEG_TOKEN")] = "",
     service: Annotated[ServiceSettings, FlatLists] = ServiceSettings(),
@@ -52,6 +61,10 @@ def serve(
         With --review: who reviews, where several do it independently. Decisions go to
         decisions-READER.csv and corrected masks to a folder of their own, and nothing is shown of
         what others decided; `dermseg agreement` compares.
+    model
+        Shipped models' names, or .onnx files written by `dermseg export`. The page offers to
+        choose among several, and clients name one with ?model=; without it the first segments.
+        The others are loaded when they are first used. A review and Label Studio have the first.
     open
         Open the page in the browser.
     token
@@ -69,8 +82,15 @@ def serve(
     from dermseg.storage.decisions import Reader
     from dermseg.web.app import create_app
     from dermseg.web.server import Server
+    from dermseg.weights import find_model
 
-    segmenter = Segmenter(**vars(settings), thresholds=thresholds)
+    def load(name: str) -> Segmenter:
+        return Segmenter(name, **vars(settings), thresholds=thresholds)
+
+    for name in model:
+        find_model(name)
+    segmenter = load(model[0])
+    others = {name: partial(load, name) for name in model[1:] if name != model[0]}
 
     def listening(address: str) -> None:
         say(f"{segmenter.description}: {address} (Ctrl+C stops it)")
@@ -89,7 +109,8 @@ def serve(
 
             queue = stack.enter_context(Review.open(photographs or [], review, segmenter, reader))
         with suppress(KeyboardInterrupt):  # how it is meant to end
-            Server(create_app(segmenter, service, queue, token, key), service, listening).run()
+            app = create_app(segmenter, service, queue, token, key, others)
+            Server(app, service, listening).run()
     return 0
 
 

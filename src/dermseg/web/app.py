@@ -1,6 +1,8 @@
 """The HTTP service: the app, put together of its routes."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -16,6 +18,7 @@ from dermseg.web.dependencies import Service, TheService, known_parameters
 from dermseg.web.errors import ProblemDocument, describe, install
 from dermseg.web.label_studio import LabelStudio
 from dermseg.web.middleware import RequestChecks
+from dermseg.web.models import Load, Models
 from dermseg.web.review import routes as review_routes
 from dermseg.web.review.queue import Review
 
@@ -28,13 +31,16 @@ def create_app(
     review: Review | None = None,
     token: str = "",
     label_studio_key: str = "",
+    others: Mapping[str, Load] = MappingProxyType({}),
 ) -> FastAPI:
     """Return the service around one loaded model, with a review queue if there is one.
+
+    `others` are models that clients may name, loaded when they are first used.
 
     With a `token`, whoever does not bring it is refused. `label_studio_key` opens the photographs
     of the Label Studio in the settings.
     """
-    service = Service.of(segmenter, settings or ServiceSettings(), review)
+    service = Service.of(Models(segmenter, others), settings or ServiceSettings(), review)
     app = FastAPI(
         title="dermseg",
         version=__version__,

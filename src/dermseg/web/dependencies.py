@@ -1,4 +1,4 @@
-"""What the routes work with: the model, the queues of photographs and of maps, and the review."""
+"""What the routes work with: the models, the queues of photographs and of maps, and the review."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +12,7 @@ from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import ServiceSettings
 from dermseg.web.errors import ProblemError
 from dermseg.web.limits import Place, Places
+from dermseg.web.models import Models
 from dermseg.web.review.queue import Review
 
 PREVIEW_WORKERS, PREVIEW_QUEUE = 1, 4
@@ -20,9 +21,9 @@ PREVIEW_WORKERS, PREVIEW_QUEUE = 1, 4
 
 @dataclass(frozen=True)
 class Service:
-    """One model offered over HTTP; maps have places of their own, not behind photographs."""
+    """Models offered over HTTP; maps have places of their own, not behind photographs."""
 
-    segmenter: Segmenter
+    models: Models
     settings: ServiceSettings
     review: Review | None
     places: Places
@@ -30,10 +31,8 @@ class Service:
     metrics: CollectorRegistry
 
     @classmethod
-    def of(
-        cls, segmenter: Segmenter, settings: ServiceSettings, review: Review | None
-    ) -> "Service":
-        """Return the service of a model, with its queues and its metrics."""
+    def of(cls, models: Models, settings: ServiceSettings, review: Review | None) -> "Service":
+        """Return the service of some models, with its queues and its metrics."""
         places = Places(settings)
         previews = Places(replace(settings, workers=PREVIEW_WORKERS, queue=PREVIEW_QUEUE))
         metrics = CollectorRegistry()
@@ -41,7 +40,25 @@ class Service:
         taken.set_function(lambda: places.taken)
         held = Gauge("dermseg_upload_bytes", "Bytes of uploads in memory.", registry=metrics)
         held.set_function(lambda: places.held)
-        return cls(segmenter, settings, review, places, previews, metrics)
+        return cls(models, settings, review, places, previews, metrics)
+
+    @property
+    def segmenter(self) -> Segmenter:
+        """The first model, which those get who name none."""
+        return self.models.first
+
+    async def model(self, name: str | None, place: Place) -> Segmenter:
+        """Return the model that a client named, loaded in a thread of its place if need be.
+
+        Raises ProblemError 422 for a model that the service does not offer.
+        """
+        if name is None:
+            return self.segmenter
+        if name not in self.models.names:
+            offered = ", ".join(self.models.names)
+            raise ProblemError(422, "no-such-model", f"model {name[:80]!a}: there are {offered}")
+        loaded = self.models.loaded(name)
+        return loaded if loaded is not None else await place.run(lambda: self.models.get(name))
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:

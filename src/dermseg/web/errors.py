@@ -14,6 +14,7 @@ from dermseg.errors import (
     DataError,
     DermsegError,
     ImageError,
+    ModelError,
     OutputError,
     TooManyPixelsError,
     UsageError,
@@ -105,6 +106,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(DataError)
     async def data(_: Request, error: DataError) -> Response:
         return ProblemError(409, "damaged-data", str(error)).response()
+
+    @app.exception_handler(ModelError)
+    async def model(_: Request, error: ModelError) -> Response:
+        return ProblemError(500, "damaged-model", str(error)).response()
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 
 from dermseg.errors import TooManyPixelsError
 from dermseg.imaging.photographs import read_photograph
+from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.postprocess import Probability
 from dermseg.web.dependencies import Service, TheService
 from dermseg.web.errors import describe
@@ -36,17 +37,20 @@ async def outline(
     with service.previews.take() as place:
         async with service.previews.time_limit(request):
             content = b"".join([part async for part in bounded(request, MAP_BYTES, place.hold)])
-            done = place.run(lambda: _preview(service, content, query))
+            segmenter = await service.model(query.model, place)
+            done = place.run(lambda: _preview(service, segmenter, content, query))
             return await unless_hung_up(request, done)
 
 
-def _preview(service: Service, content: bytes, query: PreviewQuery) -> Preview:
+def _preview(
+    service: Service, segmenter: Segmenter, content: bytes, query: PreviewQuery
+) -> Preview:
     """Threshold a map at the photograph's size; runs in a thread."""
     megapixels, size = service.settings.megapixels, (query.height, query.width)
     if query.height * query.width > megapixels * 10**6:
         raise TooManyPixelsError(f"{megapixels} megapixels are the most")
-    manner = query.manner(service.segmenter)
-    lesion = service.segmenter.find(
+    manner = query.manner(segmenter)
+    lesion = segmenter.find(
         read_map(content), size, style=manner.style, thresholds=manner.thresholds, at=query.at
     )
     return Preview(

@@ -26,6 +26,9 @@ class Manner:
 class OutlineQuery(BaseModel):
     """The query of a request for an outline; the app refuses names that are not here."""
 
+    model: str | None = Field(
+        None, description="One of /v1/models; unless given, the first that the server was told"
+    )
     style: Style | None = Field(
         None,
         description="How the lesion is outlined: traced, as an expert draws, or semi-automatic, as "

@@ -116,7 +116,7 @@ class Found:
             holes=[ring.tolist() for ring in lesion.outlines.holes],
             candidates=[Other.of(candidate) for candidate in lesion.candidates],
             band=Bounds.of(lesion.band),
-            report=report,
+            report=report if self.by_hand else {**report, **self.made_by},
             **{name: b64encode(images[name]()).decode() for name in include},
         )
         return answer.model_dump_json().encode()

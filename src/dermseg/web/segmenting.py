@@ -7,11 +7,12 @@ from fastapi.responses import Response
 
 from dermseg.batch.report import made_by
 from dermseg.inference.segmentation import drawn_by_hand
+from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.edit import edit_mask
 from dermseg.web.dependencies import Service, TheService
 from dermseg.web.errors import ProblemError, describe
 from dermseg.web.limits import unless_hung_up
-from dermseg.web.query import Manner, SegmentQuery
+from dermseg.web.query import SegmentQuery
 from dermseg.web.responses import FORMS, Found, choose_form
 from dermseg.web.schema import Answer
 from dermseg.web.uploads import Upload, check_pixels, image_file, read_drawn, read_upload
@@ -60,28 +61,30 @@ async def segment(
     request: Request, query: Annotated[SegmentQuery, Query()], service: TheService
 ) -> Response:
     """Find the lesion in one photograph; or, with a mask, describe a lesion drawn by hand."""
-    manner = query.manner(service.segmenter)
     form = choose_form(request.headers.get("accept", ""))
     if form is None:
         raise ProblemError(406, "no-such-form", f"there are {', '.join(FORMS)}")
     async with service.place(request) as place:
+        segmenter = await service.model(query.model, place)
+        query.manner(segmenter)  # impossible thresholds are refused before the upload
         upload = await read_upload(request, service.settings.megabytes * 2**20, place.hold)
-        done = place.run(lambda: _content(service, upload, query, manner, form))
+        done = place.run(lambda: _content(service, segmenter, upload, query, form))
         content = await unless_hung_up(request, done)
     return Response(content, media_type=form, headers={"Vary": "Accept"})
 
 
 def _content(
-    service: Service, upload: Upload, query: SegmentQuery, manner: Manner, form: str
+    service: Service, segmenter: Segmenter, upload: Upload, query: SegmentQuery, form: str
 ) -> bytes:
     """Do all that takes a processor; runs in a thread."""
     most = service.settings.megapixels * 10**6
+    manner = query.manner(segmenter)
     photograph = image_file(upload.photograph, most)
     size = check_pixels(photograph.getvalue(), most)
     if upload.mask is not None:
         segmentation = drawn_by_hand(read_drawn(upload.mask, size))
     else:
-        segmentation = service.segmenter.segment(
+        segmentation = segmenter.segment(
             photograph,
             style=manner.style,
             thresholds=manner.thresholds,
@@ -90,7 +93,7 @@ def _content(
     if query.edit is not None:
         segmentation = drawn_by_hand(edit_mask(segmentation.mask, query.edit, query.by))
     by_hand = upload.mask is not None or query.edit is not None
-    row = made_by(service.segmenter)
+    row = {**made_by(segmenter), "style": manner.style, **vars(manner.thresholds)}
     found = Found(segmentation, photograph, manner, by_hand, upload.photograph, row)
     if form == "application/json":
         return found.json(frozenset(query.include))

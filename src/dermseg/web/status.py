@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
 from dermseg import __version__
+from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.style import STYLE_IDS
 from dermseg.web.dependencies import TheService
 from dermseg.web.errors import ProblemError, describe
@@ -17,12 +18,19 @@ router = APIRouter()
 
 
 class Model(BaseModel):
-    """A model that photographs are segmented with."""
+    """A model that photographs are segmented with; of one not yet loaded the name is known."""
 
     name: str
-    height: int
-    width: int
-    card: dict[str, Any]
+    height: int | None
+    width: int | None
+    card: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, name: str, model: Segmenter | None) -> "Model":
+        """Return what is known of a model."""
+        if model is None:
+            return cls(name=name, height=None, width=None, card=None)
+        return cls(name=name, height=model.height, width=model.width, card=model.card.to_dict())
 
 
 class State(BaseModel):
@@ -33,23 +41,24 @@ class State(BaseModel):
 
 @router.get("/v1/models")
 async def models(service: TheService) -> list[Model]:
-    """List the models; a service has one."""
-    model = service.segmenter
-    return [
-        Model(name=model.name, height=model.height, width=model.width, card=model.card.to_dict())
-    ]
+    """List the models that clients may name; the first is that of those who name none."""
+    return [Model.of(name, service.models.loaded(name)) for name in service.models.names]
 
 
 @router.get("/v1/settings", include_in_schema=False)
-async def defaults(service: TheService) -> dict[str, Any]:
-    """Say what the page begins with."""
-    model = service.segmenter
+async def defaults(
+    request: Request, service: TheService, model: str | None = None
+) -> dict[str, Any]:
+    """Say what the page begins with, or what holds with another model."""
+    async with service.place(request) as place:
+        segmenter = await service.model(model, place)
     return {
         "version": __version__,
-        "model": model.name,
-        "style": model.style,
-        "style_by": style_by(model),
-        "styles": {name: vars(model.thresholds_for(name)) for name in STYLE_IDS},
+        "models": service.models.names,
+        "model": segmenter.name,
+        "style": segmenter.style,
+        "style_by": style_by(segmenter),
+        "styles": {name: vars(segmenter.thresholds_for(name)) for name in STYLE_IDS},
         "review": service.review is not None,
         "reader": service.review.reader.name if service.review else "",
         "megabytes": service.settings.megabytes,

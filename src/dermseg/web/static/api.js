@@ -24,14 +24,14 @@ export async function ask(path, options = {}, retries = RETRIES) {
   }
 }
 
-// photo: {blob, mask, at, style, thresholds}; without thresholds the style's own are used. `change` is
+// photo: {blob, mask, at, model, style, thresholds}; without thresholds the style's own are used. `change` is
 // {edit, by}, for a mask that is changed as a whole. Always the server makes what is shown and
 // downloaded.
 export async function segment(
   photo,
   { accept = "application/json", include = [], change = {}, signal } = {},
 ) {
-  const query = new URLSearchParams({ style: photo.style, ...photo.thresholds, ...change });
+  const query = new URLSearchParams({ style: photo.style, ...photo.thresholds, ...change, model: photo.model });
   for (const name of include) query.append("include", name);
   if (photo.at) {
     query.set("x", photo.at[0]);

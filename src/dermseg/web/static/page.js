@@ -23,7 +23,8 @@ const scales = new Map(); // pixels per millimetre, by the photographs' size
 const saved = new WeakSet(); // painted masks that have been downloaded
 let current = null;
 let staged = null; // the photograph that the stage holds
-let defaults = null;
+let defaults = null; // what holds with the model that was chosen last
+const facts = new Map(); // the same of every model that was chosen
 
 const tools = new Tools($("stage"), $("toolbar"), {
   click: choose,
@@ -52,7 +53,7 @@ function pause(milliseconds) {
 
 // All are listed before the first is asked about, so that what is listed is all there is.
 async function addFiles(files) {
-  const added = files.map((file) => new Photo(file, defaults.style));
+  const added = files.map((file) => new Photo(file, defaults.model, defaults.style));
   if (!added.length) return;
   added.forEach((photo) => strip.add(photo));
   document.body.removeAttribute("data-empty");
@@ -126,7 +127,7 @@ function mark(photo) {
 // The answer in the other style, asked for once for each place.
 async function otherAnswer(photo) {
   const style = otherStyle(photo.edit.style);
-  const key = `${style} ${photo.edit.at}`;
+  const key = `${photo.edit.model} ${style} ${photo.edit.at}`;
   if (!photo.others.has(key)) {
     const asked = segment({ ...photo.question, style, thresholds: null, mask: null })
       .then((response) => response.json());
@@ -140,8 +141,12 @@ function otherStyle(style) {
   return Object.keys(defaults.styles).find((name) => name !== style);
 }
 
+function factsOf(edit) {
+  return facts.get(edit?.model) ?? defaults;
+}
+
 function thresholdsOf(edit) {
-  return edit?.thresholds ?? defaults.styles[edit?.style ?? defaults.style];
+  return edit?.thresholds ?? factsOf(edit).styles[edit?.style ?? defaults.style];
 }
 
 function shows(url) {
@@ -228,7 +233,9 @@ function showStyle() {
     network: "The network draws either style.",
     thresholds: "One probability, with a threshold for each style.",
   };
-  $("style-words").textContent = words[defaults.style_by];
+  $("style-words").textContent = words[factsOf(photo?.edit).style_by];
+  $("chooser").value = photo?.edit.model ?? defaults.model;
+  $("model").textContent = `model ${$("chooser").value}, version ${defaults.version}`;
   [...$("legend").children].forEach((item, place) => {
     item.textContent = STYLES[place ? otherStyle(style) : style];
   });
@@ -292,6 +299,23 @@ function setStyle(style) {
   tools.leave();
   current.push({ style, thresholds: null, map: null });
   return work(current);
+}
+
+// Another model for this photograph, and for those that are added from now on. It is loaded when it
+// is chosen first.
+async function setModel(model) {
+  const photo = current;
+  if (photo && (model === photo.edit.model || painting())) return showStyle();
+  tools.leave();
+  if (!facts.has(model)) {
+    say(`Loading ${model} …`);
+    const query = new URLSearchParams({ model });
+    facts.set(model, await (await ask(`v1/settings?${query}`)).json());
+  }
+  defaults = facts.get(model);
+  if (!photo || photo !== current) return show();
+  photo.push({ model, thresholds: null, map: null });
+  return work(photo);
 }
 
 // While a slider moves, one edit follows it.
@@ -545,6 +569,13 @@ for (const name of ["high", "low"]) $(name).addEventListener("input", () => slid
 for (const radio of document.querySelectorAll("[name=style]")) {
   radio.addEventListener("change", () => setStyle(radio.value));
 }
+$("chooser").addEventListener("change", () => told(async () => {
+  try {
+    await setModel($("chooser").value);
+  } finally {
+    showStyle(); // the model that holds, also if another could not be loaded
+  }
+}));
 for (const name of ["show", "band", "heat", "both"]) $(name).addEventListener("change", show);
 $("scale").addEventListener("input", setScale);
 $("ruler").addEventListener("click", () => tools.choose(stage.tool === "ruler" ? "move" : "ruler"));
@@ -597,7 +628,9 @@ window.addEventListener("beforeunload", (event) => {
 });
 
 defaults = await (await ask("v1/settings")).json();
-$("model").textContent = `model ${defaults.model}, version ${defaults.version}`;
+facts.set(defaults.model, defaults);
+$("chooser").replaceChildren(...defaults.models.map((name) => new Option(name)));
+$("chooser").parentElement.hidden = defaults.models.length < 2;
 $("bounds").textContent = `JPEG, PNG, BMP, TIFF or WebP, at most ${defaults.megabytes} MB and `
   + `${defaults.megapixels} megapixels. Photographs are worked on by this service and not kept.`;
 for (const canvas of [stage.heat, stage.paint]) canvas.style.opacity = $("opacity").value;

@@ -5,11 +5,11 @@
 const FRESH = { answer: null, open: false, clicked: false, kept: null };
 
 export class Photo {
-  constructor(file, style) {
+  constructor(file, model, style) {
     this.name = file.name || "pasted.png";
     this.blob = file;
     this.url = URL.createObjectURL(file);
-    this.edits = [{ style, thresholds: null, at: null, mask: null, map: null, ...FRESH }];
+    this.edits = [{ model, style, thresholds: null, at: null, mask: null, map: null, ...FRESH }];
     this.place = 0;
     this.last = null; // the answer that stands until the edit's own comes
     this.others = new Map(); // what was asked to the answer in the other style

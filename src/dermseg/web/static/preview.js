@@ -5,7 +5,7 @@ import { ask } from "./api.js";
 let asking = false;
 let waiting = null;
 
-// Ask for the outline of a map, {map, style, thresholds, at, width, height}; `drawn` gets it. One
+// Ask for the outline of a map, {map, model, style, thresholds, at, width, height}; `drawn` gets it. One
 // question is in flight, and of those that wait the newest wins. One that fails is left to the
 // answer that follows when the slider stands still.
 export async function preview(question, drawn) {
@@ -13,9 +13,9 @@ export async function preview(question, drawn) {
   if (asking) return;
   asking = true;
   while (waiting) {
-    const [{ map, style, thresholds, at, width, height }, done] = waiting;
+    const [{ map, model, style, thresholds, at, width, height }, done] = waiting;
     waiting = null;
-    const query = new URLSearchParams({ style, ...thresholds, width, height });
+    const query = new URLSearchParams({ style, ...thresholds, width, height, model });
     if (at) at.forEach((value, place) => query.set("xy"[place], value));
     try {
       const headers = { "Content-Type": "image/png" };
