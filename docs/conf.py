@@ -18,7 +18,14 @@ copyright = "The dermseg authors, Apache-2.0"
 version = release = dermseg.__version__
 
 # The public names import numpy, OpenCV and ONNX Runtime, as the base install does, and no PyTorch.
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "commands", "from_source"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "commands",
+    "from_source",
+    "notebooks",
+]
 exclude_patterns = ["extensions"]
 suppress_warnings = ["myst.header"]  # the experiments' report begins several headings of one level
 
