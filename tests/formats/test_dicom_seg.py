@@ -180,6 +180,37 @@ def test_the_command_writes_them_beside_the_masks(
     assert main([*call[:-2], "--form", "coco"]) == 1  # of two frames none is named
 
 
+def test_probabilities_become_fractional_segmentations(tmp_path: Path, jpeg: bytes) -> None:
+    study, output = tmp_path / "study", tmp_path / "masks"
+    study.mkdir()
+    for name in ("a.dcm", "b.dcm"):
+        (study / name).write_bytes(encapsulated(jpeg).content)
+    call = ["segment", str(study), "-o", str(output), "--form", "dicom-seg"]
+    for _ in range(2):  # the second run takes the maps of the first
+        assert main([*call, "--probability", str(tmp_path / "maps")]) == 0
+        content = (output / "dicom-seg" / "a_probability.dcm").read_bytes()
+        found = highdicom.seg.segread(BytesIO(content))
+        pixels = found.get_pixels_by_source_instance([SOURCE])[0, ..., 0]
+        with Image.open(tmp_path / "maps" / "a_probability.png") as image:
+            size = (pixels.shape[1], pixels.shape[0])
+            grey = np.asarray(image.resize(size, Image.Resampling.BILINEAR), np.float64)
+        assert np.abs(pixels * 255 - grey).max() <= 1.5
+        mask = read_back((output / "dicom-seg" / "a.dcm").read_bytes())
+        assert np.mean((pixels >= 0.5) == mask) > 0.99
+        assert is_valid(content, tmp_path)
+    data = pydicom.dcmread(BytesIO(content))
+    other = pydicom.dcmread(output / "dicom-seg" / "a.dcm")
+    assert (data.SegmentationType, data.SegmentationFractionalType) == ("FRACTIONAL", "PROBABILITY")
+    assert data.MaximumFractionalValue == 255
+    assert data.SeriesInstanceUID != other.SeriesInstanceUID
+    assert sorted(path.name for path in (output / "dicom-seg").iterdir()) == [
+        "a.dcm",
+        "a_probability.dcm",
+        "b.dcm",
+        "b_probability.dcm",
+    ]
+
+
 def test_a_folder_of_a_person_is_not_written_into(
     tmp_path: Path, jpeg: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:

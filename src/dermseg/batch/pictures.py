@@ -13,6 +13,7 @@ from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.segmentation import Segmentation
 from dermseg.settings import OVERLAY_SIDE, PictureSettings
 
+PROBABILITY_SUFFIX = "_probability.png"
 MARGIN = 0.1
 """Room around a lesion that is cut out, as a share of its box's longer side."""
 
@@ -57,7 +58,7 @@ class Pictures:
         kinds = (
             (self.settings.overlay, "_overlay.jpg", lambda _, found: self._overlay(found)),
             (self.settings.crops, "_crop.png", crop),
-            (self.settings.probability, "_probability.png", lambda _, found: probability(found)),
+            (self.settings.probability, PROBABILITY_SUFFIX, lambda _, found: probability(found)),
         )
         return [(folder, ending, make) for folder, ending, make in kinds if folder is not None]
 

@@ -4,18 +4,23 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from dermseg import __version__
+from dermseg.batch.pictures import PROBABILITY_SUFFIX
 from dermseg.batch.report import made_by
 from dermseg.batch.run import row_as_left
 from dermseg.batch.worker import Result
 from dermseg.cores import parallel_map
 from dermseg.errors import DermsegError, UsageError
 from dermseg.formats.conversion import Conversion, Reading, read_all
-from dermseg.formats.dicom_seg import Maker, write
+from dermseg.formats.dicom_seg import CERTAIN, Maker, write
 from dermseg.imaging.containers import holds_picture
 from dermseg.imaging.mask_files import MASK_FOREGROUND, read_mask
-from dermseg.imaging.photographs import head_of
+from dermseg.imaging.photographs import head_of, read_photograph
 from dermseg.inference.segmenter import Segmenter
+from dermseg.masks.postprocess import Probability
 from dermseg.progress import track
 from dermseg.settings import OutlineSettings
 from dermseg.storage.files import written_whole
@@ -27,9 +32,12 @@ BY_HAND = Maker("convert", "none", __version__, by_hand=True)
 
 
 def write_segmentations(
-    results: Sequence[Result], segmenter: Segmenter, output: Path
+    results: Sequence[Result], segmenter: Segmenter, output: Path, maps: Path | None = None
 ) -> tuple[int, list[str]]:
     """Write a segmentation for each DICOM photograph of a run, into OUTPUT/dicom-seg.
+
+    Where the run left probability maps in the folder `maps`, each becomes a segmentation too,
+    `<name>_probability.dcm`.
 
     Returns how many were written, and a line for each that failed. Raises UsageError if no
     photograph is DICOM, OutputError if a file cannot be written.
@@ -43,22 +51,36 @@ def write_segmentations(
         raise UsageError("--form dicom-seg: none of the photographs is DICOM")
     with Journal(output / JOURNAL) as journal:
         journal.begin(FOLDER)
-    work = partial(_write, Maker.of(made_by(segmenter)), output)
+    work = partial(_write, Maker.of(made_by(segmenter)), output, maps)
     lines = list(track(parallel_map(work, found), "Writing segmentations", len(found)))
     failures = [line for line in lines if line]
     return len(found) - len(failures), failures
 
 
-def _write(maker: Maker, output: Path, result: Result) -> str:
-    """Write the segmentation of a photograph; return why not, or nothing."""
+def _write(maker: Maker, output: Path, maps: Path | None, result: Result) -> str:
+    """Write the segmentations of a photograph; return why not, or nothing."""
     job = result.job
     try:
+        photograph = job.photograph.read_bytes()
         mask = read_mask(output / job.mask) > MASK_FOREGROUND
-        content = write(job.photograph.read_bytes(), mask, maker, job.frame)
+        contents = {job.name: write(photograph, mask, maker, job.frame)}
+        if maps is not None:
+            drawn = job.name.with_name(job.name.stem + PROBABILITY_SUFFIX)
+            probability = _scaled(maps / drawn, mask.shape)
+            contents[drawn] = write(photograph, probability, maker, job.frame)
     except (DermsegError, OSError) as error:
         return f"{job.photograph}: {error}"
-    _keep(content, output / FOLDER, job.name)
+    for name, content in contents.items():
+        _keep(content, output / FOLDER, name)
     return ""
+
+
+def _scaled(path: Path, shape: tuple[int, ...]) -> Probability:
+    """Return the probability in a map's file at the photograph's size, as masks are made of it."""
+    grey = read_photograph(path).pixels[..., 0].astype(np.float32)
+    scaled = cv2.resize(grey, shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    probability: Probability = scaled.round() / np.float32(CERTAIN)
+    return probability
 
 
 def _keep(content: bytes, folder: Path, name: Path) -> None:

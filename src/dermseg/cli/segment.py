@@ -70,7 +70,8 @@ def segment(
     form
         Write the outlines in this form too, as OUTPUT/coco.json, OUTPUT/yolo and so on; may be
         given several times. `dermseg convert` has more options. dicom-seg writes a DICOM
-        segmentation for each DICOM photograph, `OUTPUT/dicom-seg/<name>.dcm`.
+        segmentation for each DICOM photograph, `OUTPUT/dicom-seg/<name>.dcm`, and with
+        --probability its probability as another, of type FRACTIONAL.
     review
         List this many masks, the least sure first, in OUTPUT/review.csv, with a contact sheet,
         OUTPUT/review_sheet.jpg; needs a model that says how sure it is.
@@ -120,7 +121,7 @@ def segment(
     failed = _say_results(results, output)
     for result in results if json else ():
         _show_row(result.row)
-    failed += _write_forms(form or (), results, segmenter, output)
+    failed += _write_forms(form or (), results, segmenter, output, pictures.probability)
     if review is not None:
         listed = write_least_sure(results, review, segmenter, output)
         tell(f"{output}: review.csv and review_sheet.jpg have the {listed} least sure")
@@ -183,12 +184,16 @@ def _show_row(row: "Row") -> None:
 
 
 def _write_forms(
-    forms: Sequence[Written], results: "list[Result]", segmenter: "Segmenter", output: Path
+    forms: Sequence[Written],
+    results: "list[Result]",
+    segmenter: "Segmenter",
+    output: Path,
+    maps: Path | None,
 ) -> int:
     """Write the outlines beside the masks; return the number of failures."""
     failed = sum(_write_form(output, each) for each in forms if each != "dicom-seg")
     if "dicom-seg" in forms:
-        failed += _write_segmentations(results, segmenter, output)
+        failed += _write_segmentations(results, segmenter, output, maps)
     return failed
 
 
@@ -211,11 +216,13 @@ def _write_form(output: Path, form: Form) -> int:
     return len(done.failures)
 
 
-def _write_segmentations(results: "list[Result]", segmenter: "Segmenter", output: Path) -> int:
+def _write_segmentations(
+    results: "list[Result]", segmenter: "Segmenter", output: Path, maps: Path | None
+) -> int:
     """Write DICOM segmentations beside the masks; return the number of failures."""
     from dermseg.batch.segmentations import FOLDER, write_segmentations
 
-    written, failures = write_segmentations(results, segmenter, output)
+    written, failures = write_segmentations(results, segmenter, output, maps)
     for failure in failures:
         say(f"failed: {failure}")
     tell(f"{written} segmentations in {output / FOLDER}")

@@ -16,13 +16,20 @@ from pydicom.valuerep import DT
 from dermseg.errors import ImageError
 from dermseg.imaging.containers import holds_picture
 from dermseg.imaging.images import Mask
+from dermseg.masks.postprocess import Probability
 from dermseg.storage.journal import Row
 
 CATEGORY = CodedConcept("49755003", "SCT", "Morphologically Altered Structure")
 TYPE = CodedConcept("95324001", "SCT", "Skin lesion")
 REGION = CodedConcept("39937001", "SCT", "Skin")
 ARTIFICIAL_INTELLIGENCE = CodedConcept("123109", "DCM", "Artificial Intelligence")
-SERIES_NUMBER = 7001
+SERIES_NUMBERS = {"BINARY": 7001, "FRACTIONAL": 7002}
+DESCRIPTIONS = {
+    "BINARY": "Skin lesion, for research",
+    "FRACTIONAL": "Probability of skin lesion, for research",
+}
+CERTAIN = 255
+"""The value of a certain pixel in a FRACTIONAL segmentation."""
 PERSON = (
     "PatientName",
     "PatientID",
@@ -64,7 +71,9 @@ class Maker:
         return cls(str(row["model"]), str(row["weights"]), str(row["version"]), by_hand)
 
 
-def write(photograph: bytes, mask: Mask, maker: Maker, frame: int | None = None) -> bytes:
+def write(
+    photograph: bytes, mask: Mask | Probability, maker: Maker, frame: int | None = None
+) -> bytes:
     """Return the segmentation of a photograph as the bytes of a DICOM file.
 
     The same photograph, mask and maker give the same bytes: UIDs are digests, and dates are the
@@ -75,7 +84,7 @@ def write(photograph: bytes, mask: Mask, maker: Maker, frame: int | None = None)
     photograph
         The bytes of its DICOM file.
     mask
-        Boolean (H, W), of the photograph's size.
+        Boolean (H, W), of the photograph's size; or the probability of lesion, float32, 0 to 1.
     maker
         What made the mask.
     frame
@@ -84,8 +93,8 @@ def write(photograph: bytes, mask: Mask, maker: Maker, frame: int | None = None)
     Returns
     -------
     bytes
-        A file of SOP class Segmentation, type BINARY, with one segment; it has a frame also
-        where there is no lesion.
+        A file of SOP class Segmentation with one segment; it has a frame also where there is no
+        lesion. Of a mask its type is BINARY, of a probability FRACTIONAL, 255 being certain.
 
     Raises
     ------
@@ -113,7 +122,11 @@ def write(photograph: bytes, mask: Mask, maker: Maker, frame: int | None = None)
     return buffer.getvalue()
 
 
-def _segmentation(source: Dataset, mask: Mask, maker: Maker, frame: int | None) -> Segmentation:
+def _segmentation(
+    source: Dataset, mask: Mask | Probability, maker: Maker, frame: int | None
+) -> Segmentation:
+    kind = "BINARY" if mask.dtype == np.bool_ else "FRACTIONAL"
+    known = repr((maker, kind))
     date, time = _first(source, DATES) or UNDATED, _first(source, TIMES) or UNTIMED
     kept = ("SOPClassUID", "NumberOfFrames", "SpecificCharacterSet")
     told = _take(source, (*PERSON, *kept, *PLACES))
@@ -124,12 +137,13 @@ def _segmentation(source: Dataset, mask: Mask, maker: Maker, frame: int | None) 
     made = Segmentation(
         source_images=[source],
         pixel_array=mask[None],
-        segmentation_type="BINARY",
+        segmentation_type=kind,
+        max_fractional_value=CERTAIN,
         segment_descriptions=[_lesion(source, maker)],
-        series_instance_uid=_uid("series", source.SeriesInstanceUID, repr(maker)),
-        series_number=SERIES_NUMBER,
+        series_instance_uid=_uid("series", source.SeriesInstanceUID, known),
+        series_number=SERIES_NUMBERS[kind],
         sop_instance_uid=_uid(
-            source.SOPInstanceUID, repr(maker), repr((frame, mask.shape)), np.packbits(mask)
+            source.SOPInstanceUID, known, repr((frame, mask.shape)), np.ascontiguousarray(mask)
         ),
         instance_number=int(source.get("InstanceNumber") or 1),
         manufacturer="dermseg",
@@ -137,8 +151,8 @@ def _segmentation(source: Dataset, mask: Mask, maker: Maker, frame: int | None) 
         software_versions=maker.version,
         device_serial_number=maker.weights,
         content_label="LESION",
-        content_description="Skin lesion, for research",
-        series_description="Skin lesion, for research",
+        content_description=DESCRIPTIONS[kind],
+        series_description=DESCRIPTIONS[kind],
         content_date=date,
         content_time=time,
         pixel_measures=_measures(source),
