@@ -20,6 +20,8 @@ from dermseg.settings import AugmentationSettings, TrainingSettings
 from dermseg.training import networks
 from dermseg.training.devices import Device
 
+pytestmark = pytest.mark.slow
+
 Maker = Callable[..., TrainingSettings]
 OURS = Timing(10.0, 20.0, 0.05, 300.0)
 FLOOR = Floor(5e9, 1.5e11, 8.0)

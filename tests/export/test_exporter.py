@@ -40,6 +40,8 @@ from dermseg.settings import (
 from dermseg.training import checkpoints, loop, networks, provenance
 from dermseg.training.run_folder import SAMPLES, WEIGHTS
 
+pytestmark = pytest.mark.slow
+
 SIZE = 32, 48
 INT8 = ExportSettings("int8")
 KINDS = [("cdnn29", "rgb-hsv-l"), ("cdnn19", "rgb")]
@@ -143,7 +145,6 @@ def test_the_card_travels_in_the_file(tiny_run: Path) -> None:
 
 
 @pytest.mark.parametrize("arithmetic", get_args(Arithmetic))
-@pytest.mark.slow
 def test_a_network_that_knows_styles_is_asked_for_one(
     tmp_path: Path, arithmetic: Arithmetic
 ) -> None:
@@ -198,7 +199,6 @@ def test_the_file_segments_photographs(tiny_run: Path, examples: Examples) -> No
         np.testing.assert_allclose(found.probability, model(pixels)[0].numpy(), atol=1e-4)
 
 
-@pytest.mark.slow
 def test_a_file_that_differs_is_refused_and_leaves_nothing(
     tiny_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,7 +269,6 @@ def protocol(tmp_path: Path, tiny: Callable[..., TrainingSettings]) -> Path:
     return tmp_path / "protocol"
 
 
-@pytest.mark.slow
 def test_a_protocol_becomes_an_ensemble(protocol: Path, tmp_path: Path, examples: Examples) -> None:
     file = tmp_path / "model.onnx"
     assert export_model([protocol], file) <= TOLERANCE
@@ -286,7 +285,6 @@ def test_a_protocol_becomes_an_ensemble(protocol: Path, tmp_path: Path, examples
 
 
 @pytest.mark.parametrize("arithmetic", get_args(Arithmetic))
-@pytest.mark.slow
 def test_mirror_averaging_is_the_mean_of_the_mirror_images(
     tiny_run: Path, arithmetic: Arithmetic
 ) -> None:
@@ -332,7 +330,6 @@ def test_an_unfinished_member_is_named(protocol: Path, tmp_path: Path) -> None:
         export_model([protocol], tmp_path / "model.onnx")
 
 
-@pytest.mark.slow
 class TestInt8:
     """8-bit arithmetic on a network that learnt something: noise would saturate any range."""
 
@@ -456,7 +453,6 @@ def commit_of(source: Path) -> str | None:
     return found
 
 
-@pytest.mark.slow
 def test_a_model_that_computes_no_numbers_is_refused(tiny_run: Path) -> None:
     tensors, facts = checkpoints.load(tiny_run / WEIGHTS)
     tensors = {n: torch.full_like(t, torch.nan) if t.dim() == 4 else t for n, t in tensors.items()}
@@ -467,7 +463,6 @@ def test_a_model_that_computes_no_numbers_is_refused(tiny_run: Path) -> None:
 
 
 @pytest.mark.parametrize(("network", "channels"), KINDS)
-@pytest.mark.slow
 def test_norms_are_folded_into_convolutions_and_change_nothing(
     tmp_path: Path, network: str, channels: Channels
 ) -> None:

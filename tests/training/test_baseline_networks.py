@@ -16,6 +16,8 @@ from dermseg.training.loop import train
 from dermseg.training.losses import LOSSES, cross_entropy, find_loss
 from dermseg.training.networks.multistage import Multistage
 
+pytestmark = pytest.mark.slow
+
 BASELINES = ("cdnn29-crf", "fcrn", "multistage", "unet")
 
 
@@ -68,7 +70,6 @@ def test_without_monai_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch) -> No
         networks.build("unet", 7, 0.5)
 
 
-@pytest.mark.slow
 def test_the_crf_inside_is_trained_by_cross_entropy_and_exported(
     toy_data: Path, tmp_path: Path, tiny_run: Callable[..., TrainingSettings]
 ) -> None:

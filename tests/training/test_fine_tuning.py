@@ -26,6 +26,8 @@ from dermseg.training.loop import train
 from dermseg.training.run_folder import SAMPLES, WEIGHTS
 from dermseg.weights import MODELS, find_model
 
+pytestmark = pytest.mark.slow
+
 Maker = Callable[..., TrainingSettings]
 Examples = list[tuple[Path, Path]]
 
@@ -80,7 +82,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
 class TestFromAToyModel:
     @pytest.fixture
     def first(self, made: Path, tmp_path: Path) -> Path:

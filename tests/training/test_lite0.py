@@ -12,6 +12,8 @@ from dermseg.settings import TrainingSettings
 from dermseg.training import networks
 from dermseg.training.networks.lite0 import DECODER, SKIPPED, STAGES, Encoder, Lite0, smooth
 
+pytestmark = pytest.mark.slow
+
 
 class TestEncoder:
     @pytest.mark.parametrize("size", [(224, 224), (192, 256)])

@@ -24,6 +24,8 @@ from dermseg.training.loop import train
 from dermseg.training.losses import jaccard_distance
 from dermseg.training.trainer import Trainer
 
+pytestmark = pytest.mark.slow
+
 Maker = Callable[..., TrainingSettings]
 ON_CPU = DataSettings(device="cpu")
 NO_CHANGE = AugmentationSettings(flip=False, rotation=0, scale=0, shift=0, contrast=0)
@@ -51,7 +53,6 @@ def assert_same_bits(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
 
 
 class TestTrainSmoke:
-    @pytest.mark.slow
     def test_cdnn29_learns_the_toy_data(self, toy_data: Path, tmp_path: Path) -> None:
         settings = TrainingSettings(
             height=32,
@@ -373,7 +374,6 @@ class TestResuming:
         )
         assert_same_bits(one, other)
 
-    @pytest.mark.slow
     def test_cdnn29_too(self, toy_data: Path, tmp_path: Path) -> None:
         settings = TrainingSettings(
             height=16, width=32, epochs=2, batch_size=6, fold=0, ema_epochs=1

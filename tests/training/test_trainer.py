@@ -19,6 +19,8 @@ from dermseg.training.color import ColorChannels
 from dermseg.training.devices import Device
 from dermseg.training.trainer import Trainer, learning_rate, prepare
 
+pytestmark = pytest.mark.slow
+
 Maker = Callable[..., TrainingSettings]
 NO_CHANGE = AugmentationSettings(flip=False, rotation=0, scale=0, shift=0, contrast=0)
 

@@ -45,6 +45,8 @@ from dermseg.tuning.ranking import (
 from dermseg.tuning.search import grid
 from dermseg.tuning.trials import training_options, tune
 
+pytestmark = pytest.mark.slow
+
 Maker = Callable[..., TrainingSettings]
 Said = list[str]
 SMALL = TuningSettings(
