@@ -554,5 +554,14 @@ class BatchSettings:
     """How these masks lie on photographs that EXIF turns."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class DivisionSettings:
+    """How photographs are divided among processes and machines."""
+
+    shard: str | None = None
+    """Do one of several equal parts, such as 3/16: the third of sixteen processes that write into
+    one OUTPUT, on one machine or several. `dermseg merge OUTPUT` then makes report.csv."""
+
+
 OVERLAY_SIDE = 1024
 """Longest side of an overlay picture, in pixels."""

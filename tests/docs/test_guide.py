@@ -38,6 +38,7 @@ REASONS = {
     "needs a running service",
     "needs several GPUs",
     "needs DICOM files",
+    "needs Slurm",
     "needs MONAI",
     "needs the file above",
     "needs the data of ISIC 2017",

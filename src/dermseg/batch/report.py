@@ -10,6 +10,8 @@ from dermseg.storage.journal import Row
 
 REPORT = "report.csv"
 TIMINGS = "timings.csv"
+TIMED = ("photograph", "milliseconds")
+"""The columns of the timings."""
 MADE_BY = ("model", "weights", "style", "mirror", "rule", "high", "low", "version")
 """What made a mask: the model, the first digits of its file's SHA-256, the settings that decide a
 mask, and the version of dermseg."""

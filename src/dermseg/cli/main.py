@@ -21,6 +21,7 @@ from dermseg.errors import DermsegError, UsageError
 
 FUNCTIONS = (
     "segment",
+    "merge",
     "convert",
     "fetch",
     "evaluate",

@@ -18,6 +18,7 @@ from dermseg.errors import UsageError
 from dermseg.progress import counted
 from dermseg.settings import (
     BatchSettings,
+    DivisionSettings,
     Form,
     MaskFrame,
     ModelSettings,
@@ -50,6 +51,7 @@ def segment(
     frame: int | None = None,
     pixels_per_mm: float | None = None,
     thresholds: Annotated[ThresholdSettings | None, Flat] = None,
+    division: Annotated[DivisionSettings, Flat] = DivisionSettings(),
     json: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(negative=(), alias="-q")] = False,
 ) -> int:
@@ -89,8 +91,9 @@ def segment(
     quiet
         Say nothing but what failed.
     """
+    from dermseg.batch.books import Shard
     from dermseg.batch.jobs import Job, find_jobs, passed_over
-    from dermseg.batch.least_sure import SHEET, TABLE, check_says_how_sure, write_least_sure
+    from dermseg.batch.least_sure import SHEET, TABLE, check_says_how_sure
     from dermseg.batch.run import check_tables, segment_all
     from dermseg.inference.segmenter import Segmenter
 
@@ -104,6 +107,9 @@ def segment(
     _check_folder(output)
     _check_sizes(size_from, mask_frame)
     _check_forms(form or (), output)
+    shard = Shard.parse(division.shard) if division.shard else None
+    if shard and (form or review):
+        raise UsageError("--shard: --form and --review need all masks; merge the shards first")
     written = (output, *pictures.folders)
     jobs = [
         replace(job, frame=frame, pixels_per_mm=pixels_per_mm)
@@ -113,21 +119,31 @@ def segment(
     if review is not None:
         check_says_how_sure(segmenter)
         check_tables(output, (TABLE, SHEET))
-    tell(f"{segmenter.description}: {counted(len(jobs), 'photograph')}")
+    part = f", shard {shard} of them" if shard else ""
+    tell(f"{segmenter.description}: {counted(len(jobs), 'photograph')}{part}")
     for line in passed_over(photographs, without=written):
         tell(f"passed over: {line}")
     batch = BatchSettings(pictures=pictures, size_from=size_from, mask_frame=mask_frame)
-    results = segment_all(jobs, segmenter, output, batch)
+    results = segment_all(jobs, segmenter, output, batch, shard=shard)
     failed = _say_results(results, output)
     for result in results if json else ():
         _show_row(result.row)
     failed += _write_forms(form or (), results, segmenter, output, pictures.probability)
+    _write_review(review, results, segmenter, output)
+    return 1 if failed else 0
+
+
+def _write_review(
+    review: int | None, results: "list[Result]", segmenter: "Segmenter", output: Path
+) -> None:
+    """Write the list of the least sure masks, or say that there is an older one."""
+    from dermseg.batch.least_sure import TABLE, write_least_sure
+
     if review is not None:
         listed = write_least_sure(results, review, segmenter, output)
         tell(f"{output}: review.csv and review_sheet.jpg have the {listed} least sure")
     elif (output / TABLE).exists() and any(not (each.reused or each.error) for each in results):
         tell(f"{output / TABLE} is of an earlier run; --review makes it again")
-    return 1 if failed else 0
 
 
 def _check_sizes(size_from: Path | None, mask_frame: MaskFrame | None) -> None:

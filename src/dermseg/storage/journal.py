@@ -6,7 +6,7 @@ journal also knows the tables and sheets that dermseg wrote, so that no other is
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,17 +58,30 @@ def check_own(file: Path | File, entry: Entry | None) -> None:
         )
 
 
-def read_journal(path: Path) -> dict[str, Entry]:
+def read_journal(path: Path, only: Container[str] | None = None) -> dict[str, Entry]:
     """Return what was noted last of each mask, by mask; nothing where there is no journal.
+
+    `only` these masks are returned, or all unless given.
 
     Raises UsageError for a journal of another version, and for what is no file.
     """
     _check_regular(path)
     try:
         with path.open("rb") as file:
-            return {mask: entry for _, mask, entry in _entries(file, path)}
+            noted = ((mask, entry) for _, mask, entry in _entries(file, path))
+            return {mask: entry for mask, entry in noted if only is None or mask in only}
     except OSError:
         return {}
+
+
+def has_entries(path: Path) -> bool:
+    """Say whether anything was noted in a journal; raise as `read_journal` does."""
+    _check_regular(path)
+    try:
+        with path.open("rb") as file:
+            return any(True for _ in _entries(file, path))
+    except OSError:
+        return False
 
 
 def _entries(lines: Iterable[bytes], path: object) -> Iterator[tuple[int, str, Entry]]:
@@ -227,8 +240,11 @@ class Journal:
         """
         self.write_pieces(path, [content])
 
-    def write_pieces(self, path: Path, content: Iterable[bytes]) -> None:
-        """Write a table or a sheet that need not be in memory at once; raise as `write` does."""
+    def write_pieces(self, path: Path, content: Iterable[bytes], facts: Row | None = None) -> None:
+        """Write a table or a sheet that need not be in memory at once; raise as `write` does.
+
+        `facts` are noted of it.
+        """
         known, file = self.last(path.name), File(self._store, path.name)
         check_own(file, known)
         with self._store.written_whole(path.name) as temporary:
@@ -236,7 +252,7 @@ class Journal:
                 handle.writelines(content)
             # A kill from here on leaves the old file or the new one: both are known.
             own = (*(known.own[1 - KEPT :] if known else ()), self._store.sum_of(temporary))
-            self._add(path.name, Entry(None, {}, {}, own))
+            self._add(path.name, Entry(None, facts or {}, {}, own))
 
     def remove(self, path: Path) -> None:
         """Remove such a file of an earlier run; raise as `write` does."""

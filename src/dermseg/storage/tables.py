@@ -66,7 +66,12 @@ def _taken(text: StringIO) -> bytes:
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """Return the rows, by column, of a CSV file that dermseg wrote.
+    """Return what `table_rows` yields."""
+    return list(table_rows(path))
+
+
+def table_rows(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows, by column, of a CSV file that dermseg wrote.
 
     Names that are no UTF-8 come back, and so does what a spreadsheet has saved again (see
     `foreign_rows`), but in an encoding of its own. Raises OSError if the file cannot be read, and
@@ -75,7 +80,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
     with path.open("rb") as handle:
         encoding = _marked(handle.read(2)) or "utf-8-sig"
     with path.open(newline="", encoding=encoding, errors="surrogateescape") as text:
-        return list(_rows(text))
+        yield from _rows(text)
 
 
 def foreign_rows(path: Path) -> Iterator[dict[str, str]]:

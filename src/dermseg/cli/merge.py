@@ -1,0 +1,27 @@
+"""Merge the shards of a folder."""
+
+from pathlib import Path
+
+from dermseg.cli.console import say
+from dermseg.progress import counted
+
+
+def merge(output: Path, /) -> int:
+    """Merge what `dermseg segment --shard` left in a folder into one report.csv and one journal.
+
+    The report is that of one process, to the byte. Nothing is written while shards are missing,
+    running or unfinished; the command then names them. Their own files stay, so that a shard can be
+    run again and merged again.
+
+    Example: dermseg merge masks/
+
+    Parameters
+    ----------
+    output
+        Folder that the shards wrote to.
+    """
+    from dermseg.batch.merge import merge
+
+    photographs, failed = merge(output)
+    say(f"{output / 'report.csv'}: {counted(photographs, 'photograph')}, {failed} failed")
+    return 1 if failed else 0
