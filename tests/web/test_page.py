@@ -19,7 +19,7 @@ from dermseg.batch.run import segment_all
 from dermseg.imaging.mask_files import encode_mask, read_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.edit import edit_mask
-from dermseg.settings import Rule, Style, ThresholdSettings
+from dermseg.settings import Rule, ServiceSettings, Style, ThresholdSettings
 from dermseg.web.app import create_app
 from dermseg.web.review.queue import Review
 
@@ -30,6 +30,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt install chromium)"),
 ]
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+FLAGS += ["--host-resolver-rules=MAP remote.test 127.0.0.1"]
 PHOTOGRAPHS = Path(__file__).parents[2] / "examples" / "photographs"
 EXAMPLE = PHOTOGRAPHS / "ISIC_0003582.jpg"
 EXACT = "#stage[data-state=exact]"
@@ -407,6 +408,69 @@ def test_two_painted_regions_are_no_candidates_to_click(page: Any) -> None:
     page.mouse.up()
     page.wait_for_function("() => document.querySelector('#numbers').innerText.includes('hand')")
     assert "click" not in page.inner_text("#flags")
+
+
+def test_a_session_survives_a_reload_once_it_is_switched_on(page: Any, tmp_path: Path) -> None:
+    kept = "indexedDB.databases().then((all) => all.length)"
+    second = tmp_path / "ä 'b'.tif"
+    Image.open(PHOTOGRAPHS / "ISIC_0014610.jpg").save(second)
+    add(page, EXAMPLE, second)
+    assert page.evaluate(kept) == 0
+    page.reload()
+    page.wait_for_selector("body[data-ready][data-empty]", state="attached")
+    add(page, EXAMPLE, second)
+    page.wait_for_function("() => !document.querySelector('.strip li:last-child .signs').hidden")
+    take_brush(page)
+    masks = [saved(page, "text=Mask", tmp_path).read_bytes()]
+    for direction in ((180, -120), (-180, 120)):
+        paint(page, *direction)
+        masks.append(saved(page, "text=Mask", tmp_path).read_bytes())
+    page.fill("#scale", "20")
+    page.click("#undo")
+    page.wait_for_selector(EXACT)
+    standing, numbers = outline(page), page.inner_text("#numbers")
+    page.check("#keep")
+    page.wait_for_function("() => document.querySelector('#kept').innerText.includes('2')")
+    page.reload()
+    page.wait_for_selector("body[data-ready]:not([data-empty])", state="attached")
+    page.wait_for_selector(EXACT)
+    assert names(page) == [EXAMPLE.name, second.name]
+    assert (outline(page), page.inner_text("#numbers")) == (standing, numbers)
+    assert saved(page, "text=Mask", tmp_path).read_bytes() == masks[1]
+    for button, number in (("#redo", 2), ("#undo", 1), ("#undo", 0), ("#redo", 1)):
+        page.click(button)
+        page.wait_for_selector(EXACT)
+        assert saved(page, "text=Mask", tmp_path).read_bytes() == masks[number]
+    page.keyboard.press("n")
+    page.wait_for_selector(EXACT)
+    assert page.evaluate("document.querySelector('#stage img').naturalWidth") > 0
+    page.keyboard.press("Delete")
+    page.wait_for_function("() => document.querySelector('#kept').innerText.includes('1')")
+    page.click("#erase")
+    page.wait_for_function(f"() => {kept}.then((count) => count === 0)")
+    assert not page.is_checked("#keep")
+    page.on("dialog", lambda dialog: dialog.accept())  # what was painted is gone now
+    page.reload()
+    page.wait_for_selector("body[data-ready][data-empty]", state="attached")
+    assert page.evaluate("Object.keys(localStorage).length") == 0
+
+
+def test_no_session_is_kept_from_another_machine(browser: Any, segmenter: Segmenter) -> None:
+    with listening(create_app(segmenter, ServiceSettings(allowed_hosts=("remote.test",)))) as here:
+        page = opened(browser, here.replace("127.0.0.1", "remote.test"))
+        add(page, EXAMPLE)
+        assert page.is_hidden("#keep")
+        page.evaluate(
+            """() => {
+              localStorage.setItem("session", "on");
+              document.querySelector("#keep").click();
+            }"""
+        )
+        page.keyboard.press("x")
+        page.wait_for_timeout(500)
+        assert page.evaluate("indexedDB.databases().then((all) => all.length)") == 0
+        assert page.problems == []
+        page.context.close()
 
 
 @pytest.fixture

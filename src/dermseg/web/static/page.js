@@ -6,6 +6,7 @@ import { drawHeat } from "./heat.js";
 import { STYLES, showFlags, showNumbers, showSureness } from "./panel.js";
 import { Photo } from "./photo.js";
 import { endPreview, preview } from "./preview.js";
+import { Session, allowed } from "./session.js";
 import { bandPath, bordersOf, pathOf } from "./stage.js";
 import { Strip } from "./strip.js";
 import { Tools, typing } from "./tools.js";
@@ -39,6 +40,10 @@ const tools = new Tools($("stage"), $("toolbar"), {
 const { stage, brush } = tools;
 document.querySelector("[data-tool=move]").title = "Move, or click a lesion that was not found (V)";
 const strip = new Strip($("strip"), select);
+const session = new Session({
+  kept: (count) => { $("kept").textContent = count ? `Photographs kept: ${count}.` : ""; },
+  fail: (error) => say(`The session is not kept: ${error?.message ?? error}`, true),
+});
 
 function say(text, bad = false) {
   $("status").textContent = text;
@@ -55,10 +60,38 @@ function pause(milliseconds) {
 async function addFiles(files) {
   const added = files.map((file) => new Photo(file, defaults.model, defaults.style));
   if (!added.length) return;
-  added.forEach((photo) => strip.add(photo));
+  for (const photo of added) {
+    strip.add(photo);
+    session.keep(photo);
+  }
   document.body.removeAttribute("data-empty");
   select(added[0]);
   for (const photo of added) if (strip.photos.includes(photo)) await work(photo);
+}
+
+// What was kept before the page was loaded again. Models that are offered no more, and answers of
+// another version, are asked for again.
+async function resume() {
+  const found = await session.read();
+  for (const { id, name, blob, version, ...kept } of found) {
+    for (const edit of kept.edits) {
+      const offered = defaults.models.includes(edit.model);
+      if (!offered) Object.assign(edit, { model: defaults.model, thresholds: null });
+      if (!offered || version !== defaults.version) Object.assign(edit, { answer: null, map: null });
+      await learn(edit.model);
+    }
+    const file = new File([blob], name, { type: blob.type });
+    const photo = new Photo(file, defaults.model, defaults.style);
+    photo.restore(kept);
+    if (photo.scale && photo.last) scales.set(sizeOf(photo.last), photo.scale);
+    session.adopt(photo, id);
+    strip.add(photo);
+  }
+  if (!found.length) return;
+  session.handlers.kept(found.length);
+  document.body.removeAttribute("data-empty");
+  select(strip.photos[0]);
+  for (const photo of strip.photos) if (!photo.last) await work(photo);
 }
 
 // Ask the server again, after `wait` milliseconds; a later question about the same photograph takes
@@ -81,7 +114,7 @@ async function work(photo, wait = 0) {
     const answer = await response.json();
     asking.signal.throwIfAborted();
     if (answer.picture) {
-      photo.url = URL.createObjectURL(fromBase64(answer.picture, "image/jpeg"));
+      photo.showAs(fromBase64(answer.picture, "image/jpeg"));
       photo.button.querySelector("img").src = photo.url;
     }
     heard = take(photo, answer);
@@ -117,8 +150,15 @@ function take(photo, answer) {
   return "";
 }
 
+// Say in the strip what is known of a photograph, and keep it.
 function mark(photo) {
   strip.mark(photo);
+  session.keep(photo);
+  label();
+}
+
+// Which photograph is looked at.
+function label() {
   if (!current) return;
   $("name").textContent = $("name").title = current.name;
   $("progress").textContent = strip.progress(current);
@@ -164,7 +204,7 @@ function select(photo) {
   staged = null;
   stage.image.removeAttribute("src");
   strip.select(photo);
-  mark(photo);
+  label();
   say(photo.last ? photo.name : `Looking at ${photo.name} …`);
   show();
   if (photo.error) work(photo); // what was wrong may be so no more
@@ -259,9 +299,13 @@ function setSliders() {
   }
 }
 
+function sizeOf({ width, height }) {
+  return `${width} x ${height}`;
+}
+
 // Pixels per millimetre, of all photographs of an answer's size; 0 where nobody has said.
 function scaleOf({ width, height, report }) {
-  return scales.get(`${width} x ${height}`) ?? (Number(report?.pixels_per_mm) || 0);
+  return scales.get(sizeOf({ width, height })) ?? (Number(report?.pixels_per_mm) || 0);
 }
 
 // The report's columns in millimetres, where the scale is known.
@@ -286,9 +330,10 @@ function measured(pixels) {
 }
 
 function setScale() {
-  const { width, height } = current.last;
   const value = Number($("scale").value);
-  scales.set(`${width} x ${height}`, value > 0 ? value : 0);
+  current.scale = value > 0 ? value : 0;
+  scales.set(sizeOf(current.last), current.scale);
+  session.keep(current);
   showNumbers(current.last, scaleOf(current.last));
 }
 
@@ -301,18 +346,24 @@ function setStyle(style) {
   return work(current);
 }
 
+// What holds with a model.
+async function learn(model) {
+  if (!facts.has(model)) {
+    const query = new URLSearchParams({ model });
+    facts.set(model, await (await ask(`v1/settings?${query}`)).json());
+  }
+  return facts.get(model);
+}
+
 // Another model for this photograph, and for those that are added from now on. It is loaded when it
 // is chosen first.
 async function setModel(model) {
   const photo = current;
   if (photo && (model === photo.edit.model || painting())) return showStyle();
   tools.leave();
-  if (!facts.has(model)) {
-    say(`Loading ${model} …`);
-    const query = new URLSearchParams({ model });
-    facts.set(model, await (await ask(`v1/settings?${query}`)).json());
-  }
-  defaults = facts.get(model);
+  say(`Loading ${model} …`);
+  defaults = await learn(model);
+  say("");
   if (!photo || photo !== current) return show();
   photo.push({ model, thresholds: null, map: null });
   return work(photo);
@@ -381,6 +432,7 @@ function maskOf(photo) {
 
 function painted() {
   current.push({ mask: brush.mask() });
+  session.keep(current);
   work(current);
 }
 
@@ -392,6 +444,7 @@ async function change(asked) {
   if (photo.edit !== edit) return;
   photo.push({ mask: Promise.resolve(fromBase64(answer.mask, "image/png")) });
   photo.edit.answer = photo.last = answer;
+  mark(photo);
   if (photo === current) await moved();
 }
 
@@ -450,6 +503,7 @@ function remove() {
   const next = strip.beside(photo, 1) ?? strip.beside(photo, -1);
   tools.leave();
   strip.remove(photo);
+  session.drop(photo);
   current = null;
   URL.revokeObjectURL(photo.url);
   if (next) return select(next);
@@ -464,7 +518,7 @@ function filter() {
   strip.sorted = $("sort").value === "sure";
   strip.arrange();
   if (current) strip.select(current);
-  mark(current);
+  label();
 }
 
 // ---- files out
@@ -622,9 +676,21 @@ document.addEventListener("drop", (event) => {
   addFiles([...event.dataTransfer.files]);
 });
 
-// The service keeps nothing: what was painted and not downloaded would be gone.
+$("keep").parentElement.parentElement.hidden = !allowed;
+$("keep").addEventListener("change", () => {
+  if (!$("keep").checked) return session.erase();
+  session.switchOn();
+  return strip.photos.forEach((photo) => session.keep(photo));
+});
+$("erase").addEventListener("click", () => {
+  $("keep").checked = false;
+  session.erase();
+});
+
+// The service keeps nothing: what was painted, and neither downloaded nor kept, would be gone.
 window.addEventListener("beforeunload", (event) => {
-  if (strip.photos.some(({ edit }) => edit.mask && !saved.has(edit.mask))) event.preventDefault();
+  const lost = (photo) => photo.edit.mask && !saved.has(photo.edit.mask) && !session.holds(photo);
+  if (strip.photos.some(lost)) event.preventDefault();
 });
 
 defaults = await (await ask("v1/settings")).json();
@@ -635,4 +701,7 @@ $("bounds").textContent = `JPEG, PNG, BMP, TIFF or WebP, at most ${defaults.mega
   + `${defaults.megapixels} megapixels. Photographs are worked on by this service and not kept.`;
 for (const canvas of [stage.heat, stage.paint]) canvas.style.opacity = $("opacity").value;
 show();
+session.version = defaults.version;
+$("keep").checked = session.on;
+await told(resume);
 document.body.dataset.ready = "";

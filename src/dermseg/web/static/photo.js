@@ -15,7 +15,26 @@ export class Photo {
     this.others = new Map(); // what was asked to the answer in the other style
     this.error = "";
     this.done = false; // a person has looked at it, and says so
+    this.scale = 0; // pixels per millimetre, if it was said of this photograph
+    this.picture = null; // what is shown where the browser cannot show the file
     this.asking = null;
+  }
+
+  // Show another picture in the file's place.
+  showAs(picture) {
+    URL.revokeObjectURL(this.url);
+    this.picture = picture;
+    this.url = URL.createObjectURL(picture);
+  }
+
+  // The photograph as it was kept: its edits, each with the answer that it had.
+  restore({ edits, place, done, scale, picture }) {
+    if (picture) this.showAs(picture);
+    this.scale = scale;
+    this.edits = edits.map((edit) => ({ ...edit, mask: edit.mask && Promise.resolve(edit.mask) }));
+    this.place = place;
+    this.done = done;
+    this.last = this.edit.answer;
   }
 
   // How the outline is made now. `thresholds` null are the style's own; `mask` is what a person
