@@ -26,10 +26,11 @@ class FromSource(SphinxDirective):
         assert found.submodule_search_locations
         place = dermseg._HOMES[name].replace(".", "/")
         files = (f"{found.submodule_search_locations[0]}/{place}{end}" for end in FILES)
-        (function,) = (node for file in files for node in _functions(file) if node.name == name)
+        (function,) = (node for file in files for node in _definitions(file) if node.name == name)
         lines = NumpyDocstring(ast.get_docstring(function) or "", self.config).lines()
-        signature = f"dermseg.{name}({ast.unparse(function.args)})"
-        content = [f".. py:function:: {signature}", "", *(f"   {line}" for line in lines)]
+        kind = "class" if isinstance(function, ast.ClassDef) else "function"
+        signature = f"dermseg.{name}({_arguments(function)})"
+        content = [f".. py:{kind}:: {signature}", "", *(f"   {line}" for line in lines)]
         return self.parse_text_to_nodes(StringList(content, source=place))
 
 
@@ -37,12 +38,24 @@ FILES = (".py", "/__init__.py")
 """Where a module's source may be."""
 
 
-def _functions(file: str) -> list[ast.FunctionDef]:
+def _definitions(file: str) -> list[ast.FunctionDef | ast.ClassDef]:
     try:
         tree = ast.parse(Path(file).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return []
-    return [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    return [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+
+
+def _arguments(definition: ast.FunctionDef | ast.ClassDef) -> str:
+    """Return what a function, or a class's constructor without self, takes."""
+    if isinstance(definition, ast.FunctionDef):
+        return ast.unparse(definition.args)
+    (constructor,) = (
+        node
+        for node in definition.body
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__"
+    )
+    return ast.unparse(constructor.args).removeprefix("self, ")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from dermseg.imaging.photographs import Photograph, read_photograph
     from dermseg.inference.segmentation import Segmentation
     from dermseg.inference.segmenter import Segmenter, segment
+    from dermseg.inference.transforms import Segmentd
     from dermseg.masks.borders import BorderScores, score_border
     from dermseg.masks.metrics import Scores, score
     from dermseg.settings import (
@@ -64,6 +65,7 @@ _HOMES = {
     "Photograph": "imaging.photographs",
     "Scores": "masks.metrics",
     "Segmentation": "inference.segmentation",
+    "Segmentd": "inference.transforms",
     "Segmenter": "inference.segmenter",
     "ThresholdSettings": "settings",
     "TrainingSettings": "settings",
@@ -99,6 +101,7 @@ __all__ = [
     "Photograph",
     "Scores",
     "Segmentation",
+    "Segmentd",
     "Segmenter",
     "ThresholdSettings",
     "TrainingSettings",
@@ -129,7 +132,9 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         from dermseg.errors import MissingExtraError
 
-        raise MissingExtraError.naming("train", f"dermseg.{name} needs {error.name}") from error
+        library = str(error.name).partition(".")[0]
+        extra = "experiments" if library == "monai" else "train"
+        raise MissingExtraError.naming(extra, f"dermseg.{name} needs {library}") from error
 
 
 def __dir__() -> list[str]:

@@ -40,6 +40,7 @@ REASONS = {
     "needs DICOM files",
     "needs Slurm",
     "needs MONAI",
+    "needs PyTorch",
     "needs the file above",
     "needs the data of ISIC 2017",
     "needs a training on the data of ISIC 2017",

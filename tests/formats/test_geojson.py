@@ -114,3 +114,9 @@ def test_labels_are_told_apart(tmp_path: Path) -> None:
     (entry,) = geojson.read(path, NOWHERE, None)
     with pytest.raises(DataError, match="several labels"):
         entry.load()
+
+
+def test_the_script_for_qupath_knows_the_label_and_the_folder() -> None:
+    script = (Path(__file__).parents[2] / "examples" / "qupath.groovy").read_text()
+    assert f'def label = "{OutlineSettings().name}"' in script
+    assert 'def folder = "masks/geojson"' in script
