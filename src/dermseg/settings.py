@@ -561,6 +561,9 @@ class DivisionSettings:
     shard: str | None = None
     """Do one of several equal parts, such as 3/16: the third of sixteen processes that write into
     one OUTPUT, on one machine or several. `dermseg merge OUTPUT` then makes report.csv."""
+    dry_run: bool = False
+    """Count the photographs, their bytes and the masks that are done, time a few of the others, say
+    how long the rest would take, and write nothing."""
 
 
 OVERLAY_SIDE = 1024

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from io import BytesIO
 from json import dumps
 from math import inf
@@ -28,6 +29,8 @@ from dermseg.settings import (
 )
 
 if TYPE_CHECKING:
+    from dermseg.batch.books import Shard
+    from dermseg.batch.estimate import Estimate
     from dermseg.batch.jobs import Job
     from dermseg.batch.worker import Result
     from dermseg.inference.segmenter import Segmenter
@@ -91,10 +94,9 @@ def segment(
     quiet
         Say nothing but what failed.
     """
-    from dermseg.batch.books import Shard
+    from dermseg.batch.estimate import estimate
     from dermseg.batch.jobs import Job, find_jobs, passed_over
-    from dermseg.batch.least_sure import SHEET, TABLE, check_says_how_sure
-    from dermseg.batch.run import check_tables, segment_all
+    from dermseg.batch.run import segment_all
     from dermseg.inference.segmenter import Segmenter
 
     be_quiet(quiet)
@@ -107,23 +109,21 @@ def segment(
     _check_folder(output)
     _check_sizes(size_from, mask_frame)
     _check_forms(form or (), output)
-    shard = Shard.parse(division.shard) if division.shard else None
-    if shard and (form or review):
-        raise UsageError("--shard: --form and --review need all masks; merge the shards first")
+    shard = _shard_of(division, needs_all=bool(form or review))
     written = (output, *pictures.folders)
     jobs = [
         replace(job, frame=frame, pixels_per_mm=pixels_per_mm)
         for job in find_jobs(photographs, without=written)
     ]
     segmenter = Segmenter(**vars(settings), thresholds=thresholds)
-    if review is not None:
-        check_says_how_sure(segmenter)
-        check_tables(output, (TABLE, SHEET))
+    _check_review(review, segmenter, output)
     part = f", shard {shard} of them" if shard else ""
     tell(f"{segmenter.description}: {counted(len(jobs), 'photograph')}{part}")
     for line in passed_over(photographs, without=written):
         tell(f"passed over: {line}")
     batch = BatchSettings(pictures=pictures, size_from=size_from, mask_frame=mask_frame)
+    if division.dry_run:
+        return _show_estimate(estimate(jobs, segmenter, output, batch, shard=shard))
     results = segment_all(jobs, segmenter, output, batch, shard=shard)
     failed = _say_results(results, output)
     for result in results if json else ():
@@ -131,6 +131,27 @@ def segment(
     failed += _write_forms(form or (), results, segmenter, output, pictures.probability)
     _write_review(review, results, segmenter, output)
     return 1 if failed else 0
+
+
+def _shard_of(division: DivisionSettings, *, needs_all: bool) -> "Shard | None":
+    """Return the shard that is to be done, None for all; UsageError if all masks are needed."""
+    from dermseg.batch.books import Shard
+
+    if division.shard is None:
+        return None
+    if needs_all:
+        raise UsageError("--shard: --form and --review need all masks; merge the shards first")
+    return Shard.parse(division.shard)
+
+
+def _check_review(review: int | None, segmenter: "Segmenter", output: Path) -> None:
+    """Raise UsageError for a list of the least sure masks that cannot be made, or written."""
+    from dermseg.batch.least_sure import SHEET, TABLE, check_says_how_sure
+    from dermseg.batch.run import check_tables
+
+    if review is not None:
+        check_says_how_sure(segmenter)
+        check_tables(output, (TABLE, SHEET))
 
 
 def _write_review(
@@ -144,6 +165,20 @@ def _write_review(
         tell(f"{output}: review.csv and review_sheet.jpg have the {listed} least sure")
     elif (output / TABLE).exists() and any(not (each.reused or each.error) for each in results):
         tell(f"{output / TABLE} is of an earlier run; --review makes it again")
+
+
+def _show_estimate(found: "Estimate") -> int:
+    """Print what a run would have to do."""
+    size, unit = float(found.bytes), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size >= 1000:
+            size, unit = size / 1000, larger
+    left = found.photographs - found.done
+    show(f"{counted(found.photographs, 'photograph')}, {size:.4g} {unit}")
+    show(f"{found.done} done, {left} to do")
+    time = timedelta(seconds=round(found.seconds))
+    show(f"{time} on this machine (hours:minutes:seconds), by {found.timed} that were timed")
+    return 0
 
 
 def _check_sizes(size_from: Path | None, mask_frame: MaskFrame | None) -> None:

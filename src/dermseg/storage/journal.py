@@ -61,27 +61,22 @@ def check_own(file: Path | File, entry: Entry | None) -> None:
 def read_journal(path: Path, only: Container[str] | None = None) -> dict[str, Entry]:
     """Return what was noted last of each mask, by mask; nothing where there is no journal.
 
-    `only` these masks are returned, or all unless given.
-
-    Raises UsageError for a journal of another version, and for what is no file.
+    `only` these masks are returned, or all unless given. Raises UsageError for a journal of another
+    version, and for what is no file.
     """
-    _check_regular(path)
-    try:
-        with path.open("rb") as file:
-            noted = ((mask, entry) for _, mask, entry in _entries(file, path))
-            return {mask: entry for mask, entry in noted if only is None or mask in only}
-    except OSError:
-        return {}
+    return {mask: entry for mask, entry in entries_of(path) if only is None or mask in only}
 
 
 def has_entries(path: Path) -> bool:
     """Say whether anything was noted in a journal; raise as `read_journal` does."""
+    return any(True for _ in entries_of(path))
+
+
+def entries_of(path: Path) -> Iterator[tuple[str, Entry]]:
+    """Yield what was noted of masks, later entries in place of earlier ones; raise as above."""
     _check_regular(path)
-    try:
-        with path.open("rb") as file:
-            return any(True for _ in _entries(file, path))
-    except OSError:
-        return False
+    with suppress(OSError), path.open("rb") as file:
+        yield from ((mask, entry) for _, mask, entry in _entries(file, path))
 
 
 def _entries(lines: Iterable[bytes], path: object) -> Iterator[tuple[int, str, Entry]]:
