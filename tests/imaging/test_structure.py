@@ -1,5 +1,6 @@
 """Files that keep a decoder busy, made here by repeating parts; and whole ones that pass."""
 
+import struct
 import subprocess
 import sys
 import time
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile import busy_files, encoded, good_files, picture, with_scans
+from hostile import HEIGHT, WIDTH, busy_files, encoded, good_files, picture, with_scans
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from dermseg.batch.jobs import find_jobs
@@ -89,6 +92,30 @@ def test_large_images_are_converted_in_bands_alike(
     assert (reduced.height, reduced.width) == (203, 301)
     expected = np.asarray(Image.fromarray(whole).reduce(4))
     np.testing.assert_array_equal(reduced.pixels, expected)
+    long = read_photograph(BytesIO(content), at_least=(50, 300))  # each side as far as it can be
+    np.testing.assert_array_equal(long.pixels, np.asarray(Image.fromarray(whole).reduce((1, 4))))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    more=st.tuples(st.integers(0, 300), st.integers(0, 300)),
+    compression=st.sampled_from([None, "tiff_lzw", "tiff_deflate"]),
+)
+def test_a_tiff_is_refused_if_its_strips_do_not_cover_it(
+    more: tuple[int, int], compression: str | None
+) -> None:
+    content = bytearray(encoded(picture(), "TIFF", compression=compression))
+    for tag, side, by in zip((257, 256), (HEIGHT, WIDTH), more, strict=True):
+        for kind in (3, 4):  # 16 or 32 bits
+            entry = struct.pack("<HHI", tag, kind, 1) + struct.pack("<I", side)
+            larger = struct.pack("<HHI", tag, kind, 1) + struct.pack("<I", side + by)
+            content = content.replace(entry, larger)
+    if more == (0, 0):
+        pixels = read_photograph(BytesIO(content)).pixels
+        np.testing.assert_array_equal(pixels, np.asarray(picture()))
+    else:
+        with pytest.raises(ImageError, match="cannot be read"):
+            read_photograph(BytesIO(content))
 
 
 MEASURE = """

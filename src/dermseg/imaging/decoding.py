@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from dermseg.imaging.containers import START_OF_SCAN, jpeg_segments
+from dermseg.imaging.orientation import stored_size
 
 END = b"\xff\xd9"
 FILLER = b"\xff\x00" * 8
@@ -103,8 +104,12 @@ class Loaded:
 def load(image: Image.Image, stream: Pieces | None) -> Loaded:
     """Decode an opened image, and say what was seen.
 
-    `stream` is what a JPEG was opened from. Raises what Pillow raises for lost pixels.
+    `stream` is what a JPEG was opened from. Raises what Pillow raises for lost pixels, and OSError
+    if the file's parts do not cover the picture, whose rest Pillow leaves black.
     """
+    ends = [tile.extents[2:] for tile in getattr(image, "tile", ()) if tile.extents]
+    if ends and tuple(map(max, zip(*ends, strict=True)))[::-1] != stored_size(image):
+        raise OSError("image file is truncated")
     if stream is None or image.format not in ("JPEG", "MPO"):
         image.load()
         return Loaded()

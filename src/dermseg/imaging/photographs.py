@@ -286,19 +286,21 @@ def _rgb_pixels(image: Image.Image, at_least: tuple[int, int]) -> Pixels:
     """Return a decoded image's pixels as 8-bit sRGB.
 
     A large one is converted a band at a time, since Pillow's image, its conversion and the array
-    would fill the memory together; and at the scale 1/2, 1/4 or 1/8 that is no smaller than
-    `at_least`, (height, width), as a JPEG is decoded.
+    would fill the memory together; and each side at the scale 1/2, 1/4 or 1/8 that is no smaller
+    than `at_least`, (height, width), as a JPEG is decoded.
     """
     width, height = image.size
     if width * height < LARGE:
         return np.asarray(_to_rgb(image))
-    sides = height // at_least[0], width // at_least[1]
-    scale = max((scale for scale in (2, 4, 8) if scale <= min(sides)), default=1)
-    rows = max(1, BAND // (scale * width)) * scale
-    pixels = np.empty((-(-height // scale), -(-width // scale), 3), np.uint8)
+    down, across = (
+        max((scale for scale in (2, 4, 8) if scale * least <= side), default=1)
+        for side, least in zip((height, width), at_least, strict=True)
+    )
+    rows = max(1, BAND // (down * width)) * down
+    pixels = np.empty((-(-height // down), -(-width // across), 3), np.uint8)
     for number, band in enumerate(bands(image, rows)):
-        top = number * rows // scale
-        pixels[top : top + rows // scale] = np.asarray(_to_rgb(band).reduce(scale))
+        top = number * rows // down
+        pixels[top : top + rows // down] = np.asarray(_to_rgb(band).reduce((across, down)))
     return pixels
 
 
@@ -349,7 +351,7 @@ def read_photograph(
             image.info["icc_profile"] = profile
         rgb = _rgb_pixels(image, at_least or image.size[::-1])
         pixels = stored_pixels(rgb, file.image, orientation)
-        damaged = loaded.damaged or _is_shifted(pixels, loaded.unit, height)
+        damaged = loaded.damaged or _is_shifted(pixels, loaded.unit, (height, width))
         flags: list[PhotographFlag] = ["damaged"] if damaged else []
         flags += ["narrow-range"] if narrow else []
         return Photograph(pixels, height, width, orientation, tuple(flags))
@@ -374,12 +376,13 @@ def photograph_of(picture: Image.Image) -> Photograph:
     return Photograph(pixels, picture.height, picture.width, exif_orientation(picture), flags)
 
 
-def _is_shifted(pixels: Pixels, unit: tuple[int, int] | None, height: int) -> bool:
-    """Say whether a JPEG of this height, decoded at some scale, is shifted from some block on."""
-    scale = round(height / pixels.shape[0])
-    return unit is not None and shows_shift(
-        pixels, (max(1, unit[0] // scale), max(1, unit[1] // scale))
-    )
+def _is_shifted(pixels: Pixels, unit: Size | None, size: Size) -> bool:
+    """Say whether a JPEG of this size, decoded at some scale, is shifted from some block on."""
+    if unit is None:
+        return False
+    scales = (round(side / reduced) for side, reduced in zip(size, pixels.shape, strict=False))
+    height, width = (max(1, side // scale) for side, scale in zip(unit, scales, strict=True))
+    return shows_shift(pixels, (height, width))
 
 
 @dataclass(frozen=True)
