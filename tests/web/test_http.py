@@ -19,6 +19,7 @@ from dermseg.errors import ModelError
 from dermseg.imaging.mask_files import encode_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.edit import Edit, edit_mask
+from dermseg.masks.redraw import redraw
 from dermseg.settings import ServiceSettings
 from dermseg.web.app import STATIC, create_app
 
@@ -231,6 +232,18 @@ def test_a_mask_drawn_by_hand_is_traced_and_changed(client: TestClient) -> None:
             content=encode_mask(drawn),
         ).json()
         assert b64decode(changed["mask"]) == encode_mask(edit_mask(drawn, edit, 2))
+    line = "30 10 40 10.5 35 20 30 20"
+    redrawn = client.post(
+        "/v1/mask",
+        params={"edit": "redraw", "line": line, "include": "mask"},
+        content=encode_mask(drawn),
+    ).json()
+    points = np.array([(30, 10), (40, 10.5), (35, 20), (30, 20)])
+    assert b64decode(redrawn["mask"]) == encode_mask(redraw(drawn, points))
+    for line in ("", "1 2", "1 2 3", "1 2 nan 4", "1 2 3 1e9", "1 2 3 . 5 6", "1 2 3 9999999"):
+        asked = {"edit": "redraw", "line": line}
+        refused = client.post("/v1/mask", params=asked, content=encode_mask(drawn))
+        assert refused.status_code == 422, line
     assert client.post("/v1/mask?by=0", content=encode_mask(drawn)).status_code == 422
     assert client.post("/v1/mask?edit=melt", content=encode_mask(drawn)).status_code == 422
     assert client.post("/v1/mask", content=b"no image").status_code == 422

@@ -19,6 +19,8 @@ from dermseg.batch.run import segment_all
 from dermseg.imaging.mask_files import encode_mask, read_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.edit import edit_mask
+from dermseg.masks.polygons import Ring
+from dermseg.masks.redraw import redraw
 from dermseg.settings import Rule, ServiceSettings, Style, ThresholdSettings
 from dermseg.web.app import create_app
 from dermseg.web.review.queue import Review
@@ -675,6 +677,97 @@ def test_undo_and_redo_bring_masks_back_to_the_byte(page: Any, tmp_path: Path) -
         page.wait_for_selector(EXACT)
         assert saved(page, "text=Mask", tmp_path).read_bytes() == masks[number]
     assert page.is_disabled("#redo")
+
+
+def drawn_line(page: Any, *points: tuple[float, float]) -> Ring:
+    """Drag from point to point, measured from the stage's middle; return the stored pixels."""
+    before, (x, y) = outline(page), middle(page)
+    scale, left, top = page.evaluate(
+        """() => {
+          const stage = document.getElementById("stage");
+          const box = stage.getBoundingClientRect();
+          const { a, e, f } = new DOMMatrix(stage.querySelector(".frame").style.transform);
+          return [a, box.left + stage.clientLeft + e, box.top + stage.clientTop + f];
+        }"""
+    )
+    screen = [(x + right, y + down) for right, down in points]
+    page.mouse.move(*screen[0])
+    page.mouse.down()
+    for point in screen[1:]:
+        page.mouse.move(*point)
+    page.mouse.up()
+    changed(page, before)
+    return ((np.array(screen) - (left, top)) / scale).round(1)
+
+
+def test_a_line_takes_the_place_of_the_border_beside_it(page: Any, tmp_path: Path) -> None:
+    add(page, EXAMPLE)
+    masks = [read_mask(saved(page, "text=Mask", tmp_path)) > 0]
+    page.keyboard.press("f")
+    line = drawn_line(page, (0, -30), (30, -60), (90, -60), (120, 0))
+    page.wait_for_selector(EXACT)
+    masks.append(read_mask(saved(page, "text=Mask", tmp_path)) > 0)
+    assert (masks[1] != redraw(masks[0], line)).sum() <= 2  # of grey rounded otherwise
+    assert (masks[1] != masks[0]).sum() > 1000
+    around = drawn_line(
+        page, (0, 0), (60, 0), (60, 60), (0, 60), (3, 4)
+    )  # and so back to the start
+    page.wait_for_selector(EXACT)
+    masks.append(read_mask(saved(page, "text=Mask", tmp_path)) > 0)
+    around = np.concatenate([around, around[:1]])
+    assert (masks[2] != redraw(masks[1], around)).sum() <= 2
+    take_brush(page)  # which takes what the line has made
+    paint(page)
+    page.wait_for_selector(EXACT)
+    painted = read_mask(saved(page, "text=Mask", tmp_path)) > 0
+    assert (painted & masks[2] == masks[2]).all()
+    page.keyboard.press("v")
+    for number in (2, 1, 0):
+        page.keyboard.press("Control+z")
+        page.wait_for_selector(EXACT)
+        assert ((read_mask(saved(page, "text=Mask", tmp_path)) > 0) == masks[number]).all()
+    take_brush(page)
+    assert in_hand_mask(page) == masks[0].sum()
+
+
+def in_hand_mask(page: Any) -> int:
+    """Count the pixels of the mask in hand."""
+    return int(
+        page.evaluate(
+            """() => {
+              const canvas = document.querySelector("canvas.paint");
+              const { width, height } = canvas;
+              const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+              let count = 0;
+              for (let place = 3; place < data.length; place += 4) count += data[place] > 127;
+              return count;
+            }"""
+        )
+    )
+
+
+def test_lines_that_are_drawn_quickly_all_count(page: Any) -> None:
+    add(page, EXAMPLE)
+    page.keyboard.press("f")
+    let_go = hold(page, ANY)
+    x, y = middle(page)
+    for side in (-1, 1):
+        page.mouse.move(x + 20 * side, y - 20)
+        page.mouse.down()
+        page.mouse.move(x + 60 * side, y, steps=3)
+        page.mouse.move(x + 20 * side, y + 30, steps=3)
+        page.mouse.up()
+    page.wait_for_timeout(100)
+    before, answers = outline(page), []
+    page.on("response", lambda response: "redraw" in response.url and answers.append(response))
+    let_go()
+    while len(answers) < 2:
+        page.wait_for_timeout(100)
+    changed(page, before)
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+z")
+    shown(page, before)
+    assert page.is_disabled("#undo")
 
 
 def test_the_brush_is_as_large_as_its_circle_on_the_screen(page: Any, tmp_path: Path) -> None:
@@ -1367,13 +1460,15 @@ def test_the_review_changes_masks_as_a_whole_and_undoes_it_to_the_byte(
             standing = outline(page)
             page.keyboard.press(act) if act == "." else page.click(act)
             changed(page, standing)
+        page.keyboard.press("f")
+        line = drawn_line(page, (0, -30), (30, -60), (90, -60), (120, 0))
         take_brush(page)
         paint(page)
         steps = [in_hand(page)]
-        for _ in range(4):
+        for _ in range(5):
             page.keyboard.press("Control+z")
             steps.append(in_hand(page))
-        assert len(set(steps)) == 5
+        assert len(set(steps)) == 6
         assert outline(page) == before
         assert page.is_disabled("#correct")
         for step in steps[-2::-1]:
@@ -1386,7 +1481,8 @@ def test_the_review_changes_masks_as_a_whole_and_undoes_it_to_the_byte(
         page.context.close()
     by, fine = max(1, round(1 / scale)), round(6 / scale)
     wanted = edit_mask(edit_mask(edit_mask(model, "grow", by), "smooth", fine), "shrink", by)
-    assert ((read_mask(review.mask_path(review.items[0])) > 0) == wanted).all()
+    kept = read_mask(review.mask_path(review.items[0])) > 0
+    assert (kept != redraw(wanted, line)).sum() <= 2  # of grey rounded otherwise
 
 
 def test_the_review_takes_the_model_s_outline_in_the_other_style(

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 
 from dermseg.imaging.mask_files import encode_mask
-from dermseg.masks.edit import edit_mask
 from dermseg.masks.outlines import outlines_of
 from dermseg.web.dependencies import Service, TheService
 from dermseg.web.errors import describe
@@ -39,9 +38,7 @@ async def mask(
 def _drawn(service: Service, content: bytes, query: MaskQuery) -> Drawn:
     """Read, change and trace a mask; runs in a thread."""
     size = check_pixels(content, service.settings.megapixels * 10**6, "the mask")
-    drawn = read_drawn(content, size)
-    if query.edit is not None:
-        drawn = edit_mask(drawn, query.edit, query.by)
+    drawn = query.changed(read_drawn(content, size))
     borders = outlines_of(drawn)
     return Drawn(
         height=size[0],

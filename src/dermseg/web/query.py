@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from pydantic import BaseModel, Field
 
+from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import LONGEST_SIDE
 from dermseg.inference.segmenter import Segmenter
-from dermseg.masks.edit import FARTHEST, Edit
+from dermseg.masks.edit import FARTHEST, Edit, edit_mask
+from dermseg.masks.redraw import redraw
 from dermseg.settings import Rule, Style, ThresholdSettings
 from dermseg.web.errors import ProblemError
 from dermseg.web.schema import Include, StyleBy
@@ -59,15 +62,39 @@ class OutlineQuery(BaseModel):
         return None if self.x is None or self.y is None else (self.x, self.y)
 
 
-class EditQuery(BaseModel):
-    """How a mask is changed as a whole."""
+LONGEST_LINE = 24_000
+"""Characters of a line: a thousand points in the largest photographs."""
 
-    edit: Edit | None = Field(
-        None, description="Changes the mask as a whole, before it is described"
+
+class EditQuery(BaseModel):
+    """How a mask is changed."""
+
+    edit: Edit | Literal["redraw"] | None = Field(
+        None, description="Changes the mask as a whole, or its border, before it is described"
     )
     by: int = Field(
         1, ge=1, le=FARTHEST, description="With edit: pixels to grow, shrink or smooth by"
     )
+    line: str = Field(
+        "",
+        max_length=LONGEST_LINE,
+        pattern=r"^[0-9. -]*$",
+        description="With edit=redraw: x and y of two points and more, a space between numbers. "
+        "The line takes the place of the border between its ends; closed, of the whole mask",
+    )
+
+    def changed(self, mask: Mask) -> Mask:
+        """Return `mask` as it is to be changed; ProblemError for a line that is none."""
+        if self.edit != "redraw":
+            return mask if self.edit is None else edit_mask(mask, self.edit, self.by)
+        try:
+            line = np.array(self.line.split(), np.float64).reshape(-1, 2)
+        except ValueError:
+            line = np.zeros((0, 2))
+        if len(line) < 2 or np.abs(line).max() > 2 * LONGEST_SIDE:
+            detail = "line: send x and y of two points and more, in pixels, with spaces between"
+            raise ProblemError(422, "invalid-settings", detail)
+        return redraw(mask, line)
 
 
 class SegmentQuery(EditQuery, OutlineQuery):

@@ -8,7 +8,6 @@ from fastapi.responses import Response
 from dermseg.batch.report import made_by
 from dermseg.inference.segmentation import drawn_by_hand
 from dermseg.inference.segmenter import Segmenter
-from dermseg.masks.edit import edit_mask
 from dermseg.web.dependencies import Service, TheService
 from dermseg.web.errors import ProblemError, describe
 from dermseg.web.limits import unless_hung_up
@@ -91,7 +90,7 @@ def _content(
             at=query.at,
         )
     if query.edit is not None:
-        segmentation = drawn_by_hand(edit_mask(segmentation.mask, query.edit, query.by))
+        segmentation = drawn_by_hand(query.changed(segmentation.mask))
     by_hand = upload.mask is not None or query.edit is not None
     row = {**made_by(segmenter), "style": manner.style, **vars(manner.thresholds)}
     found = Found(segmentation, photograph, manner, by_hand, upload.photograph, row)

@@ -470,9 +470,9 @@ async function travel(by) {
 // Show another edit; a brush in hand goes on from its mask.
 async function moved(inHand = false) {
   show();
-  if (!tools.paints || inHand) return;
+  if (inHand) return;
   brush.end();
-  await tools.take();
+  if (tools.paints) await tools.take();
 }
 
 function step(by) {

@@ -7,10 +7,13 @@ const CLOSE = 12; // pixels of the screen from a lasso's first corner within whi
 const WIDER = 1.25;
 const FINE = 6; // pixels of the screen below which smoothing rounds off
 const FARTHEST = 64; // pixels by which the server changes a mask at most
+const FINEST = 2; // pixels of the screen between two points of a line that the server is sent
+const MOST_POINTS = 800; // of such a line
 
 const HANDS = `
 <div class="group" role="group" aria-label="Pointer">
   <button type="button" data-tool="move" aria-pressed="true" title="Move (V)">Move</button>
+  <button type="button" data-tool="redraw" aria-pressed="false" title="Draw the border again where it is wrong; back to the start, the whole of it (F)">Redraw</button>
   <button type="button" data-tool="add" aria-pressed="false" title="Brush: add (B)">Add</button>
   <button type="button" data-tool="erase" aria-pressed="false" title="Brush: erase (E)">Erase</button>
   <button type="button" data-tool="lasso-add" aria-pressed="false" aria-label="Lasso: add" title="Lasso: add. Drag around a region, or click its corners and press Enter (L)">Lasso +</button>
@@ -37,13 +40,15 @@ const ZOOM = `
 export class Tools {
   // `handlers`: click(x, y); ready(), whether a mask can be painted; mask(), a promise of the mask
   // that painting begins from; painted(), after each stroke or region; travel(by) back (-1) or forth
-  // (1); change({edit, by}) of the mask as a whole; fail(error); measured(pixels), after a line with
-  // the tool "ruler". While held() is true strokes are not taken.
+  // (1); change({edit, by}) of the mask as a whole, or change({edit, line}) of its border;
+  // fail(error); measured(pixels), after a line with the tool "ruler". While held() is true strokes
+  // are not taken.
   constructor(element, toolbar, handlers) {
     toolbar.insertAdjacentHTML("afterbegin", HANDS);
     toolbar.insertAdjacentHTML("beforeend", ZOOM);
     this.handlers = handlers;
     this.corners = []; // of a lasso, or a line, that is being made
+    this.changing = Promise.resolve(); // the last change that was asked for
     this.stage = new Stage(element, {
       click: handlers.click,
       stroke: (...stroke) => this.#stroke(...stroke),
@@ -56,6 +61,7 @@ export class Tools {
       v: () => this.choose("move"),
       b: () => this.choose("add"),
       e: () => this.choose("erase"),
+      f: () => this.choose("redraw"),
       l: () => this.choose("lasso-add"),
       k: () => this.choose("lasso-erase"),
       enter: () => this.#close(),
@@ -95,7 +101,7 @@ export class Tools {
   }
 
   get paints() {
-    return !["move", "ruler"].includes(this.stage.tool);
+    return !["move", "redraw", "ruler"].includes(this.stage.tool);
   }
 
   // Take the mask in hand, unless it is.
@@ -120,6 +126,7 @@ export class Tools {
 
   endLasso() {
     this.corners = [];
+    this.stage.element.classList.remove("closing");
     this.stage.drawLasso([]);
   }
 
@@ -134,7 +141,16 @@ export class Tools {
     this.lift();
     const pixels = (edit === "smooth" ? FINE : 1) / this.stage.scale;
     const by = Math.min(FARTHEST, Math.max(1, Math.round(pixels)));
-    this.handlers.change({ edit, by }).catch(this.handlers.fail);
+    this.#ask({ edit, by });
+  }
+
+  // One change after the other, and none of another photograph.
+  #ask(change) {
+    const { src } = this.stage.image;
+    this.changing = this.changing
+      .then(() => this.stage.image.src === src && this.handlers.change(change))
+      .catch(this.handlers.fail);
+    return this.changing;
   }
 
   // The photograph without what is drawn over it; while it is so dragging moves it.
@@ -146,7 +162,9 @@ export class Tools {
   #stroke(points, ended, moved) {
     const { brush, stage } = this;
     if (stage.tool === "ruler") return this.#measure(points, ended);
-    if (!brush.base || this.handlers.held?.()) return;
+    if (this.handlers.held?.()) return;
+    if (stage.tool === "redraw") return this.#redraw(points, ended);
+    if (!brush.base) return;
     if (stage.tool.startsWith("lasso")) {
       return this.#lasso(points, ended, moved);
     }
@@ -164,6 +182,25 @@ export class Tools {
     return this.handlers.measured(length);
   }
 
+  // The line stays until the border has its course. One that has gone somewhere and come back is
+  // closed; the outline fades while it would be replaced as a whole.
+  async #redraw(points, ended) {
+    const { scale, element } = this.stage;
+    this.corners.push(...points);
+    this.stage.drawLasso(this.corners);
+    const [first] = this.corners;
+    const back = distance(first, this.corners.at(-1)) * scale < CLOSE;
+    const closed = back && this.corners.some((one) => distance(first, one) * scale > 2 * CLOSE);
+    element.classList.toggle("closing", closed && !ended);
+    if (!ended) return;
+    const line = thinned(this.corners, FINEST / scale);
+    if (closed) line.push(first);
+    this.corners = [];
+    if (line.length < 2) return this.endLasso();
+    await this.#ask({ edit: "redraw", line: line.flat().map((value) => value.toFixed(1)).join(" ") });
+    if (!this.corners.length) this.endLasso();
+  }
+
   #drop() {
     this.brush.drop();
     this.endLasso();
@@ -175,7 +212,7 @@ export class Tools {
     this.corners.push(...points);
     const [first, last] = [this.corners[0], this.corners.at(-1)];
     if (ended) {
-      const near = Math.hypot(first[0] - last[0], first[1] - last[1]) * this.stage.scale < CLOSE;
+      const near = distance(first, last) * this.stage.scale < CLOSE;
       if (moved || (this.corners.length > 3 && near)) return this.#close();
     }
     return this.stage.drawLasso(this.corners);
@@ -203,6 +240,19 @@ export class Tools {
       this.keys[key]?.();
     }
   }
+}
+
+function distance([x, y], [right, down]) {
+  return Math.hypot(right - x, down - y);
+}
+
+// The points of a line that are so far apart, or farther if there are very many, and its last.
+function thinned(points, apart) {
+  const kept = [points[0]];
+  for (const point of points) if (distance(point, kept.at(-1)) >= apart) kept.push(point);
+  if (kept.length > MOST_POINTS) return thinned(points, 2 * apart);
+  if (kept.at(-1) !== points.at(-1)) kept.push(points.at(-1));
+  return kept;
 }
 
 // Whether a key is a letter of what somebody writes.
