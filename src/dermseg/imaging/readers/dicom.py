@@ -168,18 +168,20 @@ def _as_jpeg(coded: bytes, dataset: Dataset) -> bytes:
 
     Its own EXIF is left out: in DICOM an orientation there turns nothing.
     """
-    parts, body, ids = [], coded[2:], b""
+    parts, body, ids, sampling = [], coded[2:], b"", b""
     marked = {PROFILE: False, ADOBE: False, JFIF: False}
     for marker, start, end in jpeg_segments(coded):
         if marker in marked:
             begins = coded[start + 4 : end].startswith((b"ICC_PROFILE\0", b"Adobe", b"JFIF\0"))
             marked[marker] |= begins
         elif marker in FRAMES:
-            ids = coded[start + 10 : end : 3]
+            ids, sampling = coded[start + 10 : end : 3], coded[start + 11 : end : 3]
         if marker != EXIF:
             parts.append(coded[start:end])
         body = coded[end:]
-    is_rgb = dataset.PhotometricInterpretation == "RGB" and not marked[JFIF]
+    # JFIF, or colours at half the resolution, are YCbCr whatever a converter left in the data set.
+    may_be_rgb = not marked[JFIF] and len(set(sampling)) == 1
+    is_rgb = dataset.PhotometricInterpretation == "RGB" and may_be_rgb
     if len(ids) == 3 and (is_rgb or ids in RGB_NAMES) and not marked[ADOBE]:
         parts.insert(0, UNTRANSFORMED)
     if not marked[PROFILE]:
