@@ -141,13 +141,24 @@ def _load_scan(image: Image.Image, stream: Pieces, scan: _Scan) -> bool:
 def _watch(image: Image.Image, stream: Pieces, start: int, end: int) -> int:
     """Decode the only scan of a JPEG, whose data end at `end`; return how many pieces it took."""
     content = stream.getvalue()
-    data = content[start:end].rstrip(b"\xff")
+    end = _without(b"\xff", content, start, end)
     # A sound decoder needs the last byte, but for zeros that some encoders fill up with.
-    last = start + max(len(data.rstrip(b"\0")) - 1, 0)
-    pieces = [content[:last], content[last : start + len(data)] or FILLER[:2], FILLER, END]
+    last = max(_without(b"\0", content, start, end) - 1, start)
+    pieces = [content[:last], content[last:end] or FILLER[:2], FILLER, END]
     stream.hand_over(pieces)
     image.load()
     return stream.given
+
+
+def _without(byte: bytes, content: bytes, start: int, end: int) -> int:
+    """Return where the content from `start` to `end` ends without such bytes at its end."""
+    while end > start:  # in steps, since a copy of all takes a millisecond
+        step = max(start, end - 64)
+        kept = len(content[step:end].rstrip(byte))
+        end = step + kept
+        if kept:
+            break
+    return end
 
 
 def _has_restarts(content: bytes, scan: _Scan, end: int) -> bool:
