@@ -168,7 +168,7 @@ def _as_jpeg(coded: bytes, dataset: Dataset) -> bytes:
 
     Its own EXIF is left out: in DICOM an orientation there turns nothing.
     """
-    parts, body, ids, sampling = [], coded[2:], b"", b""
+    parts, pixels, ids, sampling = [], 2, b"", b""
     marked = {PROFILE: False, ADOBE: False, JFIF: False}
     for marker, start, end in jpeg_segments(coded):
         if marker in marked:
@@ -178,7 +178,7 @@ def _as_jpeg(coded: bytes, dataset: Dataset) -> bytes:
             ids, sampling = coded[start + 10 : end : 3], coded[start + 11 : end : 3]
         if marker != EXIF:
             parts.append(coded[start:end])
-        body = coded[end:]
+        pixels = end
     # JFIF, or colours at half the resolution, are YCbCr whatever a converter left in the data set.
     may_be_rgb = not marked[JFIF] and len(set(sampling)) == 1
     is_rgb = dataset.PhotometricInterpretation == "RGB" and may_be_rgb
@@ -186,7 +186,7 @@ def _as_jpeg(coded: bytes, dataset: Dataset) -> bytes:
         parts.insert(0, UNTRANSFORMED)
     if not marked[PROFILE]:
         parts[:0] = _profile_segments(bytes(dataset.get("ICCProfile") or b""))
-    return b"".join([coded[:2], *parts, body])
+    return b"".join([coded[:2], *parts, coded[pixels:]])
 
 
 def _profile_segments(profile: bytes) -> list[bytes]:
