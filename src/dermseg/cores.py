@@ -98,14 +98,16 @@ def keep_memory() -> None:
         library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def parallel_map(work: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:
-    """Apply `work` to each of `items`, one thread a core, and yield the results in order.
+def parallel_map(
+    work: Callable[[Item], Result], items: Iterable[Item], *, threads: int = 1
+) -> Generator[Result]:
+    """Apply `work` to each of `items`, and yield the results in order.
 
-    At most AHEAD items a core are taken in advance, so that memory is bounded. An exception of
-    `work` is raised here. It cancels all items that have not begun, and so does closing the
-    generator.
+    `threads` a core do the work, one unless it waits for a network. At most AHEAD items for each
+    are taken in advance, so that memory is bounded. An exception of `work` is raised here. It
+    cancels all items that have not begun, and so does closing the generator.
     """
-    cores = usable_cores()
+    cores = threads * usable_cores()
     pool = ThreadPoolExecutor(cores, thread_name_prefix="dermseg")
     waiting: deque[Future[Result]] = deque()
     try:

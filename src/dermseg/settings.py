@@ -518,17 +518,17 @@ class ModelSettings(InferenceSettings):
 class PictureSettings:
     """Which pictures are made beside the masks, each in a folder of its own."""
 
-    overlay: Path | None = None
+    overlay: str | Path | None = None
     """Folder for pictures with the lesion's outline, and where the model says, the band in which
     the border lies."""
     full_size: bool = False
     """Draw these pictures at the photograph's full size, not at 1024 pixels at most."""
     band: bool = True
     """Draw the band, too."""
-    crops: Path | None = None
+    crops: str | Path | None = None
     """Folder for the lesions cut out of their photographs, with a tenth of room around, as
     stored."""
-    probability: Path | None = None
+    probability: str | Path | None = None
     """Folder for the probability of lesion, at the network's size: grey, 255 being certain."""
 
     def __post_init__(self) -> None:
@@ -537,7 +537,7 @@ class PictureSettings:
             raise UsageError("--full-size and --no-band are for --overlay; name its folder")
 
     @property
-    def folders(self) -> list[Path]:
+    def folders(self) -> list[str | Path]:
         """The folders that are written to."""
         named = (self.overlay, self.crops, self.probability)
         return [folder for folder in named if folder is not None]

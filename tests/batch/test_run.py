@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from dermseg import __version__
-from dermseg.batch import worker
 from dermseg.batch.jobs import find_jobs
 from dermseg.batch.report import COLUMNS, MADE_BY, TIMINGS
 from dermseg.batch.run import segment_all
@@ -21,6 +20,7 @@ from dermseg.imaging.mask_files import read_mask, write_mask
 from dermseg.imaging.overlay import RESULT_COLOR
 from dermseg.imaging.photographs import image_size
 from dermseg.settings import DEFAULT_MODEL
+from dermseg.storage import stores
 from dermseg.storage.journal import JOURNAL, Entry, Journal
 
 Make = Callable[..., Path]
@@ -497,7 +497,7 @@ class TestSecondRun:
         killed_at: str,
     ) -> None:
         self.done(tmp_path, arguments)
-        real = worker.written_whole
+        real = stores.written_whole
 
         @contextmanager
         def killed(path: Path) -> Iterator[Path]:
@@ -507,7 +507,7 @@ class TestSecondRun:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(worker, "written_whole", killed)
+            patch.setattr(stores, "written_whole", killed)
             assert main([*arguments, "--low", "0.1"]) == 130
         assert "a.jpg" in self.done(tmp_path, [*arguments, "--low", "0.2"])
 

@@ -12,6 +12,7 @@ from dermseg.batch.worker import Worker, WorkerPlan
 from dermseg.imaging.mask_files import read_mask, write_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import BatchSettings, PictureSettings, ThresholdSettings
+from dermseg.storage.stores import LocalStore
 
 pytestmark = pytest.mark.usefixtures("darkness")
 
@@ -25,12 +26,12 @@ def job(photograph: Callable[..., Path]) -> Job:
 @pytest.fixture
 def worker(tmp_path: Path, segmenter: Segmenter) -> Worker:
     pictures = PictureSettings(overlay=tmp_path / "pictures")
-    return Worker(segmenter, tmp_path / "out", BatchSettings(pictures=pictures))
+    return Worker(segmenter, LocalStore(tmp_path / "out"), BatchSettings(pictures=pictures))
 
 
 def test_a_plan_that_was_sent_builds_the_same_worker(tmp_path: Path, job: Job) -> None:
     segmenter = Segmenter(style="semi-automatic", thresholds=ThresholdSettings(low=0.3))
-    first = Worker(segmenter, tmp_path / "first", BatchSettings())
+    first = Worker(segmenter, LocalStore(tmp_path / "first"), BatchSettings())
     sent: WorkerPlan = pickle.loads(pickle.dumps(first.plan))
     second = sent.build()
     assert second.segmenter.fingerprint == sent.fingerprint == segmenter.fingerprint

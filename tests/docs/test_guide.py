@@ -37,6 +37,8 @@ REASONS = {
     "serves until it is stopped",
     "needs a running service",
     "needs several GPUs",
+    "needs a bucket",
+    "needs the extra cloud",
     "needs DICOM files",
     "needs Slurm",
     "needs MONAI",

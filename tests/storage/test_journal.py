@@ -8,6 +8,7 @@ import pytest
 
 from dermseg.errors import OutputError, UsageError
 from dermseg.storage.journal import Entry, Journal, is_foreign, read_journal
+from dermseg.storage.stores import File, LocalStore
 
 
 def test_what_was_noted_is_found_under_its_fingerprint_alone(tmp_path: Path) -> None:
@@ -152,4 +153,4 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, kind: str
     for reading in (Journal, read_journal):
         with pytest.raises(UsageError, match="is no file"):
             reading(path)
-    assert is_foreign(path, None)
+    assert is_foreign(File(LocalStore(tmp_path), path.name), None)

@@ -59,7 +59,7 @@ def test_lines_are_found_again_and_parts_become_one(tmp_path: Path) -> None:
             for number in (run, run + 1):
                 journal.note(f"{number}.png", entry(10 * run + number))
             assert journal.last(f"{run}.png") == entry(11 * run)
-            journal.write(tmp_path / "report.csv", b"%d" % run)
+            journal.write("report.csv", b"%d" % run)
     with PartedJournal(LocalStore(tmp_path), SLOW) as journal:
         assert [journal.last(f"{n}.png") for n in range(4)] == [entry(n) for n in (0, 11, 22, 23)]
         assert journal.find("3.png", "f23") == entry(23)
@@ -70,7 +70,7 @@ def test_lines_are_found_again_and_parts_become_one(tmp_path: Path) -> None:
         PartedJournal(LocalStore(tmp_path), SLOW) as journal,
         pytest.raises(UsageError, match=r"report\.csv: was changed"),
     ):
-        journal.write(tmp_path / "report.csv", b"")
+        journal.write("report.csv", b"")
     assert leases(tmp_path) == []
 
 

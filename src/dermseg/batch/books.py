@@ -10,6 +10,7 @@ from dermseg.batch.jobs import Job
 from dermseg.batch.report import REPORT, TIMINGS
 from dermseg.errors import UsageError
 from dermseg.storage.journal import JOURNAL, Entry, Journal, check_own, has_entries, read_journal
+from dermseg.storage.stores import File, LocalStore
 
 SHARD = re.compile(r"(\d+)/(\d+)")
 SHARD_JOURNAL = re.compile(r"journal-(\d+)-of-(\d+)\.jsonl")
@@ -80,7 +81,7 @@ class Books:
         tables = (self.report, self.timings)
         noted = read_journal(self.journal, {table.name for table in tables})
         for table in tables:
-            check_own(table, noted.get(table.name))
+            check_own(File(LocalStore(self.folder), table.name), noted.get(table.name))
 
     def are_new(self) -> bool:
         """Say whether nothing was noted in the folder yet, as far as these books go."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +15,8 @@ from dermseg.cores import parallel_map, usable_cores
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import BatchSettings
 from dermseg.storage.journal import entries_of
+from dermseg.storage.parts import stored_entries
+from dermseg.storage.stores import LocalStore, Store, open_store
 
 TIMED = 6
 """Photographs a core that are timed."""
@@ -36,7 +39,7 @@ class Estimate:
 def estimate(
     jobs: Sequence[Job],
     segmenter: Segmenter,
-    output: Path,
+    output: str | Path,
     settings: BatchSettings = BatchSettings(),
     *,
     shard: Shard | None = None,
@@ -48,7 +51,7 @@ def estimate(
     segmented into a temporary folder and timed.
     """
     chosen = shard.of(jobs) if shard else jobs
-    made = _made(Books(output, shard), segmenter)
+    made = _made(open_store(output), shard, segmenter)
     left = [job for job in chosen if job.mask.as_posix() not in made]
     size = sum(map(_size, chosen))
     timed = left[:: max(1, len(left) // (TIMED * usable_cores()))]
@@ -57,20 +60,26 @@ def estimate(
 
 
 def _size(job: Job) -> int:
+    if job.stored:
+        return job.stored.size
     try:
         return job.photograph.stat().st_size
     except OSError:  # a run will say so, in its row
         return 0
 
 
-def _made(books: Books, segmenter: Segmenter) -> set[str]:
+def _made(store: Store, shard: Shard | None, segmenter: Segmenter) -> set[str]:
     """Return the masks that are there and were noted for this model and these settings."""
     by = made_by(segmenter).items()
     noted: dict[str, bool] = {}
-    for journal in (Books(books.folder).journal, books.journal):
-        for mask, entry in entries_of(journal):
-            noted[mask] = entry.fingerprint is not None and by <= entry.row.items()
-    return {mask for mask, same in noted.items() if same and (books.folder / mask).is_file()}
+    entries = stored_entries(store)
+    if shard and isinstance(store, LocalStore):
+        entries = chain(entries, entries_of(Books(store.folder, shard).journal))
+    for mask, entry in entries:
+        noted[mask] = entry.fingerprint is not None and by <= entry.row.items()
+    if isinstance(store, LocalStore):
+        return {mask for mask, same in noted.items() if same and (store.folder / mask).is_file()}
+    return {file.name for file in store.files() if noted.get(file.name)}
 
 
 def _seconds_each(jobs: Iterable[Job], segmenter: Segmenter, settings: BatchSettings) -> float:
@@ -83,7 +92,7 @@ def _seconds_each(jobs: Iterable[Job], segmenter: Segmenter, settings: BatchSett
             crops=drawn.crops and Path(folder, "crops"),
             probability=drawn.probability and Path(folder, "probability"),
         )
-        worker = Worker(segmenter, Path(folder), replace(settings, pictures=pictures))
+        worker = Worker(segmenter, LocalStore(Path(folder)), replace(settings, pictures=pictures))
         first, *others = jobs
         worker.do(first, None)
         began = time.perf_counter()

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 
 from dermseg.errors import ImageError, UsageError
 from dermseg.imaging.containers import form_of
@@ -19,6 +19,7 @@ from dermseg.imaging.photographs import (
     unwrapped,
 )
 from dermseg.storage.files import is_special, walk
+from dermseg.storage.stores import File, is_address, local_path, open_store
 
 FOREIGN_FOLDERS = frozenset(
     {"@eadir", "@__thumb", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "lost+found"}
@@ -37,7 +38,7 @@ class Job:
 
     `name` is its path within what the user named, `frame` the frame of a DICOM file with several.
     `refusal` says, where it is so, why it can have no mask of its own. `pixels_per_mm` is what the
-    user says of the scale.
+    user says of the scale. `stored` is the file of a photograph in a store, which has no path.
     """
 
     photograph: Path
@@ -45,6 +46,10 @@ class Job:
     frame: int | None = None
     refusal: str = ""
     pixels_per_mm: float | None = None
+    stored: File | None = None
+
+    def __str__(self) -> str:
+        return str(self.stored or self.photograph)
 
     def scale(self, photograph: BytesIO) -> float | None:
         """Return the pixels a millimetre: the file's own, or what the user says; None if unknown.
@@ -56,10 +61,10 @@ class Job:
     def open(self) -> BytesIO:
         """Return the photograph's file in memory, under its name; ImageError if it is none."""
         try:
-            content = BytesIO(self.photograph.read_bytes())
+            content = BytesIO((self.stored or self.photograph).read_bytes())
         except OSError as error:
-            raise ImageError(f"{self.photograph}: cannot be read ({error.strerror})") from error
-        content.name = str(self.photograph)
+            raise ImageError(f"{self}: cannot be read ({error.strerror})") from error
+        content.name = str(self)
         return unwrapped(content, self.frame)
 
     @property
@@ -68,18 +73,34 @@ class Job:
         return self.name.with_name(self.name.stem + MASK_SUFFIX)
 
 
-def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> list[Job]:
+def find_jobs(
+    paths: Sequence[str | Path],
+    *,
+    without: Sequence[str | Path | None] = (),
+    unused: list[str] | None = None,
+) -> list[Job]:
     """Return a job for each photograph in `paths`: files, or folders with their subfolders.
+
+    Text may be the address of a store, which is listed once: `unused` receives a line for each kind
+    of file there that is not used, as `passed_over` says them of paths.
 
     In folders it passes over hidden files, masks, overlays, contact sheets, the official archives'
     superpixels, DICOM files without a photograph, and all files in the folders `without` (those
     that will be written to).
 
     A photograph that is found twice under one name counts once. Raises UsageError if a path does
-    not exist, or if a folder cannot be read or holds no photographs.
+    not exist, or if a folder cannot be read or holds no photographs; StoreError if a store does not
+    answer.
     """
     jobs: list[Job] = []
-    for path in paths:
+    for where in paths:
+        if is_address(where):
+            stored, kinds = _find_stored(where, without)
+            jobs += stored
+            if unused is not None:
+                unused += kinds
+            continue
+        path = local_path(where)
         if path.is_dir():
             written = _written(path, without)
             found = [
@@ -88,8 +109,7 @@ def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> 
                 if _is_photograph(file) and written.isdisjoint(_real(file).parents)
             ]
             if not found:
-                unused = "; ".join(passed_over([path], without=without)) or "nothing"
-                raise UsageError(f"{path}: holds no photographs ({_suffixes()}), but {unused}")
+                raise _without_photographs(path, passed_over([path], without=without))
             jobs += found
         elif path.is_file():
             jobs.append(Job(path, Path(path.name)))
@@ -100,36 +120,44 @@ def find_jobs(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> 
 
 def _marked(jobs: Sequence[Job]) -> list[Job]:
     """Return `jobs`, each photograph once, with the reason why some can have no mask."""
-    alike: dict[str, dict[Path, Job]] = {}
+    alike: dict[str, Job | dict[str, Job]] = {}
     for job in jobs:
         # Some file systems take A and a, or two forms of one accent, for the same name.
         name = composed(str(job.mask)).casefold()
-        alike.setdefault(name, {}).setdefault(_real(job.photograph), job)
-    return [
-        replace(job, refusal=_refusal(job, [o for o in group.values() if o is not job]))
-        for group in alike.values()
-        for job in group.values()
-    ]
+        if (known := alike.setdefault(name, job)) is not job:
+            group = alike[name] = known if isinstance(known, dict) else {_origin(known): known}
+            group.setdefault(_origin(job), job)
+    return [marked for found in alike.values() for marked in _refused(found)]
+
+
+def _refused(found: Job | dict[str, Job]) -> Iterator[Job]:
+    """Yield the jobs of one mask, each with the reason why it can have none, if there is one."""
+    jobs = list(found.values()) if isinstance(found, dict) else [found]
+    for job in jobs:
+        refusal = _refusal(job, [other for other in jobs if other is not job])
+        yield replace(job, refusal=refusal) if refusal else job
 
 
 def _refusal(job: Job, others: Sequence[Job]) -> str:
     """Return why a job can have no mask of its own; `others` would write the same one."""
     if others:
-        where = f"{others[0].photograph} would write {job.mask} too"
-        return f"{job.photograph}: {where}; segment them into different folders"
+        where = f"{others[0]} would write {job.mask} too"
+        return f"{job}: {where}; segment them into different folders"
     length = len(os.fsencode(job.mask.name))
     if length > LONGEST_NAME:
         return (
-            f"{job.photograph}: its name is too long, since its mask's would have {length} bytes, "
+            f"{job}: its name is too long, since its mask's would have {length} bytes, "
             f"of {LONGEST_NAME} at most; shorten it"
         )
     return ""
 
 
-def passed_over(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -> list[str]:
+def passed_over(
+    paths: Sequence[str | Path], *, without: Sequence[str | Path | None] = ()
+) -> list[str]:
     """Return a line for each kind of file and folder below `paths` that `find_jobs` does not use.
 
-    Hidden files, and files in the folders `without`, are not mentioned.
+    Hidden files, files in the folders `without`, and those of stores are not mentioned.
     """
     kinds: dict[str, list[Path]] = {}
     closed: list[OSError] = []
@@ -137,7 +165,7 @@ def passed_over(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -
     def aside(kind: str, path: Path) -> None:
         kinds.setdefault(kind, []).append(path)
 
-    for path in paths:
+    for path in (local_path(where) for where in paths if not is_address(where)):
         if path.is_dir():
             written = _written(path, without)
             for file in _files_below(path, aside, closed.append):
@@ -147,16 +175,20 @@ def passed_over(paths: Sequence[Path], *, without: Sequence[Path | None] = ()) -
     return lines + [f"{error.filename}, a folder ({error.strerror})" for error in closed]
 
 
-def _written(path: Path, without: Sequence[Path | None]) -> set[Path]:
+def _written(path: Path, without: Sequence[str | Path | None]) -> set[Path]:
     """Return the folders below `path` that will be written to.
 
     Photographs may lie in the very folder that is written to, or below it.
     """
-    outputs = {folder.resolve() for folder in without if folder is not None}
+    outputs = {
+        local_path(folder).resolve()
+        for folder in without
+        if folder is not None and not is_address(folder)
+    }
     return {folder for folder in outputs if path.resolve() in folder.parents}
 
 
-def _kind(path: Path) -> str:
+def _kind(path: PurePath) -> str:
     """Return what kind of file is not used: by the end of its name, or by its suffix."""
     stem, suffix = path.stem.lower(), path.suffix.lower()
     if suffix in PHOTOGRAPH_SUFFIXES:
@@ -169,10 +201,13 @@ def _kind(path: Path) -> str:
 
 def _line(kind: str, found: Sequence[Path]) -> str:
     """Return how many there are of a kind, which, and what the first bytes of the first are."""
-    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    named = f"{len(found)} {kind} ({found[0].name}{more})"
     form = _form(found[0])
-    return f"{named}, {form} by the first bytes" if form else named
+    return f"{_named(kind, found)}, {form} by the first bytes" if form else _named(kind, found)
+
+
+def _named(kind: str, found: Sequence[PurePath]) -> str:
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return f"{len(found)} {kind} ({found[0].name}{more})"
 
 
 def _form(path: Path) -> str:
@@ -218,10 +253,59 @@ def _is_photograph(path: Path) -> bool:
     return not is_other and may_be_photograph(path)
 
 
+def _find_stored(address: str, without: Sequence[str | Path | None]) -> tuple[list[Job], list[str]]:
+    """Return a job for each photograph in a store, and a line for each kind of other files.
+
+    By the listing alone: of a photograph its name says that it is one.
+    """
+    store = open_store(address)
+    outputs = [f"{each}/" for each in without if is_address(each)]
+    jobs: list[Job] = []
+    kinds: dict[str, list[PurePath]] = {}
+    for listed in store.files():
+        name = PurePosixPath(listed.name or address.partition("::")[0])
+        file = File(store, listed.name, listed.size, listed.tag)
+        if not listed.name:  # the address is a photograph's own
+            jobs.append(Job(Path(name), Path(name.name), stored=file))
+        elif str(file).startswith(tuple(outputs)) or _is_hidden(name):
+            continue
+        elif kind := _stored_kind(name):
+            kinds.setdefault(kind, []).append(name)
+        else:
+            jobs.append(Job(path := Path(name), path, stored=file))
+    lines = [_named(kind, sorted(kinds[kind])) for kind in sorted(kinds)]
+    if not jobs:
+        raise _without_photographs(address, lines)
+    return sorted(jobs, key=lambda job: job.name), lines
+
+
+def _is_hidden(name: PurePosixPath) -> bool:
+    return any(part.startswith(".") and part != ".." for part in name.parts)
+
+
+def _stored_kind(name: PurePosixPath) -> str:
+    """Return why a file of a store is none to segment, or nothing."""
+    if ".." in name.parts or "\\" in str(name) or name.is_absolute():
+        return "whose names lead out of a folder"
+    if not FOREIGN_FOLDERS.isdisjoint(part.lower() for part in name.parts[:-1]):
+        return "in folders of a storage device"
+    stem, suffix = name.stem.lower(), name.suffix.lower()
+    is_photograph = suffix in PHOTOGRAPH_SUFFIXES
+    return "" if is_photograph and not stem.endswith(MASK_ENDINGS + OTHER_ENDINGS) else _kind(name)
+
+
+def _without_photographs(where: object, kinds: Sequence[str]) -> UsageError:
+    suffixes = ", ".join(sorted(PHOTOGRAPH_SUFFIXES))
+    return UsageError(
+        f"{where}: holds no photographs ({suffixes}), but {'; '.join(kinds) or 'nothing'}"
+    )
+
+
+def _origin(job: Job) -> str:
+    """Return what a photograph is unique by."""
+    return str(job.stored or _real(job.photograph))
+
+
 def _real(path: Path) -> Path:
     """Return a path with its links resolved, as far as they do not lead in circles."""
     return Path(os.path.realpath(path))
-
-
-def _suffixes() -> str:
-    return ", ".join(sorted(PHOTOGRAPH_SUFFIXES))

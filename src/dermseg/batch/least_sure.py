@@ -15,7 +15,8 @@ from dermseg.imaging.photographs import Photograph, read_photograph
 from dermseg.inference.segmenter import Segmenter
 from dermseg.progress import say
 from dermseg.settings import DEFAULT_MODEL
-from dermseg.storage.journal import JOURNAL, Journal
+from dermseg.storage.parts import open_journal
+from dermseg.storage.stores import open_store
 from dermseg.storage.tables import encode_table
 
 TABLE = "review.csv"
@@ -54,7 +55,7 @@ def check_says_how_sure(segmenter: Segmenter) -> None:
 
 
 def write_least_sure(
-    results: Sequence[Result], count: int, segmenter: Segmenter, output: Path
+    results: Sequence[Result], count: int, segmenter: Segmenter, output: str | Path
 ) -> int:
     """Write review.csv and review_sheet.jpg: the `count` least sure masks, the least sure first.
 
@@ -65,15 +66,15 @@ def write_least_sure(
     """
     chosen = least_sure(results, count)
     rows = [{"rank": rank, **result.row} for rank, result in enumerate(chosen, 1)]
-    with Journal(output / JOURNAL) as journal:
-        journal.write(output / TABLE, encode_table(COLUMNS, rows))
+    with open_journal(open_store(output)) as journal:
+        journal.write(TABLE, encode_table(COLUMNS, rows))
         shown = chosen[:SHOWN]
         if shown:
             captions = [_caption(rank, result) for rank, result in enumerate(shown, 1)]
             sheet = contact_sheet([_cell(result, segmenter) for result in shown], captions)
-            journal.write(output / SHEET, encode_image(sheet, "JPEG"))
+            journal.write(SHEET, encode_image(sheet, "JPEG"))
         else:
-            journal.remove(output / SHEET)
+            journal.remove(SHEET)
     return len(chosen)
 
 

@@ -16,6 +16,7 @@ from dermseg.errors import DataError, UsageError
 from dermseg.progress import counted, track
 from dermseg.storage.files import checksum, reading
 from dermseg.storage.journal import Journal, Row
+from dermseg.storage.stores import LocalStore
 from dermseg.storage.tables import encoded_rows, table_rows, undefused
 
 ALIKE = {
@@ -44,11 +45,11 @@ def merge(output: Path) -> tuple[int, int]:
     with whole.open() as journal, ExitStack() as stack:
         masks = _merge_journals(parts, journal)
         timings = chain.from_iterable(_rows(part.timings) for part in parts)
-        journal.write_pieces(whole.timings, encoded_rows(TIMED, timings))
+        journal.write_pieces(whole.timings.name, encoded_rows(TIMED, timings))
         readers = [stack.enter_context(closing(_rows(part.report))) for part in parts]
-        rows = chain(_dealt_back(readers), rows_as_left(journal, output, without=masks))
+        rows = chain(_dealt_back(readers), rows_as_left(journal, LocalStore(output), without=masks))
         counting = (complete_row(row) for row in rows if not seen.update(_kinds(row)))
-        journal.write_pieces(whole.report, encoded_rows(COLUMNS, counting))
+        journal.write_pieces(whole.report.name, encoded_rows(COLUMNS, counting))
     return seen["photographs"], seen["failed"]
 
 

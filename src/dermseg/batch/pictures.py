@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from dermseg.imaging.images import Pixels, encode_image
 from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.segmentation import Segmentation
 from dermseg.settings import OVERLAY_SIDE, PictureSettings
+from dermseg.storage.stores import File, Store, open_store
 
 PROBABILITY_SUFFIX = "_probability.png"
 MARGIN = 0.1
@@ -50,24 +51,33 @@ class Pictures:
 
     settings: PictureSettings
 
-    @property
+    @cached_property
     def _wanted(
         self,
-    ) -> list[tuple[Path, str, Callable[[BytesIO, Segmentation], bytes | None]]]:
+    ) -> list[tuple[Store, str, Callable[[BytesIO, Segmentation], bytes | None]]]:
         """Return each folder with the end of its files' names, and what makes them."""
         kinds = (
             (self.settings.overlay, "_overlay.jpg", lambda _, found: self._overlay(found)),
             (self.settings.crops, "_crop.png", crop),
             (self.settings.probability, PROBABILITY_SUFFIX, lambda _, found: probability(found)),
         )
-        return [(folder, ending, make) for folder, ending, make in kinds if folder is not None]
+        return [
+            (open_store(folder), ending, make)
+            for folder, ending, make in kinds
+            if folder is not None
+        ]
+
+    @property
+    def stores(self) -> list[Store]:
+        """The folders that are written to."""
+        return [store for store, _, _ in self._wanted]
 
     def _overlay(self, segmentation: Segmentation) -> bytes:
         """Return the upright picture with outline and band, a JPEG."""
         side = None if self.settings.full_size else OVERLAY_SIDE
         return encode_image(segmentation.overlay(side, band=self.settings.band), "JPEG")
 
-    def files(self, job: Job) -> dict[str, Path]:
+    def files(self, job: Job) -> dict[str, File]:
         """Return the files of a job by how the journal calls them.
 
         That says how overlays are drawn, too, so that those drawn otherwise are drawn again.
@@ -75,9 +85,9 @@ class Pictures:
         full, bare = self.settings.full_size, not self.settings.band
         manner = " (full size)" * full + " (without band)" * bare
         named = {}
-        for folder, ending, _ in self._wanted:
-            path = folder / job.name.with_name(job.name.stem + ending)
-            named[f"{path.resolve()}{manner}"] = path
+        for store, ending, _ in self._wanted:
+            name = job.name.with_name(job.name.stem + ending).as_posix()
+            named[f"{store.key(name)}{manner}"] = File(store, name)
         return named
 
     def draw(self, photograph: BytesIO, segmentation: Segmentation) -> list[bytes | None]:

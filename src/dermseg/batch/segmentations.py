@@ -25,6 +25,7 @@ from dermseg.progress import track
 from dermseg.settings import OutlineSettings
 from dermseg.storage.files import written_whole
 from dermseg.storage.journal import JOURNAL, Journal, read_journal
+from dermseg.storage.stores import LocalStore
 
 FOLDER = "dicom-seg"
 BY_HAND = Maker("convert", "none", __version__, by_hand=True)
@@ -120,6 +121,7 @@ def convert_segmentations(reading: Reading, target: Path, settings: OutlineSetti
 
 def _makers(masks: Path) -> dict[str, Maker]:
     """Return what made each mask that is as a run left it, by its photograph without a suffix."""
+    store = LocalStore(masks)
     entries = read_journal(masks / JOURNAL).items()
-    rows = [row for mask, entry in entries if (row := row_as_left(entry, masks, mask))]
+    rows = [row for mask, entry in entries if (row := row_as_left(entry, store, mask))]
     return {Path(row["photograph"]).with_suffix("").as_posix(): Maker.of(row) for row in rows}

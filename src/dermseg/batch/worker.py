@@ -11,22 +11,21 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from io import BytesIO
-from pathlib import Path
 from traceback import format_exc
 from zlib import crc32
 
 from dermseg.batch.jobs import Job
 from dermseg.batch.pictures import Pictures
 from dermseg.batch.report import complete_row, failed_row, made_by, report_row
-from dermseg.errors import DermsegError, ImageError
+from dermseg.errors import DermsegError, ImageError, OutputError, StoreError
 from dermseg.imaging.mask_files import encode_mask, find_mask
 from dermseg.imaging.mask_frames import size_along
-from dermseg.imaging.photographs import is_whole_image, read_orientation
+from dermseg.imaging.photographs import is_whole_image, read_header, read_orientation
 from dermseg.inference.segmentation import Segmentation
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import BatchSettings, ModelSettings, ThresholdSettings
-from dermseg.storage.files import checksum, writing, written_whole
 from dermseg.storage.journal import Entry, Row, Sums, check_own, is_foreign
+from dermseg.storage.stores import File, Store
 
 KEPT = 16
 """Checksums that are kept of a mask and its pictures."""
@@ -71,7 +70,7 @@ class WorkerPlan:
 
     model: ModelSettings
     thresholds: ThresholdSettings
-    output: Path
+    output: Store
     settings: BatchSettings
     fingerprint: str
 
@@ -84,11 +83,16 @@ class WorkerPlan:
 class Worker:
     """Segments one photograph after another into `output`; threads may share it."""
 
-    def __init__(self, segmenter: Segmenter, output: Path, settings: BatchSettings) -> None:
+    def __init__(self, segmenter: Segmenter, output: Store, settings: BatchSettings) -> None:
         self.segmenter = segmenter
         self._output = output
         self._settings = settings
         self._pictures = Pictures(settings.pictures)
+
+    @property
+    def stores(self) -> list[Store]:
+        """The folders that are written to: the masks', then those of pictures."""
+        return [self._output, *self._pictures.stores]
 
     @property
     def plan(self) -> WorkerPlan:
@@ -102,8 +106,9 @@ class Worker:
     def do(self, job: Job, noted: Entry | None, begin: Begin = lambda _, __: None) -> Outcome:
         """Do one job, unless what was `noted` of its mask says that it is done.
 
-        An error costs the job's own row. If a run is killed between `begin` and the end, what
-        `begin` was told makes the files known as dermseg's own, old ones or new.
+        An error costs the job's own row, but for a StoreError: all others would fail alike. If a
+        run is killed between `begin` and the end, what `begin` was told makes the files known as
+        dermseg's own, old ones or new.
         """
         began = time.perf_counter()
         outcome = _Task(self, job, noted, begin).do()
@@ -115,9 +120,10 @@ class Worker:
         """The columns of the report that say what makes the masks."""
         return made_by(self.segmenter)
 
-    def files(self, job: Job) -> dict[str, Path]:
+    def files(self, job: Job) -> dict[str, File]:
         """Return the files that are written for a job, by how the journal calls them."""
-        return {job.mask.as_posix(): self._output / job.mask, **self._pictures.files(job)}
+        mask = job.mask.as_posix()
+        return {mask: File(self._output, mask), **self._pictures.files(job)}
 
     def fingerprint(self, job: Job, photograph: BytesIO, size: tuple[int, int] | None) -> str:
         """Return a digest of all that decides a job's mask.
@@ -126,16 +132,31 @@ class Worker:
         takes a fifth of a hash's time.
         """
         content = photograph.getbuffer()
+        return self._digest(job, (len(content), crc32(content)), size)
+
+    def listed_fingerprint(self, job: Job) -> str:
+        """Return such a digest of a store's listing; nothing where that does not tell enough.
+
+        By it a photograph in a store is not read again.
+        """
+        file, folder = job.stored, self._settings.size_from
+        if file is None or not file.tag:
+            return ""
+        sized = folder and (read_header(find_mask(folder, job.name)), self._settings.mask_frame)
+        return self._digest(job, (file.size, file.tag, job.frame), sized)
+
+    def _digest(self, job: Job, content: tuple[object, ...], size: object) -> str:
         settings = (job.name.as_posix(), self.segmenter.fingerprint, size, job.pixels_per_mm)
-        known = repr((len(content), crc32(content), *settings)).encode(errors="surrogateescape")
+        known = repr((*content, *settings)).encode(errors="surrogateescape")
         return blake2b(known, digest_size=16).hexdigest()
 
-    def size(self, job: Job, photograph: BytesIO) -> tuple[int, int] | None:
-        """Return the size to give a job's mask, None for the photograph's own."""
-        folder = self._settings.size_from
+    def open(self, job: Job) -> tuple[BytesIO, tuple[int, int] | None]:
+        """Return a photograph's file, and the size to give its mask, None for its own."""
+        photograph, folder = job.open(), self._settings.size_from
         if folder is None:
-            return None
-        return size_along(photograph, find_mask(folder, job.name), self._settings.mask_frame)
+            return photograph, None
+        truth = find_mask(folder, job.name)
+        return photograph, size_along(photograph, truth, self._settings.mask_frame)
 
     def draw(self, photograph: BytesIO, segmentation: Segmentation) -> list[bytes | None]:
         """Return what each of a job's `files` holds, None where there is to be none."""
@@ -160,10 +181,12 @@ class _Task:
         job, by = self._job, self._worker.made_by
         try:
             return self._done()
+        except StoreError:
+            raise
         except DermsegError as error:
             text, bug = str(error), ""
         except Exception as error:  # a bug, which must not cost the other photographs
-            text, bug = f"{job.photograph}: {type(error).__name__}: {error}", format_exc()
+            text, bug = f"{job}: {type(error).__name__}: {error}", format_exc()
         if self._stale and (self._noted or self._begun):
             self._begun = self._remove_stale()
         return Outcome(Result(job, {**failed_row(job, text), **by}, bug=bug), self._begun)
@@ -172,12 +195,14 @@ class _Task:
         job, worker, noted = self._job, self._worker, self._noted
         if job.refusal:
             raise ImageError(job.refusal)
-        photograph = job.open()
-        size = worker.size(job, photograph)
-        fingerprint = worker.fingerprint(job, photograph, size)
+        fingerprint, opened = worker.listed_fingerprint(job), None
+        if not fingerprint:
+            opened = worker.open(job)
+            fingerprint = worker.fingerprint(job, *opened)
         known = noted if noted is not None and noted.fingerprint == fingerprint else None
         if known is not None and self._are_whole(known.files):
             return Outcome(Result(job, complete_row(known.row), reused=True))
+        photograph, size = opened or worker.open(job)
         unknown = self._unknown(known)
         self._stale = known is None and not unknown
         segmentation = worker.segmenter.segment(photograph, size=size)
@@ -191,7 +216,7 @@ class _Task:
     def _are_whole(self, noted: Sums) -> bool:
         """Say whether all that would be written is there, as it was written."""
         return all(
-            name in noted and noted[name] == checksum(path) for name, path in self._files.items()
+            name in noted and file.is_as([noted[name]]) for name, file in self._files.items()
         )
 
     def _own(self, new: Sums) -> tuple[int | None, ...]:
@@ -200,47 +225,53 @@ class _Task:
         noted = self._noted.own if self._noted else ()
         return tuple(dict.fromkeys((*present, *noted)))[:KEPT]
 
-    def _unknown(self, known: Entry | None) -> list[Path]:
+    def _unknown(self, known: Entry | None) -> list[File]:
         """Return the files of which nothing says that dermseg wrote them.
 
         A run on other machines may have been stopped before it noted them. Raises UsageError for
         one that was `known`, and changed since.
         """
         unknown = []
-        for name, path in self._files.items():
-            if is_foreign(path, self._noted) and is_whole_image(path):
+        for name, file in self._files.items():
+            if is_foreign(file, self._noted) and _is_whole(file):
                 if known is not None and name in known.files:
-                    check_own(path, self._noted)
-                unknown.append(path)
+                    check_own(file, self._noted)
+                unknown.append(file)
         return unknown
 
-    def _check_own(self, unknown: Sequence[Path], contents: Sequence[bytes | None]) -> None:
+    def _check_own(self, unknown: Sequence[File], contents: Sequence[bytes | None]) -> None:
         """Raise UsageError if an unknown file is not what would be written in its place."""
-        for path, content in zip(self._files.values(), contents, strict=True):
-            if path in unknown and (content is None or crc32(content) != checksum(path)):
-                check_own(path, self._noted)
+        for file, content in zip(self._files.values(), contents, strict=True):
+            if file in unknown and (content is None or not file.is_as([file.sum_of(content)])):
+                check_own(file, self._noted)
 
     def _write(self, contents: Sequence[bytes | None]) -> Sums:
         """Write the files, each whole; return their checksums."""
         sums = {
-            name: None if content is None else crc32(content)
-            for name, content in zip(self._files, contents, strict=True)
+            name: None if content is None else file.sum_of(content)
+            for (name, file), content in zip(self._files.items(), contents, strict=True)
         }
         # A kill between here and the end leaves old files or new ones: both are known.
         self._begun = Entry(None, {}, {}, self._own(sums))
         self._begin(self._job.mask.as_posix(), self._begun)
-        for path, content in zip(self._files.values(), contents, strict=True):
+        for file, content in zip(self._files.values(), contents, strict=True):
             if content is None:
-                with writing(path):
-                    path.unlink(missing_ok=True)
-                continue
-            with written_whole(path) as temporary:
-                temporary.write_bytes(content)
+                file.remove()
+            else:
+                file.write(content)
         return sums
 
     def _remove_stale(self) -> Entry:
         """Leave no mask of dermseg's own beside a row that says that there is none."""
-        with suppress(OSError):  # what cannot be removed could not be written either
-            for path in self._files.values():
-                path.unlink(missing_ok=True)
+        with suppress(OutputError):  # what cannot be removed could not be written either
+            for file in self._files.values():
+                file.remove()
         return self._begun or Entry(None, {}, {}, self._own({}))
+
+
+def _is_whole(file: File) -> bool:
+    """Say whether a file is a whole image."""
+    try:
+        return is_whole_image(BytesIO(file.read_bytes()))
+    except ImageError:
+        return False

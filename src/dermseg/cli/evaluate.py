@@ -6,14 +6,15 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from dermseg.cli.console import say, show
+from dermseg.cli.console import say, show, tell
+from dermseg.cli.options import Where
 from dermseg.settings import MaskFrame
 
 
 def evaluate(
-    truth: Path,
-    predictions: Path,
-    other: Path | None = None,
+    truth: Where,
+    predictions: Where,
+    other: Where | None = None,
     /,
     *,
     mask_frame: MaskFrame | None = None,
@@ -32,7 +33,8 @@ def evaluate(
     Parameters
     ----------
     truth
-        Folder of true masks, or their outlines in another form, such as COCO's.
+        Folder of true masks, or their outlines in another form, such as COCO's. Like the others it
+        may be in a store, such as s3://bucket/folder, which is copied once into the cache folder.
     predictions
         Folder of masks to score, or their outlines.
     other
@@ -56,9 +58,12 @@ def evaluate(
     """
     from dermseg.evaluation.comparison import compare
     from dermseg.evaluation.scoring import evaluate
+    from dermseg.storage.copies import local_copy
 
-    score = partial(evaluate, truth, mask_frame=mask_frame, subset=subset, borders=borders)
-    evaluation = score(predictions)
+    score = partial(
+        evaluate, local_copy(truth, tell), mask_frame=mask_frame, subset=subset, borders=borders
+    )
+    evaluation = score(local_copy(predictions, tell))
     if json is not None:
         evaluation.write_json(json)
     if csv is not None:
@@ -71,5 +76,6 @@ def evaluate(
         say(f"{path}: the official scorer would read it {officially}")
     show(evaluation)
     if other is not None:
-        show(f"\n{other} against {predictions}:\n{compare(evaluation, score(other))}")
+        second = score(local_copy(other, tell))
+        show(f"\n{other} against {predictions}:\n{compare(evaluation, second)}")
     return 0

@@ -19,8 +19,8 @@ FlatLists = Parameter(name="*", consume_multiple=True, negative=())
 
 Plugins = Annotated[Sequence[str], Parameter(name="--plugin", negative=())]
 """Modules, or files, that register networks and losses."""
-WEB = ("http://", "https://")
-"""How an address begins, which is no path."""
+Where = str | Path
+"""A path, or the address of a store, such as s3://bucket/folder."""
 
 
 def read_early(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -31,15 +31,35 @@ def read_early(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> No
 
 
 def _check_paths(arguments: ArgumentCollection) -> None:
-    """Raise UsageError for a path without a name, which would be the present folder, or a URL."""
+    """Raise UsageError for a path without a name, which would be the present folder.
+
+    Also for an address, but where a store can be named.
+    """
     for argument in arguments:
-        if "Path" not in str(argument.hint):
+        hint = str(argument.hint)
+        if "Path" not in hint:
             continue
         for token in argument.tokens:
             if not token.value:
                 raise UsageError(f"{argument.name} is empty: name a file or a folder")
-            if token.value.startswith(WEB):
-                raise UsageError(f"{token.value}: an address; download it, and name the file")
+            if "str" not in hint and _is_address(token.value):
+                raise UsageError(
+                    f"{token.value}: an address, which {argument.name} does not take; download it, "
+                    "and name the file"
+                )
+
+
+def _is_address(value: str) -> bool:
+    from dermseg.storage.stores import is_address
+
+    return is_address(value)
+
+
+def as_place(value: Where) -> Where:
+    """Return the address of a store as it is, and anything else as a path."""
+    from dermseg.storage.stores import is_address, local_path
+
+    return value if is_address(value) else local_path(value)
 
 
 def _expand_patterns(arguments: ArgumentCollection) -> None:
@@ -50,7 +70,7 @@ def _expand_patterns(arguments: ArgumentCollection) -> None:
             continue
         expanded: list[Token] = []
         for token in argument.tokens:
-            for value in _matching(token.value):
+            for value in [token.value] if _is_address(token.value) else _matching(token.value):
                 expanded.append(token.evolve(value=value, index=len(expanded)))
         argument.tokens[:] = expanded
 

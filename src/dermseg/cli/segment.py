@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from dermseg.cli import console
 from dermseg.cli.console import be_quiet, require, say, show, show_bytes, tell
-from dermseg.cli.options import Flat
+from dermseg.cli.options import Flat, Where, as_place
 from dermseg.errors import UsageError
 from dermseg.progress import counted
 from dermseg.settings import (
@@ -41,10 +41,10 @@ STREAM = Path("-")
 
 
 def segment(
-    photographs: Annotated[list[Path], Parameter(negative=())],
+    photographs: Annotated[list[Where], Parameter(negative=())],
     /,
     *,
-    output: Annotated[Path, Parameter(alias="-o")],
+    output: Annotated[Where, Parameter(alias="-o")],
     pictures: Annotated[PictureSettings, Flat] = PictureSettings(),
     form: Annotated[list[Written] | None, Parameter(negative=())] = None,
     review: int | None = None,
@@ -68,10 +68,12 @@ def segment(
     Parameters
     ----------
     photographs
-        Files, or folders with their subfolders; or - for one photograph from standard input.
+        Files, or folders with their subfolders; or - for one photograph from standard input. Also
+        the address of a store, such as s3://bucket/folder, or of an archive,
+        zip://::photographs.zip or zip://::s3://bucket/photographs.zip.
     output
-        Folder for the masks, `<name>_segmentation.png`, and report.csv. The mask of standard input
-        goes to standard output: `-o -`.
+        Folder for the masks, `<name>_segmentation.png`, and report.csv, here or in a store. The
+        mask of standard input goes to standard output: `-o -`.
     form
         Write the outlines in this form too, as OUTPUT/coco.json, OUTPUT/yolo and so on; may be
         given several times. `dermseg convert` has more options. dicom-seg writes a DICOM
@@ -96,44 +98,86 @@ def segment(
     """
     from dermseg.batch.estimate import estimate
     from dermseg.batch.jobs import Job, find_jobs, passed_over
-    from dermseg.batch.run import segment_all
+    from dermseg.batch.run import segment_each
     from dermseg.inference.segmenter import Segmenter
 
     be_quiet(quiet)
     _check_numbers(review, pixels_per_mm)
-    if STREAM in (*photographs, output):
-        if photographs != [output] or pictures != PictureSettings() or form or review or size_from:
+    named, output = [as_place(each) for each in photographs], as_place(output)
+    if STREAM in (*named, output):
+        if named != [output] or pictures != PictureSettings() or form or review or size_from:
             raise UsageError("-: reads one photograph, and writes its mask alone: - -o -")
         job = Job(STREAM, STREAM, frame, pixels_per_mm=pixels_per_mm)
         return _segment_input(job, Segmenter(**vars(settings), thresholds=thresholds), json)
     _check_folder(output)
     _check_sizes(size_from, mask_frame)
-    _check_forms(form or (), output)
-    shard = _shard_of(division, needs_all=bool(form or review))
+    _check_forms(form or (), output, pictures)
+    shard = _shard_of(division, output, needs_all=bool(form or review))
     written = (output, *pictures.folders)
-    jobs = [
-        replace(job, frame=frame, pixels_per_mm=pixels_per_mm)
-        for job in find_jobs(photographs, without=written)
-    ]
+    unused: list[str] = []
+    jobs = find_jobs(named, without=written, unused=unused)
+    if frame is not None or pixels_per_mm is not None:
+        jobs = [replace(job, frame=frame, pixels_per_mm=pixels_per_mm) for job in jobs]
     segmenter = Segmenter(**vars(settings), thresholds=thresholds)
     _check_review(review, segmenter, output)
     part = f", shard {shard} of them" if shard else ""
     tell(f"{segmenter.description}: {counted(len(jobs), 'photograph')}{part}")
-    for line in passed_over(photographs, without=written):
+    for line in (*unused, *passed_over(named, without=written)):
         tell(f"passed over: {line}")
     batch = BatchSettings(pictures=pictures, size_from=size_from, mask_frame=mask_frame)
     if division.dry_run:
         return _show_estimate(estimate(jobs, segmenter, output, batch, shard=shard))
-    results = segment_all(jobs, segmenter, output, batch, shard=shard)
-    failed = _say_results(results, output)
-    for result in results if json else ():
-        _show_row(result.row)
-    failed += _write_forms(form or (), results, segmenter, output, pictures.probability)
-    _write_review(review, results, segmenter, output)
-    return 1 if failed else 0
+    tally = _Tally(review, everything="dicom-seg" in (form or ()), json=json)
+    for result in segment_each(jobs, segmenter, output, batch, shard=shard):
+        tally.add(result)
+    tally.tell(output)
+    if isinstance(output, Path):
+        maps = pictures.probability
+        tally.failed += _write_forms(form or (), tally.kept, segmenter, output, maps)
+    _write_review(review, tally, segmenter, output)
+    return 1 if tally.failed else 0
 
 
-def _shard_of(division: DivisionSettings, *, needs_all: bool) -> "Shard | None":
+class _Tally:
+    """Counts results, says which failed, prints their rows with `json`, and keeps some.
+
+    Those are what is needed for the list of the least sure, or `everything`.
+    """
+
+    def __init__(self, review: int | None, *, everything: bool, json: bool) -> None:
+        self.done = self.reused = self.failed = 0
+        self.kept: list[Result] = []
+        self._review = review
+        self._everything = everything
+        self._json = json
+
+    def add(self, result: "Result") -> None:
+        """Add the next result."""
+        from dermseg.batch.least_sure import least_sure
+
+        if self._json:
+            _show_row(result.row)
+        self.failed += bool(result.error)
+        self.done += not result.error
+        self.reused += result.reused
+        if result.error:
+            say(f"failed: {result.error}")
+            if console.debug and result.bug:
+                say(result.bug)
+        elif self._everything or self._review:
+            self.kept.append(result)
+            if not self._everything and len(self.kept) > 2 * (self._review or 0) + 1000:
+                self.kept = least_sure(self.kept, self._review or 0)
+
+    def tell(self, output: str | Path) -> None:
+        """Say how many masks there are."""
+        tell(
+            f"{counted(self.done, 'mask')} in {output} ({self.reused} from an earlier run), "
+            f"{self.failed} failed"
+        )
+
+
+def _shard_of(division: DivisionSettings, output: str | Path, *, needs_all: bool) -> "Shard | None":
     """Return the shard that is to be done, None for all; UsageError if all masks are needed."""
     from dermseg.batch.books import Shard
 
@@ -141,10 +185,12 @@ def _shard_of(division: DivisionSettings, *, needs_all: bool) -> "Shard | None":
         return None
     if needs_all:
         raise UsageError("--shard: --form and --review need all masks; merge the shards first")
+    if isinstance(output, str):
+        raise UsageError("--shard: shards share a folder, no store; give each an OUTPUT of its own")
     return Shard.parse(division.shard)
 
 
-def _check_review(review: int | None, segmenter: "Segmenter", output: Path) -> None:
+def _check_review(review: int | None, segmenter: "Segmenter", output: str | Path) -> None:
     """Raise UsageError for a list of the least sure masks that cannot be made, or written."""
     from dermseg.batch.least_sure import SHEET, TABLE, check_says_how_sure
     from dermseg.batch.run import check_tables
@@ -155,15 +201,15 @@ def _check_review(review: int | None, segmenter: "Segmenter", output: Path) -> N
 
 
 def _write_review(
-    review: int | None, results: "list[Result]", segmenter: "Segmenter", output: Path
+    review: int | None, tally: _Tally, segmenter: "Segmenter", output: str | Path
 ) -> None:
     """Write the list of the least sure masks, or say that there is an older one."""
     from dermseg.batch.least_sure import TABLE, write_least_sure
 
     if review is not None:
-        listed = write_least_sure(results, review, segmenter, output)
+        listed = write_least_sure(tally.kept, review, segmenter, output)
         tell(f"{output}: review.csv and review_sheet.jpg have the {listed} least sure")
-    elif (output / TABLE).exists() and any(not (each.reused or each.error) for each in results):
+    elif isinstance(output, Path) and (output / TABLE).exists() and tally.done > tally.reused:
         tell(f"{output / TABLE} is of an earlier run; --review makes it again")
 
 
@@ -187,7 +233,7 @@ def _check_sizes(size_from: Path | None, mask_frame: MaskFrame | None) -> None:
         raise UsageError("--mask-frame: says how the masks of --size-from lie; name their folder")
 
 
-def _check_forms(forms: Sequence[Written], output: Path) -> None:
+def _check_forms(forms: Sequence[Written], output: str | Path, pictures: PictureSettings) -> None:
     """Raise UsageError for a form that is written anyway, or would be written over another's.
 
     Raises MissingExtraError for one whose library is not installed.
@@ -198,7 +244,10 @@ def _check_forms(forms: Sequence[Written], output: Path) -> None:
         require("dicom", "highdicom")
     if forms:
         from dermseg.formats.conversion import check_beside
+        from dermseg.storage.stores import is_address
 
+        if isinstance(output, str) or ("dicom-seg" in forms and is_address(pictures.probability)):
+            raise UsageError("--form: is written into folders of this machine, not into a store")
         for form in forms:
             check_beside(output, form)
 
@@ -239,7 +288,7 @@ def _write_forms(
     results: "list[Result]",
     segmenter: "Segmenter",
     output: Path,
-    maps: Path | None,
+    maps: str | Path | None,
 ) -> int:
     """Write the outlines beside the masks; return the number of failures."""
     failed = sum(_write_form(output, each) for each in forms if each != "dicom-seg")
@@ -248,11 +297,13 @@ def _write_forms(
     return failed
 
 
-def _check_folder(output: Path) -> None:
+def _check_folder(output: str | Path) -> None:
     """Raise UsageError for an output named like a picture, which would become a folder."""
     from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES
 
-    if output.suffix.lower() in PHOTOGRAPH_SUFFIXES and not output.is_dir():
+    if isinstance(output, str) or output.is_dir():
+        return
+    if output.suffix.lower() in PHOTOGRAPH_SUFFIXES:
         raise UsageError(f"{output}: masks go into a folder; name one without {output.suffix}")
 
 
@@ -268,28 +319,15 @@ def _write_form(output: Path, form: Form) -> int:
 
 
 def _write_segmentations(
-    results: "list[Result]", segmenter: "Segmenter", output: Path, maps: Path | None
+    results: "list[Result]", segmenter: "Segmenter", output: Path, maps: str | Path | None
 ) -> int:
     """Write DICOM segmentations beside the masks; return the number of failures."""
     from dermseg.batch.segmentations import FOLDER, write_segmentations
+    from dermseg.storage.stores import local_path
 
-    written, failures = write_segmentations(results, segmenter, output, maps)
+    folder = None if maps is None else local_path(maps)
+    written, failures = write_segmentations(results, segmenter, output, folder)
     for failure in failures:
         say(f"failed: {failure}")
     tell(f"{written} segmentations in {output / FOLDER}")
     return len(failures)
-
-
-def _say_results(results: "list[Result]", output: Path) -> int:
-    """Say which photographs failed and how many masks there are; return the number of failures."""
-    failed = [result for result in results if result.error]
-    for result in failed:
-        say(f"failed: {result.error}")
-        if console.debug and result.bug:
-            say(result.bug)
-    reused = sum(result.reused for result in results)
-    done = len(results) - len(failed)
-    tell(
-        f"{counted(done, 'mask')} in {output} ({reused} from an earlier run), {len(failed)} failed"
-    )
-    return len(failed)

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from dermseg.cli.console import TRAINING, require
-from dermseg.cli.options import Flat, FlatFlags, Plugins
+from dermseg.cli.console import TRAINING, require, tell
+from dermseg.cli.options import Flat, FlatFlags, Plugins, Where
 from dermseg.errors import UsageError
 from dermseg.settings import (
     DataSettings,
@@ -19,7 +19,7 @@ from dermseg.settings import (
 
 
 def train(
-    data: Path,
+    data: Where,
     /,
     *,
     output: Annotated[Path, Parameter(alias="-o")],
@@ -41,7 +41,8 @@ def train(
     ----------
     data
         Folder with the folders images and masks, or in another layout of the guide's page "Train",
-        such as the official archives.
+        such as the official archives. Or one in a store, such as s3://bucket/folder, which is
+        copied once into the cache folder.
     output
         Folder for log.csv, checkpoints and the trained weights. With --protocol it receives such a
         folder for each model, and members.csv.
@@ -58,17 +59,18 @@ def train(
         `dermseg.register_network` or `dermseg.register_loss`.
     """
     require("train", *TRAINING)
+    from dermseg.storage.copies import local_copy
     from dermseg.training import plugins
 
     plugins.load(plugin)
     from dermseg.training.loop import train
     from dermseg.training.protocol import train_protocol
 
-    scoring = ScoringSettings(thresholds, style)
+    scoring, folder = ScoringSettings(thresholds, style), local_copy(data, tell)
     if protocol is not None:
-        train_protocol(data, output, settings, data_settings, scoring=scoring)
+        train_protocol(folder, output, settings, data_settings, scoring=scoring)
     elif scoring != ScoringSettings():
         raise UsageError("--rule, --high, --low and --style score a protocol's members: --protocol")
     else:
-        train(data, output, settings, data_settings)
+        train(folder, output, settings, data_settings)
     return 0

@@ -260,12 +260,12 @@ def report(
     pictures = [_picture(pair_of[image], (predictions or {}).get(image)) for image in shown]
     captions = [f"{image}: {', '.join(kinds[image])}" for image in shown]
     with Journal(output / JOURNAL) as journal:
-        journal.write(output / TABLE, encode_table(("image", "kind", "detail"), rows))
+        journal.write(TABLE, encode_table(("image", "kind", "detail"), rows))
         if shown:
             sheet = contact_sheet(pictures, captions)
-            journal.write(output / SHEET, encode_image(sheet, "PNG"))
+            journal.write(SHEET, encode_image(sheet, "PNG"))
         else:
-            journal.remove(output / SHEET)  # an earlier examination's
+            journal.remove(SHEET)  # an earlier examination's
 
 
 def _picture(pair: Pair, probability: Probability | None) -> Pixels:

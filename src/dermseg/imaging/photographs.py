@@ -412,7 +412,7 @@ def image_size(source: Source) -> Size:
     return read_with(source, lambda file: stored_size(file.image), decode=False)
 
 
-def is_whole_image(path: Path) -> bool:
+def is_whole_image(source: Source) -> bool:
     """Say whether a file is an image, of any kind that is read, from its first byte to its last."""
 
     def whole(file: File) -> bool:
@@ -423,6 +423,6 @@ def is_whole_image(path: Path) -> bool:
         return file.image.format != "JPEG" or JPEG_END in file.content()
 
     try:
-        return read_with(path, whole)
+        return read_with(source, whole)
     except ImageError:
         return False

@@ -265,6 +265,14 @@ def is_running(process: int) -> bool:
     return True
 
 
+def cache_folder() -> Path:
+    """Return the folder in the user's own for what can be fetched or measured again."""
+    home = Path.home()
+    usual = {"win32": home / "AppData" / "Local", "darwin": home / "Library" / "Caches"}
+    folder = os.environ.get("XDG_CACHE_HOME") or usual.get(sys.platform, home / ".cache")
+    return Path(folder) / "dermseg"
+
+
 def umask() -> int:
     """Return the process's file mode creation mask; for one thread, since it sets it meanwhile."""
     mask = os.umask(0)

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from dermseg.errors import OutputError, UsageError
-from dermseg.storage.files import checksum, is_special, lock
+from dermseg.storage.files import is_special, lock
 from dermseg.storage.stores import File, LocalStore, Store
 
 JOURNAL = "journal.jsonl"
@@ -43,13 +43,12 @@ class Entry:
     own: tuple[int | None, ...] = ()
 
 
-def is_foreign(file: Path | File, entry: Entry | None) -> bool:
+def is_foreign(file: File, entry: Entry | None) -> bool:
     """Say whether a file is there that is not as `entry`, what was noted of it, says."""
-    sums = (*(entry.own if entry else ()), None)
-    return not file.is_as(sums) if isinstance(file, File) else checksum(file) not in sums
+    return not file.is_as((*(entry.own if entry else ()), None))
 
 
-def check_own(file: Path | File, entry: Entry | None) -> None:
+def check_own(file: File, entry: Entry | None) -> None:
     """Raise UsageError if a file is there that dermseg has not written so."""
     if is_foreign(file, entry):
         raise UsageError(
@@ -216,11 +215,14 @@ class Journal:
 
     def begin(self, mask: str, own: tuple[int | None, ...] = ()) -> None:
         """Note that a mask is about to be written, or is gone: what was noted holds no longer."""
-        self.note(mask, Entry(None, {}, {}, own))
+        self._add(mask, Entry(None, {}, {}, own))
 
     def note(self, mask: str, entry: Entry) -> None:
         """Note what there is to know of a mask now."""
         self._add(mask, entry)
+
+    def flush(self) -> None:
+        """Write what was noted now, where that is not always done."""
 
     def _add(self, name: str, entry: Entry) -> None:
         try:
@@ -228,32 +230,31 @@ class Journal:
         except OSError as error:
             raise OutputError.about(self._path, error) from error
 
-    def write(self, path: Path, content: bytes) -> None:
+    def write(self, name: str, content: bytes) -> None:
         """Write a table or a sheet into the journal's folder, whole.
 
         Raises UsageError if another's lies there, OutputError if it cannot be written.
         """
-        self.write_pieces(path, [content])
+        self.write_pieces(name, [content])
 
-    def write_pieces(self, path: Path, content: Iterable[bytes], facts: Row | None = None) -> None:
+    def write_pieces(self, name: str, content: Iterable[bytes], facts: Row | None = None) -> None:
         """Write a table or a sheet that need not be in memory at once; raise as `write` does.
 
         `facts` are noted of it.
         """
-        known, file = self.last(path.name), File(self._store, path.name)
-        check_own(file, known)
-        with self._store.written_whole(path.name) as temporary:
+        known = self.last(name)
+        check_own(File(self._store, name), known)
+        with self._store.written_whole(name) as temporary:
             with temporary.open("wb") as handle:
                 handle.writelines(content)
             # A kill from here on leaves the old file or the new one: both are known.
             own = (*(known.own[1 - KEPT :] if known else ()), self._store.sum_of(temporary))
-            self._add(path.name, Entry(None, facts or {}, {}, own))
+            self._add(name, Entry(None, facts or {}, {}, own))
 
-    def remove(self, path: Path) -> None:
+    def remove(self, name: str) -> None:
         """Remove such a file of an earlier run; raise as `write` does."""
-        file = File(self._store, path.name)
-        check_own(file, self.last(path.name))
-        file.remove()
+        check_own(File(self._store, name), self.last(name))
+        self._store.remove(name)
 
     def __enter__(self) -> Self:
         return self

@@ -4,14 +4,16 @@ New lines are put there as numbered parts, every few seconds. A copy of all line
 what is read. When a run begins it makes one part of several.
 """
 
+import shutil
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Event, Lock, Thread
 from types import TracebackType
 
 from dermseg.errors import DermsegError
-from dermseg.storage.journal import JOURNAL, Entry, Journal, Lines, encoded_entry
+from dermseg.storage.journal import JOURNAL, Entry, Journal, Lines, encoded_entry, entries_of
 from dermseg.storage.lease import USUAL, Lease, Rhythm
 from dermseg.storage.stores import LocalStore, Store
 
@@ -26,6 +28,26 @@ def open_journal(store: Store) -> Journal:
     if isinstance(store, LocalStore):
         return Journal(store.folder / JOURNAL)
     return PartedJournal(store)
+
+
+def stored_entries(store: Store) -> Iterator[tuple[str, Entry]]:
+    """Yield what was noted in an output folder, without keeping others out."""
+    if isinstance(store, LocalStore):
+        yield from entries_of(store.folder / JOURNAL)
+        return
+    for part in _fetched(store.below(FOLDER)):
+        yield from entries_of(part)
+
+
+def _fetched(store: Store) -> Iterator[Path]:
+    """Yield a copy of each part, in order; it is gone when the next one is asked for."""
+    names = sorted(file.name for file in store.files() if file.name.endswith(PART))
+    with tempfile.TemporaryDirectory(prefix="dermseg-") as folder:
+        for name in names:
+            path = Path(folder) / name
+            store.fetch(name, path)
+            yield path
+            path.unlink()
 
 
 class PartedJournal(Journal):
@@ -56,13 +78,11 @@ class PartedJournal(Journal):
 
     def _gathered(self) -> tuple[Lines, int]:
         """Return the lines of all parts, and the number of the last one."""
-        names = sorted(file.name for file in self._parts.files() if file.name.endswith(PART))
-        with tempfile.TemporaryDirectory(prefix="dermseg-") as folder:
-            for name in names:
-                part = Path(folder) / "part"
-                self._parts.fetch(name, part)
-                with part.open("rb") as handle:
-                    self._file.writelines(handle)
+        names = []
+        for part in _fetched(self._parts):
+            names.append(part.name)
+            with part.open("rb") as handle:
+                shutil.copyfileobj(handle, self._file)
         lines = Lines(self._file, self._parts)
         last = max(
             (int(each) for n in names if (each := n.removesuffix(PART)).isdecimal()), default=0
@@ -87,9 +107,9 @@ class PartedJournal(Journal):
         while not self._ended.wait(min(self._rhythm.flush, self._rhythm.beat)):
             self._lease.beat()
             with suppress(DermsegError):  # it is tried again; the lease knows when to give up
-                self._flush()
+                self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Write what waits as the next part, where the lease is still ours."""
         with self._flushing:
             self._lease.check()
@@ -110,7 +130,7 @@ class PartedJournal(Journal):
         self._ended.set()
         self._keeper.join()
         try:
-            self._flush()
+            self.flush()
         except DermsegError:
             if error is None:
                 raise

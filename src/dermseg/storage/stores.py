@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
 from threading import Lock
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 from zlib import crc32
 
 from dermseg.errors import (
@@ -74,6 +74,10 @@ class Store(ABC):
         """Return a folder in it."""
 
     @abstractmethod
+    def list_sums(self) -> None:
+        """List what is there, if `is_as` would otherwise ask the network for each file."""
+
+    @abstractmethod
     def files(self) -> Iterator[Listed]:
         """Yield the files below it; none where it is not there. Raises UsageError, StoreError."""
 
@@ -127,6 +131,9 @@ class LocalStore(Store):
     def below(self, name: str) -> "LocalStore":
         """Return a folder in it."""
         return LocalStore(self.folder / name)
+
+    def list_sums(self) -> None:
+        """Do nothing: a file here is read."""
 
     def files(self) -> Iterator[Listed]:
         """Yield the files below it; links to folders are not followed."""
@@ -413,13 +420,17 @@ class File:
         """Remove it, if it is there; raise as `Store.remove` does."""
         self.store.remove(self.name)
 
+    def sum_of(self, content: bytes) -> int:
+        """Return the sum that it has if it holds this."""
+        return self.store.sum_of(content)
+
     def is_as(self, sums: Collection[Sum]) -> bool:
         """Say whether its sum is one of `sums`; None among them means that it is not there."""
         return self.store.is_as(self.name, sums)
 
 
-def is_address(where: str | Path) -> bool:
-    """Say whether a store is meant, and no path."""
+def is_address(where: object) -> TypeGuard[str]:
+    """Say whether the address of a store is meant, and no path."""
     return isinstance(where, str) and bool(ADDRESS.match(where)) and not where.startswith(FILE)
 
 
@@ -429,7 +440,7 @@ def open_store(where: str | Path) -> Store:
     Raises MissingExtraError without fsspec or its driver, UsageError for an address of no kind that
     is known or of no archive, StoreError if a store does not answer.
     """
-    if isinstance(where, str) and is_address(where):
+    if is_address(where):
         return RemoteStore(where)
     return LocalStore(local_path(where))
 
@@ -447,10 +458,12 @@ def _opened(url: str) -> tuple[Any, str]:
         raise MissingExtraError.naming("cloud", f"{url}: a store needs fsspec") from error
 
     # Listings are not kept: another machine may write there, and a million take a gigabyte.
-    if not (found := ARCHIVE.fullmatch(url)):
-        fs, root = url_to_fs(url, use_listings_cache=False)
-        return fs, str(root)
-    outer, path = url_to_fs(found["file"], use_listings_cache=False)
+    found = ARCHIVE.fullmatch(url)
+    outer, path = url_to_fs(found["file"] if found else url, use_listings_cache=False)
+    if hasattr(outer, "max_concurrency"):
+        outer.max_concurrency = 1  # s3fs asks for a file's length first, to read it in parts
+    if not found:
+        return outer, str(path)
     handle = outer.open(
         path, "rb", block_size=BLOCK, cache_type="blockcache", cache_options={"maxblocks": BLOCKS}
     )

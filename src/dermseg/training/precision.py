@@ -5,8 +5,6 @@ without AMX an epoch of cdnn29 took 537 s in bfloat16 and 364 s in float32.
 """
 
 import json
-import os
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -20,7 +18,7 @@ from dermseg.data.datasets import Cache
 from dermseg.errors import OutputError
 from dermseg.progress import say
 from dermseg.settings import Precision, TrainingSettings
-from dermseg.storage.files import write_json
+from dermseg.storage.files import cache_folder, write_json
 from dermseg.training import distributed
 from dermseg.training.devices import Device, find_device
 from dermseg.training.run_folder import read_settings
@@ -113,10 +111,7 @@ def _made_up(settings: TrainingSettings) -> Cache:
 
 def answers() -> Path:
     """Return the file in the user's cache folder that keeps what was measured on this machine."""
-    home = Path.home()
-    usual = {"win32": home / "AppData" / "Local", "darwin": home / "Library" / "Caches"}
-    folder = os.environ.get("XDG_CACHE_HOME") or usual.get(sys.platform, home / ".cache")
-    return Path(folder) / "dermseg" / FILE
+    return cache_folder() / FILE
 
 
 def _question(device: Device, settings: TrainingSettings) -> str:

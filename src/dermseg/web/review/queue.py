@@ -17,6 +17,7 @@ from dermseg.progress import counted, say, track
 from dermseg.storage.decisions import Reader, digest_of
 from dermseg.storage.files import occupied, writing
 from dermseg.storage.journal import JOURNAL, read_journal
+from dermseg.storage.stores import LocalStore
 from dermseg.storage.tables import defused
 from dermseg.web.errors import ProblemError
 from dermseg.web.review.decisions import item_of, write_decisions
@@ -110,7 +111,8 @@ class Review:
             if item is None or not current:
                 mask = job.mask.as_posix()
                 try:
-                    item = Item.of(job, masks, row_as_left(noted.get(mask), masks, mask), segmenter)
+                    made = row_as_left(noted.get(mask), LocalStore(masks), mask)
+                    item = Item.of(job, masks, made, segmenter)
                 except ImageError:
                     without += 1
                     if row is not None:
