@@ -3,6 +3,7 @@
 import re
 import struct
 from base64 import b64decode, b64encode
+from math import hypot
 from typing import get_args
 from urllib.parse import urljoin
 
@@ -11,6 +12,8 @@ import pytest
 from fastapi.testclient import TestClient
 from hostile import encoded, picture
 from local_service import client_of
+from PIL import Image
+from rulers import with_ruler
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -279,3 +282,13 @@ def test_models_are_those_of_the_start_and_loaded_when_they_are_named(
 
 def _gone() -> Segmenter:
     raise ModelError("gone.onnx: cannot be read")
+
+
+def test_a_ruler_is_looked_for(client: TestClient) -> None:
+    photograph = encoded(Image.fromarray(with_ruler(40.0)), "PNG")
+    ruler = client.post("/v1/ruler", content=photograph).json()["ruler"]
+    assert ruler["pixels_per_mm"] == pytest.approx(40, rel=0.01)
+    length = hypot(ruler["end"]["x"] - ruler["start"]["x"], ruler["end"]["y"] - ruler["start"]["y"])
+    assert length / ruler["millimetres"] == pytest.approx(ruler["pixels_per_mm"])
+    assert client.post("/v1/ruler", content=PHOTOGRAPH).json() == {"ruler": None}
+    assert client.post("/v1/ruler", content=b"no image").status_code == 422

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from local_service import listening
 from PIL import Image
+from rulers import with_ruler
 
 from dermseg.batch.jobs import find_jobs
 from dermseg.batch.run import segment_all
@@ -1253,6 +1254,31 @@ def test_a_line_over_a_ruler_gives_millimetres(page: Any) -> None:
     assert page.get_attribute("[data-tool=move]", "aria-pressed") == "true"
     assert outline(page) == drawn
     assert page.is_disabled("#undo")
+
+
+def test_a_ruler_in_the_photograph_is_offered_and_never_assumed(page: Any, tmp_path: Path) -> None:
+    Image.fromarray(with_ruler(40.0)).save(tmp_path / "ruler.png")
+    add(page, tmp_path / "ruler.png")
+    page.wait_for_selector("#ruler-offer:not([hidden])")
+    assert "10 mm are 400 px" in page.inner_text("#ruler-offer")
+    assert page.get_attribute("path.scale", "d")
+    assert page.input_value("#scale") == ""
+    assert "px²" in page.inner_text("#numbers")
+    before = page.inner_text("#numbers dd:nth-of-type(3)")
+    page.click("#use-ruler")
+    scale = float(page.input_value("#scale"))
+    assert scale == pytest.approx(40, rel=0.01)
+    diameter = page.inner_text("#numbers dd:nth-of-type(3)")
+    pixels = float(before.split()[0].replace(",", ""))
+    assert float(diameter.split()[0]) == pytest.approx(pixels / scale, abs=0.02)
+    assert page.is_hidden("#ruler-offer")
+    assert page.get_attribute("path.scale", "d") == ""
+    page.fill("#scale", "")
+    page.wait_for_function("() => document.querySelector('#numbers').innerText.includes('px²')")
+    with page.expect_response("**/v1/ruler"):
+        add(page, EXAMPLE)
+    page.wait_for_timeout(200)
+    assert page.is_hidden("#ruler-offer")
 
 
 @pytest.fixture

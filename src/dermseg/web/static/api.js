@@ -44,6 +44,12 @@ export async function segment(
   return ask(`v1/segment?${query}`, { method: "POST", body, headers, signal });
 }
 
+// A ruler that may lie in a photograph: {start, end, millimetres, pixels_per_mm}, or null.
+export async function rulerIn(photograph) {
+  const headers = { "Content-Type": "application/octet-stream" };
+  return (await (await ask("v1/ruler", { method: "POST", body: photograph, headers })).json()).ruler;
+}
+
 // The outlines of a mask drawn by hand, changed as a whole if `change` says {edit, by}; then the
 // changed mask comes too.
 export async function drawn(mask, { change = {}, signal } = {}) {

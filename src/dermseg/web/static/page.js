@@ -1,6 +1,6 @@
 // The page: photographs in, outlines shown, corrected and downloaded.
 
-import { ask, fromBase64, segment } from "./api.js";
+import { ask, fromBase64, rulerIn, segment } from "./api.js";
 import { save, stemOf, table, zip } from "./files.js";
 import { drawHeat } from "./heat.js";
 import { STYLES, showFlags, showNumbers, showSureness } from "./panel.js";
@@ -238,7 +238,9 @@ function show() {
   $("reset").disabled = !photo?.last;
   $("done").disabled = !answer;
   $("done").setAttribute("aria-pressed", String(Boolean(photo?.done)));
+  showOffer();
   draw(answer);
+  if (photo) lookForRuler(photo);
   const map = photo?.edit.map;
   stage.heat.hidden = !($("heat").checked && map);
   if (!stage.heat.hidden) drawHeat(stage.heat, map, () => photo === current);
@@ -255,6 +257,7 @@ function draw(answer) {
     candidates: shown ? answer.candidates.map(({ outline }) => pathOf(outline)).join("") : "",
     bands: $("band").checked ? bandPath(answerOf(current)?.band) : "",
     other: other ? bordersOf(other) : "",
+    scale: shown ? lineOf(offerOf(current)) : "",
   });
 }
 
@@ -327,6 +330,44 @@ function measured(pixels) {
   $("scale").value = Number((pixels / millimetres).toPrecision(4));
   setScale();
   return say(`${$("scale").value} pixels on a millimetre, for photographs of this size.`);
+}
+
+// A photograph without a scale is looked at for a ruler, once it has its outline. The result is
+// offered: how far apart the ticks are, a person knows.
+async function lookForRuler(photo) {
+  if (photo.ruler !== undefined || photo.asking || !photo.edit.answer || scaleOf(photo.last)) return;
+  photo.ruler = null;
+  photo.ruler = await rulerIn(photo.blob).catch(() => null); // nobody asked for it
+  if (photo === current && photo.ruler) show();
+}
+
+function offerOf(photo) {
+  return photo?.last && !scaleOf(photo.last) ? photo.ruler : null;
+}
+
+function lineOf(offer) {
+  if (!offer) return "";
+  const { start, end } = offer;
+  return `M${start.x + 0.5} ${start.y + 0.5}L${end.x + 0.5} ${end.y + 0.5}`;
+}
+
+function showOffer() {
+  const offer = offerOf(current);
+  $("ruler-offer").hidden = !offer;
+  if (!offer) return;
+  const { millimetres, pixels_per_mm: scale } = offer;
+  $("ruler-offer").firstElementChild.textContent = `A ruler? The blue line covers ${millimetres} mm `
+    + `if its long ticks are 1 mm apart: then 10 mm are ${Math.round(10 * scale)} px.`;
+}
+
+// Take the scale that is offered, or say that there is no ruler.
+function answerOffer(taken) {
+  if (taken) {
+    $("scale").value = Number(current.ruler.pixels_per_mm.toPrecision(4));
+    setScale();
+  }
+  current.ruler = null;
+  show();
 }
 
 function setScale() {
@@ -632,6 +673,8 @@ $("chooser").addEventListener("change", () => told(async () => {
 }));
 for (const name of ["show", "band", "heat", "both"]) $(name).addEventListener("change", show);
 $("scale").addEventListener("input", setScale);
+$("use-ruler").addEventListener("click", () => answerOffer(true));
+$("no-ruler").addEventListener("click", () => answerOffer(false));
 $("ruler").addEventListener("click", () => tools.choose(stage.tool === "ruler" ? "move" : "ruler"));
 $("opacity").addEventListener("input", () => {
   for (const canvas of [stage.heat, stage.paint]) canvas.style.opacity = $("opacity").value;

@@ -16,6 +16,7 @@ export class Photo {
     this.error = "";
     this.done = false; // a person has looked at it, and says so
     this.scale = 0; // pixels per millimetre, if it was said of this photograph
+    this.ruler = undefined; // one that may lie in it, null without one, undefined until looked for
     this.picture = null; // what is shown where the browser cannot show the file
     this.asking = null;
   }

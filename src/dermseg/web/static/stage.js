@@ -21,7 +21,7 @@ const LINE = 33; // pixels in a line, for wheels that count lines
 const PAN = 40;
 const ARROWS = { ArrowLeft: [PAN, 0], ArrowRight: [-PAN, 0], ArrowUp: [0, PAN], ArrowDown: [0, -PAN] };
 const CLICK = 4; // pixels that a pointer may move in a click
-const PATHS = ["bands", "candidates", "other", "halo", "outline", "lasso-halo", "lasso"];
+const PATHS = ["bands", "candidates", "other", "halo", "outline", "scale-halo", "scale", "lasso-halo", "lasso"];
 
 export class Stage {
   // `handlers`: click(x, y); while another tool than "move" is chosen stroke(points, ended, moved),
@@ -72,14 +72,14 @@ export class Stage {
 
   // Paths by the names of PATHS; those that are not named are empty.
   draw(paths) {
-    this.drawn = { ...paths, halo: paths.outline };
-    for (const name of PATHS.slice(0, 5)) this.#set(name, this.drawn[name]);
+    this.drawn = { ...paths, halo: paths.outline, "scale-halo": paths.scale };
+    for (const name of PATHS.slice(0, 7)) this.#set(name, this.drawn[name]);
   }
 
   // The corners of a lasso that is being made, joined by a line.
   drawLasso(points) {
     const path = points.length ? `M${points.map((point) => point.join(" ")).join("L")}` : "";
-    for (const name of PATHS.slice(5)) this.#set(name, path);
+    for (const name of PATHS.slice(7)) this.#set(name, path);
   }
 
   #set(name, path = "") {
