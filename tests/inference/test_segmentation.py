@@ -200,6 +200,14 @@ class TestSave:
         assert lesion.to_geojson()["photograph"] == EXAMPLE.name
         assert dermseg.segment(EXAMPLE.read_bytes()).to_geojson()["photograph"] == "photograph.jpg"
 
+    def test_outlines_outlive_their_photograph(self, photograph: Make, tmp_path: Path) -> None:
+        path = photograph("a.jpg")
+        lesion = dermseg.segment(path)
+        path.unlink()
+        for ending in ("png", "geojson", "json", "svg"):
+            lesion.save(tmp_path / f"a.{ending}")
+        assert lesion.to_geojson()["photograph"] == "a.jpg"
+
     def test_pictures(self, lesion: Segmentation, tmp_path: Path) -> None:
         lesion.save(tmp_path / "a.jpg")
         with Image.open(tmp_path / "a.jpg") as picture:

@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -13,6 +14,7 @@ from dermseg.errors import ImageError, UsageError
 from dermseg.formats import geojson, svg
 from dermseg.formats.annotation import Annotation
 from dermseg.imaging.images import Pixels, encode_image, resize, write_image
+from dermseg.imaging.inputs import Opened
 from dermseg.imaging.mask_files import mask_stem, write_mask
 from dermseg.imaging.overlay import draw_overlay
 from dermseg.imaging.photographs import Photograph, read_orientation, read_photograph
@@ -70,11 +72,17 @@ def save(lesion: "Segmentation", path: Path) -> None:
 
 
 def _annotation(lesion: "Segmentation", name: str) -> Annotation:
+    """Return a lesion with its photograph's name, or with `name` where it has none."""
     photograph = lesion.photograph
+    known = photograph if isinstance(photograph, Path) else getattr(photograph, "name", "")
+    return Annotation(Path(known).name or name, lesion.mask)
+
+
+def _orientation(photograph: Opened | None) -> int:
+    """Return how EXIF turns a photograph, 1 where none is known."""
     if photograph is None or isinstance(photograph, Photograph):
-        return Annotation(name, lesion.mask, photograph.orientation if photograph else 1)
-    known = photograph if isinstance(photograph, Path) else Path(getattr(photograph, "name", ""))
-    return Annotation(known.name or name, lesion.mask, read_orientation(photograph))
+        return photograph.orientation if photograph else 1
+    return read_orientation(photograph)
 
 
 def _name(path: Path) -> str:
@@ -89,7 +97,10 @@ def _write_geojson(lesion: "Segmentation", path: Path) -> None:
 def _write_form(form: Form, lesion: "Segmentation", path: Path) -> None:
     from dermseg.formats.conversion import write_alone  # all forms: a tenth of a second
 
-    write_alone(_annotation(lesion, _name(path)), path, form)
+    annotation = _annotation(lesion, _name(path))
+    if form == "cvat":  # which shows photographs as EXIF says
+        annotation = replace(annotation, orientation=_orientation(lesion.photograph))
+    write_alone(annotation, path, form)
 
 
 def _write_svg(lesion: "Segmentation", path: Path) -> None:
