@@ -45,6 +45,8 @@ BENCHMARKS = RESULTS / "benchmarks"
 PAGES = (
     "README.md",
     "docs/decisions/thresholds.md",
+    "docs/guide/dicom.md",
+    "docs/guide/formats.md",
     "docs/models/index.md",
     "docs/science/confidence.md",
     "docs/science/corrections.md",
@@ -314,6 +316,42 @@ def pasted() -> list[str]:
     return table([*head, "largest JA with the lesion not clicked"], body)
 
 
+def round_trips() -> list[str]:
+    """Return what becomes of the official masks in each form, and what many of them take."""
+    rows = read_table(RESULTS / "formats" / "round-trips.csv")
+    compared = {row["form"]: row for row in rows if row["exact"]}
+    timed = {row["form"]: row for row in rows if row["write_seconds"]}
+    head = ["form", "masks", "exact", "pixels lost", "MB", "peak memory, MB"]
+    if timed:
+        count = f"{int(next(iter(timed.values()))['masks']):,}"
+        head += [f"of {count}: MB", "s there", "s back", "peak memory, MB"]
+    body = []
+    for form, row in compared.items():
+        cells = [row[name] for name in ("masks", "exact", "pixels_lost", "megabytes")]
+        cells = [f"`{form}`", *cells, _peak(row)]
+        if form in timed:
+            many = timed[form]
+            took = (f"{float(many[name]):.0f}" for name in ("write_seconds", "read_seconds"))
+            cells += [f"{float(many['megabytes']):.0f}", *took, _peak(many)]
+        body.append(cells)
+    return table(head, body)
+
+
+def _peak(row: dict[str, str]) -> str:
+    return str(max(int(row["write_memory"]), int(row["read_memory"])))
+
+
+def dicom() -> list[str]:
+    """Return what a JPEG takes in a DICOM file and alone; nothing where it was not timed."""
+    path = RESULTS / "benchmarks" / "dicom.csv"
+    rows = read_table(path) if path.is_file() else []
+    body = [
+        [f"{row['height']} x {row['width']}", row["jpeg_ms"], row["dicom_ms"], row["ratio"]]
+        for row in rows
+    ]
+    return table(["JPEG", "alone, ms", "in a DICOM file, ms", "ratio"], body) if body else []
+
+
 TABLES = {
     "models": models,
     "scores": scores,
@@ -331,6 +369,8 @@ TABLES = {
     "start": start,
     "prompts": prompts,
     "pasted": pasted,
+    "round-trips": round_trips,
+    "dicom": dicom,
 }
 
 
