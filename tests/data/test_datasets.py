@@ -385,6 +385,20 @@ class TestOpenCacheExceptions:
         assert "ISIC_0000001" not in message
         assert "--allow-resized" in message
 
+    def test_of_many_the_first_are_named(
+        self, make: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        data = make()
+        monkeypatch.setattr(datasets, "LISTED", 1)
+        for path in sorted((data / "images").iterdir()):
+            put(path, np.asarray(Image.open(path).resize((32, 24))))
+        with pytest.raises(DataError) as caught:
+            open_cache(find_pairs(data), 16, 32, tmp_path / "cache", allow_resized=False)
+        title, first, last = str(caught.value).splitlines()
+        assert title == "3 of 3 pairs are unusable"
+        assert "ISIC_0000000.jpg" in first
+        assert last.strip() == "and 2 more; dermseg doctor lists and counts all of them"
+
     @pytest.mark.parametrize("allow_resized", [False, True])
     def test_unreadable_files_are_all_named(
         self, make: Callable[..., Path], tmp_path: Path, allow_resized: bool

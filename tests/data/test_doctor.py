@@ -109,7 +109,11 @@ def test_a_healthy_set_has_no_sheet(
 ) -> None:
     assert main(["doctor", str(ailing), "-o", str(tmp_path / "out")]) == 0
     assert (tmp_path / "out" / "doctor.png").is_file()
-    capsys.readouterr()
+    lines = capsys.readouterr().out.splitlines()
+    listed = Counter(line.split(": ")[1] for line in lines if line.count(": ") > 1)
+    assert listed["sizes-differ"] > 0
+    for kind, count in listed.items():
+        assert f"  {count} {kind}" in lines
     for path in ailing.rglob("*.png"):
         if not path.name.startswith("a-good"):
             path.unlink()

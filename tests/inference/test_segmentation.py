@@ -75,7 +75,7 @@ def test_a_segmenter_is_pickled_as_its_settings() -> None:
 
 def test_what_is_printed_is_short(lesion: Segmentation) -> None:
     assert re.fullmatch(
-        r"<Segmentation: \d+ of 512 x 768 pixels, expected Jaccard index 0\.\d\d>", repr(lesion)
+        r"<Segmentation: \d+ of 512 x 768 pixels, predicted Jaccard index 0\.\d\d>", repr(lesion)
     )
     empty = drawn_by_hand(np.zeros((4, 5), np.bool_))
     assert repr(empty) == "<Segmentation: 0 of 4 x 5 pixels, empty>"
@@ -149,7 +149,7 @@ class TestNotebook:
 
     def test_it_shows_the_outline_and_the_facts(self, lesion: Segmentation) -> None:
         assert self.picture(lesion).size == (320, 213)
-        assert "expected Jaccard index" in lesion._repr_html_()
+        assert "predicted Jaccard index" in lesion._repr_html_()
 
     def test_without_its_photograph_it_shows_the_mask(self, photograph: Make) -> None:
         mask = np.zeros((600, 800), np.bool_)

@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from dermseg.cli.console import TRAINING, require, say
+from dermseg.cli.options import Lists
 from dermseg.settings import MaskFrame
 
 
@@ -18,7 +19,7 @@ def calibrate(
     output: Annotated[Path, Parameter(alias="-o")],
     allow_resized: Annotated[bool, Parameter(negative=())] = False,
     mask_frame: MaskFrame | None = None,
-    held_out_by: Annotated[Sequence[Path], Parameter(consume_multiple=True, negative=())] = (),
+    held_out_by: Annotated[Sequence[Path], Lists] = (),
     cache: Path | None = None,
 ) -> int:
     """Learn how sure a model's masks are, and its thresholds, on your own photographs.

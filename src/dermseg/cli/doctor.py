@@ -1,5 +1,6 @@
 """Examine a data set before training."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -65,6 +66,9 @@ def doctor(
         show(f"{finding.image}: {finding.kind}: {finding.detail}")
     images = len({finding.image for finding in findings})
     show(f"{counted(len(findings), 'finding')} in {counted(images, 'image')}")
+    kinds = Counter(finding.kind for finding in findings)
+    for kind, count in kinds.most_common():
+        show(f"  {count} {kind}")
     styles = [f"{count} {style}" for style, count in examination.styles.most_common()]
     show(f"outlines: {', '.join(styles)}")
     if output is not None:

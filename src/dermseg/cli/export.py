@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from dermseg.cli.console import TRAINING, require, say
-from dermseg.cli.options import FlatFlags, Plugins
+from dermseg.cli.options import FlatFlags, Lists, Plugins
 from dermseg.settings import ExportSettings, MaskFrame
 
 
@@ -19,7 +19,7 @@ def export(
     settings: Annotated[ExportSettings, FlatFlags] = ExportSettings(),
     calibrate_on: Path | None = None,
     mask_frame: MaskFrame | None = None,
-    check_on: Annotated[Sequence[Path], Parameter(consume_multiple=True, negative=())] = (),
+    check_on: Annotated[Sequence[Path], Lists] = (),
     plugin: Plugins = (),
 ) -> int:
     """Write finished trainings as an ONNX model for `dermseg segment --model`.

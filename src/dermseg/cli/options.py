@@ -14,8 +14,18 @@ Flat = Parameter(name="*")
 """A dataclass whose fields are options."""
 FlatFlags = Parameter(name="*", negative=())
 """The same, whose flags have no --no-."""
-FlatLists = Parameter(name="*", consume_multiple=True, negative=())
-"""The same, where an option takes several values."""
+
+
+def as_typed(default: object) -> str:
+    """Return a default as a user would type it: the values of a list, with spaces between them."""
+    values = default if isinstance(default, tuple) else () if default is None else (default,)
+    return " ".join(map(str, values)) or "none"
+
+
+Lists = Parameter(consume_multiple=True, negative=(), show_default=as_typed)
+"""An option that takes several values."""
+FlatLists = Parameter(name="*", consume_multiple=True, negative=(), show_default=as_typed)
+"""A dataclass whose fields are options, where an option takes several values."""
 
 Plugins = Annotated[Sequence[str], Parameter(name="--plugin", negative=())]
 """Modules, or files, that register networks and losses."""

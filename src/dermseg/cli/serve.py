@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from dermseg.cli.console import WEB, require, say
-from dermseg.cli.options import Flat, FlatLists
+from dermseg.cli.options import Flat, FlatLists, Lists
 from dermseg.errors import UsageError
 from dermseg.settings import (
     DEFAULT_MODEL,
@@ -30,9 +30,7 @@ def serve(
     *,
     review: Path | None = None,
     reader: str = "",
-    model: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (
-        DEFAULT_MODEL,
-    ),
+    model: Annotated[tuple[str, ...], Lists] = (DEFAULT_MODEL,),
     settings: Annotated[InferenceSettings, Flat] = InferenceSettings(),
     open: Annotated[bool, Parameter(negative=())] = False,
     token: Annotated[str, Parameter(env_var="DERMSEG_TOKEN")] = "",

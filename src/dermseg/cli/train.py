@@ -73,4 +73,5 @@ def train(
         raise UsageError("--rule, --high, --low and --style score a protocol's members: --protocol")
     else:
         train(folder, output, settings, data_settings)
+    tell(f"trained; a model file of it: dermseg export {output} -o model.onnx")
     return 0

@@ -39,6 +39,8 @@ CACHE_FORMAT = 4
 DIGEST_FORMAT = 1
 """Not to be changed: model files name their data by such digests."""
 IMAGES, MASKS, STYLES, TURNED = "images.npy", "masks.npy", "styles.npy", "turned.npy"
+LISTED = 20
+"""Unusable pairs that an error names."""
 SIGNATURE_SIDE = 16
 SIGNATURE_READ = 64
 """Height and width to which a photograph may be reduced before it is shrunk to its signature."""
@@ -216,7 +218,10 @@ def _fill(
     results = track(parallel_map(load, range(count)), "Reading the data", count)
     problems = [problem for problem in results if problem is not None]
     if problems:
-        raise DataError.listing(f"{len(problems)} of {count} pairs are unusable", problems)
+        rest = len(problems) - LISTED
+        more = [f"and {rest} more; dermseg doctor lists and counts all of them"] * (rest > 0)
+        title = f"{len(problems)} of {count} pairs are unusable"
+        raise DataError.listing(title, [*problems[:LISTED], *more])
     images.flush()
     masks.flush()
     np.save(folder / STYLES, styles)

@@ -42,7 +42,7 @@ class Confidence:
     score: float
     """Orders masks from the least sure to the surest; without a unit."""
     jaccard: float
-    """The expected Jaccard index of the mask against an expert's, 0 to 1."""
+    """The predicted Jaccard index of the mask against an expert's, 0 to 1."""
     low: float
     """Lower end of the index's 90 % interval."""
     high: float

@@ -58,7 +58,7 @@ class Segmentation:
     --------
     >>> lesion = dermseg.segment("examples/photographs/ISIC_0003582.jpg")
     >>> lesion
-    <Segmentation: 64934 of 512 x 768 pixels, expected Jaccard index 0.91>
+    <Segmentation: 64934 of 512 x 768 pixels, predicted Jaccard index 0.91>
     >>> lesion.mask.shape, lesion.bounding_box
     ((512, 768), (132, 128, 349, 253))
     """
@@ -109,7 +109,7 @@ class Segmentation:
         height, width = self.mask.shape
         facts = [f"{self.area} of {height} x {width} pixels", *self.flags]
         if self.confidence is not None:
-            facts.insert(1, f"expected Jaccard index {self.confidence.jaccard:.2f}")
+            facts.insert(1, f"predicted Jaccard index {self.confidence.jaccard:.2f}")
         return ", ".join(facts)
 
     def _repr_html_(self) -> str:
