@@ -63,6 +63,7 @@ def train(
     from dermseg.training import plugins
 
     plugins.load(plugin)
+    from dermseg.training.distributed import leads
     from dermseg.training.loop import train
     from dermseg.training.protocol import train_protocol
 
@@ -73,5 +74,6 @@ def train(
         raise UsageError("--rule, --high, --low and --style score a protocol's members: --protocol")
     else:
         train(folder, output, settings, data_settings)
-    tell(f"trained; a model file of it: dermseg export {output} -o model.onnx")
+    if leads():
+        tell(f"trained; a model file of it: dermseg export {output} -o model.onnx")
     return 0
