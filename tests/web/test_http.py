@@ -1,7 +1,10 @@
 """What HTTP asks of a service: methods, encodings, parameters, origins, tokens, subpaths."""
 
+import json
 import re
+import socket
 import struct
+import time
 from base64 import b64decode, b64encode
 from math import hypot
 from typing import get_args
@@ -11,7 +14,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from hostile import encoded, picture
-from local_service import client_of
+from local_service import client_of, listening
 from PIL import Image
 from rulers import with_ruler
 from starlette.applications import Starlette
@@ -292,3 +295,72 @@ def test_a_ruler_is_looked_for(client: TestClient) -> None:
     assert length / ruler["millimetres"] == pytest.approx(ruler["pixels_per_mm"])
     assert client.post("/v1/ruler", content=PHOTOGRAPH).json() == {"ruler": None}
     assert client.post("/v1/ruler", content=b"no image").status_code == 422
+
+
+def files(*contents: tuple[str, bytes]) -> list[tuple[str, tuple[str, bytes]]]:
+    return [("photograph", each) for each in contents]
+
+
+def test_many_photographs_get_a_line_each(client: TestClient) -> None:
+    sent = files(("a/é.jpg", PHOTOGRAPH), ("b.txt", b"no image"), ("=c.jpg", PHOTOGRAPH))
+    answer = client.post("/v1/batch?style=semi-automatic&include=mask", files=sent)
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    assert [line["name"] for line in lines] == ["a/é.jpg", "b.txt", "=c.jpg"]
+    alone = client.post("/v1/segment?style=semi-automatic&include=mask", content=PHOTOGRAPH)
+    assert lines[0]["answer"] == lines[2]["answer"] == alone.json()
+    assert lines[1]["answer"] is None
+    assert lines[1]["problem"]["type"] == "urn:dermseg:unreadable-photograph"
+    assert lines[0]["problem"] is None
+
+
+def test_a_batch_is_bounded_and_leaves_its_place(segmenter: Segmenter) -> None:
+    app = create_app(segmenter, ServiceSettings(megabytes=1))
+    client = client_of(app)
+    for status, kind, sent in (
+        (413, "too-many", files(*[("a.jpg", b"x")] * 257)),
+        (413, "too-large", files(*[("a.jpg", bytes(2**20))] * 5)),
+        (422, "unexpected-part", [("mask", ("a.png", b"x"))]),
+    ):
+        answer = client.post("/v1/batch", files=sent)
+        assert (answer.status_code, answer.json()["type"]) == (status, f"urn:dermseg:{kind}")
+    for status, kind, content, head in (
+        (415, "unsupported-type", PHOTOGRAPH, "image/jpeg"),
+        (400, "damaged-form", b"--x\r\n", "multipart/form-data; boundary=x"),
+        (422, "no-photograph", b"--x--\r\n", "multipart/form-data; boundary=x"),
+    ):
+        answer = client.post("/v1/batch", content=content, headers={"Content-Type": head})
+        assert (answer.status_code, answer.json()["type"]) == (status, f"urn:dermseg:{kind}")
+    answer = client.post("/v1/batch?high=0.2&low=0.9", files=files(("a.jpg", PHOTOGRAPH)))
+    assert answer.status_code == 422
+    assert client.post("/v1/batch", files=files(("a.jpg", PHOTOGRAPH))).is_success
+    assert (app.state.service.places.taken, app.state.service.places.held) == (0, 0)
+
+
+def test_a_batch_ends_with_its_client(segmenter: Segmenter) -> None:
+    seen: list[object] = []
+
+    class Slow:
+        def __getattr__(self, name: str) -> object:
+            return getattr(segmenter, name)
+
+        def segment(self, *photograph: object, **options: object) -> object:
+            seen.append(photograph)
+            return segmenter.segment(*photograph, **options)  # type: ignore[arg-type]
+
+    app = create_app(Slow())  # type: ignore[arg-type]
+    with listening(app) as address:
+        host, port = address.removeprefix("http://").rstrip("/").split(":")
+        part = b'--x\r\nContent-Disposition: form-data; name="photograph"; filename="a"\r\n\r\n'
+        body = (part + PHOTOGRAPH + b"\r\n") * 200 + b"--x--\r\n"
+        head = f"POST /v1/batch HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n"
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode())
+            client.sendall(body)
+            assert client.recv(4096).startswith(b"HTTP/1.1 200")
+        for _ in range(200):
+            if not app.state.service.places.taken:
+                break
+            time.sleep(0.05)
+        assert app.state.service.places.taken == 0
+    assert len(seen) < 200

@@ -13,7 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from dermseg import __version__
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import ServiceSettings
-from dermseg.web import editing, label_studio, preview, rulers, segmenting, status
+from dermseg.web import batch, editing, label_studio, preview, rulers, segmenting, status
 from dermseg.web.dependencies import Service, TheService, known_parameters
 from dermseg.web.errors import ProblemDocument, describe, install
 from dermseg.web.label_studio import LabelStudio
@@ -68,7 +68,7 @@ def create_app(
     app.add_middleware(
         RequestChecks, settings=service.settings, token=token, registry=service.metrics
     )
-    for routes in (segmenting, editing, rulers, status, preview):
+    for routes in (segmenting, batch, editing, rulers, status, preview):
         app.include_router(routes.router)
     if review is not None:
         app.include_router(review_routes.router)

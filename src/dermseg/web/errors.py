@@ -47,10 +47,14 @@ class ProblemError(DermsegError):
         self.status, self.kind, self.detail = status, kind, detail
         self.headers = dict(headers or {})
 
+    def document(self) -> ProblemDocument:
+        """Return the problem for programs."""
+        return document(self.status, self.kind, self.detail)
+
     def response(self) -> Response:
         """Return the problem as an answer."""
         return JSONResponse(
-            document(self.status, self.kind, self.detail).model_dump(),
+            self.document().model_dump(),
             self.status,
             self.headers,
             media_type=MEDIA_TYPE,
@@ -80,36 +84,37 @@ def _named(place: Sequence[str | int]) -> str:
     return next((part for part in reversed(place) if isinstance(part, str)), "request")
 
 
+KINDS: tuple[tuple[type[DermsegError], int, str], ...] = (
+    (TooManyPixelsError, 422, "too-many-pixels"),
+    (ImageError, 422, "unreadable-photograph"),
+    (UsageError, 422, "invalid-settings"),
+    (DataError, 409, "damaged-data"),
+    (ModelError, 500, "damaged-model"),
+    (OutputError, 507, "not-written"),
+)
+"""An error of dermseg to its status and its kind; the first that fits holds."""
+
+
+def problem_of(error: DermsegError) -> ProblemError:
+    """Return an error as a problem; one that should not come is raised again, as a bug."""
+    if isinstance(error, ProblemError):
+        return error
+    for kind, status, name in KINDS:
+        if isinstance(error, kind):
+            return ProblemError(status, name, str(error))
+    raise error
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of the app with a problem document; `RequestChecks` answers bugs."""
 
-    @app.exception_handler(ProblemError)
-    async def problem(_: Request, error: ProblemError) -> Response:
-        return error.response()
+    @app.exception_handler(DermsegError)
+    async def known(_: Request, error: DermsegError) -> Response:
+        return problem_of(error).response()
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:
         return Response(status_code=HUNG_UP)
-
-    @app.exception_handler(ImageError)
-    async def image(_: Request, error: ImageError) -> Response:
-        return ProblemError(422, "unreadable-photograph", str(error)).response()
-
-    @app.exception_handler(TooManyPixelsError)
-    async def large(_: Request, error: TooManyPixelsError) -> Response:
-        return ProblemError(422, "too-many-pixels", str(error)).response()
-
-    @app.exception_handler(UsageError)
-    async def usage(_: Request, error: UsageError) -> Response:
-        return ProblemError(422, "invalid-settings", str(error)).response()
-
-    @app.exception_handler(DataError)
-    async def data(_: Request, error: DataError) -> Response:
-        return ProblemError(409, "damaged-data", str(error)).response()
-
-    @app.exception_handler(ModelError)
-    async def model(_: Request, error: ModelError) -> Response:
-        return ProblemError(500, "damaged-model", str(error)).response()
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
@@ -120,7 +125,3 @@ def install(app: FastAPI) -> None:
     async def http(_: Request, error: HTTPException) -> Response:
         kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
         return ProblemError(error.status_code, kind, str(error.detail), error.headers).response()
-
-    @app.exception_handler(OutputError)
-    async def unwritten(_: Request, error: OutputError) -> Response:
-        return ProblemError(507, "not-written", str(error)).response()

@@ -26,8 +26,8 @@ class Manner:
     thresholds: ThresholdSettings
 
 
-class OutlineQuery(BaseModel):
-    """The query of a request for an outline; the app refuses names that are not here."""
+class MannerQuery(BaseModel):
+    """How masks are made; the app refuses names that are not in a query's class."""
 
     model: str | None = Field(
         None, description="One of /v1/models; unless given, the first that the server was told"
@@ -42,8 +42,6 @@ class OutlineQuery(BaseModel):
     low: float | None = Field(
         None, gt=0, le=1, description="Marks the border; thresholds not given are the style's"
     )
-    x: float | None = Field(None, ge=0, le=10**6, description="With y: a place in the lesion")
-    y: float | None = Field(None, ge=0, le=10**6, description="With x")
 
     def manner(self, segmenter: Segmenter) -> Manner:
         """Return how `segmenter` is to make the mask; UsageError for impossible thresholds."""
@@ -53,6 +51,13 @@ class OutlineQuery(BaseModel):
             self.rule or own.rule, self.high or own.high, self.low or own.low
         )
         return Manner(segmenter.name, style, style_by(segmenter), thresholds)
+
+
+class OutlineQuery(MannerQuery):
+    """The query of a request for an outline."""
+
+    x: float | None = Field(None, ge=0, le=10**6, description="With y: a place in the lesion")
+    y: float | None = Field(None, ge=0, le=10**6, description="With x")
 
     @property
     def at(self) -> tuple[float, float] | None:
@@ -107,6 +112,12 @@ class MaskQuery(EditQuery):
     """The query of a request about a mask drawn by hand."""
 
     include: list[Literal["mask"]] = Field([], description="Images to put in, in base64")
+
+
+class BatchQuery(MannerQuery):
+    """The query of a request about many photographs."""
+
+    include: list[Include] = Field([], description="Images to put into each line, in base64")
 
 
 class PreviewQuery(OutlineQuery):

@@ -82,7 +82,11 @@ class Found:
         return encode_image(draw_overlay(photograph, self.rings, lesion.band_contours), "JPEG")
 
     def json(self, include: frozenset[Include] = frozenset()) -> bytes:
-        """Return an `Answer`, with the images of `include` in it."""
+        """Return an `Answer` as JSON."""
+        return self.answer(include).model_dump_json().encode()
+
+    def answer(self, include: frozenset[Include]) -> Answer:
+        """Return what is said of the lesion, with the images of `include` in it."""
         lesion = self.segmentation
         box, centroid = lesion.bounding_box, lesion.centroid
         orientation = read_orientation(self.photograph)
@@ -95,7 +99,7 @@ class Found:
             "overlay": self.overlay,
             "picture": lambda: picture(self.photograph),
         }
-        answer = Answer(
+        return Answer(
             model=self.manner.model,
             style=None if self.by_hand else self.manner.style,
             style_by=None if self.by_hand else self.manner.style_by,
@@ -119,7 +123,6 @@ class Found:
             report=report if self.by_hand else {**report, **self.made_by},
             **{name: b64encode(images[name]()).decode() for name in include},
         )
-        return answer.model_dump_json().encode()
 
     def geojson(self) -> bytes:
         """Return the outline as a GeoJSON feature in the photograph's pixels, y down."""

@@ -9,8 +9,8 @@ from dermseg.web.dependencies import Service, TheService
 from dermseg.web.errors import describe
 from dermseg.web.limits import unless_hung_up
 from dermseg.web.schema import Point
-from dermseg.web.segmenting import UPLOAD
-from dermseg.web.uploads import check_pixels, image_file, read_upload
+from dermseg.web.segmenting import UPLOAD, opened
+from dermseg.web.uploads import read_upload
 
 
 class Offer(BaseModel):
@@ -46,9 +46,7 @@ async def ruler(request: Request, service: TheService) -> Looked:
 
 def _look(service: Service, content: bytes) -> Looked:
     """Read a photograph as small as suffices; runs in a thread."""
-    most = service.settings.megapixels * 10**6
-    file = image_file(content, most)
-    check_pixels(file.getvalue(), most)
+    file, _ = opened(service, content)
     photograph = read_photograph(file, at_least=(SIDE, SIDE))
     found = find_ruler(photograph.pixels)
     if found is None:

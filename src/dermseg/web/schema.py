@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from dermseg.inference.confidence import Band, Confidence
 from dermseg.inference.segmentation import Candidate, Flag
 from dermseg.settings import Rule, Style
+from dermseg.web.errors import ProblemDocument
 
 Include = Literal["mask", "probability", "overlay", "picture"]
 StyleBy = Literal["network", "thresholds"]
@@ -126,6 +127,14 @@ class Answer(BaseModel):
     probability: str | None = None
     overlay: str | None = None
     picture: str | None = None
+
+
+class Line(BaseModel):
+    """A photograph of a batch, by its file's name: what was found, or why nothing was."""
+
+    name: str
+    answer: Answer | None = None
+    problem: ProblemDocument | None = None
 
 
 class Preview(BaseModel):

@@ -1,5 +1,6 @@
 """The route that segments a photograph."""
 
+from io import BytesIO
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -8,10 +9,11 @@ from fastapi.responses import Response
 from dermseg.batch.report import made_by
 from dermseg.inference.segmentation import drawn_by_hand
 from dermseg.inference.segmenter import Segmenter
+from dermseg.storage.journal import Row
 from dermseg.web.dependencies import Service, TheService
 from dermseg.web.errors import ProblemError, describe
 from dermseg.web.limits import unless_hung_up
-from dermseg.web.query import SegmentQuery
+from dermseg.web.query import Manner, SegmentQuery
 from dermseg.web.responses import FORMS, Found, choose_form
 from dermseg.web.schema import Answer
 from dermseg.web.uploads import Upload, check_pixels, image_file, read_drawn, read_upload
@@ -76,10 +78,8 @@ def _content(
     service: Service, segmenter: Segmenter, upload: Upload, query: SegmentQuery, form: str
 ) -> bytes:
     """Do all that takes a processor; runs in a thread."""
-    most = service.settings.megapixels * 10**6
     manner = query.manner(segmenter)
-    photograph = image_file(upload.photograph, most)
-    size = check_pixels(photograph.getvalue(), most)
+    photograph, size = opened(service, upload.photograph)
     if upload.mask is not None:
         segmentation = drawn_by_hand(read_drawn(upload.mask, size))
     else:
@@ -92,8 +92,20 @@ def _content(
     if query.edit is not None:
         segmentation = drawn_by_hand(query.changed(segmentation.mask))
     by_hand = upload.mask is not None or query.edit is not None
-    row = {**made_by(segmenter), "style": manner.style, **vars(manner.thresholds)}
+    row = row_of(segmenter, manner)
     found = Found(segmentation, photograph, manner, by_hand, upload.photograph, row)
     if form == "application/json":
         return found.json(frozenset(query.include))
     return FORMS[form](found)
+
+
+def opened(service: Service, content: bytes) -> tuple[BytesIO, tuple[int, int]]:
+    """Return a photograph's image file and its (height, width), within the service's bounds."""
+    most = service.settings.megapixels * 10**6
+    photograph = image_file(content, most)
+    return photograph, check_pixels(photograph.getvalue(), most)
+
+
+def row_of(segmenter: Segmenter, manner: Manner) -> Row:
+    """Return the report's columns that say what makes a mask."""
+    return {**made_by(segmenter), "style": manner.style, **vars(manner.thresholds)}

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import Message
 from io import BytesIO
@@ -85,16 +86,68 @@ class _Form:
         if not isinstance(name, str):
             raise ProblemError(400, "damaged-form", "a part of the form has no name")
         # get_filename knows filename*= too, which some clients send alone.
-        is_file = self._about.get_filename() is not None
-        if name not in PARTS or name in self.files or not is_file:
-            detail = f"a form has one file {PARTS[0]!r}, perhaps one file {PARTS[1]!r}"
-            if not is_file:
-                detail += f", and no field {name[:80]!a} {CURL}"
+        file = self._about.get_filename()
+        detail = self.refusal(name)
+        if file is None:
+            detail = f"{detail or 'a form has files'}, and no field {name[:80]!a} {CURL}"
+        if detail:
             raise ProblemError(422, "unexpected-part", detail)
-        self._content = self.files[name] = bytearray()
+        self._content = self.add(name, file or "")
+
+    def refusal(self, name: str) -> str:
+        """Say why a part of this name does not belong here, "" if it does."""
+        if name in PARTS and name not in self.files:
+            return ""
+        return f"a form has one file {PARTS[0]!r}, perhaps one file {PARTS[1]!r}"
+
+    def add(self, name: str, file: str) -> bytearray:  # noqa: ARG002
+        """Return what the content of a part goes to."""
+        return self.files.setdefault(name, bytearray())
 
     def _end(self) -> None:
         self.whole = True
+
+
+@dataclass
+class _Batch(_Form):
+    """The photographs of a form of many, with the names of their files, in order."""
+
+    most: int = 0
+    photographs: list[tuple[str, bytearray]] = field(default_factory=list)
+
+    def refusal(self, name: str) -> str:
+        """Say why a part of this name does not belong here, "" if it does."""
+        return "" if name == PARTS[0] else f"a batch has files {PARTS[0]!r} alone"
+
+    def add(self, name: str, file: str) -> bytearray:  # noqa: ARG002
+        """Return what the content of a part goes to; ProblemError if there are too many."""
+        if len(self.photographs) == self.most:
+            raise ProblemError(413, "too-many", f"a batch has {self.most} photographs at most")
+        content = bytearray()
+        # Browsers send UTF-8 in a header, which is read as Latin-1; filename*= is decoded already.
+        with suppress(UnicodeError):
+            file = file.encode("latin-1").decode()
+        self.photographs.append((file, content))
+        return content
+
+
+async def read_batch(
+    request: Request, limit: int, most: int, hold: Callable[[int], None]
+) -> list[tuple[str, bytes]]:
+    """Return the photographs of a form, each with its file's name, in the order of the form.
+
+    Raises ProblemError as `read_upload` does; 413 also for more than `most` photographs, or more
+    than `limit` bytes of all together.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        detail = f"send multipart/form-data, not {kind[:80]!a}"
+        raise ProblemError(415, "unsupported-type", detail)
+    form = _Batch(most=most)
+    await _read_form(form, bounded(request, limit, hold), request.headers)
+    if not form.photographs:
+        raise ProblemError(422, "no-photograph", "the request brings no photograph")
+    return [(name, bytes(content)) for name, content in form.photographs]
 
 
 async def read_upload(request: Request, limit: int, hold: Callable[[int], None]) -> Upload:
@@ -107,15 +160,20 @@ async def read_upload(request: Request, limit: int, hold: Callable[[int], None])
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        return await _read_form(bounded(request, limit, hold), request.headers)
+        form = _Form()
+        await _read_form(form, bounded(request, limit, hold), request.headers)
+        mask = form.files.get("mask")
+        return _checked(
+            bytes(form.files.get("photograph", b"")), None if mask is None else bytes(mask)
+        )
     if kind not in RAW and not kind.startswith("image/"):
         detail = f"send image bytes, or multipart/form-data, not {kind[:80]!a}"
         raise ProblemError(415, "unsupported-type", detail)
     return _checked(b"".join([chunk async for chunk in bounded(request, limit, hold)]), None)
 
 
-async def _read_form(body: AsyncIterator[bytes], headers: Headers) -> Upload:
-    form, damaged = _Form(), ProblemError(400, "damaged-form", "this is no multipart/form-data")
+async def _read_form(form: _Form, body: AsyncIterator[bytes], headers: Headers) -> None:
+    damaged = ProblemError(400, "damaged-form", "this is no multipart/form-data")
     boundary = parse_options_header(headers["content-type"])[1].get(b"boundary")
     if not boundary:
         raise damaged
@@ -128,8 +186,6 @@ async def _read_form(body: AsyncIterator[bytes], headers: Headers) -> Upload:
         raise damaged from error
     if not form.whole:
         raise damaged
-    mask = form.files.get("mask")
-    return _checked(bytes(form.files.get("photograph", b"")), None if mask is None else bytes(mask))
 
 
 def _checked(photograph: bytes, mask: bytes | None) -> Upload:
