@@ -352,6 +352,31 @@ def dicom() -> list[str]:
     return table(["JPEG", "alone, ms", "in a DICOM file, ms", "ratio"], body) if body else []
 
 
+def corrections() -> list[str]:
+    """Return what each of the worst masks took to correct, and all of them."""
+    rows = read_table(RESULTS / "page" / "corrections.csv")
+    images = list(dict.fromkeys(row["image"] for row in rows))
+    tools = list(dict.fromkeys(row["tools"] for row in rows))
+    body = []
+    for name, chosen in (*((image, [image]) for image in images), ("all", images)):
+        own = [row for row in rows if row["image"] in chosen]
+        scratch = [row for row in own if row["tools"] == tools[0]]
+        before = sum(float(row["jaccard_before"]) for row in scratch) / len(scratch)
+        cells = [name, f"{before:.2f}"]
+        cells += [_sum(scratch, column) for column in ("corners", "corners_path", "border_path")]
+        for each in tools:
+            corrected = [row for row in own if row["tools"] == each]
+            cells += [_sum(corrected, column) for column in ("actions", "path", "seconds")]
+        body.append(cells)
+    head = ["image", "JA before", "polygon: corners", "its path, px", "whole border, px"]
+    head += [f"{each}: {what}" for each in tools for what in ("actions", "path, px", "s")]
+    return table(head, body)
+
+
+def _sum(rows: list[dict[str, str]], column: str) -> str:
+    return f"{sum(float(row[column]) for row in rows):.0f}"
+
+
 TABLES = {
     "models": models,
     "scores": scores,
@@ -371,6 +396,7 @@ TABLES = {
     "pasted": pasted,
     "round-trips": round_trips,
     "dicom": dicom,
+    "corrections": corrections,
 }
 
 
