@@ -49,7 +49,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_all_errors_are_of_one_family() -> None:
     errors = [name for name in dermseg.__all__ if name.endswith("Error")]
-    assert len(errors) == 7
+    assert len(errors) == 8
     for name in errors:
         assert issubclass(getattr(dermseg, name), dermseg.DermsegError)
 

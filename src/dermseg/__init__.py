@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         MissingExtraError,
         ModelError,
         OutputError,
+        StoreError,
         UsageError,
     )
     from dermseg.evaluation.scoring import Evaluation, evaluate
@@ -67,6 +68,7 @@ _HOMES = {
     "Segmentation": "inference.segmentation",
     "Segmentd": "inference.transforms",
     "Segmenter": "inference.segmenter",
+    "StoreError": "errors",
     "ThresholdSettings": "settings",
     "TrainingSettings": "settings",
     "UsageError": "errors",
@@ -103,6 +105,7 @@ __all__ = [
     "Segmentation",
     "Segmentd",
     "Segmenter",
+    "StoreError",
     "ThresholdSettings",
     "TrainingSettings",
     "UsageError",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from object_store import ObjectStore
 
+import dermseg
 from dermseg.batch.jobs import find_jobs
 from dermseg.cli.main import main
 from dermseg.inference.segmenter import Segmenter
@@ -260,6 +261,50 @@ def test_photographs_are_known_by_the_listing(memory: Any, photographs: Path) ->
         "1 named _segmentation.png (a_segmentation.png)",
     ]
     assert str(jobs[0]) == "memory://in/a.jpg"
+
+
+def test_an_address_that_holds_nothing(
+    memory: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_store("memory://in").write("a.txt", b"")
+    for address, said in (
+        ("memory://none", "no such file or folder"),
+        ("memory://in", "holds no photographs"),
+        ("nosuch://a/b", "no store that is known"),
+    ):
+        assert main(["segment", address, "-o", str(tmp_path / "out")]) == 2
+        assert f"{address}: {said}" in capsys.readouterr().err
+
+
+def test_a_folder_is_segmented_from_python(memory: Any, photographs: Path) -> None:
+    copy(photographs, "memory://in")
+    rows = dermseg.segment_folder("memory://in", "memory://out", overlay="memory://overlays")
+    assert [bool(row["error"]) for row in rows] == [False, True, False, False, False]
+    assert len(contents("memory://overlays")) == 4
+
+
+def test_masks_in_a_store_are_scored(
+    memory: Any, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["segment", str(photographs), "-o", str(tmp_path / "out")])
+    (tmp_path / "out" / "report.csv").unlink()
+    copy(tmp_path / "out", "memory://masks")
+    capsys.readouterr()
+    assert main(["evaluate", str(tmp_path / "out"), str(tmp_path / "out")]) == 0
+    here = capsys.readouterr().out
+    assert main(["evaluate", "memory://masks", "memory://masks", "memory://masks"]) == 0
+    assert capsys.readouterr().out.startswith(here)
+
+
+def test_data_in_a_store_are_trained_on(
+    memory: Any, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = pytest.importorskip("dermseg.training.loop")
+    copy(photographs, "memory://data")
+    given: list[Path] = []
+    monkeypatch.setattr(loop, "train", lambda folder, *_: given.append(folder))
+    assert main(["train", "memory://data", "-o", str(tmp_path / "run")]) == 0
+    assert (given[0] / "sub" / "b.png").read_bytes() == (photographs / "sub/b.png").read_bytes()
 
 
 def test_a_dry_run_counts_a_store(

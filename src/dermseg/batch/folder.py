@@ -10,6 +10,7 @@ from dermseg.batch.run import segment_all
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import BatchSettings, PictureSettings
 from dermseg.storage.journal import Row
+from dermseg.storage.stores import is_address
 
 PathLikes: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
 
@@ -30,7 +31,8 @@ def segment_folder(
     Parameters
     ----------
     photographs
-        A file or a folder with its subfolders, or several of them.
+        A file or a folder with its subfolders, or several of them. Text may be the address of a
+        store, such as "s3://bucket/folder", with the extra `cloud`; so may that of `output`.
     output
         Folder for the masks, `<name>_segmentation.png`, and for `report.csv`.
     segmenter
@@ -51,6 +53,8 @@ def segment_folder(
         made is in the way.
     OutputError
         If journal or report cannot be written.
+    StoreError
+        If a store does not answer.
 
     Examples
     --------
@@ -59,8 +63,12 @@ def segment_folder(
     ('ISIC_0003582.jpg', 64934, '')
     """
     given = [photographs] if isinstance(photographs, str | PathLike) else photographs
-    target, drawn = Path(output), None if overlay is None else Path(overlay)
-    jobs = find_jobs([Path(path) for path in given], without=(target, drawn))
+    target, drawn = _place(output), None if overlay is None else _place(overlay)
+    jobs = find_jobs([_place(path) for path in given], without=(target, drawn))
     settings = BatchSettings(pictures=PictureSettings(overlay=drawn))
     results = segment_all(jobs, segmenter or Segmenter(), target, settings)
     return [result.row for result in results]
+
+
+def _place(where: str | PathLike[str]) -> str | Path:
+    return where if is_address(where) else Path(where)

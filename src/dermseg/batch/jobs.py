@@ -32,7 +32,7 @@ Aside = Callable[[str, Path], object]
 """Told of a kind and a path of it that is not used."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """One photograph to segment.
 
@@ -274,6 +274,8 @@ def _find_stored(address: str, without: Sequence[str | Path | None]) -> tuple[li
         else:
             jobs.append(Job(path := Path(name), path, stored=file))
     lines = [_named(kind, sorted(kinds[kind])) for kind in sorted(kinds)]
+    if not jobs and not lines:
+        raise UsageError(f"{address}: no such file or folder, or nothing to segment is in it")
     if not jobs:
         raise _without_photographs(address, lines)
     return sorted(jobs, key=lambda job: job.name), lines

@@ -8,7 +8,7 @@ journal also knows the tables and sheets that dermseg wrote, so that no other is
 import json
 from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -24,6 +24,8 @@ VERSION = 2
 is a new version, and journals of others are refused."""
 KEPT = 16
 """Checksums that are kept of a table."""
+CELLS, SUMS = frozenset({str, float, int, bool}), frozenset({int, type(None)})
+"""Types of the values of a row, and of checksums."""
 Row = dict[str, Any]
 Sums = dict[str, int | None]
 """What files held when they were written: path to checksum."""
@@ -108,10 +110,10 @@ def _fits(mask: object, fingerprint: object, row: object, files: object, own: ob
         isinstance(mask, str)
         and isinstance(fingerprint, str | None)
         and isinstance(row, dict)
-        and all(isinstance(value, str | float | int) for value in row.values())
+        and CELLS.issuperset(map(type, row.values()))
         and isinstance(files, dict)
         and isinstance(own, tuple)
-        and all(isinstance(value, int | None) for value in (*files.values(), *own))
+        and SUMS.issuperset(map(type, (*files.values(), *own)))
     )
 
 
@@ -271,5 +273,5 @@ class Journal:
 
 def encoded_entry(name: str, entry: Entry) -> bytes:
     """Return the line of a mask's entry."""
-    line = json.dumps({"version": VERSION, "mask": name, **asdict(entry)})
+    line = json.dumps({"version": VERSION, "mask": name, **vars(entry)})
     return line.encode() + b"\n"

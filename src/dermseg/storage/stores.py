@@ -396,7 +396,7 @@ class RemoteStore(Store):
         raise StoreError(f"{address}: does not answer ({_why(error)})") from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class File:
     """A file of a store, whether it is there or not; `size` and `tag` as it was listed."""
 
