@@ -28,6 +28,7 @@ from dermseg.masks.edit import Edit, edit_mask
 from dermseg.masks.redraw import redraw
 from dermseg.settings import ServiceSettings
 from dermseg.web.app import STATIC, create_app
+from dermseg.web.manual import page_of
 
 TOKEN = "a-token-of-twenty-ch"
 PHOTOGRAPH = encoded(picture(), "JPEG")
@@ -364,3 +365,36 @@ def test_a_batch_ends_with_its_client(segmenter: Segmenter) -> None:
             time.sleep(0.05)
         assert app.state.service.places.taken == 0
     assert len(seen) < 200
+
+
+def test_people_find_every_route_and_document_explained(client: TestClient) -> None:
+    page = client.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    described = client.get("/v1/openapi.json").json()
+    anchors = set(re.findall(r'id="([^"]+)"', page.text))
+    assert set(re.findall(r'href="#([^"]+)"', page.text)) <= anchors
+    for path, methods in described["paths"].items():
+        for method, route in methods.items():
+            assert f"{method.upper()} {path}</code>" in page.text
+            for parameter in route.get("parameters", ()):
+                assert f"<code>{parameter['name']}</code>" in page.text
+    for name, schema in described["components"]["schemas"].items():
+        assert f"<h3>{name}</h3>" in page.text
+        for each in schema["properties"]:
+            assert f"<td><code>{each}</code></td>" in page.text
+    assert not re.search(r"<script|style=|https?://", page.text)
+
+
+def test_what_a_description_says_is_text_and_no_markup() -> None:
+    hostile = "<img src=x onerror=alert(1)> `<b>`"
+    schema = {"description": hostile, "properties": {hostile: {"type": hostile}}}
+    route = {"description": hostile, "responses": {hostile: {"description": hostile}}}
+    page = page_of(
+        {
+            "info": {"title": hostile, "version": hostile, "summary": hostile},
+            "paths": {hostile: {"get": route}},
+            "components": {"schemas": {hostile: schema}},
+        }
+    )
+    assert "<img" not in page
+    assert "<b>" not in page

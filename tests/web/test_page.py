@@ -68,7 +68,7 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     page.context.close()
 
 
-def opened(browser: Any, address: str, **options: Any) -> Any:
+def opened(browser: Any, address: str, *, ready: str = "body[data-ready]", **options: Any) -> Any:
     """Return a page that is ready, and notes whatever goes wrong in it or leaves the service."""
     page = browser.new_context(accept_downloads=True, **options).new_page()
     page.problems = []
@@ -80,7 +80,7 @@ def opened(browser: Any, address: str, **options: Any) -> Any:
         lambda r: r.url.startswith((address, "blob:", "data:")) or page.problems.append(r.url),
     )
     page.goto(address)
-    page.wait_for_selector("body[data-ready]", state="attached")
+    page.wait_for_selector(ready, state="attached")
     return page
 
 
@@ -1206,6 +1206,21 @@ def test_a_phones_width_needs_no_sideways_scrolling(browser: Any, address: str) 
     page.context.close()
 
 
+def test_the_service_is_explained_in_a_page_that_loads_nothing_from_elsewhere(
+    browser: Any, address: str
+) -> None:
+    page = opened(browser, address)
+    page.goto(f"{address}docs")
+    page.click("text=POST /v1/segment >> nth=0")
+    assert page.url.endswith("#post-v1-segment")
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.click("text=The page")
+    page.wait_for_selector("body[data-ready]", state="attached")
+    assert page.problems == []
+    page.context.close()
+
+
 def test_how_sure_where_the_model_says_so(
     browser: Any, calibrated: Path, uncalibrated: Path
 ) -> None:
@@ -1567,9 +1582,10 @@ def test_nothing_keeps_people_out(
 ) -> None:
     view = {"color_scheme": scheme, "viewport": {"width": width, "height": 800}}
     with listening(create_app(segmenter, review=review)) as reviewed:
-        for number, place in enumerate((address, address, reviewed)):
+        for number, place in enumerate((address, address, reviewed, f"{address}docs")):
             # axe is not one of the page's own scripts.
-            page = opened(browser, place, bypass_csp=True, **view)
+            ready = "table" if number == 3 else "body[data-ready]"
+            page = opened(browser, place, ready=ready, bypass_csp=True, **view)
             if number == 1:
                 add(page, EXAMPLE)
             page.evaluate(Path(str(AXE)).read_text(encoding="utf-8"))

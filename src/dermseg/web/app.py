@@ -13,7 +13,16 @@ from fastapi.staticfiles import StaticFiles
 from dermseg import __version__
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import ServiceSettings
-from dermseg.web import batch, editing, label_studio, preview, rulers, segmenting, status
+from dermseg.web import (
+    batch,
+    editing,
+    label_studio,
+    manual,
+    preview,
+    rulers,
+    segmenting,
+    status,
+)
 from dermseg.web.dependencies import Service, TheService, known_parameters
 from dermseg.web.errors import ProblemDocument, describe, install
 from dermseg.web.label_studio import LabelStudio
@@ -45,7 +54,7 @@ def create_app(
         title="dermseg",
         version=__version__,
         summary="Finds the lesion in a dermoscopic photograph. For research; not a medical device.",
-        # FastAPI's pages of documentation load scripts from another host.
+        # FastAPI's pages of documentation load scripts from another host; `manual` has our own.
         docs_url=None,
         redoc_url=None,
         openapi_url="/v1/openapi.json",
@@ -68,7 +77,7 @@ def create_app(
     app.add_middleware(
         RequestChecks, settings=service.settings, token=token, registry=service.metrics
     )
-    for routes in (segmenting, batch, editing, rulers, status, preview):
+    for routes in (segmenting, batch, editing, rulers, status, preview, manual):
         app.include_router(routes.router)
     if review is not None:
         app.include_router(review_routes.router)
