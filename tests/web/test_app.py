@@ -206,7 +206,7 @@ class TestRefusals:
         assert response.headers["allow"] == "POST"
 
     def test_other_addresses(self, client: TestClient) -> None:
-        for path in ("/v1/nothing", "/static/../service.py", "/static/%2e%2e/service.py", "/docs"):
+        for path in ("/v1/nothing", "/static/../service.py", "/static/%2e%2e/service.py", "/redoc"):
             assert is_problem(client.get(path), 404)
 
     def test_a_form_with_other_parts(self, client: TestClient) -> None:
