@@ -14,6 +14,7 @@ import pytest
 from object_store import ObjectStore
 
 from dermseg.errors import ImageError, MissingExtraError, OutputError, StoreError, UsageError
+from dermseg.storage import stores
 from dermseg.storage.stores import (
     File,
     LocalStore,
@@ -100,6 +101,25 @@ def test_listed_sums_read_no_file(object_store: ObjectStore) -> None:
     store.list_sums()
     assert all(store.is_as(f"{n}.png", [store.sum_of(b"%d" % n)]) for n in range(20))
     assert len(object_store.requests) == 1
+
+
+@cloud
+@pytest.mark.parametrize("where", ["s3://bucket", "s3://bucket/out"])
+def test_a_bucket_is_listed_page_by_page(
+    object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setattr(stores, "PAGE", 7)
+    store = RemoteStore(where)
+    for number in range(15):
+        store.write(f"a b/é {number}.png", b"%d" % number)
+    RemoteStore("s3://bucket/out-of-it").write("a.png", b"another folder's")
+    object_store.requests.clear()
+    found = {file.name: file for file in store.files() if "out-of-it" not in file.name}
+    assert len(object_store.requests) == 3
+    assert sorted(found) == sorted(f"a b/é {number}.png" for number in range(15))
+    assert found["a b/é 12.png"].size == 2
+    (alone,) = open_store(f"{where}/a b/é 12.png").files()
+    assert (alone.name, alone.size, alone.tag) == ("", 2, found["a b/é 12.png"].tag)
 
 
 def pictures() -> dict[str, bytes]:

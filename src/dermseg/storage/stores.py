@@ -36,6 +36,8 @@ FILE = "file://"
 BLOCK, BLOCKS = 4 * 2**20, 32
 """Bytes that are fetched at once of an archive in a store, and how many such blocks are kept:
 threads ask for photographs a little out of order."""
+PAGE = 1000
+"""Files of a bucket that are listed at once, S3's most."""
 TAGS = ("ETag", "etag", "md5Hash", "content_md5", "CRC", "chksum", "mtime", "LastModified")
 TIMES = ("last_modified", "updated", "created")
 """What drivers call that which changes with a file's content, the surest first."""
@@ -229,16 +231,42 @@ class RemoteStore(Store):
 
     def files(self) -> Iterator[Listed]:
         """Yield the files below it, in order; those of an archive as they lie in it."""
+        listed = self._pages() if hasattr(self._fs, "call_s3") else self._found()
+        prefix = self._root.rstrip("/") + "/" if self._root.strip("/") else self._root
         try:
-            with self._lock:
-                listed = self._fs.find(self._root, detail=True)
+            for path, info in listed:
+                name = path.removeprefix(prefix).lstrip("/") if path != self._root else ""
+                yield Listed(name, info.get("size") or info.get("Size") or 0, _tag(info))
+        except DermsegError:
+            raise
         except Exception as error:
             self._refuse(error, "")
-        prefix = self._root.rstrip("/") + "/" if self._root.strip("/") else self._root
+
+    def _found(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each file's path with what its driver says of it."""
+        with self._lock:
+            listed = self._fs.find(self._root, detail=True)
         for path in list(listed):
-            info = listed.pop(path)  # a million of them take a gigabyte
-            name = path.removeprefix(prefix).lstrip("/") if path != self._root else ""
-            yield Listed(name, info.get("size") or 0, _tag(info))
+            yield path, listed.pop(path)
+
+    def _pages(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the same of S3, a page at a time; s3fs would hold a million, which take 1 GB."""
+        bucket, key, _ = self._fs.split_path(self._root)
+        asked = {"Bucket": bucket, "Prefix": f"{key}/" if key else "", "MaxKeys": PAGE}
+        count, more = 0, True
+        while more:
+            page = self._fs.call_s3("list_objects_v2", **asked)
+            for info in page.get("Contents", ()):
+                count += 1
+                if not info["Key"].endswith("/"):  # which stands for a folder
+                    yield f"{bucket}/{info['Key']}", info
+            more = page.get("IsTruncated", False)
+            asked["ContinuationToken"] = page.get("NextContinuationToken", "")
+        if key and not count:
+            with suppress(FileNotFoundError):
+                info = self._fs.info(self._root)
+                if info["type"] == "file":
+                    yield self._root, info
 
     def read(self, name: str) -> bytes:
         """Return what a file holds."""
