@@ -11,6 +11,7 @@ DermsegError
 ├── ModelError        a model's file is not what dermseg writes
 │   └── UnknownModelError   a model that was named is not there (exit status 2)
 ├── OutputError       a file cannot be written: disk full, folder not writable
+├── ClusterError      a cluster cannot be reached, has no free core, or its machines differ
 ├── StoreError        a store such as S3 does not answer, or refuses
 └── MissingExtraError a command needs packages that the base install leaves out
 
@@ -86,6 +87,10 @@ class OutputError(DermsegError):
 
 class StoreError(DermsegError):
     """A store such as S3 does not answer, or refuses; it ends a run, which can be gone on with."""
+
+
+class ClusterError(DermsegError):
+    """A cluster cannot be reached, has no free core, or its machines differ."""
 
 
 class MissingExtraError(DermsegError):

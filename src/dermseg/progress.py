@@ -40,6 +40,16 @@ def say(message: str) -> None:
         print(printable(message), file=sys.stderr, flush=True)
 
 
+def say_in_log(message: str) -> None:
+    """Print a line on standard error where progress is wanted and no bar shows it."""
+    if drawn and not _is_terminal():
+        say(message)
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
+
+
 def _nothing(_: str) -> None:
     """Take a step that nobody sees."""
 
@@ -50,7 +60,7 @@ def bar(description: str, total: int, done: int = 0) -> Iterator[Advance]:
 
     The call's argument replaces the description. Lines printed meanwhile appear above the bar.
     """
-    if not drawn or sys.stderr is None or sys.stderr.closed or not sys.stderr.isatty():
+    if not drawn or not _is_terminal():
         yield _nothing
         return
     from rich.console import Console

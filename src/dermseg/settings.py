@@ -566,5 +566,21 @@ class DivisionSettings:
     how long the rest would take, and write nothing."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClusterSettings:
+    """Which Ray cluster does the work."""
+
+    cluster: str | None = None
+    """Let a Ray cluster do it: "local" starts one on this machine, "auto" takes the one that this
+    machine belongs to, ray://HOST:PORT one elsewhere. Its machines must see the same folders."""
+    chunk: int = 16
+    """Photographs that a worker of the cluster gets at once."""
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for chunks without photographs."""
+        if self.chunk < 1:
+            raise UsageError(f"--chunk {self.chunk}: must be at least 1")
+
+
 OVERLAY_SIDE = 1024
 """Longest side of an overlay picture, in pixels."""

@@ -203,7 +203,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_segmenting_needs_no_torch() -> None:
     done = python(
         "import sys\n"
-        "extras = ('torch', 'onnx', 'safetensors', 'onnxscript', 'filelock')\n"
+        "extras = ('torch', 'onnx', 'safetensors', 'onnxscript', 'filelock', 'ray')\n"
         "for name in extras: sys.modules[name] = None\n"
         "import dermseg.batch.run, dermseg.evaluation.scoring, dermseg.imaging.overlay\n"
         "import dermseg.weights, dermseg.cli.main\n"

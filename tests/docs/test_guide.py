@@ -40,6 +40,7 @@ REASONS = {
     "needs a bucket",
     "needs the extra cloud",
     "needs DICOM files",
+    "needs Ray",
     "needs Slurm",
     "needs MONAI",
     "needs PyTorch",

@@ -2,10 +2,12 @@
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from hashlib import blake2b
 from itertools import chain
 from math import isnan, nan
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dermseg.batch.books import Books, Shard, shards_in
 from dermseg.batch.jobs import Job
@@ -15,12 +17,15 @@ from dermseg.cores import parallel_map
 from dermseg.errors import UsageError
 from dermseg.inference.segmenter import Segmenter
 from dermseg.progress import track
-from dermseg.settings import BatchSettings
+from dermseg.settings import BatchSettings, ClusterSettings
 from dermseg.storage.files import remove_leftovers, writing
 from dermseg.storage.journal import JOURNAL, Entry, Journal, Row, check_own, read_journal
 from dermseg.storage.parts import open_journal
 from dermseg.storage.stores import File, LocalStore, RemoteStore, Store, open_store
 from dermseg.storage.tables import encoded_rows
+
+if TYPE_CHECKING:
+    from dermseg.batch.on_cluster import Workers
 
 WAITING = 3
 """Photographs that a core has in hand where they come from a store or go to one: two wait for the
@@ -34,9 +39,10 @@ def segment_all(
     settings: BatchSettings = BatchSettings(),
     *,
     shard: Shard | None = None,
+    cluster: ClusterSettings | None = None,
 ) -> list[Result]:
     """Do what `segment_each` does, and return all results."""
-    return list(segment_each(jobs, segmenter, output, settings, shard=shard))
+    return list(segment_each(jobs, segmenter, output, settings, shard=shard, cluster=cluster))
 
 
 def segment_each(
@@ -46,13 +52,14 @@ def segment_each(
     settings: BatchSettings = BatchSettings(),
     *,
     shard: Shard | None = None,
+    cluster: ClusterSettings | None = None,
 ) -> Iterator[Result]:
     """Segment every job; write its mask under `output`, and report.csv at the end.
 
     Yields each job's result, in order, as soon as it is there; a million of them would fill the
     memory. The report begins with these jobs, and goes on with the masks that earlier runs left
     there. Of a `shard` it does its part of the jobs, and keeps books of its own in `output`, which
-    `merge` puts together.
+    `merge` puts together. With a `cluster` the machines of one do the work.
 
     Each core works on a photograph of its own, from reading it to writing its mask, so that
     reading, the network and writing overlap; what waits in memory is a few rows.
@@ -63,21 +70,26 @@ def segment_each(
     long the others took is in timings.csv. Raises UsageError if a folder is none, if another
     process works in `output`, if shards there are not merged, or if masks, pictures or tables are
     there that no run has made; OutputError if journal or report cannot be written, or a folder
-    cannot be made; StoreError if a store does not answer.
+    cannot be made; StoreError if a store does not answer; ClusterError if a cluster cannot be had.
     """
     store = open_store(output)
     worker = Worker(segmenter, store, settings)
     books = Books(store.folder, shard) if isinstance(store, LocalStore) else None
     chosen = shard.of(jobs) if shard else jobs
     _prepare(chosen, worker, books, settings)
-    with books.open(chosen) if books else open_journal(store) as journal:
+    with _reached(cluster) as ray, books.open(chosen) if books else open_journal(store) as journal:
         if books is None:
             _check_stored(chosen, worker, journal)
         report, timings = (shard.name(name) if shard else name for name in (REPORT, TIMINGS))
         journal.begin(report, _own(journal.last(report)))
         journal.flush()  # whatever happens, masks that are there from now on may be ours
         done = _Done(chosen, worker, journal)
-        for result in track(_segment_here(chosen, worker, journal), "Segmenting", len(chosen)):
+        if ray is None:
+            results = track(_segment_here(chosen, worker, journal), "Segmenting", len(chosen))
+        else:
+            seen = books.journal if books else None
+            results = ray.segment(chosen, worker, journal, seen)
+        for result in results:
             done.add(result)
             yield result
         journal.write_pieces(timings, encoded_rows(TIMED, done.timings()))
@@ -86,6 +98,15 @@ def segment_each(
             masks = (job.mask.as_posix() for job in chosen)
             rows = chain(rows, rows_as_left(journal, store, without=masks))
         journal.write_pieces(report, encoded_rows(COLUMNS, rows), _facts_of(jobs, segmenter))
+
+
+def _reached(cluster: ClusterSettings | None) -> "AbstractContextManager[Workers | None]":
+    """Connect to a cluster, if one is to do the work; what that needs is imported only then."""
+    if cluster is None:
+        return nullcontext()
+    from dermseg.batch.on_cluster import reached
+
+    return reached(cluster)
 
 
 class _Done:

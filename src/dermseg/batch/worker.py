@@ -4,6 +4,7 @@ A worker keeps no books. It is given what was noted of a mask, and returns what 
 threads share one, and another process or machine can have one of its own.
 """
 
+import platform
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,7 +18,7 @@ from zlib import crc32
 from dermseg.batch.jobs import Job
 from dermseg.batch.pictures import Pictures
 from dermseg.batch.report import complete_row, failed_row, made_by, report_row
-from dermseg.errors import DermsegError, ImageError, OutputError, StoreError
+from dermseg.errors import ClusterError, DermsegError, ImageError, OutputError, StoreError
 from dermseg.imaging.mask_files import encode_mask, find_mask
 from dermseg.imaging.mask_frames import size_along
 from dermseg.imaging.photographs import is_whole_image, read_header, read_orientation
@@ -75,8 +76,12 @@ class WorkerPlan:
     fingerprint: str
 
     def build(self) -> "Worker":
-        """Return the worker; raise what `Segmenter` raises."""
+        """Return the worker; raise what `Segmenter` raises, ClusterError for another version."""
         segmenter = Segmenter(**vars(self.model), thresholds=self.thresholds)
+        if segmenter.fingerprint != self.fingerprint:
+            raise ClusterError(
+                f"{platform.node()}: has another version of dermseg, or another model of that name"
+            )
         return Worker(segmenter, self.output, self.settings)
 
 

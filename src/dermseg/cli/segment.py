@@ -19,6 +19,7 @@ from dermseg.errors import UsageError
 from dermseg.progress import counted
 from dermseg.settings import (
     BatchSettings,
+    ClusterSettings,
     DivisionSettings,
     Form,
     MaskFrame,
@@ -55,6 +56,7 @@ def segment(
     pixels_per_mm: float | None = None,
     thresholds: Annotated[ThresholdSettings | None, Flat] = None,
     division: Annotated[DivisionSettings, Flat] = DivisionSettings(),
+    machines: Annotated[ClusterSettings, Flat] = ClusterSettings(),
     json: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(negative=(), alias="-q")] = False,
 ) -> int:
@@ -128,7 +130,8 @@ def segment(
     if division.dry_run:
         return _show_estimate(estimate(jobs, segmenter, output, batch, shard=shard))
     tally = _Tally(review, everything="dicom-seg" in (form or ()), json=json)
-    for result in segment_each(jobs, segmenter, output, batch, shard=shard):
+    cluster = None if machines.cluster is None else machines
+    for result in segment_each(jobs, segmenter, output, batch, shard=shard, cluster=cluster):
         tally.add(result)
     tally.tell(output)
     if isinstance(output, Path):
