@@ -4,12 +4,12 @@
     scripts/measure_frames.py [--megapixels 12,54] [--strokes 5] [--photographs 300]
 
 For each size an example, scaled up, is painted in Chromium with a brush: so many strokes of 60
-moves each, on the whole photograph and on a part of it, eight times enlarged. Said are, in
-milliseconds, the median and the 95th percentile of
+moves each, with 0.3 seconds between them, on the whole photograph and on a part of it, eight times
+enlarged. Said are, in milliseconds, the median and the 95th percentile of
 
 frame  the time between two frames of the screen while the pointer moves
-paint  from a move of the pointer to the frame after the one that shows its paint
-exact  from a stroke's end to the server's outline of what was painted
+paint  from a press or a move of the pointer to the frame after the one that shows its paint
+exact  from the last stroke's end to the server's outline of what was painted
 
 Then so many photographs of 3 megapixels are put on the page, and the megabytes of the page and of
 the server are taken before and after: the resident memory of Chromium's process for the page, and
@@ -38,6 +38,7 @@ EXAMPLE = ROOT / "examples" / "photographs" / "ISIC_0003582.jpg"
 MANY = (2048, 1536)
 MOVES = 60
 ENLARGED = 8
+PAUSE = 300
 WAIT = 300_000
 RECORDER = """() => {
   window.timed = { frame: [], paint: [], exact: [] };
@@ -50,15 +51,17 @@ RECORDER = """() => {
     requestAnimationFrame(frame);
   };
   requestAnimationFrame(frame);
-  stage.addEventListener("pointermove", (event) => {
+  for (const kind of ["pointerdown", "pointermove"]) stage.addEventListener(kind, (event) => {
     if (event.buttons) requestAnimationFrame(() => requestAnimationFrame(() => {
       window.timed.paint.push(performance.now() - event.timeStamp);
     }));
   });
-  stage.addEventListener("pointerup", (event) => { ended = event.timeStamp; });
+  stage.addEventListener("pointerup", (event) => {
+    ended = event.timeStamp;
+    window.timed.exact = []; // the question about an earlier stroke is given up
+  });
   new MutationObserver(() => {
-    if (ended) window.timed.exact.push(performance.now() - ended);
-    ended = 0;
+    window.timed.exact = [performance.now() - ended];
   }).observe(stage.querySelector("path.outline"), { attributeFilter: ["d"] });
 }"""
 
@@ -134,8 +137,8 @@ def paint(
         page.mouse.move(x + reach * np.cos(turn), y + reach * np.sin(turn), steps=MOVES)
         page.evaluate("window.moving = false")
         page.mouse.up()
-        page.wait_for_function("count => timed.exact.length === count", arg=stroke + 1)
-        page.wait_for_selector(EXACT)
+        page.wait_for_timeout(PAUSE)
+    page.wait_for_function("() => timed.exact.length")
     return {
         name: [round(float(value), 1) for value in np.percentile(times, [50, 95])]
         for name, times in page.evaluate("timed").items()

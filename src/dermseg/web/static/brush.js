@@ -1,73 +1,88 @@
 // A mask that a person paints, in the photograph's stored pixels: with a brush, or with a lasso.
-
-const TINT = [255, 230, 0];
+//
+// The mask itself is kept by a worker (mask.js). What is painted is seen at once, before the worker
+// has painted it too.
 
 export class Brush {
-  constructor(canvas) {
-    this.canvas = canvas;
-    this.strokes = []; // {erase, parts, size} of a brush, {erase, parts, filled} of a lasso, or {whole}
+  constructor(view) {
+    this.view = view;
+    this.strokes = []; // see strokes.js
     this.undone = [];
     this.stroking = false;
-    this.base = null;
-    this.coming = null; // the mask that is waited for
+    this.base = false; // whether a mask is in hand
+    this.coming = null; // stands for the mask that is waited for
+    this.worker = null;
+    this.asked = new Map(); // what the worker owes: [done, failed] by number
+    this.count = 0;
+    this.turn = 0; // changes when what the worker shows is out of date
+    this.looking = null;
+    this.wanted = false; // whether the view has changed since the worker was asked
   }
 
   // Begin from the mask that `fetch` brings, a PNG of 0 and 255. If the brush has ended meanwhile,
   // perhaps for another photograph, the mask comes too late and is dropped.
   async begin(fetch) {
     if (this.base || this.coming) return;
-    const coming = fetch().then(createImageBitmap);
+    const coming = {};
     this.coming = coming;
-    let image;
     try {
-      image = await coming;
-    } finally {
+      const mask = await fetch();
+      if (this.coming !== coming) return;
+      await this.#ask("begin", { mask });
+    } catch (error) {
       if (this.coming !== coming) return;
       this.coming = null;
+      throw error;
     }
-    this.base = tinted(image);
+    if (this.coming !== coming) return;
+    this.coming = null;
+    this.base = true;
     this.strokes = [];
     this.undone = [];
-    this.canvas.width = image.width;
-    this.canvas.height = image.height;
-    this.#redraw();
+    await this.look();
   }
 
   end() {
-    this.base = null;
+    if (this.base || this.coming) this.#ask("end");
+    this.base = false;
     this.coming = null;
     this.strokes = [];
     this.undone = [];
     this.stroking = false;
-    this.canvas.hidden = true;
+    this.turn += 1;
+    this.view.hide();
   }
 
   // Points of a stroke as they come, in pixels of the photograph; says whether one has ended.
   stroke(points, ended, erase, size) {
     if (!this.stroking && points.length) {
-      this.#add({ erase, size, parts: [] });
+      this.#push({ erase, size, parts: [] });
       this.stroking = true;
     }
     if (points.length) this.#extend(points);
     if (!ended || !this.stroking) return false;
     this.stroking = false;
+    this.#ask("add", { stroke: this.strokes.at(-1) });
     return true;
   }
 
   // A region with these corners, added or erased as a whole.
   fill(points, erase) {
-    this.#add({ erase, parts: [points], filled: true });
-    this.#paint(this.strokes.at(-1));
+    const stroke = { erase, parts: [points], filled: true };
+    this.#push(stroke);
+    this.view.paint(stroke);
+    this.#ask("add", { stroke });
   }
 
   // Another mask, a PNG of 0 and 255, in place of what is there.
   async replace(mask) {
-    const whole = tinted(await createImageBitmap(mask));
-    this.#add({ whole });
-    this.#paint(this.strokes.at(-1));
+    const stroke = { whole: mask };
+    this.#push(stroke);
+    this.#ask("add", { stroke });
+    await this.#lookAgain();
   }
 
-  #add(stroke) {
+  #push(stroke) {
     this.strokes.push(stroke);
     this.undone = [];
   }
@@ -77,7 +92,7 @@ export class Brush {
     const last = stroke.parts.at(-1)?.at(-1);
     const part = last ? [last, ...points] : points;
     stroke.parts.push(part);
-    this.#paint({ ...stroke, parts: [part] });
+    this.view.paint({ ...stroke, parts: [part] });
   }
 
   // The last stroke away, also one that is being made; says whether there was one.
@@ -85,8 +100,9 @@ export class Brush {
     const stroke = this.strokes.pop();
     if (!stroke) return false;
     this.undone.push(stroke);
+    if (!this.stroking) this.#ask("undo");
     this.stroking = false;
-    this.#redraw();
+    this.#lookAgain();
     return true;
   }
 
@@ -95,7 +111,8 @@ export class Brush {
     const stroke = this.undone.pop();
     if (!stroke) return false;
     this.strokes.push(stroke);
-    this.#paint(stroke);
+    this.#ask("add", { stroke });
+    this.#lookAgain();
     return true;
   }
 
@@ -106,61 +123,60 @@ export class Brush {
     this.undone.pop();
   }
 
-  #redraw() {
-    const context = this.canvas.getContext("2d");
-    context.globalCompositeOperation = "copy";
-    context.drawImage(this.base, 0, 0);
-    for (const stroke of this.strokes) this.#paint(stroke);
-    this.canvas.hidden = false;
-  }
-
-  // A stroke in the parts in which it came, since a border's grey depends on them: what is redone
-  // is what was undone, to the byte.
-  #paint({ erase, size, parts, filled, whole }) {
-    const context = this.canvas.getContext("2d");
-    context.globalCompositeOperation = whole ? "copy" : erase ? "destination-out" : "source-over";
-    if (whole) return context.drawImage(whole, 0, 0);
-    context.strokeStyle = context.fillStyle = `rgb(${TINT})`;
-    context.lineWidth = size;
-    context.lineCap = "round";
-    context.lineJoin = "round";
-    for (const [[x, y], ...others] of parts) {
-      context.beginPath();
-      context.moveTo(x, y);
-      if (!filled) context.lineTo(x + 0.01, y); // a line without length would draw no dot
-      for (const point of others) context.lineTo(...point);
-      if (filled) context.fill();
-      else context.stroke();
-    }
-    return undefined;
-  }
-
   // White on black, as masks are.
-  async mask() {
-    const drawn = new OffscreenCanvas(this.canvas.width, this.canvas.height);
-    const context = drawn.getContext("2d");
-    context.drawImage(this.canvas, 0, 0);
-    context.globalCompositeOperation = "source-in";
-    context.fillStyle = "#fff";
-    context.fillRect(0, 0, drawn.width, drawn.height);
-    context.globalCompositeOperation = "destination-over";
-    context.fillStyle = "#000";
-    context.fillRect(0, 0, drawn.width, drawn.height);
-    return drawn.convertToBlob({ type: "image/png" });
+  mask() {
+    return this.#ask("mask");
   }
-}
 
-// A canvas of a mask's size, yellow where it is white, and clear elsewhere.
-function tinted(mask) {
-  const canvas = new OffscreenCanvas(mask.width, mask.height);
-  const context = canvas.getContext("2d");
-  context.drawImage(mask, 0, 0);
-  const pixels = context.getImageData(0, 0, mask.width, mask.height);
-  for (let place = 0; place < pixels.data.length; place += 4) {
-    const inside = pixels.data[place];
-    pixels.data.set(TINT, place);
-    pixels.data[place + 3] = inside;
+  // Show the mask where the photograph is now. While the worker is asked what is there moves along.
+  look() {
+    if (!this.base) return undefined;
+    this.view.follow();
+    this.wanted = true;
+    this.looking ??= this.#look();
+    return this.looking;
   }
-  context.putImageData(pixels, 0, 0);
-  return canvas;
+
+  // What was seen is no longer so.
+  #lookAgain() {
+    this.turn += 1;
+    return this.look();
+  }
+
+  async #look() {
+    try {
+      while (this.wanted && this.base) {
+        this.wanted = false;
+        const { turn } = this;
+        const { wanted } = this.view;
+        const known = this.strokes.length - (this.stroking ? 1 : 0);
+        const picture = await this.#ask("look", wanted);
+        if (this.base && turn === this.turn) {
+          this.view.show(picture, wanted.matrix);
+          for (const stroke of this.strokes.slice(known)) this.view.paint(stroke);
+        }
+        picture.close();
+      }
+    } finally {
+      this.looking = null;
+    }
+  }
+
+  // Ask the worker, which does one thing after the other.
+  #ask(act, fields = {}) {
+    if (!this.worker) {
+      this.worker = new Worker(new URL("mask.js", import.meta.url), { type: "module" });
+      this.worker.onmessage = ({ data: { id, result, error } }) => {
+        const [done, failed] = this.asked.get(id);
+        this.asked.delete(id);
+        if (error === undefined) done(result);
+        else failed(new Error(error));
+      };
+    }
+    this.count += 1;
+    this.worker.postMessage({ id: this.count, act, ...fields });
+    const answer = new Promise((...both) => this.asked.set(this.count, both));
+    answer.catch(() => {}); // whoever waits for it hears of it
+    return answer;
+  }
 }

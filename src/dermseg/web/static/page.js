@@ -252,6 +252,7 @@ function draw(answer) {
   const shown = $("show").checked && answer;
   const other = shown && bothShown() ? current.other : null;
   $("legend").hidden = !other;
+  stage.element.classList.toggle("bare", !$("show").checked);
   stage.draw({
     outline: shown ? bordersOf(answer) : "",
     candidates: shown ? answer.candidates.map(({ outline }) => pathOf(outline)).join("") : "",

@@ -25,8 +25,9 @@ const PATHS = ["bands", "candidates", "other", "halo", "outline", "scale-halo", 
 
 export class Stage {
   // `handlers`: click(x, y); while another tool than "move" is chosen stroke(points, ended, moved),
-  // and drop() if a second finger makes a pinch of it. Arrow keys move the picture, Enter clicks in
-  // the middle; while `hand` is on, or with the middle button, dragging moves it whatever the tool.
+  // and drop() if a second finger makes a pinch of it; viewed() when the view has changed. Arrow
+  // keys move the picture, Enter clicks in the middle; while `hand` is on, or with the middle button,
+  // dragging moves it whatever the tool.
   constructor(element, handlers = {}) {
     this.element = element;
     this.handlers = handlers;
@@ -34,13 +35,15 @@ export class Stage {
     this.hand = false;
     const paths = PATHS.map((name) => `<path class="${name}"/>`).join("");
     element.innerHTML = `<div class="frame"><img alt=""><canvas class="heat" hidden></canvas>
-      <canvas class="paint" hidden></canvas></div><svg aria-hidden="true"><g>${paths}</g></svg>
+      </div><canvas class="paint" hidden></canvas><canvas class="line" hidden></canvas>
+      <svg aria-hidden="true"><g>${paths}</g></svg>
       <div class="circle" hidden></div>`;
     element.dataset.tool = "move";
     this.frame = element.querySelector(".frame");
     this.image = element.querySelector("img");
     this.heat = element.querySelector(".heat");
     this.paint = element.querySelector(".paint");
+    this.line = element.querySelector(".line");
     this.group = element.querySelector("g");
     this.circle = element.querySelector(".circle");
     this.diameter = 32; // of the brush, in pixels of the screen
@@ -112,6 +115,7 @@ export class Stage {
   // A view that a person has chosen stays, whatever appears around it.
   #resize() {
     if (this.fitted) this.fit();
+    else this.handlers.viewed?.();
   }
 
   zoom(steps, at) {
@@ -132,16 +136,18 @@ export class Stage {
     this.#apply();
   }
 
-  #matrix() {
+  // From the photograph's stored pixels to the stage's.
+  get matrix() {
     const turn = UPRIGHT[this.orientation](...this.size);
     return new DOMMatrix([this.scale, 0, 0, this.scale, ...this.place]).multiply(new DOMMatrix(turn));
   }
 
   #apply() {
-    const matrix = this.#matrix();
+    const { matrix } = this;
     this.frame.style.transform = matrix.toString();
     const { a, b, c, d, e, f } = matrix;
     this.group.setAttribute("transform", `matrix(${a} ${b} ${c} ${d} ${e} ${f})`);
+    this.handlers.viewed?.();
   }
 
   // Stored pixels of a place on the screen.
@@ -154,7 +160,7 @@ export class Stage {
   }
 
   #stored(right, down) {
-    const { x, y } = new DOMPoint(right, down).matrixTransform(this.#matrix().inverse());
+    const { x, y } = new DOMPoint(right, down).matrixTransform(this.matrix.inverse());
     return [x, y];
   }
 

@@ -2,6 +2,7 @@
 
 import { Brush } from "./brush.js";
 import { Stage } from "./stage.js";
+import { View } from "./view.js";
 
 const CLOSE = 12; // pixels of the screen from a lasso's first corner within which a click closes it
 const WIDER = 1.25;
@@ -53,8 +54,9 @@ export class Tools {
       click: handlers.click,
       stroke: (...stroke) => this.#stroke(...stroke),
       drop: () => this.#drop(),
+      viewed: () => this.brush.look(),
     });
-    this.brush = new Brush(this.stage.paint);
+    this.brush = new Brush(new View(this.stage));
     this.size = toolbar.querySelector("#brush");
     this.size.addEventListener("input", () => this.resize());
     this.keys = {
