@@ -34,6 +34,10 @@ class ObjectStore:
         self._server.stop()
         self._server._server.server_close()
 
+    def writes(self, suffix: str) -> int:
+        """Count the files of a suffix that were written."""
+        return sum(method == "PUT" and path.endswith(suffix) for method, path in self.requests)
+
     def reads(self, suffix: str) -> int:
         """Count the requests for files of a suffix, or for what they are."""
         return sum(m in ("GET", "HEAD") and p.endswith(suffix) for m, p in self.requests)

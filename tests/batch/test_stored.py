@@ -1,6 +1,9 @@
 """A folder of photographs in a store is segmented like one here."""
 
+import subprocess
+import sys
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -224,6 +227,29 @@ class TestBucket:
         object_store.start()
         assert main(command) == 0
         assert contents("s3://bucket/out") == contents(tmp_path / "out")
+
+    @pytest.mark.slow
+    @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+    def test_a_killed_run_is_gone_on_with(
+        self, object_store: ObjectStore, photograph: Make, tmp_path: Path
+    ) -> None:
+        for number in range(30):
+            photograph(f"{number:02}.png", 400 + number, 600)
+        copy(tmp_path / "in", "s3://bucket/in")
+        command = [sys.executable, "-m", "dermseg", "segment", "s3://bucket/in", "-o"]
+        subprocess.run([*command, "s3://bucket/calm"], check=True)
+        killed = subprocess.Popen([*command, "s3://bucket/out"])
+        until = time.monotonic() + 60
+        while object_store.writes("_segmentation.png") < 36 and time.monotonic() < until:
+            time.sleep(0.01)
+        killed.kill()
+        killed.wait()
+        left = contents("s3://bucket/out")
+        assert 0 < len(left) < 31
+        subprocess.run([*command, "s3://bucket/out"], check=True)
+        calm = contents("s3://bucket/calm")
+        assert contents("s3://bucket/out") == calm
+        assert left.items() <= calm.items(), "each file was whole"
 
     def test_a_second_process_is_refused(
         self,

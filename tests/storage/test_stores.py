@@ -174,8 +174,24 @@ def test_threads_read_an_archive_right(
 @cloud
 def test_a_store_is_opened_again_in_another_process() -> None:
     pytest.importorskip("fsspec")
-    store = open_store("memory://elsewhere")
-    assert str(pickle.loads(pickle.dumps(store))) == "memory://elsewhere"
+    sent = pickle.dumps(File(open_store("memory://elsewhere"), "a.jpg", 3, "tag"))
+    first, second = pickle.loads(sent), pickle.loads(sent)
+    assert str(first) == "memory://elsewhere/a.jpg"
+    assert first.store is second.store
+
+
+@cloud
+def test_a_tag_that_is_no_md5_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a bucket with SSE-KMS, whose ETags look like MD5."""
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    store = RemoteStore("memory://encrypted")
+    store.write("a.png", b"one")
+    monkeypatch.setattr(stores, "_tag", lambda _: "f" * 32)
+    for _ in range(2):
+        assert store.is_as("a.png", [store.sum_of(b"one")])
+        assert not store.is_as("a.png", [store.sum_of(b"two"), None])
+        store.list_sums()
+    memory.store.clear()
 
 
 @cloud

@@ -60,6 +60,8 @@ def _check_paths(arguments: ArgumentCollection) -> None:
 
 
 def _is_address(value: str) -> bool:
+    if ":" not in value:  # and nothing need be imported
+        return False
     from dermseg.storage.stores import is_address
 
     return is_address(value)
@@ -67,9 +69,9 @@ def _is_address(value: str) -> bool:
 
 def as_place(value: Where) -> Where:
     """Return the address of a store as it is, and anything else as a path."""
-    from dermseg.storage.stores import is_address, local_path
-
-    return value if is_address(value) else local_path(value)
+    if isinstance(value, Path) or _is_address(value):
+        return value
+    return Path(value.removeprefix("file://"))
 
 
 def _expand_patterns(arguments: ArgumentCollection) -> None:

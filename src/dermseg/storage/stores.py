@@ -10,9 +10,10 @@ import tempfile
 from abc import ABC, abstractmethod
 from base64 import b64decode
 from binascii import Error as NoBase64
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import md5
 from pathlib import Path
 from threading import Lock
@@ -215,8 +216,8 @@ class RemoteStore(Store):
         # Threads share the position in an archive's file.
         self._lock: AbstractContextManager[object] = Lock() if alone else nullcontext()
 
-    def __reduce__(self) -> tuple[type["RemoteStore"], tuple[str]]:
-        return RemoteStore, (self._url,)
+    def __reduce__(self) -> tuple[Callable[[str], "RemoteStore"], tuple[str]]:
+        return _opened_again, (self._url,)
 
     def address(self, name: str) -> str:
         """Return a file's address."""
@@ -476,6 +477,12 @@ def open_store(where: str | Path) -> Store:
 def local_path(where: str | Path) -> Path:
     """Return the path of what is no address; file:///PATH is one."""
     return Path(where.removeprefix(FILE)) if isinstance(where, str) else where
+
+
+@lru_cache(maxsize=16)
+def _opened_again(url: str) -> RemoteStore:
+    """Return the store that another process sent; once, though each job names it."""
+    return RemoteStore(url)
 
 
 def _opened(url: str) -> tuple[Any, str]:
