@@ -377,6 +377,43 @@ def _sum(rows: list[dict[str, str]], column: str) -> str:
     return f"{sum(float(row[column]) for row in rows):.0f}"
 
 
+def frames() -> list[str]:
+    """Return how soon paint is on the screen; nothing where it was not timed."""
+    body = [
+        [str(row["megapixels"]), f"{row['zoom']} x"]
+        + [f"{row[kind][end]:.0f}" for kind in ("frame", "paint") for end in (0, 1)]
+        + [f"{row['exact'][0] / 1000:.1f}"]
+        for row in _frames().get("painting", [])
+    ]
+    head = [
+        "megapixels",
+        "enlarged",
+        "frame, ms",
+        "95 %",
+        "paint, ms",
+        "95 %",
+        "server's outline, s",
+    ]
+    return table(head, body) if body else []
+
+
+def page_memory() -> list[str]:
+    """Return what many photographs weigh; nothing where they were not weighed."""
+    memory = _frames().get("memory")
+    if memory is None:
+        return []
+    body = [
+        [who, *(str(memory[f"megabytes_{when}"][who]) for when in ("before", "after"))]
+        for who in ("page", "server")
+    ]
+    return table(["MB", "before", f"with {memory['photographs']} photographs"], body)
+
+
+def _frames() -> Any:
+    path = RESULTS / "page" / "frames.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
 TABLES = {
     "models": models,
     "scores": scores,
@@ -397,6 +434,8 @@ TABLES = {
     "round-trips": round_trips,
     "dicom": dicom,
     "corrections": corrections,
+    "frames": frames,
+    "page-memory": page_memory,
 }
 
 

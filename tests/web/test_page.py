@@ -734,6 +734,43 @@ def test_a_line_takes_the_place_of_the_border_beside_it(page: Any, tmp_path: Pat
     assert (painted & masks[0] == masks[0]).all()
 
 
+def test_paint_has_its_line_before_the_server_answers(page: Any) -> None:
+    add(page, EXAMPLE)
+    take_brush(page)
+    let_go = hold(page, ANY)
+    x, y = middle(page)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 200, y - 150, steps=4)
+    assert has_line(page, 200 + 16, -150)  # beside half the brush's width
+    assert not has_line(page, 200, -150)
+    page.mouse.up()
+    page.mouse.wheel(0, -100)  # a quarter larger around the stroke's end
+    page.wait_for_function(
+        "() => document.querySelector('canvas.line').style.transform === 'matrix(1, 0, 0, 1, 0, 0)'"
+    )
+    assert has_line(page, 200 + 20, -150)
+    page.keyboard.press("Control+z")
+    page.wait_for_timeout(300)
+    assert not has_line(page, 200 + 20, -150)
+    let_go()
+
+
+def has_line(page: Any, right: int, down: int) -> bool:
+    """Say whether the line around the paint runs within 3 pixels, from the stage's middle."""
+    return bool(
+        page.evaluate(
+            """([right, down]) => {
+              const line = document.querySelector("canvas.line");
+              const [x, y] = [line.width / 2 + right, line.height / 2 + down];
+              const { data } = line.getContext("2d").getImageData(x - 3, y - 3, 6, 6);
+              return data.some((value, place) => place % 4 === 0 && value > 200);
+            }""",
+            [right, down],
+        )
+    )
+
+
 def test_lines_that_are_drawn_quickly_all_count(page: Any) -> None:
     add(page, EXAMPLE)
     page.keyboard.press("f")
