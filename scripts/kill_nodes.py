@@ -50,7 +50,7 @@ def link_all(folders: Sequence[Path], count: int, target: Path) -> None:
         (target / f"{number:06}{path.suffix}").symlink_to(path)
 
 
-def segment(photographs: Path, output: Path, *options: str) -> list[str]:
+def segment(photographs: Path | str, output: Path | str, *options: str) -> list[str]:
     """Return the command that segments a folder."""
     command = [sys.executable, "-m", "dermseg", "segment", str(photographs), "-o", str(output)]
     return [*command, "--quiet", *options]

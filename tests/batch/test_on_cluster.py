@@ -13,6 +13,8 @@ import pytest
 from hostile import encoded, picture, write_all
 from kill_nodes import compare, contents, kill_node, segment, two_nodes
 
+from dermseg.storage.stores import open_store
+
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.slow,
@@ -90,6 +92,18 @@ def test_a_folder_that_workers_do_not_see_is_told_of(
     )
     assert done.returncode == 1
     assert "does not see /elsewhere/journal.jsonl; photographs and masks must lie" in done.stderr
+
+
+@pytest.mark.cloud
+def test_from_a_bucket_to_a_bucket(object_store: object, photographs: Path, calm: Path) -> None:
+    source, target = open_store("s3://bucket/in"), open_store("s3://bucket/out")
+    for path in photographs.iterdir():
+        source.write(path.name, path.read_bytes())
+    addresses = "s3://bucket/in", "s3://bucket/out"
+    subprocess.run(segment(*addresses, "--cluster", "local"), check=True)
+    made = {file.name: target.read(file.name) for file in target.files()}
+    expected = contents(calm)
+    assert {name: made[name] for name in expected} == expected
 
 
 def test_no_cluster_on_this_machine_is_told_of(tmp_path: Path, photographs: Path) -> None:
