@@ -73,5 +73,5 @@ def object_store(_server: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Itera
     bucket.mkdir("bucket")
     _server.requests.clear()
     yield _server
-    bucket.rm("bucket", recursive=True)
+    bucket.rm("bucket", recursive=True)  # by the credentials that it was opened with
     bucket.clear_instance_cache()

@@ -220,7 +220,7 @@ def test_what_a_driver_raises_becomes_a_sentence(
 def test_a_bucket_that_is_not_there_or_does_not_answer(object_store: ObjectStore) -> None:
     with pytest.raises(UsageError, match="s3://none/a: no such bucket"):
         list(open_store("s3://none/a").files())
-    with pytest.raises(OutputError, match="s3://none/a/b: no such file"):
+    with pytest.raises(OutputError, match="s3://none/a/b: no such bucket"):
         open_store("s3://none/a").write("b", b"")
     store = open_store("s3://bucket/in")
     store.write("a.jpg", b"a")
@@ -233,6 +233,34 @@ def test_a_bucket_that_is_not_there_or_does_not_answer(object_store: ObjectStore
     finally:
         object_store.start()
     assert store.read("a.jpg") == b"a"
+
+
+@cloud
+def test_credentials_that_lack_or_expire(
+    object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fsspec
+
+    store = RemoteStore("s3://bucket/in")
+    store.write("a.jpg", b"a")
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError("The provided token has expired.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._fs, "cat_file", refused)
+        with pytest.raises(ImageError, match=r"a\.jpg: cannot be read \(The provided token"):
+            store.read("a.jpg")  # as for one file whose owner forbids it
+        patch.setattr(store._fs, "info", refused)
+        with pytest.raises(StoreError, match=r"s3://bucket/in: refused .* renew the credentials"):
+            store.read("a.jpg")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "none")
+    fsspec.filesystem("s3").clear_instance_cache()
+    with pytest.raises(StoreError, match=r"refused .*AWS_ACCESS_KEY_ID"):
+        list(open_store("s3://bucket/in").files())
 
 
 def test_what_is_an_address_and_what_a_path(tmp_path: Path) -> None:

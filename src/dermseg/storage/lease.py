@@ -27,7 +27,7 @@ THIS_PROCESS = token_hex(8)
 class Rhythm:
     """Seconds between what is done again and again."""
 
-    beat: float = 15.0
+    beat: float = 20.0
     """Until a lease is written again."""
     expiry: float = 90.0
     """After which a lease that was not written again counts as left."""

@@ -384,17 +384,19 @@ class RemoteStore(Store):
         """Return our error for a driver's: of one file, if the store answers, or of the store."""
         address = self.address(name)
         if isinstance(error, FileNotFoundError):
-            return alone(f"{address}: no such file")
-        if isinstance(error, PermissionError) or self._answers():
+            return alone(f"{address}: no such bucket or file")
+        if self._is_open():
             return alone(f"{address}: cannot be {done} ({_why(error)})")
+        if isinstance(error, PermissionError):
+            return StoreError(f"{self}: refused ({_why(error)}); renew the credentials")
         return StoreError(f"{self}: does not answer ({_why(error)}); try again when it does")
 
-    def _answers(self) -> bool:
-        """Say whether the store answers, be it with a refusal."""
+    def _is_open(self) -> bool:
+        """Say whether the store answers and lets us in."""
         try:
             with self._lock:
                 self._fs.info(self._root)
-        except (FileNotFoundError, PermissionError):
+        except FileNotFoundError:
             return True
         except Exception:
             return False
