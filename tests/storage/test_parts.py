@@ -147,6 +147,15 @@ def test_who_has_lost_the_lease_writes_no_more(tmp_path: Path) -> None:
     assert leases(tmp_path) == ["lease-000001.json", "lease-000002.json"]
 
 
+def test_a_part_that_another_wrote_is_not_written_over(tmp_path: Path) -> None:
+    """As by a machine that slept, while another took the lease and wrote."""
+    with pytest.raises(StoreError, match="another process has written there"):  # noqa: PT012, SIM117
+        with PartedJournal(LocalStore(tmp_path), SLOW) as journal:
+            (tmp_path / "journal" / "00000001.jsonl").write_bytes(b"another's\n")
+            journal.note("a.png", entry(1))
+    assert (tmp_path / "journal" / "00000001.jsonl").read_bytes() == b"another's\n"
+
+
 def test_a_mask_takes_few_bytes_of_memory(tmp_path: Path) -> None:
     row = {f"column {number}": f"value {number}" for number in range(30)}
     count = 1500

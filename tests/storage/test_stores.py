@@ -172,6 +172,19 @@ def test_threads_read_an_archive_right(
 
 
 @cloud
+def test_a_tar_of_the_same_names_sizes_and_times_is_another(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    tags = []
+    for content in (b"one", b"two"):
+        with tarfile.open(tmp_path / "a.tar", "w") as tar:
+            member = tarfile.TarInfo("a.bmp")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+        tags += [file.tag for file in open_store(f"tar://::{tmp_path / 'a.tar'}").files()]
+    assert tags[0] != tags[1]
+
+
+@cloud
 def test_a_store_is_opened_again_in_another_process() -> None:
     pytest.importorskip("fsspec")
     sent = pickle.dumps(File(open_store("memory://elsewhere"), "a.jpg", 3, "tag"))

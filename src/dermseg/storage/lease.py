@@ -97,13 +97,17 @@ class Lease:
                 or holder.run != THIS_PROCESS
                 or max(_leases(self._store), default="") > self._name
             ):
-                self._lost = "another process has taken over"
+                self.lose("another process has taken over")
                 return
             self._store.write(self._name, _content())
             self._last = monotonic()
         except DermsegError as error:
             if monotonic() - self._last > self._rhythm.expiry:
-                self._lost = str(error)
+                self.lose(str(error))
+
+    def lose(self, why: str) -> None:
+        """Say that the lease is lost, which `check` then raises."""
+        self._lost = why
 
     def check(self) -> None:
         """Raise StoreError if the lease is lost."""

@@ -116,10 +116,17 @@ class PartedJournal(Journal):
             with self._waiting:
                 lines = list(self._pending)
             if lines:
-                self._parts.write(f"{self._number + 1:08}{PART}", b"".join(lines))
-                self._number += 1
+                self._write_part(b"".join(lines))
                 with self._waiting:
                     del self._pending[: len(lines)]
+
+    def _write_part(self, content: bytes) -> None:
+        """Write the next part; one that is there says that the lease was lost meanwhile."""
+        name = f"{self._number + 1:08}{PART}"
+        if not self._parts.create(name, content) and self._parts.read(name) != content:
+            self._lease.lose("another process has written there")
+            self._lease.check()
+        self._number += 1
 
     def __exit__(
         self,

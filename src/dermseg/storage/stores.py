@@ -204,14 +204,13 @@ class RemoteStore(Store):
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/") if not url.endswith("::") else url
-        self._sums: dict[str, Sum] | None = None
-        # By name; None for a file that does not tell.
+        self._sums: dict[str, Sum] | None = None  # by name; None where a file does not tell
         try:
-            self._fs, self._root = _opened(self._url)
+            self._fs, self._root, self._archive_tag = _opened(self._url)
         except DermsegError:
             raise
         except Exception as error:
-            self._refuse(error, "")
+            self._refuse(error)
         alone = isinstance(self._fs, _archives())
         # Threads share the position in an archive's file.
         self._lock: AbstractContextManager[object] = Lock() if alone else nullcontext()
@@ -237,11 +236,12 @@ class RemoteStore(Store):
         try:
             for path, info in listed:
                 name = path.removeprefix(prefix).lstrip("/") if path != self._root else ""
-                yield Listed(name, info.get("size") or info.get("Size") or 0, _tag(info))
+                size = info.get("size") or info.get("Size") or 0
+                yield Listed(name, size, _tag(info) + self._archive_tag)
         except DermsegError:
             raise
         except Exception as error:
-            self._refuse(error, "")
+            self._refuse(error)
 
     def _found(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield each file's path with what its driver says of it."""
@@ -402,9 +402,9 @@ class RemoteStore(Store):
             return False
         return True
 
-    def _refuse(self, error: Exception, name: str) -> NoReturn:
+    def _refuse(self, error: Exception) -> NoReturn:
         """Raise our error for a store that cannot be opened or listed."""
-        address = self.address(name)
+        address = str(self)
         if isinstance(error, ImportError):
             raise MissingExtraError(
                 f"{address}: {error}; install fsspec's driver for it (pip install gcsfs for gs://, "
@@ -487,8 +487,8 @@ def _opened_again(url: str) -> RemoteStore:
     return RemoteStore(url)
 
 
-def _opened(url: str) -> tuple[Any, str]:
-    """Return fsspec's file system of an address, and the path within."""
+def _opened(url: str) -> tuple[Any, str, str]:
+    """Return fsspec's file system of an address, the path within, and what to add to tags."""
     try:
         from fsspec.core import url_to_fs
     except ImportError as error:
@@ -500,12 +500,14 @@ def _opened(url: str) -> tuple[Any, str]:
     if hasattr(outer, "max_concurrency"):
         outer.max_concurrency = 1  # s3fs asks for a file's length first, to read it in parts
     if not found:
-        return outer, str(path)
+        return outer, str(path), ""
     handle = outer.open(
         path, "rb", block_size=BLOCK, cache_type="blockcache", cache_options={"maxblocks": BLOCKS}
     )
     kinds = dict(zip(("zip", "tar"), _archives(), strict=True))
-    return kinds[found["kind"]](handle), found["inside"].strip("/")
+    # A TAR has no sums: of two with the same names, sizes and times only the archive's tag differs.
+    added = f" in {_tag(outer.info(path))}" if found["kind"] == "tar" else ""
+    return kinds[found["kind"]](handle), found["inside"].strip("/"), added
 
 
 def _archives() -> tuple[type[Any], type[Any]]:
