@@ -56,6 +56,25 @@ def test_the_ends_are_joined_to_the_border(mask: Mask) -> None:
     )
 
 
+def test_ends_that_lead_away_are_cut_off(mask: Mask) -> None:
+    dent = line((58, 15), (50, 20), (45, 20), (45, 40), (50, 40), (58, 45))
+    expected = mask.copy()
+    expected[20:40, 45:50] = False
+    np.testing.assert_array_equal(redraw(mask, dent), expected)
+    bulge = line((40, 20), (50, 20), (60, 20), (60, 40), (50, 40), (40, 40))
+    expected[20:40, 45:60] = True
+    np.testing.assert_array_equal(redraw(mask, bulge), expected)
+    np.testing.assert_array_equal(redraw(mask, line((60, 30), (40, 30))), mask)  # not through
+
+
+def test_an_end_beside_the_border_stays(mask: Mask) -> None:
+    expected = mask.copy()
+    expected[15:20, 50:52] = True
+    expected[20:40, 47:50] = False
+    along = line((48, 40), (47, 40), (47, 20), (52, 20), (52, 15), (51, 15))
+    np.testing.assert_array_equal(redraw(mask, along), expected)
+
+
 def test_the_larger_part_stays(mask: Mask) -> None:
     across = redraw(mask, line((5, 40), (55, 40)))
     np.testing.assert_array_equal(across[:40], mask[:40])

@@ -247,7 +247,16 @@ def test_a_mask_drawn_by_hand_is_traced_and_changed(client: TestClient) -> None:
     ).json()
     points = np.array([(30, 10), (40, 10.5), (35, 20), (30, 20)])
     assert b64decode(redrawn["mask"]) == encode_mask(redraw(drawn, points))
-    for line in ("", "1 2", "1 2 3", "1 2 nan 4", "1 2 3 1e9", "1 2 3 . 5 6", "1 2 3 9999999"):
+    for line in (
+        "",
+        "1 2",
+        "1 2 3",
+        "1 2 nan 4",
+        "1 2 3 1e9",
+        "1 2 3 . 5 6",
+        "1 2 3 9999999",
+        "1 2 99 99 " * 99,
+    ):
         asked = {"edit": "redraw", "line": line}
         refused = client.post("/v1/mask", params=asked, content=encode_mask(drawn))
         assert refused.status_code == 422, line

@@ -8,14 +8,18 @@ import numpy as np
 from dermseg.imaging.images import Mask
 from dermseg.masks.polygons import Polygon, Ring, fill, trace
 
+AWAY = 0.5
+"""What comes from the border's other side at this share of its length and more leads away."""
+
 
 def redraw(mask: Mask, line: Ring) -> Mask:
     """Put a line in the place of the border between its ends.
 
     The ends are joined to the nearest places of the border, which parts the border in two; the part
-    goes whose loss leaves the larger mask. Where the line runs outside the mask it adds, where it
-    runs inside it takes away. Without a border, or where it ends on its first point, a line
-    encloses the whole mask.
+    goes whose loss leaves the larger mask. An end that leads across the border and away from it is
+    cut off where it crosses. Where the line runs outside the mask it adds, where it runs inside it
+    takes away. Without a border, or where it ends on its first point, a line encloses the whole
+    mask.
 
     Parameters
     ----------
@@ -44,9 +48,10 @@ def redraw(mask: Mask, line: Ring) -> Mask:
     left, top = np.floor(np.minimum(ring.min(0), line.min(0))).clip(0).astype(int)
     right, bottom = np.ceil(np.maximum(ring.max(0), line.max(0))).astype(int)
     part = mask[top:bottom, left:right]
-    moved = ring - (left, top), line - (left, top)
-    within = fill(moved[:1], part.shape)
-    redrawn = [np.where(fill([loop], part.shape), ~within, part) for loop in _loops(*moved)]
+    ring, line = ring - (left, top), line - (left, top)
+    within = fill([ring], part.shape)
+    line = _trimmed(_trimmed(line, ring, within)[::-1], ring, within)[::-1]
+    redrawn = [np.where(fill([loop], part.shape), ~within, part) for loop in _loops(ring, line)]
     result = mask.copy()
     result[top:bottom, left:right] = max(redrawn, key=np.count_nonzero)
     return result
@@ -63,6 +68,21 @@ def _nearest(polygons: tuple[Polygon, ...], line: Ring) -> Ring:
         )
 
     return min(polygons, key=distance).outer
+
+
+def _trimmed(line: Ring, ring: Ring, within: Mask) -> Ring:
+    """Cut a line's beginning off where it crosses the border, if it comes from farther away."""
+    along = np.concatenate([[0], np.hypot(*np.diff(line, axis=0).T).cumsum()])
+    places = np.linspace(0, along[-1], 2 * math.ceil(along[-1]) + 1)
+    points = np.stack([np.interp(places, along, axis) for axis in line.T], axis=1)
+    x, y = np.floor(points).astype(np.intp).T
+    inside = (x >= 0) & (y >= 0) & (x < within.shape[1]) & (y < within.shape[0])
+    inside[inside] = within[y[inside], x[inside]]
+    crossed = np.flatnonzero(inside != inside[0])
+    if not len(crossed) or math.dist(line[0], _foot(ring, line[0])[1]) < AWAY * places[crossed[0]]:
+        return line
+    first = crossed[0]
+    return np.concatenate([points[first : first + 1], line[along > places[first]]])
 
 
 def _loops(ring: Ring, line: Ring) -> tuple[Ring, Ring]:

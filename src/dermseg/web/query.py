@@ -69,6 +69,8 @@ class OutlineQuery(MannerQuery):
 
 LONGEST_LINE = 24_000
 """Characters of a line: a thousand points in the largest photographs."""
+AROUND = 20
+"""Length of a line at most, in the mask's height and width: longer ones would fill the memory."""
 
 
 class EditQuery(BaseModel):
@@ -96,7 +98,8 @@ class EditQuery(BaseModel):
             line = np.array(self.line.split(), np.float64).reshape(-1, 2)
         except ValueError:
             line = np.zeros((0, 2))
-        if len(line) < 2 or np.abs(line).max() > 2 * LONGEST_SIDE:
+        length = np.hypot(*np.diff(line, axis=0).T).sum()
+        if len(line) < 2 or np.abs(line).max() > LONGEST_SIDE or length > AROUND * sum(mask.shape):
             detail = "line: send x and y of two points and more, in pixels, with spaces between"
             raise ProblemError(422, "invalid-settings", detail)
         return redraw(mask, line)
