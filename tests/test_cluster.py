@@ -67,11 +67,18 @@ class FakeRay:
 
     def __init__(self, cores: int = 3) -> None:
         self.cores = cores
+        self.gpus = 0
         self.made: list[Process] = []
         self.options: list[dict[str, Any]] = []
 
     def cluster_resources(self) -> dict[str, float]:
-        return {"CPU": float(self.cores)}
+        return {"CPU": float(self.cores), "GPU": float(self.gpus)}
+
+    def nodes(self) -> list[dict[str, Any]]:
+        sizes = (0, 8, 16)
+        return [{"Alive": True, "Resources": {"CPU": float(size)}} for size in sizes] + [
+            {"Alive": False, "Resources": {}}
+        ]
 
     available_resources = cluster_resources
 
@@ -128,7 +135,7 @@ def test_every_item_has_its_result_once(ray: FakeRay) -> None:
     assert all(process.dead for process in ray.made), "none goes on afterwards"
     assert ray.options[0] == {
         "num_cpus": 1,
-        "num_gpus": 0,
+        "num_gpus": 0.0,
         "max_restarts": 0,
         "max_task_retries": 0,
     }
@@ -182,6 +189,14 @@ def test_cores_that_come_later_are_used(ray: FakeRay) -> None:
 
     mapped(ray, work)
     assert len(ray.made) == 6
+
+
+def test_a_worker_can_take_a_whole_node_and_a_gpu(ray: FakeRay) -> None:
+    ray.cores, ray.gpus = 24, 2
+    task = Task[int, int](lambda: int, lambda item, _: item, gpus=1.0, whole=True, depth=1)
+    assert dict(Pool[int, int](Cluster(ray, 1), task).map(range(5))) == {n: n for n in range(5)}
+    assert len(ray.made) == 2, "as many as there are GPUs"
+    assert (ray.options[0]["num_cpus"], ray.options[0]["num_gpus"]) == (8, 1.0)
 
 
 def test_no_core_is_said_and_then_an_error(

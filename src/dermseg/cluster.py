@@ -37,14 +37,10 @@ TICK = 2.0
 """Seconds between looks at the cluster's size."""
 ATTEMPTS = 3
 """How often a chunk may be lost before it is taken apart; an item alone has as many attempts."""
-DEPTH = 2
-"""Chunks that an actor has at once, so that it never waits for the next."""
 STARTS = 8
 """Actors in a row that may die before they are ready."""
 STORE = 80 * 2**20
 """Bytes of the object store of `local`: it holds rows alone."""
-GPU = 0.125
-"""A GPU's part that an actor takes: a core that decodes keeps less than that busy."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +48,16 @@ class Task(Generic[Item, Result]):
     """What is done with each item.
 
     `build` is sent to every actor, where it returns the work; what it raises ends the map. `lost`
-    returns the result of an item whose worker died each time, with the reason.
+    returns the result of an item whose worker died each time, with the reason. An actor takes a
+    core, or with `whole` all cores of a node like the smallest, and `gpus`, which may be a part of
+    one. It has `depth` chunks at once, so that it need not wait for the next.
     """
 
     build: Callable[[], Callable[[Item], Result]]
     lost: Callable[[Item, str], Result]
-    gpu: bool = False
+    gpus: float = 0.0
+    whole: bool = False
+    depth: int = 2
 
 
 @dataclass
@@ -125,7 +125,8 @@ class Pool(Generic[Item, Result]):
         self._looked = self._seen = time.monotonic()
         self._spoken = False
         self._died = 0
-        self._size = self._cores()
+        self._cores = self._of_smallest() if task.whole else 1
+        self._size = self._room()
 
     @property
     def nodes(self) -> int:
@@ -154,27 +155,32 @@ class Pool(Generic[Item, Result]):
                 with suppress(Exception):  # the cluster may be gone
                     self._ray.kill(seat.actor)
 
-    def _cores(self) -> int:
+    def _of_smallest(self) -> int:
+        """Return how many cores the smallest node has that has any."""
+        cores = [node["Resources"].get("CPU", 0) for node in self._ray.nodes() if node["Alive"]]
+        return max(1, int(min((each for each in cores if each), default=1)))
+
+    def _room(self) -> int:
         """Return how many actors the cluster has room for."""
         found = self._ray.cluster_resources()
-        cores = int(found.get("CPU", 0))
-        return min(cores, int(found.get("GPU", 0) / GPU)) if self._task.gpu else cores
+        room = int(found.get("CPU", 0) / self._cores)
+        return min(room, int(found.get("GPU", 0) / self._task.gpus)) if self._task.gpus else room
 
     def _fill_seats(self, waiting: Sequence[_Chunk]) -> None:
         """Start actors on cores that have none, as long as chunks wait."""
         now = time.monotonic()
         if now - self._looked > TICK:
-            self._looked, self._size = now, self._cores()
+            self._looked, self._size = now, self._room()
         busy = sum(bool(seat.given) for seat in self._seats)
         for _ in range(len(self._seats), min(self._size, busy + len(waiting))):
-            options = {"num_cpus": 1, "max_restarts": 0, "max_task_retries": 0}
-            made = self._ray.remote(_Actor).options(**options, num_gpus=GPU * self._task.gpu)
+            needs = {"num_cpus": self._cores, "num_gpus": self._task.gpus}
+            made = self._ray.remote(_Actor).options(**needs, max_restarts=0, max_task_retries=0)
             actor = made.remote(self._task.build, Path.cwd())
             self._seats.append(_Seat(actor, actor.start.remote()))
 
     def _give(self, items: Sequence[Item], waiting: deque[_Chunk]) -> None:
         """Give chunks to actors that are ready: each has one before any has the next."""
-        for depth in range(DEPTH):
+        for depth in range(self._task.depth):
             for seat in self._seats:
                 if waiting and seat.node and len(seat.given) == depth:
                     chunk = waiting.popleft()
@@ -246,7 +252,7 @@ class Pool(Generic[Item, Result]):
             self._seen, self._spoken = now, False
             return
         free = self._ray.available_resources().get("CPU", 0)
-        state = f"the cluster has {counted(self._cores(), 'core')} for us, {free:g} free"
+        state = f"the cluster has {counted(self._room(), 'place')} for workers, {free:g} cores free"
         if now - self._seen > PATIENCE:
             raise ClusterError(f"--cluster: no worker began in {PATIENCE:g} seconds: {state}")
         if now - self._seen > SPEAK and not self._spoken:

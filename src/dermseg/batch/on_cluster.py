@@ -20,6 +20,8 @@ from dermseg.progress import bar, counted, say_in_log
 from dermseg.settings import ClusterSettings
 from dermseg.storage.journal import Entry, Journal, Row
 
+GPU = 0.125
+"""A GPU's part that a worker takes: a core that decodes keeps less than that busy."""
 REST = 60.0
 """Seconds between lines in a log."""
 Sent = tuple[Job, Entry | None]
@@ -52,7 +54,7 @@ class Workers:
         task = Task[Sent, Outcome](
             _Build(plan, seen),
             lambda sent, why: _lost(sent[0], why, by),
-            gpu=plan.model.device == "cuda",
+            gpus=GPU if plan.model.device == "cuda" else 0.0,
         )
         pool, tally = Pool[Sent, Outcome](self.cluster, task), _Tally(len(jobs))
         early: dict[int, Result] = {}

@@ -28,6 +28,7 @@ def train(
     data_settings: Annotated[DataSettings, FlatFlags] = DataSettings(),
     thresholds: Annotated[ThresholdSettings, Flat] = ThresholdSettings(),
     style: Style | None = None,
+    cluster: str | None = None,
     plugin: Plugins = (),
 ) -> int:
     """Train a network on a folder of photographs and masks; needs dermseg[train].
@@ -54,6 +55,10 @@ def train(
     style
         Score the masks outlined in this style alone. This and the thresholds say how members.csv
         scores a protocol's members.
+    cluster
+        With --protocol: train the six models on the machines of a Ray cluster, one on each machine,
+        or on each GPU with --device cuda: auto, local or ray://HOST:PORT. All must see DATA and
+        OUTPUT. Needs dermseg[cluster].
     plugin
         A module, or a file such as mine.py, that registers a network or a loss of one's own with
         `dermseg.register_network` or `dermseg.register_loss`.
@@ -65,9 +70,15 @@ def train(
     plugins.load(plugin)
     from dermseg.training.distributed import leads
     from dermseg.training.loop import train
-    from dermseg.training.protocol import train_protocol
+    from dermseg.training.protocol import train_protocol, train_protocol_on_cluster
 
     scoring, folder = ScoringSettings(thresholds, style), local_copy(data, tell)
+    if cluster is not None:
+        if protocol is None or settings.fold is not None:
+            raise UsageError("--cluster: trains all members of a --protocol, without --fold")
+        train_protocol_on_cluster(
+            folder, output, settings, data_settings, address=cluster, plugins=plugin
+        )
     if protocol is not None:
         train_protocol(folder, output, settings, data_settings, scoring=scoring)
     elif scoring != ScoringSettings():

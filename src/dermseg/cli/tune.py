@@ -1,5 +1,6 @@
 """Search for settings."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ def tune(
     tuning: Annotated[TuningSettings, FlatLists] = TuningSettings(),
     settings: Annotated[TrainingSettings, Flat] = TrainingSettings(),
     data_settings: Annotated[DataSettings, FlatFlags] = DataSettings(),
+    cluster: str | None = None,
     plugin: Plugins = (),
 ) -> int:
     """Search for settings by their Jaccard index out of fold; needs dermseg[tune].
@@ -38,6 +40,10 @@ def tune(
     protocol
         Settings that all trials share, the paper's or others, as in `dermseg train`. Other
         options change them.
+    cluster
+        Train on the machines of a Ray cluster, a trial on each machine, or on each GPU with
+        --device cuda: auto, local or ray://HOST:PORT. All must see DATA and OUTPUT. Needs
+        dermseg[cluster].
     plugin
         A module, or a file such as mine.py, that registers a network or a loss of one's own with
         `dermseg.register_network` or `dermseg.register_loss`.
@@ -48,5 +54,13 @@ def tune(
     plugins.load(plugin)
     from dermseg.tuning.trials import tune
 
+    if cluster is not None:
+        from dermseg.training.on_cluster import same_everywhere, train_on_cluster
+
+        alike = same_everywhere(settings)
+        # Each takes what is next in the search, until nothing is left; there are enough for all.
+        call = partial(tune, data, output, alike, tuning, data_settings, protocol=protocol)
+        calls = [(f"worker {n}", call) for n in range(1, (tuning.trials or tuning.grid_size) + 1)]
+        train_on_cluster(calls, output, cluster, device=data_settings.device, plugins=plugin)
     show(tune(data, output, settings, tuning, data_settings, protocol=protocol))
     return 0

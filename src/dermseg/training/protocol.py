@@ -4,7 +4,9 @@ The folds say how good the settings are, out of fold; the sixth model takes thei
 epochs, since nothing is left to choose by. All six together are the ensemble.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from dermseg.data.layouts import find_all_pairs
@@ -17,6 +19,7 @@ from dermseg.settings import DataSettings, MaskFrame, ScoringSettings, TrainingS
 from dermseg.storage.tables import write_table
 from dermseg.training import checkpoints, distributed, precision, run_folder
 from dermseg.training.loop import train
+from dermseg.training.on_cluster import Training, same_everywhere, train_on_cluster
 
 TABLE = "members.csv"
 SCORES = "out-of-fold"
@@ -56,6 +59,31 @@ def train_protocol(
     finished = all((output / name / run_folder.WEIGHTS).is_file() for name in names)
     if finished and distributed.leads():
         report(data, output, scoring, data_settings.mask_frame)
+
+
+def train_protocol_on_cluster(
+    data: Path,
+    output: Path,
+    settings: TrainingSettings,
+    data_settings: DataSettings = DataSettings(),
+    *,
+    address: str,
+    plugins: Sequence[str] = (),
+) -> None:
+    """Train a protocol's members on the machines of a cluster, which all see both folders.
+
+    `train_protocol` then writes the tables. "auto" is float32 here, as machines may differ. Raises
+    as `train_on_cluster` does.
+    """
+    settings = same_everywhere(settings)
+    shared = replace(data_settings, cache=data_settings.cache_below(output))
+    members: list[Training] = []
+    for fold in [*range(settings.folds), None]:
+        name = run_folder.fold_name(fold)
+        call = partial(train, data, output / name, replace(settings, fold=fold), shared)
+        members.append((name, call))
+    device = data_settings.device
+    train_on_cluster(members, output, address, device=device, plugins=plugins)
 
 
 def report(
