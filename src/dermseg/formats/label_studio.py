@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -113,7 +114,7 @@ def read(source: Path, photographs: Photographs, label: str | None) -> Iterator[
     prediction. Regions are polygons and brush strokes. `photographs` tell the sizes of those
     without a region.
     """
-    tasks = read_json(source, KIND)
+    tasks = read_json(source, KIND, _packed)
     with understood(source, KIND):
         found = [(_name(task["data"]), task["data"], _results(task)) for task in tasks]
         labels = {each for _, _, results in found for result in results for each in _labels(result)}
@@ -121,6 +122,20 @@ def read(source: Path, photographs: Photographs, label: str | None) -> Iterator[
     for name, data, results in found:
         chosen = [each for each in results if label is None or label in _labels(each)]
         yield Entry(name, partial(_load, source, name, data, chosen, photographs))
+
+
+def _packed(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an object with its points or run lengths packed: as lists they take ten times as much.
+
+    What cannot be packed stays, and costs its photograph when it is loaded.
+    """
+    points, lengths = entry.get("points"), entry.get("rle")
+    with suppress(TypeError, ValueError, OverflowError):
+        if isinstance(points, list):
+            entry["points"] = np.array(points, np.float64)
+        if isinstance(lengths, list):
+            entry["rle"] = bytes(lengths)
+    return entry
 
 
 def _name(data: dict[str, Any]) -> str:
