@@ -128,10 +128,12 @@ class _Done:
     def rows(self) -> Iterator[Row]:
         """Yield each job's row of the report."""
         for number, job in enumerate(self._jobs):
-            if number in self._errors:
-                yield {**failed_row(job, self._errors[number]), **self._worker.made_by}
-            elif entry := self._journal.last(job.mask.as_posix()):
+            entry = self._journal.last(job.mask.as_posix())
+            if entry is not None and number not in self._errors:
                 yield complete_row(entry.row)
+            else:
+                error = self._errors.get(number, f"{job}: its line in the journal is damaged")
+                yield {**failed_row(job, error), **self._worker.made_by}
 
     def timings(self) -> Iterator[Row]:
         """Yield how long each photograph took that an earlier run had not done."""

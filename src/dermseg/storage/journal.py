@@ -146,7 +146,7 @@ class Lines:
         """Return what was noted of a mask last."""
         line = self.line(mask)
         noted = _parsed(line, self._name) if line else None
-        return noted[1] if noted else None
+        return noted[1] if noted and noted[0] == mask else None
 
     def line(self, mask: str) -> bytes:
         """Return the last line of a mask; nothing where there is none."""
