@@ -6,9 +6,11 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from local_service import listening
@@ -814,6 +816,164 @@ def test_the_brush_is_as_large_as_its_circle_on_the_screen(page: Any, tmp_path: 
     dot = (mask_of(page, tmp_path) > 0) & ~before
     scale = page.evaluate("() => new DOMMatrix(document.querySelector('.frame').style.transform).a")
     assert np.ptp(np.nonzero(dot)[1]) + 1 == pytest.approx(80 / scale, abs=2)
+
+
+def in_photograph(page: Any, *places: tuple[float, float]) -> Any:
+    """Return places of the screen in an upright photograph's pixels, (n, 2), and the scale."""
+    origin, unit = on_screen(page, 0, 0), on_screen(page, 1, 1)
+    scale = unit[0] - origin[0]
+    return (np.array(places) - origin) / scale, scale
+
+
+def is_region(mask: Any, before: Any, region: Any, *, erase: bool = False) -> bool:
+    """Say whether a region was added or erased, but for a pixel at its border, and nothing else."""
+    kernel = np.ones((3, 3), np.uint8)
+    inner, outer = (
+        change(region.astype(np.uint8), kernel) > 0 for change in (cv2.erode, cv2.dilate)
+    )
+    painted = ~mask & before if erase else mask & ~before
+    possible = before if erase else ~before
+    kept = (mask == before)[~outer].all()
+    return bool(kept and painted[inner & possible].all())
+
+
+def polygon(shape: tuple[int, ...], corners: Any) -> Any:
+    drawn = np.zeros(shape, np.uint8)
+    cv2.fillPoly(drawn, [np.round((corners - 0.5) * 256).astype(np.int32)], 1, shift=8)
+    return drawn > 0
+
+
+def stroke(shape: tuple[int, ...], points: Any, diameter: float) -> Any:
+    """Return the pixels within half a brush of a stroke's line."""
+    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
+    near = np.zeros(shape, np.bool_)
+    for first, last in pairwise(points):
+        along = last - first
+        share = ((x - first[0]) * along[0] + (y - first[1]) * along[1]) / max(along @ along, 1e-9)
+        share = share.clip(0, 1)
+        away = np.hypot(x - first[0] - share * along[0], y - first[1] - share * along[1])
+        near |= away < diameter / 2
+    return near
+
+
+CORNERS = ((-150, -110), (120, -130), (160, 60), (-40, 20))
+"""Of regions that are painted, from the stage's middle."""
+
+
+@pytest.mark.parametrize("dragged", [True, False])
+@pytest.mark.parametrize("key", ["l", "k"])
+def test_a_lasso_is_its_corners_pixels_dragged_or_clicked(
+    page: Any, tmp_path: Path, key: str, dragged: bool
+) -> None:
+    add(page, EXAMPLE)
+    masks = [mask_of(page, tmp_path) > 0]
+    page.keyboard.press(key)
+    page.wait_for_selector("canvas.paint:not([hidden])", state="attached")
+    x, y = middle(page)
+    places = [(x + right, y + down) for right, down in CORNERS]
+    before = outline(page)
+    if dragged:
+        page.mouse.move(*places[0])
+        page.mouse.down()
+        for place in places[1:]:
+            page.mouse.move(*place, steps=5)
+        page.mouse.up()
+    else:
+        for place in (*places, places[0]):  # the first corner again closes it
+            page.mouse.click(*place)
+    changed(page, before)
+    masks.append(mask_of(page, tmp_path) > 0)
+    corners, _ = in_photograph(page, *places)
+    region = polygon(masks[0].shape, corners)
+    assert is_region(masks[1], masks[0], region, erase=key == "k")
+    for keys, number in (("Control+z", 0), ("Control+y", 1), ("Control+z", 0)):
+        page.keyboard.press(keys)
+        page.wait_for_selector(EXACT)
+        assert ((mask_of(page, tmp_path) > 0) == masks[number]).all()
+
+
+@pytest.mark.parametrize("device", ["mouse", "pen", "finger"])
+def test_a_brush_paints_its_circle_along_the_stroke_of_any_device(
+    page: Any, tmp_path: Path, device: str
+) -> None:
+    add(page, EXAMPLE)
+    before, standing = mask_of(page, tmp_path) > 0, outline(page)
+    take_brush(page)
+    x, y = middle(page)
+    places = [(x + right, y + down) for right, down in CORNERS[:3]]
+    session = page.context.new_cdp_session(page)
+    for number, (left, top) in enumerate(places):
+        if device == "finger":
+            touch = {"type": "touchMove" if number else "touchStart"}
+            touch["touchPoints"] = [{"x": left, "y": top}]  # type: ignore[assignment]
+            session.send("Input.dispatchTouchEvent", touch)
+        else:
+            kind = "mouseMoved" if number else "mousePressed"
+            event = {"type": kind, "x": left, "y": top, "button": "left", "buttons": 1}
+            options = {"pointerType": device, "clickCount": 1, "force": 0.5}
+            session.send("Input.dispatchMouseEvent", {**event, **options})
+    if device == "finger":
+        session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    else:
+        last = {"type": "mouseReleased", "x": left, "y": top, "button": "left"}
+        session.send("Input.dispatchMouseEvent", {**last, "pointerType": device, "clickCount": 1})
+    changed(page, standing)
+    points, scale = in_photograph(page, *places)
+    region = stroke(before.shape, points, 32 / scale)
+    assert is_region(mask_of(page, tmp_path) > 0, before, region)
+
+
+def test_one_finger_moves_the_photograph_and_two_move_it_with_a_brush(page: Any) -> None:
+    add(page, EXAMPLE)
+    before = outline(page)
+    session = page.context.new_cdp_session(page)
+    matrix = "() => { const m = new DOMMatrix(document.querySelector('.frame').style.transform);"
+    matrix += " return [m.a, m.e, m.f]; }"
+
+    def drag(*offsets: int) -> list[float]:
+        x, y = middle(page)
+        began = page.evaluate(matrix)
+        for kind, right, down in (("Start", 0, 0), ("Move", 30, 20), ("Move", 60, 40)):
+            points = [
+                {"x": x + right + offset, "y": y + down, "id": offset + 100} for offset in offsets
+            ]
+            event = {"type": f"touch{kind}", "touchPoints": points}
+            session.send("Input.dispatchTouchEvent", event)
+        session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        page.wait_for_timeout(100)
+        return [after - first for after, first in zip(page.evaluate(matrix), began, strict=True)]
+
+    assert drag(0) == pytest.approx([0, 60, 40], abs=0.5)
+    take_brush(page)
+    assert drag(-40, 40) == pytest.approx([0, 60, 40], abs=1.5)
+    page.wait_for_timeout(200)
+    assert outline(page) == before
+    assert page.is_disabled("#undo")
+
+
+def test_a_brush_is_sized_by_keys_and_by_the_right_button(page: Any) -> None:
+    add(page, EXAMPLE)
+    before = outline(page)
+    take_brush(page)
+    for key, size in (("]", "40"), ("[", "32"), ("[", "26")):
+        page.keyboard.press(key)
+        assert page.input_value("#brush") == size
+    x, y = middle(page)
+    page.mouse.move(x, y)
+    page.mouse.down(button="right")
+    page.mouse.move(x + 30, y, steps=3)
+    assert page.input_value("#brush") == "56"
+    circle = page.locator(".circle").bounding_box()
+    assert circle["width"] == pytest.approx(56)
+    assert circle["x"] + circle["width"] / 2 == pytest.approx(x, abs=1)  # where the drag began
+    page.mouse.move(x - 300, y, steps=3)
+    assert page.input_value("#brush") == "2"
+    page.mouse.up(button="right")
+    page.mouse.move(x, y + 40)
+    assert page.input_value("#brush") == "2"
+    page.wait_for_timeout(200)
+    assert outline(page) == before
+    assert page.is_disabled("#undo")
 
 
 def test_a_wheel_zooms_by_as_much_as_it_turns(page: Any) -> None:

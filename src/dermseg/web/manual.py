@@ -70,7 +70,7 @@ def _route(name: str, described: Schema) -> str:
     parts = [f'<section id="{_anchor(name)}"><h2><code>{escape(name)}</code></h2>']
     parts.append(_prose(described.get("description", "")))
     rows = [
-        (f"<code>{escape(each['name'])}</code>", _type(each["schema"]), _words(each))
+        (f"<code>{escape(each['name'])}</code>", _type(_given(each["schema"])), _words(each))
         for each in described.get("parameters", ())
     ]
     parts.append(_table(("parameter", "values", ""), rows))
@@ -124,8 +124,14 @@ def _type(schema: Schema) -> str:
     return escape(str(schema.get("type", "anything"))) + _bounds(schema)
 
 
+def _given(schema: Schema) -> Schema:
+    """Return a parameter's schema without null, which stands for one that is not given."""
+    kinds = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
+    return kinds[0] if len(kinds) == 1 else {**schema, **({"anyOf": kinds} if kinds else {})}
+
+
 def _bounds(schema: Schema) -> str:
-    said = [f"{words} {schema[name]:g}" for name, words in BOUNDS.items() if name in schema]
+    said = [f"{words} {schema[name]:,}" for name, words in BOUNDS.items() if name in schema]
     return f" ({', '.join(said)})" if said else ""
 
 

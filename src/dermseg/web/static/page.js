@@ -357,8 +357,8 @@ function showOffer() {
   $("ruler-offer").hidden = !offer;
   if (!offer) return;
   const { millimetres, pixels_per_mm: scale } = offer;
-  $("ruler-offer").firstElementChild.textContent = `A ruler? The blue line covers ${millimetres} mm `
-    + `if its long ticks are 1 mm apart: then 10 mm are ${Math.round(10 * scale)} px.`;
+  $("ruler-offer").firstElementChild.textContent = `A ruler? If the blue line covers `
+    + `${millimetres} mm, 10 mm are ${Math.round(10 * scale)} px.`;
 }
 
 // Take the scale that is offered, or say that there is no ruler.

@@ -27,7 +27,7 @@ export function showNumbers(answer, perMm) {
   const rows = answer
     ? [
         ["Area", area(answer.area)],
-        ["Share of the picture", `${((100 * answer.area) / answer.width / answer.height).toFixed(1)} %`],
+        ["Of the picture", `${((100 * answer.area) / answer.width / answer.height).toFixed(1)} %`],
         ["Longest diameter", length(answer.diameter)],
         ["Perimeter", length(answer.perimeter)],
         ["Photograph", `${answer.width} × ${answer.height} px`],

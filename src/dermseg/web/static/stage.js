@@ -25,9 +25,10 @@ const PATHS = ["bands", "candidates", "other", "halo", "outline", "scale-halo", 
 
 export class Stage {
   // `handlers`: click(x, y); while another tool than "move" is chosen stroke(points, ended, moved),
-  // and drop() if a second finger makes a pinch of it; viewed() when the view has changed. Arrow
-  // keys move the picture, Enter clicks in the middle; while `hand` is on, or with the middle button,
-  // dragging moves it whatever the tool.
+  // and drop() if a second finger makes a pinch of it; viewed() when the view has changed. Dragging
+  // with the right button calls size(diameter) while a brush is in hand. Arrow keys move the picture,
+  // Enter clicks in the middle; while `hand` is on, or with the middle button, dragging moves it
+  // whatever the tool.
   constructor(element, handlers = {}) {
     this.element = element;
     this.handlers = handlers;
@@ -49,6 +50,7 @@ export class Stage {
     this.diameter = 32; // of the brush, in pixels of the screen
     this.pointers = new Map();
     this.pinching = false; // until all fingers are up
+    this.sizing = null; // where a drag with the right button began: [x, the brush's diameter]
     this.scale = 1;
     this.place = [0, 0];
     this.size = [1, 1];
@@ -59,6 +61,7 @@ export class Stage {
     for (const kind of ["pointerup", "pointercancel"]) {
       element.addEventListener(kind, (event) => this.#up(event));
     }
+    element.addEventListener("contextmenu", (event) => this.#brushes() && event.preventDefault());
     element.addEventListener("pointerleave", () => { this.circle.hidden = true; });
     element.addEventListener("keydown", (event) => this.#key(event));
     new ResizeObserver(() => this.#resize()).observe(element);
@@ -195,7 +198,11 @@ export class Stage {
     style.width = style.height = `${this.diameter}px`;
     style.left = `${event.clientX - box.left - this.element.clientLeft}px`;
     style.top = `${event.clientY - box.top - this.element.clientTop}px`;
-    this.circle.hidden = this.tool !== "add" && this.tool !== "erase";
+    this.circle.hidden = !this.#brushes();
+  }
+
+  #brushes() {
+    return this.tool === "add" || this.tool === "erase";
   }
 
   resizeBrush(diameter) {
@@ -204,6 +211,10 @@ export class Stage {
   }
 
   #down(event) {
+    if (event.button === 2 && this.#brushes()) {
+      this.element.setPointerCapture(event.pointerId);
+      this.sizing = [event.clientX, this.diameter];
+    }
     if (event.button > 1) return;
     if (event.button === 1) event.preventDefault(); // the browser's own scrolling
     this.element.setPointerCapture(event.pointerId);
@@ -224,9 +235,13 @@ export class Stage {
   }
 
   #move(event) {
+    if (this.sizing) {
+      const [began, diameter] = this.sizing;
+      return this.handlers.size?.(diameter + event.clientX - began);
+    }
     this.#circle(event);
     const before = this.pointers.get(event.pointerId);
-    if (!before) return;
+    if (!before) return undefined;
     this.pointers.set(event.pointerId, event);
     if (Math.hypot(event.clientX - this.start.clientX, event.clientY - this.start.clientY) > CLICK) {
       this.moved = true;
@@ -239,6 +254,7 @@ export class Stage {
       const all = event.getCoalescedEvents?.() ?? [];
       this.handlers.stroke?.((all.length ? all : [event]).map((one) => this.locate(one)), false);
     }
+    return undefined;
   }
 
   #pinch(before, event) {
@@ -253,6 +269,7 @@ export class Stage {
   }
 
   #up(event) {
+    this.sizing = null;
     if (!this.pointers.delete(event.pointerId)) return;
     if (this.pinching) this.pinching = this.pointers.size > 0;
     else if (this.#draws()) this.handlers.stroke?.([], true, this.moved);

@@ -55,6 +55,10 @@ export class Tools {
       stroke: (...stroke) => this.#stroke(...stroke),
       drop: () => this.#drop(),
       viewed: () => this.brush.look(),
+      size: (diameter) => {
+        this.size.value = Math.round(diameter);
+        this.resize();
+      },
     });
     this.brush = new Brush(new View(this.stage));
     this.size = toolbar.querySelector("#brush");
