@@ -1666,6 +1666,37 @@ def test_the_review_exports_what_was_accepted_and_compares_readers(
         page.context.close()
 
 
+def test_the_review_goes_through_the_masks_of_a_filter(
+    browser: Any, segmenter: Segmenter, review: Review
+) -> None:
+    review.decide(1, "accepted")
+    review.decide(3, "rejected")
+    with listening(create_app(segmenter, review=review)) as address:
+        page = opened(browser, address)
+        page.select_option("#filter", "open")
+        page.focus("#stage")
+        page.keyboard.press("n")
+        page.wait_for_selector("#stage[data-number='2']")
+        page.keyboard.press("n")  # there is none
+        page.keyboard.press("a")
+        page.wait_for_function("() => document.body.innerText.includes('Undecided: 1.')")
+        page.keyboard.press("p")
+        page.wait_for_selector("#stage[data-number='0']")
+        page.select_option("#filter", "rejected")
+        page.wait_for_selector("#stage[data-number='3']")
+        page.select_option("#filter", "corrected")
+        page.wait_for_function("() => document.body.innerText.includes('no such mask')")
+        page.focus("#stage")
+        standing = outline(page)
+        page.keyboard.press("o")
+        assert outline(page) == ""
+        page.keyboard.press("o")
+        shown(page, standing)
+        assert page.problems == []
+        page.context.close()
+    assert [item.decision for item in review.items] == ["", "accepted", "accepted", "rejected"]
+
+
 def in_hand(page: Any) -> str:
     """Return the borders of the mask that is painted in the review, as the server traced them."""
     page.wait_for_selector(EXACT)

@@ -9,6 +9,15 @@ import { Tools, typing } from "./tools.js";
 const AHEAD = 3; // photographs fetched before they are looked at
 const LOOK = 300; // milliseconds in which nobody has looked: a second click is the first one's
 const KEPT = { corrected: "accepted" }; // what leaves a decision as it is
+const FILTERS = {
+  all: () => true,
+  open: (item) => !item.decision,
+  flagged: (item) => item.flags.length > 0,
+  noted: (item) => item.note !== "",
+  accepted: (item) => item.decision === "accepted",
+  corrected: (item) => item.decision === "corrected",
+  rejected: (item) => item.decision === "rejected",
+};
 const $ = (id) => document.getElementById(id);
 const tools = new Tools($("stage"), $("toolbar"), {
   ready: visible,
@@ -20,7 +29,6 @@ const tools = new Tools($("stage"), $("toolbar"), {
   held: () => busy, // what is being saved is on its way
 });
 const { stage, brush } = tools;
-stage.paint.style.opacity = 0.45;
 const loaded = new Map();
 let items = [];
 let place = 0;
@@ -29,6 +37,7 @@ let since = 0; // when the present photograph appeared
 let looked = 0; // milliseconds that it was looked at, up to `from`
 let from = 0;
 let following = new AbortController(); // the question about what is painted
+let drawnLast = null; // the mask and the photograph
 let style = ""; // in which the model's outline was taken last
 
 // Nothing is decided or painted about a mask that is not on the screen.
@@ -62,7 +71,10 @@ function forget(number) {
 
 async function show(number) {
   place = number;
-  for (const known of loaded.keys()) if (Math.abs(known - number) > AHEAD) forget(known);
+  const soon = ahead(number);
+  for (const known of loaded.keys()) {
+    if (Math.abs(known - number) > AHEAD && !soon.includes(known)) forget(known);
+  }
   tools.leave();
   following.abort();
   delete stage.element.dataset.number;
@@ -86,12 +98,37 @@ async function show(number) {
     if (place !== number) return;
     say(`${item.name}: ${error.message}`, true);
   }
-  for (let next = number + 1; next <= number + AHEAD && next < items.length; next += 1) load(next);
+  for (const next of soon) load(next);
+}
+
+// The masks that the filter lets through, from a place on (1) or back (-1).
+function* beside(number, by) {
+  const isShown = FILTERS[$("filter").value];
+  for (let next = number + by; items[next]; next += by) if (isShown(items[next])) yield next;
+}
+
+function ahead(number) {
+  const soon = [];
+  for (const next of beside(number, 1)) if (soon.push(next) === AHEAD) break;
+  return soon;
+}
+
+// Go to the nearest mask that the filter lets through, onwards first.
+function filter() {
+  if (FILTERS[$("filter").value](items[place])) return describe();
+  const next = beside(place, 1).next().value ?? beside(place, -1).next().value;
+  if (next === undefined) return say("There is no such mask.", true);
+  if (painted() || noted()) return undefined;
+  return show(next);
 }
 
 // Draw a mask's borders, and the band of the photograph.
-function draw(mask, { band }) {
-  stage.draw({ outline: bordersOf(mask), bands: bandPath(band) });
+function draw(mask, photograph) {
+  drawnLast = [mask, photograph];
+  stage.draw({
+    outline: $("show").checked ? bordersOf(mask) : "",
+    bands: $("band").checked ? bandPath(photograph.band) : "",
+  });
   const said = showOffers(mask.outlines.length, mask.holes.length);
   $("flags").textContent = [...items[place].flags.map(flagWords), ...said].join(" ");
   stage.element.dataset.state = "exact";
@@ -204,10 +241,13 @@ async function decide(decision, mask = null) {
   const number = place;
   if (!(await send(decision, mask))) return;
   if (place !== number) describe(); // someone has gone on already
-  else if (decision && number + 1 < items.length) await show(number + 1);
   else {
-    await show(number);
-    say(decision ? "That was the last mask." : "");
+    const next = decision ? beside(number, 1).next().value : undefined;
+    await show(next ?? number);
+    if (decision && next === undefined) {
+      const left = items.filter((item) => !item.decision).length;
+      say(`That was the last mask.${left ? ` Undecided: ${left}.` : ""}`);
+    }
   }
 }
 
@@ -241,8 +281,8 @@ function travel(by) {
 }
 
 async function go(by) {
-  const next = place + by;
-  if (painted() || !items[next]) return;
+  const next = beside(place, by).next().value;
+  if (painted() || next === undefined) return;
   if (noted() && !(await send(KEPT[items[place].decision] ?? items[place].decision))) return;
   show(next);
 }
@@ -288,6 +328,8 @@ const KEYS = {
   p: () => go(-1),
   u: () => items[place].decision && put(""),
   m: () => $("note").focus(),
+  o: () => $("show").click(),
+  w: () => $("band").click(),
   t: () => visible() && setStyle(Object.keys(defaults.styles).find((name) => name !== style)),
 };
 document.addEventListener("keydown", (event) => {
@@ -318,6 +360,12 @@ $("correct").addEventListener("click", correct);
 $("back").addEventListener("click", KEYS.p);
 $("skip").addEventListener("click", KEYS.n);
 $("withdraw").addEventListener("click", KEYS.u);
+for (const name of ["show", "band"]) {
+  $(name).addEventListener("change", () => visible() && draw(...drawnLast));
+}
+$("filter").addEventListener("change", filter);
+$("opacity").addEventListener("input", () => { stage.paint.style.opacity = $("opacity").value; });
+stage.paint.style.opacity = $("opacity").value;
 $("export").addEventListener("click", () => told(exportKept));
 $("compare").addEventListener("click", () => told(compareReaders));
 $("reviewer").addEventListener("change", () => localStorage.setItem("reviewer", $("reviewer").value));
