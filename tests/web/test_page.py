@@ -1381,6 +1381,36 @@ def test_everything_has_a_name_for_screen_readers(page: Any) -> None:
     assert nameless == []
 
 
+def test_a_folder_is_dropped_with_its_subfolders(page: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "patients"
+    (folder / "b").mkdir(parents=True)
+    (folder / ".hidden").mkdir()
+    shutil.copy(EXAMPLE, folder / "b" / "two.JPG")
+    shutil.copy(EXAMPLE, folder / "one.jpg")
+    for name in ("Thumbs.db", ".one.jpg", "notes.txt"):
+        (folder / name).write_bytes(b"none")
+    session = page.context.new_cdp_session(page)
+    page.locator("text=Drop dermoscopic").wait_for()
+    data = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data})
+    page.wait_for_selector(EXACT)
+    page.wait_for_function("() => document.querySelectorAll('.strip li').length === 2")
+    assert names(page) == ["two.JPG", "one.jpg"]
+
+
+def test_a_phone_has_a_button_for_its_camera(browser: Any, address: str, page: Any) -> None:
+    assert page.is_hidden("#camera")
+    size = {"width": 390, "height": 844}
+    phone = opened(browser, address, viewport=size, has_touch=True, is_mobile=True)
+    with phone.expect_file_chooser() as chooser:
+        phone.tap("#camera")
+    chooser.value.set_files(EXAMPLE)
+    phone.wait_for_selector(EXACT)
+    assert phone.problems == []
+    phone.context.close()
+
+
 def test_a_phones_width_needs_no_sideways_scrolling(browser: Any, address: str) -> None:
     page = opened(browser, address, viewport={"width": 390, "height": 844})
     for _ in range(2):

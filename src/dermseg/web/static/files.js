@@ -74,3 +74,30 @@ export function save(blob, name) {
 export function stemOf(name) {
   return name.replace(/\.[^.]*$/, "").replace(/[\\/:*?"<>|\u0000-\u001f]/g, "_") || "photograph";
 }
+
+const PHOTOGRAPH = /\.(jpe?g|jpe|png|bmp|tiff?|webp|avif|heic|heif|mpo|dcm)$/i;
+
+// The files of a drop, and the photographs in its folders and their subfolders, by name.
+export async function droppedFiles(transfer) {
+  // To be asked for before anything is waited for.
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  if (!entries.some((entry) => entry.isDirectory)) return [...transfer.files];
+  const found = await Promise.all(entries.map((entry) => (entry.isDirectory ? inFolder(entry) : [entry])));
+  return Promise.all(found.flat().map((entry) => new Promise((done, fail) => entry.file(done, fail))));
+}
+
+async function inFolder(folder) {
+  const reader = folder.createReader();
+  const entries = [];
+  for (;;) { // a reader gives a hundred at once
+    const some = await new Promise((done, fail) => reader.readEntries(done, fail));
+    if (!some.length) break;
+    entries.push(...some);
+  }
+  entries.sort((one, other) => (one.name < other.name ? -1 : 1));
+  const found = await Promise.all(entries.map((entry) => {
+    if (entry.isDirectory) return inFolder(entry);
+    return PHOTOGRAPH.test(entry.name) && !entry.name.startsWith(".") ? [entry] : [];
+  }));
+  return found.flat();
+}

@@ -1,7 +1,7 @@
 // The page: photographs in, outlines shown, corrected and downloaded.
 
 import { ask, fromBase64, rulerIn, segment } from "./api.js";
-import { save, stemOf, table, zip } from "./files.js";
+import { droppedFiles, save, stemOf, table, zip } from "./files.js";
 import { drawHeat } from "./heat.js";
 import { STYLES, showFlags, showNumbers, showSureness } from "./panel.js";
 import { Photo } from "./photo.js";
@@ -694,11 +694,14 @@ $("zip").addEventListener("click", async () => {
   $("zip").disabled = false;
 });
 for (const id of ["add", "pick"]) $(id).addEventListener("click", () => $("files").click());
-$("files").addEventListener("change", () => {
-  const files = [...$("files").files];
-  $("files").value = ""; // so that the same file can be chosen again
-  addFiles(files);
-});
+$("camera").addEventListener("click", () => $("taken").click());
+for (const id of ["files", "taken"]) {
+  $(id).addEventListener("change", () => {
+    const files = [...$(id).files];
+    $(id).value = ""; // so that the same file can be chosen again
+    addFiles(files);
+  });
+}
 for (const button of document.querySelectorAll("[data-example]")) {
   button.addEventListener("click", () => told(async () => {
     const name = button.dataset.example;
@@ -717,7 +720,11 @@ document.addEventListener("dragleave", (event) => {
 document.addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("dragging");
-  addFiles([...event.dataTransfer.files]);
+  told(async () => {
+    const files = await droppedFiles(event.dataTransfer);
+    if (!files.length) say("There is no photograph in this folder.", true);
+    await addFiles(files);
+  });
 });
 
 $("keep").parentElement.parentElement.hidden = !allowed;
