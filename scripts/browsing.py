@@ -15,6 +15,11 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-ne
 DESKTOP: ViewportSize = {"width": 1440, "height": 900}
 EXACT = "#stage[data-state=exact]"
 """The outline on the screen is the server's answer to all that was done."""
+ALL_KNOWN = """count => {
+  const signs = [...document.querySelectorAll("#strip .signs")];
+  return signs.length === count && signs.every((sign) => sign.textContent);
+}"""
+"""Whether so many photographs are on the page, and something is known of each."""
 READY = "body[data-ready]"
 
 

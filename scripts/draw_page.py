@@ -7,7 +7,7 @@ scripts/draw_page.py docs/page.jpg [--phone] [--dark] [--empty]
 import sys
 from pathlib import Path
 
-from browsing import EXACT, READY, chromium, serving
+from browsing import ALL_KNOWN, EXACT, READY, chromium, serving
 
 from dermseg.inference.segmenter import Segmenter
 from dermseg.web.app import create_app
@@ -28,7 +28,7 @@ def main(output: Path, options: list[str]) -> None:
         page.wait_for_selector(READY, state="attached")
         if "--empty" not in options:
             page.set_input_files("#files", EXAMPLES)
-            page.wait_for_selector(f"#strip li:nth-child({len(EXAMPLES)})")
+            page.wait_for_function(ALL_KNOWN, arg=len(EXAMPLES))
             page.wait_for_selector(EXACT)
             page.wait_for_timeout(500)
         page.screenshot(path=output, full_page="--phone" in options)

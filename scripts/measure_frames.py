@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from browsing import DESKTOP, EXACT, READY, chromium
+from browsing import ALL_KNOWN, DESKTOP, EXACT, READY, chromium
 from cyclopts import run
 from load_service import memory
 from PIL import Image
@@ -165,13 +165,7 @@ def weigh(
         large.save(path, quality=90)
     before = {"page": page_memory(browser), "server": round(memory(process))}
     page.set_input_files("#files", paths)
-    page.wait_for_function(
-        """count => {
-          const signs = [...document.querySelectorAll("#strip .signs")];
-          return signs.length === count && signs.every((sign) => sign.textContent);
-        }""",
-        arg=count,
-    )
+    page.wait_for_function(ALL_KNOWN, arg=count)
     after = {"page": page_memory(browser), "server": round(memory(process))}
     page.close()
     return {"photographs": count, "megabytes_before": before, "megabytes_after": after}
