@@ -8,7 +8,8 @@ FULL and THUMBNAILS are folders of photographs: `--count` links to them are segm
 folder in turn. Without --overhead a cluster of two nodes of one core each does that, and one of
 them is killed by a signal while it holds chunks. Its masks and report must be, to the byte, those
 of one process; prints how many rows were lost and doubled. With --overhead one process is compared
-with `--cluster local`: processor time of all processes together. Needs the extra `cluster`.
+with `--cluster local`: processor time of all processes together, and how much of the difference is
+there for FEW photographs already: Ray's start. Needs the extra `cluster`.
 """
 
 import argparse
@@ -36,6 +37,7 @@ PHOTOGRAPHS = {".jpg", ".jpeg", ".png"}
 MARK = "DERMSEG_MEASURED"
 """Set for a command that is measured; what it starts inherits it."""
 TICKS = os.sysconf("SC_CLK_TCK")
+FEW = 4
 BOOKS = ("timings.csv", "journal.jsonl")
 """Files that no two runs write alike."""
 
@@ -155,9 +157,16 @@ def overhead(photographs: Path, work: Path) -> dict[str, Any]:
     """Return what one process and a cluster of this machine take, and whether they agree."""
     alone = measured(segment(photographs, work / "alone"))
     there = measured(segment(photographs, work / "there", "--cluster", "local"))
+    few = work / "few"
+    few.mkdir()
+    for path in sorted(photographs.iterdir())[:FEW]:
+        (few / path.name).symlink_to(path.resolve())
+    start, _ = measured(segment(few, work / "start", "--cluster", "local"))
+    base, _ = measured(segment(few, work / "base"))
     count = sum(1 for _ in photographs.iterdir())
     return {
         "photographs": count,
+        "start_cpu_seconds": round(start - base, 1),
         "cpu_seconds": {"one process": alone[0], "--cluster local": there[0]},
         "seconds": {"one process": alone[1], "--cluster local": there[1]},
         "overhead": round(there[0] / alone[0] - 1, 4),
