@@ -62,7 +62,6 @@ def test_lines_are_found_again_and_parts_become_one(tmp_path: Path) -> None:
             journal.write("report.csv", b"%d" % run)
     with PartedJournal(LocalStore(tmp_path), SLOW) as journal:
         assert [journal.last(f"{n}.png") for n in range(4)] == [entry(n) for n in (0, 11, 22, 23)]
-        assert journal.find("3.png", "f23") == entry(23)
     (only,) = parts(tmp_path)
     assert len((tmp_path / "journal" / only).read_bytes().splitlines()) == 5
     (tmp_path / "report.csv").write_bytes(b"mine")

@@ -202,11 +202,6 @@ class Journal:
             self._file.close()
             raise
 
-    def find(self, mask: str, fingerprint: str) -> Entry | None:
-        """Return what was noted of a mask under this very fingerprint."""
-        known = self.last(mask)
-        return known if known is not None and known.fingerprint == fingerprint else None
-
     def last(self, mask: str) -> Entry | None:
         """Return what was noted of a mask last, None if no run has made it or begun to."""
         return self._lines.get(mask)

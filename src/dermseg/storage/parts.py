@@ -19,8 +19,6 @@ from dermseg.storage.stores import LocalStore, Store
 
 FOLDER = "journal"
 PART = ".jsonl"
-LARGEST = 8 * 2**20
-"""Bytes of lines that are not kept back any longer."""
 
 
 def open_journal(store: Store) -> Journal:
