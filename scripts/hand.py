@@ -27,7 +27,9 @@ STARTS = 24
 """Places on the true border where a line may begin, and lengths that it may have."""
 SURE = 0.93
 """Jaccard index that a plan should reach: the hand trembles, and the eye is not exact."""
+LOOK = 300
 WAIT = 30_000
+"""Milliseconds that an outline stands still to be seen, and that it may take to come."""
 
 
 def jaccard(truth: Mask, mask: Mask) -> float:
@@ -114,11 +116,10 @@ class Hand:
         fits = {}
         for value in [*np.arange(now, least, -0.05), *np.arange(now, most, 0.05)]:
             self._move(*place(float(value)))
-            self.page.wait_for_timeout(150)
+            self._settled()
             fits[float(value)] = jaccard(truth, self.mask(truth.shape))
         self._move(*place(max(fits, key=lambda value: fits[value])))
         self.page.mouse.up()
-        self.page.wait_for_timeout(150)
         self.page.wait_for_selector(EXACT)
         self.actions += 1
         self.did.append(slider)
@@ -131,6 +132,13 @@ class Hand:
     def seen(self) -> str:
         """Return the outline on the screen, as SVG has it."""
         return str(self.page.get_attribute("path.outline", "d"))
+
+    def _settled(self) -> None:
+        """Wait until the outline stands still, as the eye does."""
+        before = ""
+        while before != (now := self.seen()):
+            before = now
+            self.page.wait_for_timeout(LOOK)
 
     def changed(self, before: str) -> None:
         """Wait until the outline is another."""
