@@ -45,6 +45,7 @@ BENCHMARKS = RESULTS / "benchmarks"
 PAGES = (
     "README.md",
     "docs/decisions/thresholds.md",
+    "docs/install.md",
     "docs/guide/dicom.md",
     "docs/guide/formats.md",
     "docs/models/index.md",
@@ -279,6 +280,22 @@ def start() -> list[str]:
     return table(["model", "one photograph from start to exit, s", "importing torch, s"], body)
 
 
+def install() -> list[str]:
+    """Return what each extra takes."""
+    body = [
+        [
+            row["extra"],
+            row["megabytes"],
+            row["packages"],
+            row["install_seconds"],
+            row["first_mask_seconds"],
+        ]
+        for row in read_table(RESULTS / "install.csv")
+    ]
+    head = ["extra", "MB", "packages", "pip, s", "first mask, s"]
+    return table(head, body)
+
+
 def _timings() -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield each timing of a shipped model, after the model's name and the processor's."""
     for way in TIMED:
@@ -429,6 +446,7 @@ TABLES = {
     "ledger": ledger,
     "speed": speed,
     "start": start,
+    "install": install,
     "prompts": prompts,
     "pasted": pasted,
     "round-trips": round_trips,
