@@ -153,4 +153,5 @@ def test_doctor_shows_leaks_in_a_given_split(
     assert main(["doctor", str(data), "--splits", str(file)]) == 0
     said = capsys.readouterr().out
     assert "a: leak: patient_id P1: b is in the validation set" in said
-    assert said.count("leak") == 2
+    assert said.count(": leak: ") == 2
+    assert "  2 leak\n" in said
