@@ -1,5 +1,6 @@
 """What a person reads who has called the program wrongly."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,18 @@ def test_an_address_is_no_path(address: str, place: int, tmp_path: Path, capsys:
     paths[place] = address
     assert main(["evaluate", *paths]) == 2
     assert f"{address}: an address; download it" in capsys.readouterr().err
-    assert main(["segment", address, "-o", str(tmp_path / "out")]) == 2
+
+
+@pytest.mark.parametrize("address", ["https://example.org/a.jpg", "http://x/y/"])
+def test_a_web_server_that_is_not_there_is_a_wrong_call(
+    address: str, tmp_path: Path, capsys: Captured
+) -> None:
+    status = main(["segment", address, "-o", str(tmp_path / "out")])
+    said = capsys.readouterr().err
+    if find_spec("aiohttp"):
+        assert (status, address in said) == (2, True)
+    else:
+        assert (status, "pip install '.[cloud]'" in said) == (1, True)
 
 
 @pytest.mark.parametrize("name", ["out.png", "out.JPG", "masks.tif"])

@@ -407,8 +407,8 @@ class RemoteStore(Store):
         address = str(self)
         if isinstance(error, ImportError):
             raise MissingExtraError(
-                f"{address}: {error}; install fsspec's driver for it (pip install gcsfs for gs://, "
-                "adlfs for az://)"
+                f"{address}: {error}; install the driver (pip install '.[cloud]' in the clone of "
+                "dermseg for s3:// and http://, pip install gcsfs for gs://, adlfs for az://)"
             ) from error
         if isinstance(error, ValueError) and "not known" in str(error):
             raise UsageError(
