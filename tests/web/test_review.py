@@ -1,5 +1,6 @@
 import asyncio
 import json
+import os
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -79,6 +80,24 @@ def test_decisions_are_kept_taken_back_and_gone_on_with(
         again = Review.load(jobs, masks, segmenter)
         assert again.items[0].decision == decision
     assert client.put("/v1/review/0", json={"decision": "melanoma"}).status_code == 422
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
+@pytest.mark.parametrize("name", [b"l\xe9sion.png", b"a;\xff=b.jpg", b"\xed\xa0\x80.png"])
+def test_a_name_that_is_not_unicode(tmp_path: Path, segmenter: Segmenter, name: bytes) -> None:
+    folder, output = tmp_path / "photographs", tmp_path / "masks"
+    folder.mkdir()
+    path = folder / os.fsdecode(name)
+    path.write_bytes(encoded(picture(), "PNG" if name.endswith(b"png") else "JPEG"))
+    jobs = find_jobs([folder])
+    assert not segment_all(jobs, segmenter, output)[0].error
+    client = client_of(create_app(segmenter, review=Review.load(jobs, output, segmenter)))
+    answer = client.get("/v1/review")
+    assert answer.status_code == 200
+    assert len(answer.json()["items"]) == 1
+    assert client.put("/v1/review/0", json={"decision": "accepted"}).status_code == 200
+    assert name in (output / "decisions.csv").read_bytes()
+    assert Review.load(jobs, output, segmenter).items[0].decision == "accepted"
 
 
 def test_who_decided_why_and_how_long_it_took(
