@@ -112,7 +112,7 @@ def find_ruler(pixels: Pixels) -> Ruler | None:
 
 
 def _strips(grey: Pixels) -> Iterator[tuple[Row, NDArray[np.float64]]]:
-    """Yield what lies along each line, (2 REACH + 1, length), and the matrix from there to `grey`.
+    """Yield a strip along each line, (2 REACH + 1, length), and the matrix from it to `grey`.
 
     Values say how much darker a pixel is than what is around it.
     """

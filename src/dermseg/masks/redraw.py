@@ -9,7 +9,8 @@ from dermseg.imaging.images import Mask
 from dermseg.masks.polygons import Polygon, Ring, fill, trace
 
 AWAY = 0.5
-"""What comes from the border's other side at this share of its length and more leads away."""
+"""Distance of a line's end from the border, as a share of the length up to its crossing, from which
+the end leads away and is cut off."""
 
 
 def redraw(mask: Mask, line: Ring) -> Mask:

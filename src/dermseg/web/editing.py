@@ -1,7 +1,7 @@
 """The route that describes a mask drawn by hand, and changes it as a whole."""
 
 from base64 import b64encode
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
@@ -9,28 +9,22 @@ from dermseg.imaging.mask_files import encode_mask
 from dermseg.masks.outlines import outlines_of
 from dermseg.web.dependencies import Service, TheService
 from dermseg.web.errors import describe
-from dermseg.web.limits import bounded, unless_hung_up
+from dermseg.web.limits import read_body, unless_hung_up
 from dermseg.web.query import MaskQuery
-from dermseg.web.schema import Drawn
+from dermseg.web.schema import PNG_BODY, Drawn
 from dermseg.web.uploads import check_pixels, read_drawn
-
-MASK: dict[str, Any] = {
-    "required": True,
-    "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
-}
-
 
 router = APIRouter(responses=describe(403, 408, 413, 429, 503))
 
 
-@router.post("/v1/mask", openapi_extra={"requestBody": MASK})
+@router.post("/v1/mask", openapi_extra={"requestBody": PNG_BODY})
 async def mask(
     request: Request, query: Annotated[MaskQuery, Query()], service: TheService
 ) -> Drawn:
     """Find the outlines of a mask drawn by hand, changed as a whole if `edit` says so."""
     async with service.place(request) as place:
         limit = service.settings.megabytes * 2**20
-        content = b"".join([part async for part in bounded(request, limit, place.hold)])
+        content = await read_body(request, limit, place.hold)
         done = place.run(lambda: _drawn(service, content, query))
         return await unless_hung_up(request, done)
 

@@ -24,7 +24,7 @@ from dermseg.imaging.photographs import read_orientation
 from dermseg.settings import OutlineSettings
 from dermseg.web.dependencies import Service, TheService
 from dermseg.web.errors import ProblemError, describe
-from dermseg.web.limits import bounded, unless_hung_up
+from dermseg.web.limits import bounded, read_body, unless_hung_up
 from dermseg.web.uploads import check_pixels, image_file
 
 SECONDS = 20.0
@@ -181,7 +181,7 @@ async def predict(
 ) -> Predictions:
     """Outline the lesions in the photographs of Label Studio's tasks."""
     async with service.place(request) as place:
-        body = b"".join([chunk async for chunk in bounded(request, MOST_BYTES, place.hold)])
+        body = await read_body(request, MOST_BYTES, place.hold)
         try:
             asked = Predict.model_validate_json(body)
         except ValidationError as error:

@@ -204,3 +204,8 @@ async def bounded(
         hold(len(chunk))
         yield chunk
     setattr(request.state, UPLOADING, False)
+
+
+async def read_body(request: Request, limit: int, hold: Callable[[int], None]) -> bytes:
+    """Return the request's body; raise and call `hold` as `bounded` does."""
+    return b"".join([chunk async for chunk in bounded(request, limit, hold)])

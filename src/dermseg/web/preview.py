@@ -1,7 +1,7 @@
 """The outline while a slider moves: a probability map comes in, and its outline goes out."""
 
 from io import BytesIO
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
@@ -12,31 +12,27 @@ from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.postprocess import Probability
 from dermseg.web.dependencies import Service, TheService
 from dermseg.web.errors import describe
-from dermseg.web.limits import bounded, unless_hung_up
+from dermseg.web.limits import read_body, unless_hung_up
 from dermseg.web.query import PreviewQuery
-from dermseg.web.schema import Other, Preview
+from dermseg.web.schema import PNG_BODY, Other, Preview
 from dermseg.web.uploads import check_pixels
 
 MAP_BYTES = 4 * 2**20
 MAP_PIXELS = 2**20
 """The largest map that is read, by its file and by its pixels."""
-MAP: dict[str, Any] = {
-    "required": True,
-    "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
-}
 
 
 router = APIRouter(responses=describe(403, 408, 413, 429, 503))
 
 
-@router.post("/v1/outline", openapi_extra={"requestBody": MAP})
+@router.post("/v1/outline", openapi_extra={"requestBody": PNG_BODY})
 async def outline(
     request: Request, query: Annotated[PreviewQuery, Query()], service: TheService
 ) -> Preview:
     """Find the outline in a probability map, as `include=probability` gave it."""
     with service.previews.take() as place:
         async with service.previews.time_limit(request):
-            content = b"".join([part async for part in bounded(request, MAP_BYTES, place.hold)])
+            content = await read_body(request, MAP_BYTES, place.hold)
             segmenter = await service.model(query.model, place)
             done = place.run(lambda: _preview(service, segmenter, content, query))
             return await unless_hung_up(request, done)

@@ -1,6 +1,6 @@
 """What the service says of a lesion, field by field: the models behind its JSON and OpenAPI."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, Field
 
@@ -12,8 +12,11 @@ from dermseg.web.errors import ProblemDocument
 Include = Literal["mask", "probability", "overlay", "picture"]
 StyleBy = Literal["network", "thresholds"]
 """What makes the styles of a model differ: a network that draws them, or a threshold for each."""
-
-
+PNG_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+}
+"""What OpenAPI says of a body that is one PNG file."""
 Pixel: TypeAlias = Annotated[list[int], Field(min_length=2, max_length=2)]
 """Column and row of a pixel."""
 

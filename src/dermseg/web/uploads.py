@@ -20,7 +20,7 @@ from dermseg.imaging.mask_files import LONGEST_SIDE, MASK_FOREGROUND
 from dermseg.imaging.photographs import image_size, read_photograph, unwrapped
 from dermseg.imaging.structure import check_parts
 from dermseg.web.errors import ProblemError
-from dermseg.web.limits import bounded
+from dermseg.web.limits import bounded, read_body
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -169,7 +169,7 @@ async def read_upload(request: Request, limit: int, hold: Callable[[int], None])
     if kind not in RAW and not kind.startswith("image/"):
         detail = f"send image bytes, or multipart/form-data, not {kind[:80]!a}"
         raise ProblemError(415, "unsupported-type", detail)
-    return _checked(b"".join([chunk async for chunk in bounded(request, limit, hold)]), None)
+    return _checked(await read_body(request, limit, hold), None)
 
 
 async def _read_form(form: _Form, body: AsyncIterator[bytes], headers: Headers) -> None:

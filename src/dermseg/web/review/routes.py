@@ -19,20 +19,16 @@ from dermseg.progress import printable
 from dermseg.settings import Form, Style
 from dermseg.web.dependencies import TheReview, TheService
 from dermseg.web.errors import ProblemError, describe
-from dermseg.web.limits import bounded, unless_hung_up
+from dermseg.web.limits import read_body, unless_hung_up
 from dermseg.web.responses import picture
 from dermseg.web.review.export import archive
 from dermseg.web.review.items import Item, Remark, mask_of
 from dermseg.web.review.queue import Review
 from dermseg.web.review.schema import Agreed, Choice, Chosen, Entry, Queue, Shown
-from dermseg.web.schema import Bounds
+from dermseg.web.schema import PNG_BODY, Bounds
 
 Seen = Annotated[str | None, Header()]
 DECISION_BYTES = 4096
-PNG: dict[str, Any] = {
-    "required": True,
-    "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
-}
 CHOSEN: dict[str, Any] = {
     "required": True,
     "content": {
@@ -148,7 +144,7 @@ async def decide(
 ) -> Entry:
     """Accept or reject a mask, or take a decision back."""
     async with service.places.time_limit(request):  # needs no place: it is small
-        content = await _body(request, DECISION_BYTES, lambda _: None)
+        content = await read_body(request, DECISION_BYTES, lambda _: None)
     try:
         chosen = Chosen.model_validate_json(content)
     except ValidationError as error:
@@ -159,7 +155,7 @@ async def decide(
     return _entry(review, number)
 
 
-@router.put("/{number}/mask", openapi_extra={"requestBody": PNG})
+@router.put("/{number}/mask", openapi_extra={"requestBody": PNG_BODY})
 async def correct(
     number: Number,
     request: Request,
@@ -169,7 +165,7 @@ async def correct(
 ) -> Entry:
     """Put a corrected mask, an image of the mask's size, in place of the model's."""
     async with service.place(request) as place:
-        drawn = await _body(request, service.settings.megabytes * 2**20, place.hold)
+        drawn = await read_body(request, service.settings.megabytes * 2**20, place.hold)
         await _kept(lambda: review.correct(number, drawn, _seen(if_match)))
     return _entry(review, number)
 
@@ -231,7 +227,3 @@ def _present(mask: Path) -> Path:
 async def _kept(work: Callable[[], None]) -> None:
     """Do what a person has decided, in a thread, also if the page is closed meanwhile."""
     await asyncio.shield(asyncio.to_thread(work))
-
-
-async def _body(request: Request, limit: int, hold: Callable[[int], None]) -> bytes:
-    return b"".join([chunk async for chunk in bounded(request, limit, hold)])
