@@ -11,7 +11,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Since 1.29 ONNX Runtime's own builds tell Microsoft which model runs where, unless told not to
 # before it starts. Photographs of patients are near: nothing is sent unless someone wants it.
