@@ -11,7 +11,7 @@ from cards import with_card
 from numpy.typing import NDArray
 from PIL import Image
 
-from dermseg.imaging.orientation import shape_along
+from dermseg.inference import segmenter as inference
 from dermseg.inference.confidence import Calibration
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.style import STYLE_IDS
@@ -112,15 +112,8 @@ def photograph(tmp_path: Path) -> Callable[..., Path]:
 def darkness(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every model take darkness for the probability, so that what it finds is known."""
 
-    def probability(
-        self: Segmenter,
-        pixels: NDArray[np.uint8],
-        *,
-        size: tuple[int, int] | None = None,
-        style: str | None = None,
-    ) -> Map:
-        shape = shape_along((self.height, self.width), size or pixels.shape[:2])
-        grey = cv2.resize(pixels, shape[::-1], interpolation=cv2.INTER_AREA)
-        return ((255 - grey.astype(np.float32).mean(2)) / 200).clip(0, 1)
+    def run(_: object, inputs: dict[str, np.ndarray], __: object) -> Map:
+        photographs, *_ = inputs.values()
+        return ((255 - photographs.astype(np.float32).mean(3)) / 200).clip(0, 1)
 
-    monkeypatch.setattr(Segmenter, "probability", probability)
+    monkeypatch.setattr(inference, "run", run)

@@ -19,6 +19,7 @@ from dermseg.imaging.images import encode_image
 from dermseg.imaging.mask_files import read_mask, write_mask
 from dermseg.imaging.overlay import RESULT_COLOR
 from dermseg.imaging.photographs import image_size
+from dermseg.inference import segmenter as inference
 from dermseg.settings import DEFAULT_MODEL
 from dermseg.storage import stores
 from dermseg.storage.journal import JOURNAL, Entry, Journal
@@ -634,7 +635,7 @@ def test_a_bug_is_not_taken_for_a_bad_file(
     def fail(*arguments: Any, **options: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(type(segmenter), "probability", fail)
+    monkeypatch.setattr(inference, "run", fail)
     (result,) = segment_all(find_jobs([photograph("a.png")]), segmenter, tmp_path / "out")
     assert "ZeroDivisionError" in result.bug
     assert result.error == f"{tmp_path / 'in' / 'a.png'}: ZeroDivisionError: "

@@ -35,7 +35,7 @@ Examples = list[tuple[Path, Path]]
 
 
 def stub(monkeypatch: pytest.MonkeyPatch, probability: Map) -> None:
-    monkeypatch.setattr(Segmenter, "probability", lambda *_, **__: probability)
+    monkeypatch.setattr(module, "run", lambda *_: probability[np.newaxis])
 
 
 def tiny_onnx(path: Path, card: str | None, dimensions: tuple[Any, ...] = ("N", 4, 4, 3)) -> Path:

@@ -16,6 +16,7 @@ from dermseg.cli.main import main
 from dermseg.imaging.images import encode_image
 from dermseg.imaging.overlay import draw_overlay
 from dermseg.imaging.photographs import read_photograph
+from dermseg.inference import segmenter as inference
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import ServiceSettings, Style
 from dermseg.web.app import create_app
@@ -132,7 +133,7 @@ class TestSegment:
     ) -> None:
         two = np.zeros((96, 128), np.float32)
         two[10:60, 10:60], two[70:90, 100:120] = 0.9, 0.9
-        monkeypatch.setattr(Segmenter, "probability", lambda *_, **__: two)
+        monkeypatch.setattr(inference, "run", lambda *_: two[np.newaxis])
         with client_of(create_app(segmenter)) as client:
             photograph = encoded(picture(960, 1280), "JPEG")
             usual = post(client, photograph).json()
@@ -247,10 +248,10 @@ class TestRefusals:
     def test_a_bug_is_a_problem_too(
         self, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def probability(*_: Any, **__: Any) -> None:
+        def fail(*_: Any) -> None:
             raise RuntimeError("secret")
 
-        monkeypatch.setattr(Segmenter, "probability", probability)
+        monkeypatch.setattr(inference, "run", fail)
         with client_of(create_app(segmenter)) as client:
             response = post(client, EXAMPLE.read_bytes())
             counts = client.get("/metrics").text

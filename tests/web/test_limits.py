@@ -16,6 +16,7 @@ from hostile import encoded, picture
 from local_service import listening
 from numpy.typing import NDArray
 
+from dermseg.inference import segmenter as inference
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import ServiceSettings
 from dermseg.web.app import create_app
@@ -33,16 +34,16 @@ class Gate:
         self.open = threading.Event()
         self.entered = threading.Semaphore(0)
 
-    def probability(self, *_: Any, **__: Any) -> NDArray[np.float32]:
+    def run(self, *_: Any) -> NDArray[np.float32]:
         self.entered.release()
         self.open.wait(WAIT)
-        return np.zeros((96, 128), np.float32)
+        return np.zeros((1, 96, 128), np.float32)
 
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     gate = Gate()
-    monkeypatch.setattr(Segmenter, "probability", gate.probability)
+    monkeypatch.setattr(inference, "run", gate.run)
     yield gate
     gate.open.set()
 

@@ -15,7 +15,7 @@ from dermseg.cores import parallel_map
 from dermseg.errors import DataError, UsageError
 from dermseg.progress import counted, track
 from dermseg.storage.files import checksum, reading
-from dermseg.storage.journal import Journal, Row
+from dermseg.storage.journal import Journal, Row, own_sums
 from dermseg.storage.stores import LocalStore
 from dermseg.storage.tables import encoded_rows, table_rows, undefused
 
@@ -96,7 +96,7 @@ def _state(part: Books) -> tuple[str, Row]:
             noted = journal.last(part.report.name)
     except UsageError:
         return "running: wait for them", {}
-    if noted is None or not noted.row or checksum(part.report) != noted.own[-1]:
+    if noted is None or not noted.row or checksum(part.report) != noted.own[0]:
         return "stopped before their end: run them again", {}
     return "", noted.row
 
@@ -127,8 +127,7 @@ def _note_all(masks: Iterable[str], own: Journal, journal: Journal) -> None:
     for mask in masks:
         entry, before = own.last(mask), journal.last(mask)
         if entry is not None:
-            sums = (*entry.own, *(before.own if before else ()))
-            entry = replace(entry, own=tuple(dict.fromkeys(sums)))
+            entry = replace(entry, own=own_sums(before, *entry.own))
             if entry != before:
                 journal.note(mask, entry)
 

@@ -67,18 +67,16 @@ def made_by(segmenter: Segmenter) -> Row:
     }
 
 
-def report_row(
-    job: Job, segmentation: Segmentation, orientation: int, scale: float | None = None
-) -> Row:
+def report_row(job: Job, segmentation: Segmentation, scale: float | None = None) -> Row:
     """Return a job's row of the report, but for what made it.
 
-    Names have forward slashes everywhere. `orientation` is the photograph's in EXIF, 1 to 8,
-    `scale` its pixels a millimetre, where they are known.
+    Names have forward slashes everywhere. `scale` is the photograph's pixels a millimetre, where
+    they are known.
     """
     row: Row = dict.fromkeys(COLUMNS, "")
     row["photograph"], row["mask"] = job.name.as_posix(), job.mask.as_posix()
     row["height"], row["width"] = segmentation.mask.shape
-    row["orientation"], row["area"] = orientation, segmentation.area
+    row["orientation"], row["area"] = segmentation.orientation, segmentation.area
     row["flags"] = " ".join(segmentation.flags)
     if segmentation.confidence is not None:
         sure = segmentation.confidence

@@ -19,7 +19,15 @@ from dermseg.inference.segmenter import Segmenter
 from dermseg.progress import track
 from dermseg.settings import BatchSettings, ClusterSettings
 from dermseg.storage.files import remove_leftovers, writing
-from dermseg.storage.journal import JOURNAL, Entry, Journal, Row, check_own, read_journal
+from dermseg.storage.journal import (
+    JOURNAL,
+    Entry,
+    Journal,
+    Row,
+    check_own,
+    own_sums,
+    read_journal,
+)
 from dermseg.storage.parts import open_journal
 from dermseg.storage.stores import File, LocalStore, RemoteStore, Store, open_store
 from dermseg.storage.tables import encoded_rows
@@ -37,12 +45,9 @@ def segment_all(
     segmenter: Segmenter,
     output: str | Path,
     settings: BatchSettings = BatchSettings(),
-    *,
-    shard: Shard | None = None,
-    cluster: ClusterSettings | None = None,
 ) -> list[Result]:
-    """Do what `segment_each` does, and return all results."""
-    return list(segment_each(jobs, segmenter, output, settings, shard=shard, cluster=cluster))
+    """Do what `segment_each` does on this machine, and return all results."""
+    return list(segment_each(jobs, segmenter, output, settings))
 
 
 def segment_each(
@@ -81,7 +86,7 @@ def segment_each(
         if books is None:
             _check_stored(chosen, worker, journal)
         report, timings = (shard.name(name) if shard else name for name in (REPORT, TIMINGS))
-        journal.begin(report, _own(journal.last(report)))
+        journal.begin(report, own_sums(journal.last(report)))
         journal.flush()  # whatever happens, masks that are there from now on may be ours
         done = _Done(chosen, worker, journal)
         if ray is None:
@@ -152,11 +157,6 @@ def _facts_of(jobs: Sequence[Job], segmenter: Segmenter) -> Row:
         "list": names.hexdigest(),
         "made_by": segmenter.fingerprint,
     }
-
-
-def _own(entry: Entry | None) -> tuple[int | None, ...]:
-    """Return the checksums by which a file is dermseg's own."""
-    return entry.own if entry else ()
 
 
 def _segment_here(jobs: Sequence[Job], worker: Worker, journal: Journal) -> Iterator[Result]:

@@ -21,15 +21,13 @@ from dermseg.batch.report import complete_row, failed_row, made_by, report_row
 from dermseg.errors import ClusterError, DermsegError, ImageError, OutputError, StoreError
 from dermseg.imaging.mask_files import encode_mask, find_mask
 from dermseg.imaging.mask_frames import size_along
-from dermseg.imaging.photographs import is_whole_image, read_header, read_orientation
+from dermseg.imaging.photographs import is_whole_image, read_header
 from dermseg.inference.segmentation import Segmentation
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import BatchSettings, ModelSettings, ThresholdSettings
-from dermseg.storage.journal import Entry, Row, Sums, check_own, is_foreign
+from dermseg.storage.journal import Entry, Row, Sums, check_own, is_foreign, own_sums
 from dermseg.storage.stores import File, Store
 
-KEPT = 16
-"""Checksums that are kept of a mask and its pictures."""
 Begin = Callable[[str, Entry], object]
 """Told of a mask, and what to note of it, before its files are written."""
 
@@ -214,21 +212,15 @@ class _Task:
         contents = worker.draw(photograph, segmentation)
         self._check_own(unknown, contents)
         sums = self._write(contents)
-        orientation, scale = read_orientation(photograph), job.scale(photograph)
-        row = {**report_row(job, segmentation, orientation, scale), **worker.made_by}
-        return Outcome(Result(job, row), Entry(fingerprint, row, sums, self._own(sums)))
+        row = {**report_row(job, segmentation, job.scale(photograph)), **worker.made_by}
+        entry = Entry(fingerprint, row, sums, own_sums(self._noted, *sums.values()))
+        return Outcome(Result(job, row), entry)
 
     def _are_whole(self, noted: Sums) -> bool:
         """Say whether all that would be written is there, as it was written."""
         return all(
             name in noted and file.is_as([noted[name]]) for name, file in self._files.items()
         )
-
-    def _own(self, new: Sums) -> tuple[int | None, ...]:
-        """Return the checksums by which the files are dermseg's own: new ones, then older ones."""
-        present = (value for value in new.values() if value is not None)
-        noted = self._noted.own if self._noted else ()
-        return tuple(dict.fromkeys((*present, *noted)))[:KEPT]
 
     def _unknown(self, known: Entry | None) -> list[File]:
         """Return the files of which nothing says that dermseg wrote them.
@@ -257,7 +249,7 @@ class _Task:
             for (name, file), content in zip(self._files.items(), contents, strict=True)
         }
         # A kill between here and the end leaves old files or new ones: both are known.
-        self._begun = Entry(None, {}, {}, self._own(sums))
+        self._begun = Entry(None, {}, {}, own_sums(self._noted, *sums.values()))
         self._begin(self._job.mask.as_posix(), self._begun)
         for file, content in zip(self._files.values(), contents, strict=True):
             if content is None:
@@ -271,7 +263,7 @@ class _Task:
         with suppress(OutputError):  # what cannot be removed could not be written either
             for file in self._files.values():
                 file.remove()
-        return self._begun or Entry(None, {}, {}, self._own({}))
+        return self._begun or Entry(None, {}, {}, own_sums(self._noted))
 
 
 def _is_whole(file: File) -> bool:

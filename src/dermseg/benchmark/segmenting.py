@@ -263,7 +263,7 @@ def time_stages(job: Job, segmenter: Segmenter, output: Path) -> list[float]:
     probability = segmenter.probability(photograph.pixels, size=size)
     marks.append(time.perf_counter())
     found = segmenter.find(probability, size)
-    report_row(job, found, photograph.orientation)
+    report_row(job, found)
     marks.append(time.perf_counter())
     write_mask(output / "one.png", found.mask)
     marks.append(time.perf_counter())

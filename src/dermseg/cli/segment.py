@@ -267,14 +267,14 @@ def _segment_input(job: "Job", segmenter: "Segmenter", json: bool) -> int:
     """Write the mask of standard input, or with `json` its row, to standard output."""
     from dermseg.batch.report import made_by, report_row
     from dermseg.imaging.mask_files import encode_mask
-    from dermseg.imaging.photographs import read_orientation, unwrapped
+    from dermseg.imaging.photographs import unwrapped
 
     source = BytesIO(sys.stdin.buffer.read())
     source.name = "standard input"
     photograph = unwrapped(source, job.frame)
     found = segmenter.segment(photograph)
     if json:
-        row = report_row(job, found, read_orientation(photograph), job.scale(photograph))
+        row = report_row(job, found, job.scale(photograph))
         _show_row({**row, "mask": "", **made_by(segmenter)})
     else:
         show_bytes(encode_mask(found.mask))

@@ -14,10 +14,9 @@ from dermseg.errors import ImageError, UsageError
 from dermseg.formats import geojson, svg
 from dermseg.formats.annotation import Annotation
 from dermseg.imaging.images import Pixels, encode_image, resize, write_image
-from dermseg.imaging.inputs import Opened
 from dermseg.imaging.mask_files import mask_stem, write_mask
 from dermseg.imaging.overlay import draw_overlay
-from dermseg.imaging.photographs import Photograph, read_orientation, read_photograph
+from dermseg.imaging.photographs import Photograph, read_photograph
 from dermseg.settings import Form, OutlineSettings
 from dermseg.storage.files import write_json, written_whole
 
@@ -78,13 +77,6 @@ def _annotation(lesion: "Segmentation", name: str) -> Annotation:
     return Annotation(Path(known).name or name, lesion.mask)
 
 
-def _orientation(photograph: Opened | None) -> int:
-    """Return how EXIF turns a photograph, 1 where none is known."""
-    if photograph is None or isinstance(photograph, Photograph):
-        return photograph.orientation if photograph else 1
-    return read_orientation(photograph)
-
-
 def _name(path: Path) -> str:
     """Return the name of a photograph that only its outline's file tells."""
     return mask_stem(path) + ".jpg"
@@ -99,7 +91,7 @@ def _write_form(form: Form, lesion: "Segmentation", path: Path) -> None:
 
     annotation = _annotation(lesion, _name(path))
     if form == "cvat":  # which shows photographs as EXIF says
-        annotation = replace(annotation, orientation=_orientation(lesion.photograph))
+        annotation = replace(annotation, orientation=lesion.orientation)
     write_alone(annotation, path, form)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from dermseg.imaging.images import Mask, Pixels
 from dermseg.imaging.inputs import Opened
+from dermseg.imaging.photographs import read_orientation
 from dermseg.inference import saving
 from dermseg.inference.confidence import Band, Confidence, Contours
 from dermseg.masks.outlines import Outlines, outline_of, outlines_of
@@ -84,6 +86,8 @@ class Segmentation:
     """Makes the mask of the candidate at a place."""
     photograph: Opened | None = None
     """What was segmented, for `overlay`: its path, its file in memory, or its pixels."""
+    orientation: int = 1
+    """How EXIF turns the photograph, 1 to 8; 1 without a photograph."""
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Segmentation):
@@ -184,7 +188,12 @@ class Segmentation:
         return (
             self,
             *(
-                replace(other, flags=(*seen, *other.flags), photograph=self.photograph)
+                replace(
+                    other,
+                    flags=(*seen, *other.flags),
+                    photograph=self.photograph,
+                    orientation=self.orientation,
+                )
                 for other in others
             ),
         )
@@ -277,8 +286,8 @@ class Segmentation:
         saving.save(self, Path(path))
 
 
-def drawn_by_hand(mask: Mask) -> Segmentation:
-    """Return the segmentation of a mask that a person drew, boolean (H, W).
+def drawn_by_hand(mask: Mask, photograph: BytesIO | None = None) -> Segmentation:
+    """Return the segmentation of a mask, boolean (H, W), that a person drew on a photograph.
 
     The mask stays as it was drawn, and the probability is 0 or 1, at the mask's size. The outline
     is that of its largest region; what is measured counts all. The flag `several-candidates` says
@@ -287,7 +296,13 @@ def drawn_by_hand(mask: Mask) -> Segmentation:
     outline, regions = outline_of(mask)
     probability = mask.astype(np.float32)
     return Segmentation(
-        mask, outline, box_around(mask.view(np.uint8)), probability, flags_of(mask, regions)
+        mask,
+        outline,
+        box_around(mask.view(np.uint8)),
+        probability,
+        flags_of(mask, regions),
+        photograph=photograph,
+        orientation=1 if photograph is None else read_orientation(photograph),
     )
 
 

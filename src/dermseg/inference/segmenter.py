@@ -184,8 +184,7 @@ class Segmenter:
             network's size.
         """
         size = size or (pixels.shape[0], pixels.shape[1])
-        style = self.style if style is None else _known_style(style)
-        return as_stored(self._run(self.view(pixels, size), style), size)
+        return self._run(self.view(pixels, size), size, style)
 
     def view(self, pixels: Pixels, size: tuple[int, int]) -> Pixels:
         """Return a photograph as the network sees it.
@@ -205,8 +204,9 @@ class Segmenter:
         shape = self.height, self.width
         return resize(as_seen(pixels, size, shape), *shape)
 
-    def _run(self, view: Pixels, style: Style) -> Probability:
-        """Return the probability, (h, w), of what the network sees."""
+    def _run(self, view: Pixels, size: tuple[int, int], style: Style | None) -> Probability:
+        """Return the probability of what the network sees of a photograph, as `probability`."""
+        style = self.style if style is None else _known_style(style)
         mirrors = MIRRORS if self.mirror else MIRRORS[:1]
         views = np.stack([view[::down, ::right] for down, right in mirrors])
         inputs = {self._graph.photographs: views}
@@ -220,7 +220,7 @@ class Segmenter:
             [each[::down, ::right] for each, (down, right) in zip(maps, mirrors, strict=True)],
             axis=0,
         )
-        return probability
+        return as_stored(probability, size)
 
     def segment(
         self,
@@ -270,8 +270,7 @@ class Segmenter:
         if height < 1 or width < 1:
             raise UsageError(f"a mask of {height} x {width} pixels cannot be made")
         view = self.view(read.pixels, (height, width))
-        small = as_stored(view, (height, width))
-        probability = self.probability(small, size=(height, width), style=style)
+        probability = self._run(view, (height, width), style)
         found = self.find(probability, (height, width), style=style, thresholds=thresholds, at=at)
         if at is not None and not found.bounding_box:
             closer = look_closer(
@@ -287,7 +286,12 @@ class Segmenter:
         flags: tuple[Flag, ...] = read.flags
         if self._appearance and self._appearance.is_unlike(view):
             flags = (*flags, "unlike-training")
-        return replace(found, flags=(*flags, *found.flags), photograph=source)
+        return replace(
+            found,
+            flags=(*flags, *found.flags),
+            photograph=source,
+            orientation=read.orientation,
+        )
 
     def find(
         self,

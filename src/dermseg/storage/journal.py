@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
 from typing import IO, Any, Self
 
 from dermseg.errors import OutputError, UsageError
@@ -23,7 +22,7 @@ VERSION = 2
 """Of a line's fields. A column more in a row leaves it as it is; a field that means something else
 is a new version, and journals of others are refused."""
 KEPT = 16
-"""Checksums that are kept of a table."""
+"""Checksums that are kept of a mask with its pictures, or of a table."""
 CELLS, SUMS = frozenset({str, float, int, bool}), frozenset({int, type(None)})
 """Types of the values of a row, and of checksums."""
 Row = dict[str, Any]
@@ -45,9 +44,15 @@ class Entry:
     own: tuple[int | None, ...] = ()
 
 
+def own_sums(entry: Entry | None, *new: int | None) -> tuple[int | None, ...]:
+    """Return the checksums by which files are dermseg's own: new ones, then those of `entry`."""
+    sums = (*(each for each in new if each is not None), *(entry.own if entry else ()))
+    return tuple(dict.fromkeys(sums))[:KEPT]
+
+
 def is_foreign(file: File, entry: Entry | None) -> bool:
     """Say whether a file is there that is not as `entry`, what was noted of it, says."""
-    return not file.is_as((*(entry.own if entry else ()), None))
+    return not file.is_as((*own_sums(entry), None))
 
 
 def check_own(file: File, entry: Entry | None) -> None:
@@ -245,7 +250,7 @@ class Journal:
             with temporary.open("wb") as handle:
                 handle.writelines(content)
             # A kill from here on leaves the old file or the new one: both are known.
-            own = (*(known.own[1 - KEPT :] if known else ()), self._store.sum_of(temporary))
+            own = own_sums(known, self._store.sum_of(temporary))
             self._add(name, Entry(None, facts or {}, {}, own))
 
     def remove(self, name: str) -> None:
@@ -256,12 +261,7 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         with suppress(OSError):  # a line that could not be written has raised already
             self._file.close()
 

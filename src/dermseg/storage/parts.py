@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Event, Lock, Thread
-from types import TracebackType
 
 from dermseg.errors import DermsegError
 from dermseg.storage.journal import JOURNAL, Entry, Journal, Lines, encoded_entry, entries_of
@@ -126,12 +125,7 @@ class PartedJournal(Journal):
             self._lease.check()
         self._number += 1
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         self._ended.set()
         self._keeper.join()
         try:

@@ -4,7 +4,6 @@ The protocol: https://labelstud.io/guide/ml_create
 """
 
 from dataclasses import dataclass
-from io import BytesIO
 from typing import IO, Annotated, Any
 from urllib.error import URLError
 from urllib.parse import urljoin, urlsplit
@@ -20,12 +19,11 @@ from dermseg import __version__
 from dermseg.formats.annotation import Annotation
 from dermseg.formats.label_studio import CONTROL, Control, regions
 from dermseg.imaging.orientation import upright
-from dermseg.imaging.photographs import read_orientation
 from dermseg.settings import OutlineSettings
 from dermseg.web.dependencies import Service, TheService
 from dermseg.web.errors import ProblemError, describe
 from dermseg.web.limits import bounded, read_body, unless_hung_up
-from dermseg.web.uploads import check_pixels, image_file
+from dermseg.web.segmenting import opened
 
 SECONDS = 20.0
 """How long a photograph's server may be silent."""
@@ -218,11 +216,9 @@ def _predicted(
     settings: OutlineSettings,
 ) -> Prediction:
     content = studio.fetch(address, service.settings.megabytes * 2**20)
-    most = service.settings.megapixels * 10**6
-    photograph = image_file(content, most)
-    check_pixels(photograph.getvalue(), most)
-    found = service.segmenter.segment(BytesIO(photograph.getvalue()))
-    shown = upright(found.mask.view(np.uint8), read_orientation(photograph)).view(np.bool_)
+    photograph, _ = opened(service, content)
+    found = service.segmenter.segment(photograph)
+    shown = upright(found.mask.view(np.uint8), found.orientation).view(np.bool_)
     name = urlsplit(address).path.rpartition("/")[2] or "photograph"
     score = found.confidence.jaccard if found.confidence is not None else None
     outlined = regions(Annotation(name, shown), settings, control)

@@ -16,17 +16,9 @@ from dermseg.batch.report import report_row
 from dermseg.formats import geojson, svg
 from dermseg.imaging.images import encode_image, resize
 from dermseg.imaging.mask_files import encode_mask
-from dermseg.imaging.overlay import draw_overlay
-from dermseg.imaging.photographs import (
-    READS_DICOM,
-    Source,
-    read_orientation,
-    read_photograph,
-    scale_of,
-)
+from dermseg.imaging.photographs import READS_DICOM, Source, read_photograph, scale_of
 from dermseg.inference.segmentation import Segmentation
 from dermseg.masks.polygons import trace
-from dermseg.settings import OVERLAY_SIDE
 from dermseg.storage.journal import Row
 from dermseg.web.query import Manner
 from dermseg.web.schema import Answer, Bounds, Box, Include, Other, Point, Predicted, Thresholds
@@ -76,10 +68,7 @@ class Found:
 
     def overlay(self) -> bytes:
         """Return the upright picture with outline and band: a JPEG as `--overlay` writes it."""
-        side = (OVERLAY_SIDE, OVERLAY_SIDE)
-        photograph = read_photograph(self.photograph, at_least=side)
-        lesion = self.segmentation
-        return encode_image(draw_overlay(photograph, self.rings, lesion.band_contours), "JPEG")
+        return encode_image(self.segmentation.overlay(), "JPEG")
 
     def json(self, include: frozenset[Include] = frozenset()) -> bytes:
         """Return an `Answer` as JSON."""
@@ -89,10 +78,7 @@ class Found:
         """Return what is said of the lesion, with the images of `include` in it."""
         lesion = self.segmentation
         box, centroid = lesion.bounding_box, lesion.centroid
-        orientation = read_orientation(self.photograph)
-        report = report_row(
-            Job(Path(), Path("photograph")), lesion, orientation, scale_of(self.photograph)
-        )
+        report = report_row(Job(Path(), Path("photograph")), lesion, scale_of(self.photograph))
         images: dict[Include, Callable[[], bytes]] = {
             "mask": self.mask,
             "probability": self.probability,
@@ -107,7 +93,7 @@ class Found:
             by_hand=self.by_hand,
             height=self.size[0],
             width=self.size[1],
-            orientation=orientation,
+            orientation=lesion.orientation,
             area=lesion.area,
             bounding_box=box and Box(x=box[0], y=box[1], width=box[2], height=box[3]),
             centroid=centroid and Point(x=centroid[0], y=centroid[1]),

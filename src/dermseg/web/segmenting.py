@@ -81,7 +81,7 @@ def _content(
     manner = query.manner(segmenter)
     photograph, size = opened(service, upload.photograph)
     if upload.mask is not None:
-        segmentation = drawn_by_hand(read_drawn(upload.mask, size))
+        segmentation = drawn_by_hand(read_drawn(upload.mask, size), photograph)
     else:
         segmentation = segmenter.segment(
             photograph,
@@ -90,7 +90,7 @@ def _content(
             at=query.at,
         )
     if query.edit is not None:
-        segmentation = drawn_by_hand(query.changed(segmentation.mask))
+        segmentation = drawn_by_hand(query.changed(segmentation.mask), photograph)
     by_hand = upload.mask is not None or query.edit is not None
     row = row_of(segmenter, manner)
     found = Found(segmentation, photograph, manner, by_hand, upload.photograph, row)

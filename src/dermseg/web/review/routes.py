@@ -31,20 +31,7 @@ Seen = Annotated[str | None, Header()]
 DECISION_BYTES = 4096
 CHOSEN: dict[str, Any] = {
     "required": True,
-    "content": {
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "required": ["decision"],
-                "properties": {
-                    "decision": {"type": "string", "enum": list(get_args(Choice))},
-                    "reviewer": {"type": "string", "maxLength": 100},
-                    "note": {"type": "string", "maxLength": 500},
-                    "seconds": {"type": "number", "minimum": 0},
-                },
-            }
-        }
-    },
+    "content": {"application/json": {"schema": Chosen.model_json_schema()}},
 }
 """What OpenAPI says of a decision, which is read by hand to keep it bounded."""
 
