@@ -60,4 +60,6 @@ def test_by_the_doctor(data: Path) -> None:
 def test_on_the_page() -> None:
     page = Path(__file__).parents[1] / "src" / "dermseg" / "web" / "static" / "panel.js"
     for flag in ("damaged", "narrow-range"):
-        assert f"  {flag}:" in page.read_text() or f'  "{flag}":' in page.read_text()
+        assert f"  {flag}:" in page.read_text(encoding="utf-8") or f'  "{flag}":' in page.read_text(
+            encoding="utf-8"
+        )

@@ -61,7 +61,7 @@ def test_the_fields_words() -> None:
     found = [
         offence
         for path in files()
-        for offence in offences(path.relative_to(ROOT).as_posix(), path.read_text())
+        for offence in offences(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
     ]
     assert not found, "\n".join([f"{len(found)} forbidden words", *found])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "src" / "dermseg"
-TEXT = (ROOT / "ARCHITECTURE.md").read_text()
+TEXT = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| (`.+?`) \|", re.MULTILINE)
 
 
@@ -23,7 +23,9 @@ def test_every_room_is_in_the_table() -> None:
 
 
 def test_the_table_has_the_order_of_the_import_contract() -> None:
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "importlinter"
+    ]
     layers = [
         [name.strip().removeprefix("dermseg.") for name in layer.split("|")]
         for layer in contracts["contracts"][0]["layers"]

@@ -23,7 +23,7 @@ def test_its_cells_show_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyP
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     (tmp_path / "docs/guide").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "docs/guide")
-    cells = read_cells(json.loads(NOTEBOOK.read_text()))
+    cells = read_cells(json.loads(NOTEBOOK.read_text(encoding="utf-8")))
     assert len(cells) > 5
     for cell, outputs in zip(cells, run_cells(cells), strict=True):
         kinds = [[each["output_type"] for each in shown] for shown in (outputs, cell["outputs"])]
@@ -38,7 +38,9 @@ def test_its_page_has_pictures_and_text(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(sys, "path", [str(ROOT / "docs/extensions"), *sys.path])
     from notebooks import markdown  # type: ignore[import-not-found]
 
-    page = markdown(NOTEBOOK.read_text())
+    page = markdown(NOTEBOOK.read_text(encoding="utf-8"))
     assert page.count("data:image/jpeg;base64") == 3
-    assert page.count("```python") == len(read_cells(json.loads(NOTEBOOK.read_text())))
+    assert page.count("```python") == len(
+        read_cells(json.loads(NOTEBOOK.read_text(encoding="utf-8")))
+    )
     assert page.startswith("# A notebook\n")

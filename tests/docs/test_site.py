@@ -36,16 +36,16 @@ def test_the_site_is_built_without_warnings_and_without_torch(tmp_path: Path) ->
 
 
 def test_the_reference_names_the_public_face() -> None:
-    page = (ROOT / "docs/reference/python.md").read_text()
+    page = (ROOT / "docs/reference/python.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^\.\. auto\w+:: dermseg\.(\w+)$", page, re.MULTILINE))
     assert named == set(dermseg.__all__) - {"__version__"}
 
 
 def test_every_link_of_the_readme_leads_somewhere() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "README.md").read_text())
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
 def test_the_readme_is_one_screen() -> None:
-    assert len((ROOT / "README.md").read_text().splitlines()) <= 100
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 100

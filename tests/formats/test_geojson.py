@@ -117,6 +117,6 @@ def test_labels_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_the_script_for_qupath_knows_the_label_and_the_folder() -> None:
-    script = (Path(__file__).parents[2] / "examples" / "qupath.groovy").read_text()
+    script = (Path(__file__).parents[2] / "examples" / "qupath.groovy").read_text(encoding="utf-8")
     assert f'def label = "{OutlineSettings().name}"' in script
     assert 'def folder = "masks/geojson"' in script

@@ -2,13 +2,15 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from dermseg.errors import OutputError, UsageError
-from dermseg.storage.files import FAR, occupied, written_whole
+from dermseg.storage.files import FAR, JUNCTION, files_below, leads_out, occupied, written_whole
 from dermseg.storage.journal import Entry, Journal, read_journal
 
 
@@ -86,3 +88,44 @@ def test_a_file_that_another_program_holds_open_stays_and_is_named(
         temporary.write_bytes(b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["report.csv"]
     assert target.read_bytes() == b"old"
+
+
+@pytest.mark.usefixtures("locks")
+@pytest.mark.parametrize("name", ["C:a.jpg", "C:/a.jpg", "a/b.jpg:c", "../a.jpg", "\\a.jpg"])
+def test_a_name_with_a_drive_or_a_stream_leads_out(name: str) -> None:
+    assert leads_out(name)
+    assert not leads_out("a/b.jpg")
+
+
+def test_elsewhere_a_colon_is_a_letter_like_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert not leads_out("2017-03-01T12:00:00.jpg")
+
+
+class InFolder:
+    """An entry of a folder as Windows lists it, where `around` is a junction."""
+
+    def __init__(self, entry: os.DirEntry[str]) -> None:
+        self.name, self.is_dir, self.is_symlink = entry.name, entry.is_dir, entry.is_symlink
+
+    def stat(self, *, follow_symlinks: bool) -> SimpleNamespace:
+        assert not follow_symlinks
+        return SimpleNamespace(st_reparse_tag=JUNCTION if self.name == "around" else 0)
+
+
+@pytest.mark.usefixtures("locks")
+def test_a_junction_is_not_entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("around", "within"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.jpg").touch()
+    listed = os.scandir
+
+    @contextmanager
+    def as_there(path: Path) -> Iterator[list[InFolder]]:
+        with listed(path) as found:
+            yield [InFolder(entry) for entry in found]
+
+    monkeypatch.setattr(os, "scandir", as_there)
+    found = list(files_below(tmp_path))
+    monkeypatch.undo()
+    assert found == [tmp_path / "within" / "a.jpg"]

@@ -18,7 +18,7 @@ from dermseg.imaging.photographs import (
     scale_of,
     unwrapped,
 )
-from dermseg.storage.files import is_special, walk
+from dermseg.storage.files import is_link, is_special, leads_out, walk
 from dermseg.storage.stores import File, is_address, local_path, open_store
 
 FOREIGN_FOLDERS = frozenset(
@@ -242,7 +242,7 @@ def _files_below(
                 aside("folders of a storage device", Path(place, name))
             elif not name.startswith("."):
                 entered.append(name)
-                if Path(place, name).is_symlink():  # which walk does not follow
+                if is_link(Path(place, name)):  # which walk does not follow
                     aside("linked folders", Path(place, name))
         folders[:] = entered
         yield from (Path(place, name) for name in names if not name.startswith("."))
@@ -287,7 +287,7 @@ def _is_hidden(name: PurePosixPath) -> bool:
 
 def _stored_kind(name: PurePosixPath) -> str:
     """Return why a file of a store is none to segment, or nothing."""
-    if ".." in name.parts or "\\" in str(name) or name.is_absolute():
+    if leads_out(str(name)):
         return "whose names lead out of a folder"
     if not FOREIGN_FOLDERS.isdisjoint(part.lower() for part in name.parts[:-1]):
         return "in folders of a storage device"

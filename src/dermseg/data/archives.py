@@ -19,7 +19,7 @@ from dermseg.imaging.images import resize
 from dermseg.imaging.mask_files import mask_stem
 from dermseg.imaging.photographs import read_photograph
 from dermseg.progress import track
-from dermseg.storage.files import occupied, written_whole
+from dermseg.storage.files import leads_out, occupied, written_whole
 
 Challenge: TypeAlias = Literal["isic2016", "isic2017", "isic2018"]
 BASE = "https://isic-archive.s3.amazonaws.com/challenges"
@@ -251,6 +251,7 @@ def _members(archive: zipfile.ZipFile, path: Path, wanted: Wanted) -> Iterator[z
             or kind not in (wanted.suffix, TABLE)
             or name.startswith(".")
             or "superpixels" in name
+            or leads_out(name)
         ):
             continue
         if member.file_size > LARGEST_FILE or member.flag_bits & LOCKED:

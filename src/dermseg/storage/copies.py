@@ -5,12 +5,19 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from hashlib import blake2b
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from dermseg.cores import parallel_map
 from dermseg.errors import OutputError, UsageError
 from dermseg.progress import track
-from dermseg.storage.files import cache_folder, make_folder, occupied, write_json, writing
+from dermseg.storage.files import (
+    cache_folder,
+    leads_out,
+    make_folder,
+    occupied,
+    write_json,
+    writing,
+)
 from dermseg.storage.stores import Listed, Store, is_address, local_path, open_store
 
 INDEX = "copied.json"
@@ -36,7 +43,7 @@ def local_copy(where: str | Path, tell: Callable[[str], object]) -> Path:
         raise UsageError(f"{where}: an address; download it: web servers do not list their files")
     store = open_store(where)
     folder = cache_folder() / "stores" / blake2b(where.encode(), digest_size=8).hexdigest()
-    listed = {file.name: file for file in store.files() if _stays_within(file.name)}
+    listed = {file.name: file for file in store.files() if file.name and not leads_out(file.name)}
     if not listed:
         raise UsageError(f"{where}: holds no files")
     with occupied(folder):
@@ -52,12 +59,6 @@ def local_copy(where: str | Path, tell: Callable[[str], object]) -> Path:
             write_json(folder / INDEX, {name: known[name] for name in known if name in listed})
     tell(f"{where}: {len(listed)} files, of which {len(wanted)} were copied to {folder / FILES}")
     return folder / FILES
-
-
-def _stays_within(name: str) -> bool:
-    """Say whether a file of this name lies in the folder that it is copied into."""
-    path = PurePosixPath(name)
-    return bool(name) and not path.is_absolute() and ".." not in path.parts and "\\" not in name
 
 
 def _known(index: Path) -> dict[str, list[object]]:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from hashlib import blake2b
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from secrets import token_hex
 from stat import S_ISREG
 from time import time
@@ -25,6 +25,8 @@ LOCK = ".lock"
 """The file whose lock says that a folder is being worked in."""
 FAR = 2**30
 """The byte of a file that is locked on Windows: beyond the file's end."""
+JUNCTION = 0xA0000003
+"""What Windows says of a folder that is a link to another, and no symbolic one."""
 HERE = blake2b(platform.node().encode(), digest_size=4).hexdigest()
 """This machine, in such a name."""
 DAMAGE = (
@@ -115,12 +117,24 @@ def walk(
         except OSError as error:
             onerror(error)
             continue
-        links = {entry.name for entry in entries if entry.is_symlink()}
+        links = {entry.name for entry in entries if is_link(entry)}
         folders = [entry.name for entry in entries if _is_folder(entry)]
         inside = set(folders)
         yield place, folders, [entry.name for entry in entries if entry.name not in inside]
         entered = (name for name in reversed(folders) if followlinks or name not in links)
         waiting += [place / name for name in entered]
+
+
+def is_link(entry: os.DirEntry[str] | Path) -> bool:
+    """Say whether something is a link, symbolic or one of Windows' junctions."""
+    if entry.is_symlink():
+        return True
+    if sys.platform != "win32":
+        return False
+    try:
+        return entry.stat(follow_symlinks=False).st_reparse_tag == JUNCTION
+    except OSError:
+        return False
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -134,6 +148,16 @@ def files_below(folder: Path) -> Iterator[Path]:
     """Yield the files in a folder and its subfolders; links to folders are not followed."""
     for place, _, names in walk(folder):
         yield from (place / name for name in names)
+
+
+def leads_out(name: str) -> bool:
+    """Say whether a file of this name, as a store or an archive has it, lies outside its folder.
+
+    On Windows a colon follows the name of a drive, or of the file that a stream belongs to.
+    """
+    path = PurePosixPath(name)
+    colon = sys.platform == "win32" and ":" in name
+    return colon or path.is_absolute() or ".." in path.parts or "\\" in name
 
 
 def is_special(path: Path) -> bool:
