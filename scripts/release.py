@@ -7,8 +7,9 @@
     scripts/release.py --check v0.2.0
 
 With --lock: the versions and hashes that the container installs, by uv. With the repository's
-address: writes the package's links, and pins each action of the workflows and the container's image
-by digest, as GitHub and the image's registry give them now. With the sdist: its digest in the conda
+address: writes the links of the package and of the conda recipe, whose maintainer is the owner, and
+pins each action of the workflows and the container's image by digest, as GitHub and the image's
+registry give them now. With the sdist: its digest in the conda
 recipe. With --check: exit status 1 if the tag is not the version, or if anything is not filled in.
 """
 
@@ -41,6 +42,8 @@ IMAGE = re.compile(
 )
 COMMIT = re.compile(r"[0-9a-f]{40}")
 DIGEST = re.compile(r"(sha256: )(\S+)")
+HOMEPAGE = re.compile(r"(homepage: )(\S+)")
+MAINTAINER = re.compile(r"(recipe-maintainers:\n    - )(\S+)")
 DigestOf = Callable[[str, str], str]
 """From a name and a tag to what the tag stands for now."""
 
@@ -75,6 +78,12 @@ def with_pinned_image(text: str, digest_of: DigestOf) -> str:
         return f"FROM docker.io/{name}:{tag}@{digest_of(name, tag)}"
 
     return IMAGE.sub(pinned, text)
+
+
+def with_owner(text: str, address: str) -> str:
+    """Return the conda recipe with the repository's address, and its owner as the maintainer."""
+    text = HOMEPAGE.sub(rf"\g<1>{address}", text)
+    return MAINTAINER.sub(rf"\g<1>{address.split('/')[-2]}", text)
 
 
 def with_sdist(text: str, version: str, digest: str) -> str:
@@ -169,7 +178,9 @@ def main() -> int:
     if given.lock:
         lock()
     if given.address:
-        _rewrite(PACKAGE, lambda text: with_links(text, given.address.rstrip("/")))
+        address = given.address.rstrip("/")
+        _rewrite(PACKAGE, lambda text: with_links(text, address))
+        _rewrite(RECIPE, lambda text: with_owner(text, address))
         for workflow in WORKFLOWS:
             _rewrite(workflow, lambda text: with_pinned_actions(text, commit_of))
         _rewrite(CONTAINER, lambda text: with_pinned_image(text, image_digest))

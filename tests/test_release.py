@@ -12,6 +12,7 @@ from release import (
     WORKFLOWS,
     missing,
     with_links,
+    with_owner,
     with_pinned_actions,
     with_pinned_image,
     with_sdist,
@@ -66,12 +67,21 @@ def test_the_recipe_gets_version_and_digest() -> None:
     assert f"sha256: {'ab' * 32}" in text
 
 
+def test_the_recipe_gets_address_and_maintainer() -> None:
+    text = with_owner(RECIPE.read_text(encoding="utf-8"), "https://example.org/somebody/dermseg")
+    assert "  homepage: https://example.org/somebody/dermseg\n" in text
+    assert "  recipe-maintainers:\n    - somebody\n" in text
+
+
 def test_the_recipe_asks_for_what_the_package_asks_for() -> None:
     package = tomllib.loads(PACKAGE.read_text(encoding="utf-8"))["project"]
     wanted = {need.replace("opencv-python-headless", "opencv") for need in package["dependencies"]}
     recipe = RECIPE.read_text(encoding="utf-8").split("  run:")[1].split("tests:")[0]
     listed = {need.replace(" ", "") for need in re.findall(r"- (\S+ >=\S+)", recipe)}
     assert listed - {"python>=${{"} == wanted
+    oldest = re.search(r'python_min: "(\S+)"', RECIPE.read_text(encoding="utf-8"))
+    assert oldest is not None
+    assert package["requires-python"] == f">={oldest[1]}"
 
 
 def test_what_is_missing_is_named() -> None:
