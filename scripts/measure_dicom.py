@@ -22,7 +22,7 @@ from pydicom import Dataset, FileMetaDataset, dcmwrite
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, JPEGBaseline8Bit, generate_uid
 
-from dermseg.imaging.mask_files import encode_mask
+from dermseg.imaging.png import encode_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.storage.tables import write_table
 

@@ -341,7 +341,7 @@ def round_trips() -> list[str]:
     head = ["form", "masks", "exact", "pixels lost", "MB", "peak memory, MB"]
     if timed:
         count = f"{int(next(iter(timed.values()))['masks']):,}"
-        head += [f"of {count}: MB", "s there", "s back", "peak memory, MB"]
+        head += [f"of {count}: MB", "CPU s there", "CPU s back", "peak memory, MB"]
     body = []
     for form, row in compared.items():
         cells = [row[name] for name in ("masks", "exact", "pixels_lost", "megabytes")]

@@ -11,7 +11,7 @@ from dermseg import cores
 from dermseg.batch import worker
 from dermseg.batch.jobs import Job, find_jobs
 from dermseg.batch.run import segment_all
-from dermseg.imaging.mask_files import encode_mask
+from dermseg.imaging.png import encode_mask
 from dermseg.inference import saving
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import BatchSettings, PictureSettings

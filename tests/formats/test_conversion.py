@@ -18,8 +18,8 @@ from dermseg.formats.conversion import (
     recognise,
 )
 from dermseg.formats.masks import write as write_masks
-from dermseg.imaging.mask_files import encode_mask
 from dermseg.imaging.orientation import as_filed, upright
+from dermseg.imaging.png import encode_mask
 from dermseg.settings import Form, OutlineSettings
 
 ALL: tuple[Form, ...] = get_args(Form)

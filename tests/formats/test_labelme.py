@@ -20,7 +20,7 @@ from round_trips import (
 from dermseg.errors import DataError, DermsegError
 from dermseg.formats import labelme
 from dermseg.formats.annotation import Annotation
-from dermseg.imaging.mask_files import encode_mask
+from dermseg.imaging.png import encode_mask
 from dermseg.settings import OutlineSettings
 
 TRIANGLE = {"label": "lesion", "shape_type": "polygon", "points": [[0, 0], [4, 0], [0, 4]]}

@@ -22,7 +22,7 @@ from starlette.routing import Mount
 
 from dermseg.cli.main import main
 from dermseg.errors import ModelError
-from dermseg.imaging.mask_files import encode_mask
+from dermseg.imaging.png import encode_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.edit import Edit, edit_mask
 from dermseg.masks.redraw import redraw

@@ -19,7 +19,8 @@ from rulers import with_ruler
 
 from dermseg.batch.jobs import find_jobs
 from dermseg.batch.run import segment_all
-from dermseg.imaging.mask_files import encode_mask, read_mask
+from dermseg.imaging.mask_files import read_mask
+from dermseg.imaging.png import encode_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.edit import edit_mask
 from dermseg.masks.polygons import Ring

@@ -23,7 +23,8 @@ from dermseg.batch.run import segment_all
 from dermseg.cli.main import main
 from dermseg.errors import DataError, UsageError
 from dermseg.formats.conversion import FORMS
-from dermseg.imaging.mask_files import encode_mask, read_mask, write_mask
+from dermseg.imaging.mask_files import read_mask, write_mask
+from dermseg.imaging.png import encode_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import ServiceSettings, Style
 from dermseg.storage.decisions import COLUMNS

@@ -13,15 +13,17 @@ from functools import cached_property
 from hashlib import blake2b
 from io import BytesIO
 from traceback import format_exc
-from zlib import crc32
+
+from zlib_ng.zlib_ng import crc32
 
 from dermseg.batch.jobs import Job
 from dermseg.batch.pictures import Pictures
 from dermseg.batch.report import complete_row, failed_row, made_by, report_row
 from dermseg.errors import ClusterError, DermsegError, ImageError, OutputError, StoreError
-from dermseg.imaging.mask_files import encode_mask, find_mask
+from dermseg.imaging.mask_files import find_mask
 from dermseg.imaging.mask_frames import size_along
 from dermseg.imaging.photographs import is_whole_image, read_header
+from dermseg.imaging.png import encode_mask
 from dermseg.inference.segmentation import Segmentation
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import BatchSettings, ModelSettings, ThresholdSettings

@@ -266,8 +266,8 @@ def _check_numbers(review: int | None, pixels_per_mm: float | None) -> None:
 def _segment_input(job: "Job", segmenter: "Segmenter", json: bool) -> int:
     """Write the mask of standard input, or with `json` its row, to standard output."""
     from dermseg.batch.report import made_by, report_row
-    from dermseg.imaging.mask_files import encode_mask
     from dermseg.imaging.photographs import unwrapped
+    from dermseg.imaging.png import encode_mask
 
     source = BytesIO(sys.stdin.buffer.read())
     source.name = "standard input"

@@ -24,8 +24,8 @@ from dermseg.formats.annotation import (
     understood,
 )
 from dermseg.imaging.images import Mask
-from dermseg.imaging.mask_files import encode_mask
 from dermseg.imaging.photographs import read_with
+from dermseg.imaging.png import encode_mask
 from dermseg.masks.polygons import fill, one_ring
 from dermseg.settings import OutlineSettings
 from dermseg.storage.files import write_json

@@ -7,15 +7,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dermseg.errors import ImageError, OutputError, UsageError
+from dermseg.errors import ImageError, UsageError
 from dermseg.imaging.images import Mask, Pixels
 from dermseg.imaging.orientation import exif_orientation, stored_pixels
 from dermseg.imaging.photographs import DICOM_SUFFIXES, PHOTOGRAPH_SUFFIXES, File, read_with
+from dermseg.imaging.png import encode_mask
 from dermseg.storage.files import files_below, written_whole
 
 Values: TypeAlias = NDArray[np.integer[Any]]
@@ -32,15 +32,6 @@ MASK_FOREGROUND = 128
 """A mask's pixel is lesion above this value, as in the official scorer."""
 BINARY = np.isin(np.arange(256), (0, 255))
 """Whether each 8-bit value belongs in a mask."""
-RUN_LENGTHS = (
-    cv2.IMWRITE_PNG_FILTER,
-    cv2.IMWRITE_PNG_FILTER_NONE,
-    cv2.IMWRITE_PNG_STRATEGY,
-    cv2.IMWRITE_PNG_STRATEGY_RLE,
-)
-"""How masks are compressed: a quarter of the time that Pillow's defaults take, and smaller."""
-LONGEST_SIDE = 10**6
-"""Pixels of a mask's side, which libpng allows."""
 
 
 def composed(name: str) -> str:
@@ -243,16 +234,3 @@ def write_mask(path: str | Path, mask: Mask) -> None:
     """
     with written_whole(Path(path)) as temporary:
         temporary.write_bytes(encode_mask(mask))
-
-
-def encode_mask(mask: Mask) -> bytes:
-    """Return a mask as the challenge wants it: an 8-bit PNG of one channel, 0 or 255.
-
-    What is not zero is lesion. Raises OutputError for a side of more than a million pixels.
-    """
-    grey = mask.astype(np.bool_, copy=False).view(np.uint8) * np.uint8(255)
-    done, content = cv2.imencode(".png", grey, RUN_LENGTHS)
-    if not done:
-        height, width = grey.shape
-        raise OutputError(f"no PNG of {width} x {height}: a side has {LONGEST_SIDE} pixels at most")
-    return content.tobytes()

@@ -15,7 +15,8 @@ from stat import S_ISREG
 from time import time
 from typing import IO, Any
 from zipfile import BadZipFile
-from zlib import crc32
+
+from zlib_ng.zlib_ng import crc32
 
 from dermseg.errors import DataError, OutputError, UsageError
 

@@ -18,7 +18,8 @@ from hashlib import md5
 from pathlib import Path
 from threading import Lock
 from typing import Any, NoReturn, TypeGuard
-from zlib import crc32
+
+from zlib_ng.zlib_ng import crc32
 
 from dermseg.errors import (
     DermsegError,

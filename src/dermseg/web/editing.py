@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from dermseg.imaging.mask_files import encode_mask
+from dermseg.imaging.png import encode_mask
 from dermseg.masks.outlines import outlines_of
 from dermseg.web.dependencies import Service, TheService
 from dermseg.web.errors import describe

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from dermseg.imaging.images import Mask
-from dermseg.imaging.mask_files import LONGEST_SIDE
+from dermseg.imaging.png import LONGEST_SIDE
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.edit import FARTHEST, Edit, edit_mask
 from dermseg.masks.redraw import redraw

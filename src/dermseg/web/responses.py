@@ -15,8 +15,8 @@ from dermseg.batch.jobs import Job
 from dermseg.batch.report import report_row
 from dermseg.formats import geojson, svg
 from dermseg.imaging.images import encode_image, resize
-from dermseg.imaging.mask_files import encode_mask
 from dermseg.imaging.photographs import READS_DICOM, Source, read_photograph, scale_of
+from dermseg.imaging.png import encode_mask
 from dermseg.inference.segmentation import Segmentation
 from dermseg.masks.polygons import trace
 from dermseg.storage.journal import Row

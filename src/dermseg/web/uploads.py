@@ -16,8 +16,9 @@ from starlette.datastructures import Headers
 
 from dermseg.errors import ImageError, TooManyPixelsError
 from dermseg.imaging.images import Mask
-from dermseg.imaging.mask_files import LONGEST_SIDE, MASK_FOREGROUND
+from dermseg.imaging.mask_files import MASK_FOREGROUND
 from dermseg.imaging.photographs import image_size, read_photograph, unwrapped
+from dermseg.imaging.png import LONGEST_SIDE
 from dermseg.imaging.structure import check_parts
 from dermseg.web.errors import ProblemError
 from dermseg.web.limits import bounded, read_body

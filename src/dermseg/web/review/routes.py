@@ -11,8 +11,8 @@ from fastapi.responses import Response
 from pydantic import ValidationError
 
 from dermseg.evaluation.agreement import agreements
-from dermseg.imaging.mask_files import encode_mask
 from dermseg.imaging.photographs import image_size, read_orientation
+from dermseg.imaging.png import encode_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.outlines import outlines_of
 from dermseg.progress import printable
