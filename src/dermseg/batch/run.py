@@ -84,8 +84,12 @@ def segment_each(
     _prepare(chosen, worker, books, settings)
     with _reached(cluster) as ray, books.open(chosen) if books else open_journal(store) as journal:
         if books is None:
-            _check_stored(chosen, worker, journal)
+            store.list_sums()
         report, timings = (shard.name(name) if shard else name for name in (REPORT, TIMINGS))
+        for name in (report, timings):
+            check_own(File(store, name), journal.last(name))
+        if books is None and not journal.masks():
+            _check_free(chosen, worker)
         journal.begin(report, own_sums(journal.last(report)))
         journal.flush()  # whatever happens, masks that are there from now on may be ours
         done = _Done(chosen, worker, journal)
@@ -187,11 +191,10 @@ def _prepare(
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder}: a file, where a folder is to be written")
         remove_leftovers(folder)
-    if books is not None:
+    if books is not None and books.are_new():  # before there is a journal
         books.check_own()
-        if books.are_new():
-            _check_merged(books)
-            _check_free(jobs, worker)
+        _check_merged(books)
+        _check_free(jobs, worker)
     for folder in folders:
         if books is None or folder != books.folder:
             with writing(folder):  # now, and not once for each photograph
@@ -205,16 +208,6 @@ def _check_merged(books: Books) -> None:
             f"{books.folder}: holds shards that are not merged; run `dermseg merge {books.folder}` "
             "first, or choose another folder"
         )
-
-
-def _check_stored(jobs: Sequence[Job], worker: Worker, journal: Journal) -> None:
-    """List what is in the output's store, and check that what is in the way is dermseg's."""
-    output = worker.stores[0]
-    output.list_sums()
-    for name in (REPORT, TIMINGS):
-        check_own(File(output, name), journal.last(name))
-    if not journal.masks():
-        _check_free(jobs, worker)
 
 
 def check_tables(output: str | Path, names: Sequence[str]) -> None:
