@@ -21,6 +21,7 @@ from model_cards import (
     RESULTS,
     ROOT,
     SETS,
+    TIGHT,
     WEIGHTS,
     Way,
     computing,
@@ -62,6 +63,8 @@ PAPER = (0.953, 0.865, 0.783, 0.879, 0.979)
 """Table II of the paper, on the same 150 images."""
 PAPER_COMPUTING = "6 x 600 epochs, 192 x 256, 60 h on a GPU"
 """Section III-B: an epoch took about 60 seconds."""
+SECOND_ROUND = "3790028"
+"""The commit in the ledger of lite0's scorings before its third round."""
 CHIPS = {"AMD EPYC": "epyc", "Intel": "xeon"}
 """Processors of the timings, and what the names of their files say."""
 
@@ -165,15 +168,35 @@ def sources() -> list[str]:
     body = []
     for style in STYLE_IDS:
         rows = read_table(RESULTS / "lite0" / style / "confidence.csv")
-        for number, fold in enumerate(sorted({row["fold"] for row in rows}), 1):
-            own = [row for row in rows if row["fold"] == fold]
+        folds = sorted({row["fold"] for row in rows})
+        for name, parts in [*((str(n), [fold]) for n, fold in enumerate(folds, 1)), ("all", folds)]:
+            own = [row for row in rows if row["fold"] in parts]
             kept = [row for row in own if row["flagged"] == "False"]
-            failed = sum(float(row["jaccard"]) < FAILURE for row in kept) / len(kept)
             means = [sum(float(row[k]) for row in own) / len(own) for k in ("jaccard", "predicted")]
-            shares = [_percent(len(kept) / len(own)), _percent(failed)]
-            body.append([str(number), style, str(len(own)), *(f"{m:.3f}" for m in means), *shares])
-    head = ["sources", "true masks", "images", "JA", "predicted", "unflagged"]
+            shares = [_failed(own), _percent(len(kept) / len(own)), _failed(kept)]
+            body.append([name, style, str(len(own)), *(f"{m:.3f}" for m in means), *shares])
+    head = ["sources", "true masks", "images", "JA", "predicted", "below 0.65", "unflagged"]
     return table([*head, "of these below 0.65"], body)
+
+
+def _failed(rows: list[dict[str, str]]) -> str:
+    return _percent(sum(float(row["jaccard"]) < FAILURE for row in rows) / len(rows))
+
+
+def full_resolution() -> list[str]:
+    """Return lite0 on photographs at full resolution against their thumbnails, then and now."""
+    earlier = [row for row in read_table(RESULTS / "ledger.csv") if row["commit"] == SECOND_ROUND]
+    before = {row["set"]: row for row in earlier if row["model"] == "lite0"}
+    full, thumbnails = list(SETS)[2:]
+    rounds = {"lite0 before the third round": before}
+    for way in (Way("lite0"), Way("lite0", TIGHT)):
+        rounds[way.name] = {name: _on_validation(way, name) for name in (full, thumbnails)}
+    body = []
+    for name, rows in rounds.items():
+        large, small = (float(rows[name]["jaccard"]) for name in (full, thumbnails))
+        body.append([name, rows[full]["images"], *(f"{each:.3f}" for each in (large, small))])
+        body[-1].append(f"{large - small:+.3f}")
+    return table(["model", "images", "JA at full resolution", "thumbnails", "difference"], body)
 
 
 def appearance() -> list[str]:
@@ -440,6 +463,7 @@ TABLES = {
     "confidence": confidence,
     "confidence-groups": confidence_groups,
     "sources": sources,
+    "full-resolution": full_resolution,
     "appearance": appearance,
     "trials": trials,
     "styles": styles,
