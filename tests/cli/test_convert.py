@@ -72,3 +72,24 @@ def test_segmenting_writes_forms_beside_its_masks(
     shown = json.loads((output / "labelme/turned.json").read_text())
     assert (shown["imageHeight"], shown["imagePath"]) == (400, "turned.jpg")
     assert main([*command, "--form", "masks"]) == 2
+
+
+@pytest.mark.parametrize("form", ["coco", "geojson"])
+def test_a_form_that_someone_has_changed_is_not_written_over(
+    form: str,
+    tmp_path: Path,
+    examples: list[tuple[Path, Path]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = tmp_path / "masks"
+    command = ["segment", str(examples[0][0]), "-o", str(output), "--form", form]
+    assert main(command) == 0
+    (changed,) = output.rglob("*.*json")
+    made = changed.read_bytes()
+    changed.write_bytes(made + b" ")
+    assert main(command) == 2
+    assert f"{changed}: was changed since dermseg made it" in capsys.readouterr().err
+    assert changed.read_bytes() == made + b" "
+    changed.unlink()
+    assert main(command) == 0
+    assert changed.read_bytes() == made

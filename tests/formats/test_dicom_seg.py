@@ -221,6 +221,19 @@ def test_a_folder_of_a_person_is_not_written_into(
     assert "dicom-seg: was not made by dermseg there" in capsys.readouterr().err
 
 
+def test_a_segmentation_that_someone_has_changed_is_not_written_over(
+    tmp_path: Path, jpeg: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photograph, output = tmp_path / "a.dcm", tmp_path / "masks"
+    photograph.write_bytes(encapsulated(jpeg).content)
+    call = ["segment", str(photograph), "-o", str(output), "--form", "dicom-seg"]
+    assert [main(call), main(call)] == [0, 0]
+    changed = output / "dicom-seg" / "a.dcm"
+    changed.write_bytes(changed.read_bytes() + b" ")
+    assert main(call) == 2
+    assert f"{changed}: was changed since dermseg made it" in capsys.readouterr().err
+
+
 def test_a_folder_without_dicom_is_a_wrong_call(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

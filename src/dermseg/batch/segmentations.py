@@ -23,8 +23,9 @@ from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.postprocess import Probability
 from dermseg.progress import track
 from dermseg.settings import OutlineSettings
+from dermseg.storage.beside import written_beside
 from dermseg.storage.files import written_whole
-from dermseg.storage.journal import JOURNAL, Journal, read_journal
+from dermseg.storage.journal import JOURNAL, read_journal
 from dermseg.storage.stores import LocalStore
 
 FOLDER = "dicom-seg"
@@ -50,10 +51,9 @@ def write_segmentations(
     ]
     if not found:
         raise UsageError("--form dicom-seg: none of the photographs is DICOM")
-    with Journal(output / JOURNAL) as journal:
-        journal.begin(FOLDER)
     work = partial(_write, Maker.of(made_by(segmenter)), output, maps)
-    lines = list(track(parallel_map(work, found), "Writing segmentations", len(found)))
+    with written_beside(output, FOLDER):
+        lines = list(track(parallel_map(work, found), "Writing segmentations", len(found)))
     failures = [line for line in lines if line]
     return len(found) - len(failures), failures
 

@@ -246,13 +246,14 @@ def _check_forms(forms: Sequence[Written], output: str | Path, pictures: Picture
     if "dicom-seg" in forms:
         require("dicom", "highdicom")
     if forms:
-        from dermseg.formats.conversion import check_beside
+        from dermseg.formats.conversion import name_beside
+        from dermseg.storage.beside import check_beside
         from dermseg.storage.stores import is_address
 
         if isinstance(output, str) or ("dicom-seg" in forms and is_address(pictures.probability)):
             raise UsageError("--form: is written into folders of this machine, not into a store")
         for form in forms:
-            check_beside(output, form)
+            check_beside(output, name_beside(form))
 
 
 def _check_numbers(review: int | None, pixels_per_mm: float | None) -> None:

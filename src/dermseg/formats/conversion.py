@@ -17,9 +17,9 @@ from dermseg.imaging.orientation import as_filed, upright
 from dermseg.imaging.photographs import image_size, read_orientation
 from dermseg.progress import track
 from dermseg.settings import Form, OutlineSettings, Written
+from dermseg.storage.beside import written_beside
 from dermseg.storage.decisions import Reader
 from dermseg.storage.files import files_below
-from dermseg.storage.journal import JOURNAL, Journal, read_journal
 
 
 class _Form(Protocol):
@@ -277,21 +277,17 @@ def write_beside(masks_folder: Path, to: Form) -> tuple[Path, Conversion]:
     """Write the masks that `dermseg segment` left in a folder in another form, into that folder.
 
     Returns the file or folder, `<form>` with the form's suffix, and what became of the masks. It
-    is written over if an earlier run made it. Raises UsageError if another did, OutputError if it
-    cannot be written.
+    is written over if it is as an earlier run made it; otherwise UsageError is raised. Raises
+    OutputError if it cannot be written.
     """
-    target = check_beside(masks_folder, to)
-    with Journal(masks_folder / JOURNAL) as journal:
-        journal.begin(target.name)
-    return target, convert(Reading(masks_folder, "masks"), target, to, OutlineSettings(), over=True)
+    with written_beside(masks_folder, name_beside(to)) as target:
+        reading = Reading(masks_folder, "masks")
+        return target, convert(reading, target, to, OutlineSettings(), over=True)
 
 
-def check_beside(masks_folder: Path, to: Written) -> Path:
-    """Return where a form goes in a folder of masks; UsageError if another's is there."""
-    target = masks_folder / (f"{to}{FORMS[to].FILE}" if to in FORMS else to)
-    if target.exists() and target.name not in read_journal(masks_folder / JOURNAL):
-        raise UsageError(f"{target}: was not made by dermseg there; move it away")
-    return target
+def name_beside(to: Written) -> str:
+    """Return the name of the file or folder that a form has in a folder of masks."""
+    return f"{to}{FORMS[to].FILE}" if to in FORMS else to
 
 
 def _prepared(
