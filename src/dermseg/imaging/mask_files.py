@@ -164,9 +164,9 @@ def read_stored_mask(path: str | Path) -> StoredMask:
 
 def _grey(image: Image.Image, path: str | Path) -> Values:
     """Return the values of a mask's only channel."""
-    if image.mode in ("1", "L"):
+    if image.mode == "1":
         return np.asarray(image.convert("L"))
-    if image.mode.startswith("I"):
+    if image.mode == "L" or image.mode.startswith("I"):
         return np.asarray(image)
     opaque = np.asarray(image.convert("RGBA"))
     colours, alpha = opaque[..., :3], opaque[..., 3]
