@@ -47,6 +47,7 @@ PAGES = (
     "README.md",
     "docs/decisions/thresholds.md",
     "docs/install.md",
+    "docs/guide/archives.md",
     "docs/guide/dicom.md",
     "docs/guide/formats.md",
     "docs/models/index.md",
@@ -437,6 +438,19 @@ def frames() -> list[str]:
     return table(head, body) if body else []
 
 
+def million() -> list[str]:
+    """Return what a run over a million photographs costs beside them, the first time and again."""
+    timed = json.loads((BENCHMARKS / "million-rows.json").read_text(encoding="utf-8"))
+    runs = [timed[name] for name in ("first", "again")]
+    disk = runs[0]["MB_on_disk"]
+    body = [
+        ["processor time", *(f"{run['processor_seconds']:.0f} s" for run in runs)],
+        ["largest memory", *(f"{run['MB'] / 1000:.2f} GB" for run in runs)],
+        *([f"`{name}`", f"{disk[name] / 1000:.2f} GB", ""] for name in disk),
+    ]
+    return table(["", "first run", "again, all done"], body)
+
+
 def page_memory() -> list[str]:
     """Return what many photographs weigh; nothing where they were not weighed."""
     memory = _frames().get("memory")
@@ -478,6 +492,7 @@ TABLES = {
     "corrections": corrections,
     "frames": frames,
     "page-memory": page_memory,
+    "million": million,
 }
 
 
