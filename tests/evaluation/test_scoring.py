@@ -2,19 +2,16 @@ import json
 from dataclasses import asdict, astuple
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from dermseg.cli.main import main
-from dermseg.data.layouts import Pair
 from dermseg.errors import DataError
-from dermseg.evaluation.scoring import evaluate, evaluate_maps, score_thresholds
+from dermseg.evaluation.scoring import evaluate
 from dermseg.imaging.images import write_image
 from dermseg.imaging.mask_files import write_mask
 from dermseg.masks.metrics import METRICS, score
-from dermseg.settings import Rule, ThresholdSettings
 
 
 def fill(folder: Path, names: dict[str, int], shape: tuple[int, int] = (10, 12)) -> Path:
@@ -196,38 +193,3 @@ def test_subfolders_are_scored_as_segment_writes_them(tmp_path: Path) -> None:
     evaluation = evaluate(truth, found)
     assert list(evaluation.images) == ["one/a", "two/a"]
     assert evaluation.mean.jaccard == 1
-
-
-@pytest.mark.parametrize("rule", ["complete", "paper"])
-def test_many_thresholds_score_as_each_does_alone(tmp_path: Path, rule: Rule) -> None:
-    """Though a mask that several pairs agree on is cut once."""
-    chance = np.random.default_rng(0)
-    maps = {}
-    for name in "abcdef":
-        noise = cv2.GaussianBlur(chance.random((24, 32)), (0, 0), 2.5).astype(np.float32)
-        maps[name] = (noise - noise.min()) / np.ptp(noise)
-    truth = fill(tmp_path / "truth", {name: number for number, name in enumerate(maps)}, (48, 64))
-    masks = {name: Pair(name, truth / f"{name}.png", truth / f"{name}.png") for name in maps}
-    choices = [
-        ThresholdSettings(rule, high, low)
-        for high in (0.6, 0.75, 0.9, 1.0)
-        for low in (0.3, 0.5, 0.6)
-    ]
-    found = score_thresholds(maps, masks, choices)
-    assert list(found) == list(maps)
-    for column, thresholds in enumerate(choices):
-        alone = evaluate_maps(maps, masks, thresholds).images
-        assert {name: scores[column] for name, scores in found.items()} == alone
-    assert len({scores[0] for scores in found.values()}) == 6
-    for scores in found.values():
-        assert len(set(scores)) > 2
-
-
-def test_a_portraits_map_lies_as_its_mask(tmp_path: Path) -> None:
-    truth = np.zeros((64, 48), np.bool_)
-    truth[5:30, 10:20] = True
-    write_mask(tmp_path / "a.png", truth)
-    maps = {"a": truth.astype(np.float32)}
-    pair = Pair("a", tmp_path / "a.png", tmp_path / "a.png")
-    found = evaluate_maps(maps, {"a": pair}, ThresholdSettings())
-    assert found.images["a"].jaccard > 0.9

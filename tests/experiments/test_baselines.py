@@ -10,7 +10,7 @@ from toy import Tiny, draw_picture
 
 from dermseg.data.datasets import Cache
 from dermseg.errors import DataError
-from dermseg.evaluation.scoring import binariser
+from dermseg.evaluation.maps import binariser
 from dermseg.experiments import crossfit as module
 from dermseg.experiments.baselines import BASELINES, Baseline, dense_crf
 from dermseg.experiments.baselines.baseline import Parameters

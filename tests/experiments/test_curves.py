@@ -11,7 +11,8 @@ from PIL import Image
 from toy import Tiny, tiny_settings
 
 from dermseg.errors import DataError
-from dermseg.experiments.figures.curves import draw, gaps, narrowing, read_points
+from dermseg.experiments.figures.curves import draw, gaps, narrowing
+from dermseg.storage.tables import read_table
 from dermseg.training import networks
 from dermseg.training.loop import train
 
@@ -88,7 +89,7 @@ def test_the_experiment_draws_what_the_logs_say(
 ) -> None:
     monkeypatch.setitem(networks.NETWORKS, "cdnn29", Tiny)
     page = experiment("figure-2", epochs=3)
-    rows = read_points(page.with_name("figure-2-curves.csv"))
+    rows = read_table(page.with_name("figure-2-curves.csv"))
     assert len(rows) == 2 * 2 * 3
     with (page.parent / "arms/cdnn29-rgb/seed-0/fold-1/log.csv").open(newline="") as handle:
         log = list(csv.DictReader(handle))
@@ -109,7 +110,7 @@ def test_the_experiment_draws_what_the_logs_say(
         settings = tiny_settings(network="cdnn29", channels=channels, fold=None, epochs=1)
         train(toy_data, folder / "all", settings)
     again = experiment("figure-2", epochs=3, runs=given)
-    assert read_points(again.with_name("figure-2-curves.csv")) == rows
+    assert read_table(again.with_name("figure-2-curves.csv")) == rows
     # And from a single run of each arm, whatever their folders are called.
     single = [
         folder.rename(folder.parent / name)
@@ -118,7 +119,7 @@ def test_the_experiment_draws_what_the_logs_say(
         )
     ]
     alone = experiment("figure-2", epochs=3, runs=single)
-    drawn = read_points(alone.with_name("figure-2-curves.csv"))
+    drawn = read_table(alone.with_name("figure-2-curves.csv"))
     assert drawn == [row for row in rows if row["fold"] == "fold-1"]
     for folder, run in zip(given, single, strict=True):
         run.rename(folder / "fold-1")

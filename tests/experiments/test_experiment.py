@@ -15,7 +15,8 @@ from dermseg.batch.jobs import find_jobs
 from dermseg.batch.run import segment_all
 from dermseg.data.layouts import find_pairs
 from dermseg.errors import DataError, ModelError, UsageError
-from dermseg.evaluation.scoring import binariser, evaluate, evaluate_maps, read_styles
+from dermseg.evaluation.maps import binariser, evaluate_maps, read_styles
+from dermseg.evaluation.scoring import evaluate
 from dermseg.experiments import findings, ledger, scoring, thresholds
 from dermseg.experiments.registry import EXPERIMENTS, NO_KIND, Experiment, find_experiment
 from dermseg.experiments.report import describe
@@ -486,7 +487,7 @@ def test_the_papers_rule_is_applied_at_the_papers_size_or_above(
     monkeypatch.setattr(
         thresholds, "binariser", lambda _: lambda probability, *_: seen.append(probability.shape)
     )
-    thresholds.cut_literally(np.zeros(shape, np.float32), 300, 400)
+    thresholds.binarise_literally(np.zeros(shape, np.float32), 300, 400)
     assert seen == [taken]
 
 

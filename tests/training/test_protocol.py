@@ -11,7 +11,8 @@ from toy import Tiny, tiny_settings, write_data
 
 from dermseg.cli.main import main
 from dermseg.data.layouts import find_pairs
-from dermseg.evaluation.scoring import evaluate, evaluate_maps
+from dermseg.evaluation.maps import evaluate_maps
+from dermseg.evaluation.scoring import evaluate
 from dermseg.imaging.mask_files import write_mask
 from dermseg.masks.postprocess import binarise, choose_lesion
 from dermseg.settings import PROTOCOLS, ScoringSettings, ThresholdSettings, TrainingSettings

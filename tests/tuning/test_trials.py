@@ -20,7 +20,7 @@ from PIL import Image
 from dermseg.cli.main import main
 from dermseg.data.layouts import find_pairs
 from dermseg.errors import DataError, DivergedError, OutputError, UsageError
-from dermseg.evaluation.scoring import evaluate_maps
+from dermseg.evaluation.maps import evaluate_maps
 from dermseg.settings import (
     PROTOCOLS,
     AugmentationSettings,

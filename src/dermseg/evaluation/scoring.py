@@ -1,21 +1,18 @@
 """Score the masks of a folder against an expert's, with the challenge's five metrics."""
 
 import os
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from dermseg.cores import parallel_map
-from dermseg.data.layouts import Pair
 from dermseg.data.metadata import KINDS, UNKNOWN, Facts, Groups, read_groups
 from dermseg.errors import DataError, ImageError, MissingFolderError
-from dermseg.evaluation.subsets import choose, style_of
+from dermseg.evaluation.subsets import choose, style_of, with_style
 from dermseg.formats.masks import read_orientations
 from dermseg.formats.rasters import masks_of
-from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import (
     MASK_FOREGROUND,
     StoredMask,
@@ -31,9 +28,8 @@ from dermseg.imaging.orientation import Size
 from dermseg.imaging.photographs import Header
 from dermseg.masks.borders import BORDER_METRICS, BorderScores, score_border
 from dermseg.masks.metrics import METRICS, Scores, bootstrap_interval, mean, score
-from dermseg.masks.postprocess import Probability, binarise, choose_lesion
 from dermseg.progress import track
-from dermseg.settings import MaskFrame, ThresholdSettings
+from dermseg.settings import MaskFrame
 from dermseg.storage.files import write_json
 from dermseg.storage.tables import write_table
 
@@ -262,7 +258,7 @@ def evaluate(
         scores[image_id] = score(*binary)
         if borders:
             border_scores[image_id] = score_border(*binary)
-        groups[image_id] = _with_style(tables.get(image_id, {}), style_of(binary[0]))
+        groups[image_id] = with_style(tables.get(image_id, {}), style_of(binary[0]))
     if problems:
         raise DataError.listing(named, [*problems, _remedy(problems)])
     unused = tuple(tables.passed_over(truths))
@@ -305,137 +301,6 @@ def _read_both(
 def _size(mask: StoredMask) -> Size:
     height, width = mask.pixels.shape
     return height, width
-
-
-def read_styles(pairs: Mapping[str, Pair]) -> dict[str, str]:
-    """Return the style in which each true mask is outlined: a table's, or as read from the mask."""
-
-    def one(pair: Pair) -> str:
-        return pair.style or style_of(pair.read_mask() > MASK_FOREGROUND)
-
-    return dict(zip(pairs, parallel_map(one, list(pairs.values())), strict=True))
-
-
-def _with_style(facts: Facts, read: str) -> Facts:
-    """Return what is known of an image, with the style that was `read` unless a person said it."""
-    return facts if facts.get("style", UNKNOWN) != UNKNOWN else {**facts, "style": read}
-
-
-Binariser = Callable[[Probability, int, int], Mask]
-"""From a probability, float32 (h, w), to a mask, boolean (H, W), of the given height and width."""
-
-
-def binariser(thresholds: ThresholdSettings) -> Binariser:
-    """Return a function that makes masks as `Segmenter` does."""
-
-    def mask(probability: Probability, height: int, width: int) -> Mask:
-        return binarise(choose_lesion(probability, thresholds), height, width, thresholds)[0]
-
-    return mask
-
-
-def score_maps(
-    maps: Mapping[str, Probability], pairs: Mapping[str, Pair], binarisers: Mapping[str, Binariser]
-) -> dict[str, dict[str, Scores]]:
-    """Binarise probabilities in each way, and score the masks at the true masks' sizes.
-
-    `maps` and `pairs` belong together by their keys; `pairs` may hold more. Returns scores by the
-    binariser's name, then by image. Raises ImageError if a mask cannot be read.
-    """
-
-    def compare(probability: Probability, truth: Mask) -> list[Scores]:
-        height, width = truth.shape
-        return [score(truth, way(probability, height, width)) for way in binarisers.values()]
-
-    found = compare_all(maps, pairs, compare)
-    return {
-        way: {name: row[column] for name, row in found.items()}
-        for column, way in enumerate(binarisers)
-    }
-
-
-def evaluate_maps(
-    maps: Mapping[str, Probability],
-    pairs: Mapping[str, Pair],
-    thresholds: ThresholdSettings,
-    groups: Groups | None = None,
-) -> Evaluation:
-    """Binarise probabilities by `thresholds` and score the masks, as `score_maps` does.
-
-    With `groups`, what is known of the images, the true masks' styles are known too.
-    """
-    make = binariser(thresholds)
-
-    def compare(probability: Probability, truth: Mask) -> tuple[Scores, str]:
-        scores = score(truth, make(probability, *truth.shape))
-        return scores, "" if groups is None else style_of(truth)
-
-    found = compare_all(maps, pairs, compare)
-    known = (
-        {}
-        if groups is None
-        else {
-            image_id: _with_style(groups.get(image_id, {}), style)
-            for image_id, (_, style) in found.items()
-        }
-    )
-    return Evaluation({image_id: scores for image_id, (scores, _) in found.items()}, known)
-
-
-def score_thresholds(
-    maps: Mapping[str, Probability],
-    pairs: Mapping[str, Pair],
-    choices: Sequence[ThresholdSettings],
-) -> dict[str, list[Scores]]:
-    """Return each image's metrics by each of `choices`, images in order of their ids.
-
-    As `score_maps` with a binariser for each, but faster where many choices come to the same mask.
-    """
-
-    def compare(probability: Probability, truth: Mask) -> list[Scores]:
-        known: dict[object, Scores] = {}
-        found = []
-        for thresholds in choices:
-            lesion = choose_lesion(probability, thresholds)
-            # The region's surest pixel says which region it is, and so what the mask will be:
-            # most pairs of thresholds choose the same, and cutting it is the slow part.
-            key = (thresholds.rule, thresholds.low, lesion.core)
-            if key not in known:
-                mask, _ = binarise(lesion, truth.shape[0], truth.shape[1], thresholds)
-                known[key] = score(truth, mask)
-            found.append(known[key])
-        return found
-
-    return compare_all(maps, pairs, compare)
-
-
-def compare_all(
-    maps: Mapping[str, Probability],
-    pairs: Mapping[str, Pair],
-    compare: Callable[[Probability, Mask], T],
-) -> dict[str, T]:
-    """Return what `compare` makes of each probability and its true mask, in order of their ids.
-
-    `maps` and `pairs` belong together by their keys; `pairs` may hold more. Maps lie as the
-    photographs do. Raises DataError if an image has no mask, ImageError if a mask cannot be read.
-    """
-    check_known(maps, pairs)
-
-    def one(image_id: str) -> T:
-        return compare(maps[image_id], pairs[image_id].read_mask() > MASK_FOREGROUND)
-
-    names = sorted(maps)
-    found = list(track(parallel_map(one, names), "Scoring", len(names)))
-    return dict(zip(names, found, strict=True))
-
-
-def check_known(maps: Iterable[str], masks: Container[str]) -> None:
-    """Raise DataError if one of `maps`, image ids, is none of `masks`."""
-    if unknown := sorted(image_id for image_id in maps if image_id not in masks):
-        raise DataError(
-            f"{len(unknown)} predictions are of images that the data lack, as {unknown[0]}: give "
-            "the data that were trained on"
-        )
 
 
 def _masks(folder: Path) -> tuple[dict[str, Path], list[str]]:

@@ -8,6 +8,7 @@ from dermseg.data.metadata import (
     IDS,
     KINDS,
     UNKNOWN,
+    Facts,
     Groups,
     columns_of,
     image_key,
@@ -25,6 +26,11 @@ SHOWN = 8
 def style_of(truth: Mask) -> str:
     """Return the style of a true mask, or what a mask without one is called."""
     return read_style(truth).style or STYLE_NAMES[UNTOLD]
+
+
+def with_style(facts: Facts, read: str) -> Facts:
+    """Return what is known of an image, with the style that was `read` unless a person said it."""
+    return facts if facts.get("style", UNKNOWN) != UNKNOWN else {**facts, "style": read}
 
 
 def choose(subset: str, truths: Mapping[str, Path], folder: Path, groups: Groups) -> set[str]:

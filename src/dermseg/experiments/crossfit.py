@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dermseg import __version__
 from dermseg.data.datasets import Cache
 from dermseg.errors import DataError
-from dermseg.evaluation.scoring import binariser
+from dermseg.evaluation.maps import binariser
 from dermseg.experiments.baselines.baseline import Baseline, Parameters
 from dermseg.experiments.study import Study, Trained
 from dermseg.imaging.images import Pixels
@@ -26,7 +26,7 @@ from dermseg.masks.metrics import score
 from dermseg.masks.postprocess import Probability
 from dermseg.progress import track
 from dermseg.settings import ThresholdSettings
-from dermseg.storage.files import written_whole
+from dermseg.storage.files import write_json
 from dermseg.training.run_folder import HELD_OUT, held_out_names, read_held_out, write_held_out
 
 SEARCHED = 200
@@ -125,7 +125,7 @@ def crossfit(method: Method, reference: Trained, images: Images, output: Path) -
             ]
             turned = images.turned(held_out[name])
             write_held_out(folder / name, held_out[name], np.stack(maps), turned)
-            _write(folder / name / CHOICE, {**facts, "chosen": dict(chosen)})
+            write_json(folder / name / CHOICE, {**facts, "chosen": dict(chosen)}, compact=True)
     return Trained(method.name, method.label, found, reference.given)
 
 
@@ -207,7 +207,7 @@ def _search(
     tried = np.array([score_all(image) for image in progress]).T
     means = [round(value, 5) for value in tried.mean(1).tolist()]
     result = {"images": list(searched), "mean": means, "jaccard": tried.round(5).tolist()}
-    _write(folder / SEARCH, {**facts, **result})
+    write_json(folder / SEARCH, {**facts, **result}, compact=True)
     return tried
 
 
@@ -218,8 +218,3 @@ def _read(file: Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:
     content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     expected = json.loads(json.dumps(facts))
     return content if all(content.get(key) == value for key, value in expected.items()) else None
-
-
-def _write(file: Path, content: Mapping[str, Any]) -> None:
-    with written_whole(file) as temporary:
-        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")

@@ -11,6 +11,7 @@ from dermseg.experiments.findings import OUT_OF_FOLD, Findings
 from dermseg.experiments.registry import Experiment
 from dermseg.experiments.statistics import Table, difference, estimate
 from dermseg.masks.metrics import METRICS
+from dermseg.progress import counted
 from dermseg.storage.files import write_json, written_whole
 from dermseg.storage.tables import read_table, write_table
 
@@ -125,7 +126,7 @@ def describe(table: Path, facts: Path) -> str:
     if scored_set and content["members"] < MEMBERS:
         notes.append(
             "The models that were scored on validation or test images have "
-            f"{_count(content['members'], 'member')}, not the paper's six."
+            f"{counted(content['members'], 'member')}, not the paper's six."
         )
     return "\n".join([*lines, *(f"{note}\n" for note in notes)]).rstrip()
 
@@ -147,9 +148,9 @@ def _how(content: Mapping[str, Any]) -> str:
     for arm in arms:
         settings = arm["settings"]
         size = f"{settings['height']} x {settings['width']}, " if settings else ""
-        what.append(f"{arm['label']}: {size}{_count(arm['computing']['epochs'], 'epoch')}")
+        what.append(f"{arm['label']}: {size}{counted(arm['computing']['epochs'], 'epoch')}")
     logged = (
-        f"{_count(count, 'training')}, {hours:.2f} hours of computing"
+        f"{counted(count, 'training')}, {hours:.2f} hours of computing"
         if count
         else "no logs of training"
     )
@@ -197,13 +198,13 @@ def _verdict(verdict: Mapping[str, Any]) -> str:
     cost = "computing not logged"
     if computing["runs"]:
         cost = (
-            f"{_count(computing['runs'], 'training')} of {_count(computing['epochs'], 'epoch')}, "
+            f"{counted(computing['runs'], 'training')} of {counted(computing['epochs'], 'epoch')}, "
             f"{computing['hours']:.2f} hours"
         )
     return (
         f"- **{verdict['outcome']}**: {verdict['claim']} ({verdict['source']}). {part}: "
         f"{verdict['quantity']} {verdict['difference']:+.4f} ({ends}); "
-        f"{_count(verdict['images'], 'image')}, {_count(verdict['seeds'], 'seed')}, {cost}."
+        f"{counted(verdict['images'], 'image')}, {counted(verdict['seeds'], 'seed')}, {cost}."
         f"{_reserve(verdict)}"
     )
 
@@ -217,8 +218,3 @@ def _reserve(verdict: Mapping[str, Any]) -> str:
         "" if verdict["networks"] == "undecided" else f" Of these networks: {verdict['networks']}."
     )
     return f" {why}.{here}"
-
-
-def _count(number: int, thing: str) -> str:
-    ending = "" if number == 1 else "es" if thing.endswith("s") else "s"
-    return f"{number} {thing}{ending}"

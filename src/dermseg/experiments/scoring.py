@@ -20,14 +20,8 @@ from dermseg.cores import parallel_map
 from dermseg.data.datasets import digest
 from dermseg.data.layouts import Pair
 from dermseg.errors import DataError, ModelError
-from dermseg.evaluation.scoring import (
-    Binariser,
-    binariser,
-    check_known,
-    evaluate,
-    read_styles,
-    score_maps,
-)
+from dermseg.evaluation.maps import Binariser, binariser, check_known, read_styles, score_maps
+from dermseg.evaluation.scoring import evaluate
 from dermseg.experiments import ledger
 from dermseg.experiments.registry import SetName
 from dermseg.export.exporter import export_model
@@ -103,7 +97,7 @@ class Scorer:
     def out_of_fold(
         self, runs: Sequence[Path], binarisers: Mapping[str, Binariser]
     ) -> dict[str, dict[str, Scores]]:
-        """Score every image that one of `runs` held out, by that run, cut in each way.
+        """Score every image that one of `runs` held out, by that run, binarised in each way.
 
         `binarisers` are known by their names, which must say all that decides their masks. Returns
         scores by the binariser's name, then by image. Raises DataError if there are no predictions,

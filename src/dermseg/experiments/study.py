@@ -7,7 +7,7 @@ from pathlib import Path
 from dermseg.data.datasets import Cache, open_cache
 from dermseg.data.layouts import find_pairs
 from dermseg.errors import DataError, UsageError
-from dermseg.evaluation.scoring import binariser
+from dermseg.evaluation.maps import binariser
 from dermseg.experiments.findings import Computing, Verdict
 from dermseg.experiments.registry import Arm, Claim, Experiment
 from dermseg.experiments.scoring import ScoredSet, Scorer

@@ -1,4 +1,4 @@
-"""How a mask is cut: one threshold or two, the paper's rule or the complete one.
+"""How a mask is made: one threshold or two, the paper's rule or the complete one.
 
 On predictions out of fold; nothing is trained but what they need.
 """
@@ -6,7 +6,7 @@ On predictions out of fold; nothing is trained but what they need.
 import cv2
 import numpy as np
 
-from dermseg.evaluation.scoring import Binariser, binariser
+from dermseg.evaluation.maps import Binariser, binariser
 from dermseg.experiments.findings import OUT_OF_FOLD, Findings
 from dermseg.experiments.registry import DUAL, LITERAL, ONE_LEVEL, SINGLE
 from dermseg.experiments.statistics import Table
@@ -24,7 +24,7 @@ VARIANTS = {
     "complete 0.8/0.4": ThresholdSettings("complete", 0.8, 0.4),
     "complete 0.8/0.6": ThresholdSettings("complete", 0.8, 0.6),
 }
-"""Ways to cut by two thresholds, high and low."""
+"""Ways to binarise by two thresholds, high and low."""
 NOTE = (
     f'"{SINGLE}" takes every pixel whose probability is at least 0.5, in however many regions and '
     f'with their holes; "{ONE_LEVEL}" keeps the region of the largest mass, with holes filled. '
@@ -40,7 +40,7 @@ def measure(study: Study) -> Findings:
     """Score every way on the same predictions."""
     (arm,) = study.arms
     literally = f"{PAPER!r} at {PAPER_SIZE}"
-    binarisers: dict[str, Binariser] = {SINGLE: cut_once, literally: cut_literally}
+    binarisers: dict[str, Binariser] = {SINGLE: binarise_once, literally: binarise_literally}
     binarisers |= {repr(settings): binariser(settings) for settings in VARIANTS.values()}
     names = {SINGLE: SINGLE, LITERAL: literally}
     names |= {name: repr(settings) for name, settings in VARIANTS.items()}
@@ -52,7 +52,7 @@ def measure(study: Study) -> Findings:
     return Findings(tables, study.judge(tables, study.experiment.claims), notes=[NOTE])
 
 
-def cut_literally(probability: Probability, height: int, width: int) -> Mask:
+def binarise_literally(probability: Probability, height: int, width: int) -> Mask:
     """Return the mask by the paper's rule, of the probability at least at the paper's size."""
     needed = tuple(max(sides) for sides in zip(probability.shape, PAPER_SIZE, strict=True))
     if needed != probability.shape:
@@ -61,7 +61,7 @@ def cut_literally(probability: Probability, height: int, width: int) -> Mask:
     return binariser(PAPER)(probability, height, width)
 
 
-def cut_once(probability: Probability, height: int, width: int) -> Mask:
+def binarise_once(probability: Probability, height: int, width: int) -> Mask:
     """Return where the bilinearly scaled probability is at least one half."""
     scaled = cv2.resize(probability, (width, height), interpolation=cv2.INTER_LINEAR)
     mask: Mask = np.asarray(scaled) >= 0.5

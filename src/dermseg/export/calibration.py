@@ -17,7 +17,7 @@ from scipy.stats import binom
 
 from dermseg.data.layouts import Pair, find_all_pairs
 from dermseg.errors import DataError
-from dermseg.evaluation.scoring import compare_all
+from dermseg.evaluation.maps import compare_all
 from dermseg.imaging.images import Mask
 from dermseg.inference.confidence import Calibration, Numbers, evidence_of, region
 from dermseg.masks.metrics import score
@@ -187,7 +187,7 @@ def border_of(truth: Mask, shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def read_along(probability: Probability, border: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return `probability`, (h, w), at the places `border`, (POINTS, 2): as its cuts see it."""
+    """Return `probability`, (h, w), at the places `border`, (POINTS, 2), interpolated as masks."""
     if np.isnan(border).any():
         return np.full(len(border), np.nan, np.float32)
     x, y = border.T[:, np.newaxis]
@@ -235,8 +235,8 @@ def _levels(held: HeldOut) -> tuple[float, float]:
     """Return the levels of probability that leave TAIL of the true border inside and outside.
 
     On average over new images, if they are exchangeable with these: conformal risk control
-    (Angelopoulos et al. 2022, theorem 1), once for either level. The cut at the usual threshold
-    lies between them.
+    (Angelopoulos et al. 2022, theorem 1), once for either level. The usual threshold lies between
+    them.
     """
     values = np.stack(
         [

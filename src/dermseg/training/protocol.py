@@ -12,7 +12,8 @@ from pathlib import Path
 from dermseg.data.layouts import find_all_pairs
 from dermseg.data.metadata import read_groups
 from dermseg.errors import DataError
-from dermseg.evaluation.scoring import Evaluation, Summary, evaluate_maps
+from dermseg.evaluation.maps import evaluate_maps
+from dermseg.evaluation.scoring import Evaluation, Summary
 from dermseg.masks.metrics import METRICS
 from dermseg.masks.style import STYLE_IDS
 from dermseg.settings import DataSettings, MaskFrame, ScoringSettings, TrainingSettings

@@ -25,7 +25,7 @@ from dermseg.data import datasets
 from dermseg.data.layouts import find_all_pairs
 from dermseg.data.splits import read_split
 from dermseg.errors import DataError, DivergedError, UsageError
-from dermseg.evaluation.scoring import read_styles, score_thresholds
+from dermseg.evaluation.maps import read_styles, score_thresholds
 from dermseg.progress import say
 from dermseg.settings import (
     PROTOCOLS,

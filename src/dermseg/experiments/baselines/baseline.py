@@ -25,7 +25,7 @@ class Baseline:
     """A method that finds the lesion without being trained.
 
     `segment` takes uint8 RGB (h, w, 3) and keywords, and returns the probability of lesion, float32
-    (h, w) in 0..1, of which it is cut at one half like any network's. `grid` holds what is tried
+    (h, w) in 0..1, which is binarised at one half like any network's. `grid` holds what is tried
     for each keyword; the choice is made out of fold.
     """
 

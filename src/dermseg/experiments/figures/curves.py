@@ -35,7 +35,7 @@ def measure(study: Study) -> Findings:
     scored = arms.measure(study)
     table = study.output / f"{study.name}-curves.csv"
     write_table(table, COLUMNS, _points(study))
-    points = read_points(table)
+    points = read_table(table)
     figures = [study.output / f"{study.name}.{kind}" for kind in ("png", "svg")]
     for figure in figures:
         draw(points, figure)
@@ -78,11 +78,6 @@ def _points(study: Study) -> Iterator[dict[str, object]]:
                         "training_loss": row["loss"],
                         "held_out_error": round(error, 5),
                     }
-
-
-def read_points(table: Path) -> list[Point]:
-    """Return the rows of the file that `measure` wrote."""
-    return read_table(table)
 
 
 def gaps(points: Sequence[Point]) -> dict[str, dict[Key, float]]:

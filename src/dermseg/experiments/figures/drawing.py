@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dermseg.data.layouts import Pair
-from dermseg.evaluation.scoring import binariser
-from dermseg.imaging.images import Mask, Pixels, resize
+from dermseg.evaluation.maps import binariser
+from dermseg.imaging.images import Mask, Pixels, resize, size_within
 from dermseg.imaging.mask_files import MASK_FOREGROUND
 from dermseg.imaging.photographs import read_photograph
 from dermseg.masks.postprocess import Probability
@@ -56,8 +56,7 @@ def make_case(
 ) -> Case:
     """Return a photograph at its mask's shape, reduced, with both masks."""
     truth = pair.read_mask()
-    scale = min(1.0, SIDE / max(truth.shape))
-    height, width = (max(1, round(side * scale)) for side in truth.shape)
+    height, width = size_within(truth.shape, SIDE)
     photograph = read_photograph(pair.photograph, at_least=(height, width))
     pixels = resize(photograph.pixels, height, width)
     reduced = resize(truth, height, width) > MASK_FOREGROUND
