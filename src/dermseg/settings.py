@@ -365,7 +365,7 @@ class TuningSettings:
     lows: tuple[float, ...] = (0.4, 0.5, 0.6)
     """Low thresholds; pairs in which the low one is above the high one are left out."""
     rule: Rule = "complete"
-    """How a mask is cut: "complete" or "paper" (see `dermseg.masks.postprocess`)."""
+    """How a mask is made: "complete" or "paper" (see `dermseg.masks.postprocess`)."""
     style: Style | None = None
     """Choose by the masks that are outlined in this style; by all unless given."""
     folds_used: int | None = None

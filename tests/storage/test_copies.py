@@ -1,5 +1,6 @@
 """A copy of a store's folder: fetched once, and again only what has changed."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,6 @@ import pytest
 from object_store import ObjectStore
 
 from dermseg.errors import OutputError, UsageError
-from dermseg.storage import copies
 from dermseg.storage.copies import local_copy
 from dermseg.storage.files import files_below
 from dermseg.storage.stores import open_store
@@ -58,7 +58,7 @@ def test_what_cannot_be_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="memory://data: holds no files"):
         local_copy("memory://data", print)
     open_store("memory://data").write("a", b"12")
-    monkeypatch.setattr(copies.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1}))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1}))
     with pytest.raises(OutputError, match="XDG_CACHE_HOME"):
         local_copy("memory://data", print)
     memory.store.clear()

@@ -1,7 +1,8 @@
 """The loop that most people write to segment a folder: a yardstick, frozen, and never to be tuned.
 
 Pillow decodes each photograph whole and shrinks it, PyTorch computes in float32 on all cores, one
-photograph at a time, the probability is scaled up and cut at a half, and Pillow writes the PNG.
+photograph at a time, the probability is scaled up and binarised at a half, and Pillow writes the
+PNG.
 """
 
 from collections.abc import Iterable

@@ -12,14 +12,14 @@ from typing import Literal, TypeAlias
 from PIL import Image
 
 from dermseg.cores import parallel_map
-from dermseg.data.download import Patience, check_room, download
+from dermseg.data.download import Patience, download
 from dermseg.data.layouts import Part
 from dermseg.errors import DataError, ImageError, UsageError
 from dermseg.imaging.images import resize
 from dermseg.imaging.mask_files import mask_stem
 from dermseg.imaging.photographs import read_photograph
 from dermseg.progress import track
-from dermseg.storage.files import leads_out, occupied, written_whole
+from dermseg.storage.files import check_room, leads_out, occupied, written_whole
 
 Challenge: TypeAlias = Literal["isic2016", "isic2017", "isic2018"]
 BASE = "https://isic-archive.s3.amazonaws.com/challenges"

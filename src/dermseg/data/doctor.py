@@ -164,7 +164,7 @@ def _examine(pair: Pair, predictions: Predictions) -> tuple[list[Finding], str]:
     if pieces > 1:
         found.append(finding("pieces", f"{pieces} separate regions", -pieces))
     if pair.image_id in predictions:
-        predicted, _ = _cut(predictions[pair.image_id], *mask.shape)
+        predicted, _ = _binarised(predictions[pair.image_id], *mask.shape)
         jaccard = score(mask, predicted).jaccard
         if jaccard < SUSPICIOUS:
             detail = f"Jaccard {jaccard:.3f} with a network that had not seen it"
@@ -186,7 +186,7 @@ def _likelier_frame(photograph: Photograph, mask: Pixels, stored: Header) -> str
     return f"; it looks {'stored' if contrasts[0] > contrasts[1] else 'upright'}"
 
 
-def _cut(probability: Probability, height: int, width: int) -> tuple[Mask, NDArray[np.int32]]:
+def _binarised(probability: Probability, height: int, width: int) -> tuple[Mask, NDArray[np.int32]]:
     settings = ThresholdSettings()
     return binarise(choose_lesion(probability, settings), height, width, settings)
 
@@ -275,7 +275,7 @@ def _picture(pair: Pair, probability: Probability | None) -> Pixels:
     stored = pair.read_mask_as_said()
     mask = (resize(stored, CELL_HEIGHT, CELL_WIDTH) > MASK_FOREGROUND).astype(np.uint8)
     if probability is not None:
-        _, outline = _cut(probability, CELL_HEIGHT, CELL_WIDTH)
+        _, outline = _binarised(probability, CELL_HEIGHT, CELL_WIDTH)
         pixels = draw_overlay(Photograph(pixels, CELL_HEIGHT, CELL_WIDTH), outline)
     pixels = pixels.copy()
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)

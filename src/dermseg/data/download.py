@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from urllib.request import Request, urlopen
 from dermseg import __version__
 from dermseg.errors import DataError, OutputError, UsageError
 from dermseg.progress import bar
-from dermseg.storage.files import write_json, writing
+from dermseg.storage.files import check_room, write_json, writing
 
 PART, STATE = ".part", ".part.json"
 """What follows a file's name while it is fetched: its bytes, and which version they are of."""
@@ -183,15 +182,6 @@ def _receive(response: HTTPResponse, part: Path, have: int, size: int, url: str)
 def _check_kind(response: HTTPResponse, url: str) -> None:
     if response.headers.get_content_type() == "text/html":
         raise DataError(f"{url}: the server sent a web page in place of the archive")
-
-
-def check_room(folder: Path, needed: int) -> None:
-    """Raise OutputError if fewer than `needed` bytes are free in `folder`."""
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise OutputError(
-            f"{folder}: {free / 1e9:.1f} GB are free, and {needed / 1e9:.1f} GB are needed"
-        )
 
 
 def _forget(*paths: Path) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from dermseg.errors import DataError, TooManyPixelsError
 from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import composed
-from dermseg.imaging.orientation import exchanges_sides
+from dermseg.imaging.orientation import exchanges_sides, upright
 from dermseg.imaging.photographs import image_size, may_be_photograph, read_orientation
 from dermseg.masks.polygons import Polygon, fill, join, one_ring, rings_of, simplify, trace
 from dermseg.settings import OutlineSettings
@@ -65,6 +65,11 @@ class Annotation:
     def polygons(self) -> tuple[Polygon, ...]:
         """The lesion's pieces, largest first; none where there is no lesion."""
         return trace(self.mask) if self.drawn is None else self.drawn
+
+    def shown(self) -> "Annotation":
+        """Return it in the frame of the shown pixels, of what lies in that of the stored ones."""
+        turned = upright(self.mask.view(np.uint8), self.orientation).view(np.bool_)
+        return replace(self, mask=turned, drawn=None)
 
     def reduced(self, settings: OutlineSettings) -> tuple["Annotation", int]:
         """Return the annotation with less in it, and the number of pixels that are other ones."""

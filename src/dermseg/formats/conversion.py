@@ -13,7 +13,7 @@ from dermseg.errors import DataError, DermsegError, ImageError, UsageError
 from dermseg.formats import coco, cvat, geojson, label_studio, labelme, masks, yolo
 from dermseg.formats.annotation import Annotation, Entry, Frame, Photographs
 from dermseg.imaging.images import Mask
-from dermseg.imaging.orientation import as_filed, upright
+from dermseg.imaging.orientation import as_filed
 from dermseg.imaging.photographs import image_size, read_orientation
 from dermseg.progress import track
 from dermseg.settings import Form, OutlineSettings, Written
@@ -216,11 +216,6 @@ def _filed(mask: Mask, orientation: int) -> Mask:
     return as_filed(mask.view("uint8"), orientation).view("bool")
 
 
-def _shown(annotation: Annotation) -> Annotation:
-    turned = upright(annotation.mask.view("uint8"), annotation.orientation).view("bool")
-    return replace(annotation, mask=turned, drawn=None)
-
-
 def convert(
     reading: Reading,
     target: Path,
@@ -270,7 +265,7 @@ def convert(
 def write_alone(annotation: Annotation, target: Path, to: Form) -> None:
     """Write the outline of one stored photograph in a form of one file."""
     shown = FORMS[to].FRAME == "shown"
-    FORMS[to].write([_shown(annotation) if shown else annotation], target, OutlineSettings())
+    FORMS[to].write([annotation.shown() if shown else annotation], target, OutlineSettings())
 
 
 def write_beside(masks_folder: Path, to: Form) -> tuple[Path, Conversion]:
@@ -301,7 +296,7 @@ def _prepared(
         except DermsegError as error:
             return str(error)
         if FORMS[to].FRAME == "shown":
-            annotation = _shown(annotation)
+            annotation = annotation.shown()
         return annotation.reduced(settings)
 
     for result in track(parallel_map(prepare, entries), "Converting", len(entries)):

@@ -27,6 +27,13 @@ def resize(pixels: Pixels, height: int, width: int) -> Pixels:
     return np.asarray(image)
 
 
+def size_within(size: tuple[int, ...], side: int) -> tuple[int, int]:
+    """Return the (height, width) of a picture of `size` when no side is longer than `side`."""
+    scale = min(1.0, side / max(size))
+    height, width = (max(1, round(each * scale)) for each in size)
+    return height, width
+
+
 def bands(image: Image.Image, rows: int) -> Iterator[Image.Image]:
     """Yield an image's bands of so many rows, from top to bottom."""
     for top in range(0, image.height, rows):

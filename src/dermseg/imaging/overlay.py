@@ -1,14 +1,13 @@
 """Draw the lesion's outline on its photograph."""
 
 import math
-import sys
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dermseg.imaging.images import Pixels, resize
+from dermseg.imaging.images import Pixels, resize, size_within
 from dermseg.imaging.orientation import upright
 from dermseg.imaging.photographs import Photograph
 from dermseg.settings import OVERLAY_SIDE
@@ -56,8 +55,8 @@ def draw_overlay(
     >>> dermseg.draw_overlay(photograph, lesion.outline, lesion.band_contours).shape
     (512, 768, 3)
     """
-    scale = min(1.0, (side or sys.maxsize) / max(photograph.height, photograph.width))
-    height, width = (max(1, round(s * scale)) for s in (photograph.height, photograph.width))
+    size = photograph.height, photograph.width
+    height, width = size if side is None else size_within(size, side)
     picture = resize(photograph.pixels, height, width).copy()
     factor = np.array([width / photograph.width, height / photograph.height])
     given = [outline] if isinstance(outline, np.ndarray) else outline

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dermseg.imaging.images import Mask
+from dermseg.imaging.images import Mask, size_within
 from dermseg.masks.postprocess import Lesion, Probability
 from dermseg.settings import OVERLAY_SIDE
 
@@ -172,8 +172,7 @@ def contour(probability: Probability, level: float, size: tuple[int, int]) -> Co
 
     Drawn at most OVERLAY_SIDE pixels wide and high: they are for the eye.
     """
-    scale = min(1.0, OVERLAY_SIDE / max(size))
-    height, width = (max(1, round(side * scale)) for side in size)
+    height, width = size_within(size, OVERLAY_SIDE)
     drawn = cv2.resize(probability, (width, height), interpolation=cv2.INTER_LINEAR) >= level
     contours, _ = cv2.findContours(drawn.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     factor = np.array([size[1] / width, size[0] / height])

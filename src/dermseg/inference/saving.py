@@ -13,7 +13,7 @@ import numpy as np
 from dermseg.errors import ImageError, UsageError
 from dermseg.formats import geojson, svg
 from dermseg.formats.annotation import Annotation
-from dermseg.imaging.images import Pixels, encode_image, resize, write_image
+from dermseg.imaging.images import Pixels, encode_image, resize, size_within, write_image
 from dermseg.imaging.mask_files import mask_stem, write_mask
 from dermseg.imaging.overlay import draw_overlay
 from dermseg.imaging.photographs import Photograph, read_photograph
@@ -46,9 +46,8 @@ def html(lesion: "Segmentation", caption: str) -> str:
     try:
         picture = overlay(lesion, NOTEBOOK_SIDE, band=True)
     except (ImageError, UsageError):
-        scale = min(1.0, NOTEBOOK_SIDE / max(lesion.mask.shape))
-        height, width = (max(1, round(side * scale)) for side in lesion.mask.shape)
-        picture = resize(lesion.mask.view(np.uint8) * np.uint8(255), height, width)
+        size = size_within(lesion.mask.shape, NOTEBOOK_SIDE)
+        picture = resize(lesion.mask.view(np.uint8) * np.uint8(255), *size)
     content = b64encode(encode_image(picture, "JPEG")).decode()
     return (
         f'<figure style="margin: 0"><img alt="The lesion, outlined" '

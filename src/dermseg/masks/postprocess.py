@@ -5,7 +5,7 @@ how far it reaches. Two rules:
 
 "paper" does what the text says and no more. The candidates are the regions at or above the high
 threshold; the centre is the centroid of the one with the largest mass (the sum of its
-probability). The map is dilated by one pixel, which closes small holes, and cut at the low
+probability). The map is dilated by one pixel, which closes small holes, and binarised at the low
 threshold; the region that embraces the centre is the mask. Where nothing reaches the high
 threshold, or the centroid lies outside every region, there is no mask.
 
@@ -41,9 +41,9 @@ class Lesion:
     """The region that was chosen, at the network's size.
 
     `probability` (h, w) is the map with all other regions removed and, as the rule says, holes
-    filled: its cut at the low threshold, at any scale, is the mask. `core` is the row and column of
-    its surest pixel, None where there is no lesion. `candidates` counts the regions that there
-    were to choose from.
+    filled: binarised at the low threshold, at any scale, it is the mask. `core` is the row and
+    column of its surest pixel, None where there is no lesion. `candidates` counts the regions that
+    there were to choose from.
     """
 
     probability: Probability

@@ -1,17 +1,17 @@
 """A copy on this machine of a folder in a store, for what reads its files again and again."""
 
 import json
-import shutil
 from collections.abc import Callable
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
 from dermseg.cores import parallel_map
-from dermseg.errors import OutputError, UsageError
+from dermseg.errors import UsageError
 from dermseg.progress import track
 from dermseg.storage.files import (
     cache_folder,
+    check_room,
     leads_out,
     make_folder,
     occupied,
@@ -49,7 +49,8 @@ def local_copy(where: str | Path, tell: Callable[[str], object]) -> Path:
     with occupied(folder):
         known = _known(folder / INDEX)
         wanted = [file for file in listed.values() if not _is_here(file, folder, known)]
-        _check_room(folder, sum(file.size for file in wanted))
+        remedy = "; choose another cache folder by XDG_CACHE_HOME"
+        check_room(folder, sum(file.size for file in wanted), remedy)
         _remove(folder / FILES, known.keys() - listed.keys())
         try:
             fetched = parallel_map(partial(_fetch, store, folder), wanted, threads=THREADS)
@@ -92,13 +93,3 @@ def _fetch(store: Store, folder: Path, file: Listed) -> Listed:
 def _remove(folder: Path, names: set[str]) -> None:
     for name in names:
         (folder / name).unlink(missing_ok=True)
-
-
-def _check_room(folder: Path, needed: int) -> None:
-    """Raise OutputError if there is too little room for so many bytes."""
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise OutputError(
-            f"{folder}: {needed / 1e9:.1f} GB are needed, and {free / 1e9:.1f} are free; choose "
-            "another cache folder by XDG_CACHE_HOME"
-        )

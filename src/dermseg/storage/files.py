@@ -290,6 +290,15 @@ def is_running(process: int) -> bool:
     return True
 
 
+def check_room(folder: Path, needed: int, remedy: str = "") -> None:
+    """Raise OutputError, which ends in `remedy`, if fewer than `needed` bytes are free there."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OutputError(
+            f"{folder}: {free / 1e9:.1f} GB are free, and {needed / 1e9:.1f} GB are needed{remedy}"
+        )
+
+
 def cache_folder() -> Path:
     """Return the folder in the user's own for what can be fetched or measured again."""
     home = Path.home()

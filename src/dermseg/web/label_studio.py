@@ -11,14 +11,12 @@ from urllib.request import HTTPRedirectHandler, build_opener
 from urllib.request import Request as Call
 from xml.etree import ElementTree
 
-import numpy as np
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ValidationError
 
 from dermseg import __version__
 from dermseg.formats.annotation import Annotation
 from dermseg.formats.label_studio import CONTROL, Control, regions
-from dermseg.imaging.orientation import upright
 from dermseg.settings import OutlineSettings
 from dermseg.web.dependencies import Service, TheService
 from dermseg.web.errors import ProblemError, describe
@@ -218,10 +216,10 @@ def _predicted(
     content = studio.fetch(address, service.settings.megabytes * 2**20)
     photograph, _ = opened(service, content)
     found = service.segmenter.segment(photograph)
-    shown = upright(found.mask.view(np.uint8), found.orientation).view(np.bool_)
     name = urlsplit(address).path.rpartition("/")[2] or "photograph"
     score = found.confidence.jaccard if found.confidence is not None else None
-    outlined = regions(Annotation(name, shown), settings, control)
+    annotation = Annotation(name, found.mask, found.orientation)
+    outlined = regions(annotation.shown(), settings, control)
     return Prediction(result=outlined, score=score, model_version=_version(service))
 
 

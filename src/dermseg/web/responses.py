@@ -14,7 +14,7 @@ from dermseg.batch import pictures
 from dermseg.batch.jobs import Job
 from dermseg.batch.report import report_row
 from dermseg.formats import geojson, svg
-from dermseg.imaging.images import encode_image, resize
+from dermseg.imaging.images import encode_image, resize, size_within
 from dermseg.imaging.photographs import READS_DICOM, Source, read_photograph, scale_of
 from dermseg.imaging.png import encode_mask
 from dermseg.inference.segmentation import Segmentation
@@ -30,9 +30,8 @@ PICTURE_SIDE = 2048
 def picture(source: Source) -> bytes:
     """Return a photograph as stored, as a JPEG that every browser can show."""
     photograph = read_photograph(source, at_least=(PICTURE_SIDE, PICTURE_SIDE))
-    size = photograph.height, photograph.width
-    height, width = (max(1, round(side * min(1.0, PICTURE_SIDE / max(size)))) for side in size)
-    return encode_image(resize(photograph.pixels, height, width), "JPEG")
+    size = size_within((photograph.height, photograph.width), PICTURE_SIDE)
+    return encode_image(resize(photograph.pixels, *size), "JPEG")
 
 
 @dataclass(frozen=True)
