@@ -181,7 +181,7 @@ def _segment_here(jobs: Sequence[Job], worker: Worker, journal: Journal) -> Iter
 def _prepare(
     jobs: Sequence[Job], worker: Worker, books: Books | None, settings: BatchSettings
 ) -> None:
-    """Check all folders of this machine, and make those for pictures; as `segment_all` raises."""
+    """Check all folders of this machine, and make those for pictures; as `segment_each` raises."""
     if settings.size_from is not None and not settings.size_from.is_dir():
         raise UsageError(f"{settings.size_from}: no such folder, to take the masks' sizes from")
     for store in worker.stores[1:]:

@@ -56,7 +56,7 @@ def convert(
     reading = Reading(source, from_, settings.label, Photographs(photographs), kept_by).resolved()
     if to == "dicom-seg":
         require("dicom", "highdicom")
-        from dermseg.batch.segmentations import convert_segmentations
+        from dermseg.batch.dicom_segmentations import convert_segmentations
 
         done = convert_segmentations(reading, output, settings)
     else:

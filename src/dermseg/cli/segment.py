@@ -326,7 +326,7 @@ def _write_segmentations(
     results: "list[Result]", segmenter: "Segmenter", output: Path, maps: str | Path | None
 ) -> int:
     """Write DICOM segmentations beside the masks; return the number of failures."""
-    from dermseg.batch.segmentations import FOLDER, write_segmentations
+    from dermseg.batch.dicom_segmentations import FOLDER, write_segmentations
     from dermseg.storage.stores import local_path
 
     folder = None if maps is None else local_path(maps)
