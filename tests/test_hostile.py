@@ -71,6 +71,7 @@ def test_the_corpus_is_large_enough() -> None:
     assert len(good_files()) + len(bad_files()) >= 60
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow, of what it can live with
 def test_mutated_files_never_raise_what_is_not_understood(tmp_path: Path) -> None:
     originals = [

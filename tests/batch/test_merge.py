@@ -45,6 +45,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3, 9])
 def test_merged_shards_are_as_one_process(folder: Path, count: int) -> None:
     assert segment(folder, "one") == 1

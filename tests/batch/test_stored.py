@@ -19,7 +19,7 @@ from dermseg.inference.segmenter import Segmenter
 from dermseg.storage.stores import RemoteStore, open_store
 
 Make = Callable[..., Path]
-pytestmark = [pytest.mark.cloud, pytest.mark.usefixtures("darkness")]
+pytestmark = [pytest.mark.cloud, pytest.mark.slow, pytest.mark.usefixtures("darkness")]
 
 
 @pytest.fixture
@@ -228,7 +228,6 @@ class TestBucket:
         assert main(command) == 0
         assert contents("s3://bucket/out") == contents(tmp_path / "out")
 
-    @pytest.mark.slow
     @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
     def test_a_killed_run_is_gone_on_with(
         self, object_store: ObjectStore, photograph: Make, tmp_path: Path

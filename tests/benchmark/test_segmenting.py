@@ -56,6 +56,7 @@ def _no_children(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "measure_peak", lambda *_: None)
 
 
+@pytest.mark.slow
 class TestBenchmark:
     def test_its_numbers_hang_together(self, segmenter: Segmenter, tmp_path: Path) -> None:
         seen: list[str] = []

@@ -81,6 +81,7 @@ def test_what_is_printable(text: str) -> None:
         assert shown == text
 
 
+@pytest.mark.slow
 @LINUX
 @pytest.mark.parametrize("broken", ["closed", "full", "pipe"])
 def test_the_work_is_done_without_standard_error(

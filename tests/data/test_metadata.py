@@ -173,6 +173,7 @@ NAMES = ("ISIC_{}", "isic_{}.JPG", "Training/ISIC_{}.png", "ISIC_{}.tiff", "C:\\
 @settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+@pytest.mark.slow
 @given(draw=st.data())
 def test_any_spelling_order_separator_and_encoding(tmp_path: Path, draw: st.DataObject) -> None:
     kinds = draw.draw(st.lists(st.sampled_from(sorted(VALUES)), min_size=1, unique=True))

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent.parent
 GUIDE = [ROOT / "README.md", ROOT / "docs/start.md", *sorted((ROOT / "docs/guide").glob("*.md"))]
 COMMANDS = [*GUIDE, *sorted((ROOT / "docs").glob("[!ge]*/*.md"))]
 """Pages whose commands must exist, whether they are run or not."""
-SLOW = {"train", "benchmark"}
+SLOW = {"archives", "benchmark", "evaluate", "formats", "segment", "train"}
 """Pages that train, or take many seconds."""
 FENCE = re.compile(
     r"(?:<!-- not run: (?P<reason>.+?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",

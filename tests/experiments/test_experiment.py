@@ -33,6 +33,8 @@ from dermseg.training import checkpoints, loop
 from dermseg.training.protocol import train_protocol
 from dermseg.training.run_folder import read_held_out
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Path]
 TRACED = ScoringSettings(style="traced")
 

@@ -108,6 +108,7 @@ def test_both_images_and_seeds_are_drawn() -> None:
     assert high - low == pytest.approx(2 * 1.96 * means.std() / 20**0.5, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [2, 3])
 def test_equal_arms_are_told_apart_as_seldom_as_promised(seeds: int) -> None:
     """Trainings differ by chance as much as images do; 5 % of the intervals may miss 0."""

@@ -25,6 +25,8 @@ from dermseg.imaging.images import write_image
 from dermseg.imaging.mask_files import write_mask
 from dermseg.training.run_folder import write_held_out
 
+pytestmark = pytest.mark.slow
+
 
 class TestFit:
     def test_it_finds_what_explains_the_index(self) -> None:

@@ -28,6 +28,7 @@ def test_each_fold_is_judged_by_the_others() -> None:
     assert Quality.of(judge(replace(held, evidence=turned))).roc_area < 0.3
 
 
+@pytest.mark.slow
 def test_the_measures_are_scipys() -> None:
     held = made_up(1000, 0.08, folds=1)
     judged, scores = judge(held), fit(held).score(held.evidence)

@@ -211,6 +211,7 @@ def there(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["rm", "-rf", *tmp_path.iterdir()], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no paths as long")
 @pytest.mark.usefixtures("darkness")
 def test_a_tree_of_1200_folders_is_walked_and_written_to(there: Path) -> None:

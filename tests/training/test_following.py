@@ -14,6 +14,8 @@ from dermseg.settings import DataSettings, TrainingSettings
 from dermseg.training import following, progress_page
 from dermseg.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 Maker = Callable[..., TrainingSettings]
 ON_CPU = DataSettings(device="cpu")
 

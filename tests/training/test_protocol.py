@@ -20,6 +20,8 @@ from dermseg.training import loop, networks, protocol
 from dermseg.training.protocol import train_protocol
 from dermseg.training.run_folder import read_held_out
 
+pytestmark = pytest.mark.slow
+
 Maker = Callable[..., TrainingSettings]
 NAMES = ["fold-0", "fold-1", "fold-2", "fold-3", "fold-4", "all"]
 

@@ -56,6 +56,7 @@ def trickle(connection: socket.socket) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.slow
 class TestDeadlines:
     @pytest.mark.parametrize("sent", [b"", b"GET /heal", b"GET /healthz HTTP/1.1\r\nHost: 127"])
     def test_a_head_that_does_not_end(
