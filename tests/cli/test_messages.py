@@ -25,6 +25,20 @@ def test_what_lacks_is_told_with_an_example(command: str, capsys: Captured) -> N
     assert f"for example: dermseg {command} " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("call", "remedy"),
+    [
+        (["a.jpg"], "drop photographs on the page"),
+        (["--review", "masks"], "dermseg serve --review masks PHOTOGRAPHS"),
+    ],
+)
+def test_photographs_and_a_review_go_together(
+    call: list[str], remedy: str, capsys: Captured
+) -> None:
+    assert main(["serve", *call]) == 2
+    assert remedy in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("address", ["https://example.org/a.jpg", "http://x/y/"])
 @pytest.mark.parametrize("place", [0, 1])
 def test_an_address_is_no_path(address: str, place: int, tmp_path: Path, capsys: Captured) -> None:

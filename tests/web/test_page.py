@@ -1088,6 +1088,24 @@ def test_a_brush_without_its_mask_is_put_away(page: Any) -> None:
     assert page.get_attribute("button[data-tool=move]", "aria-pressed") == "true"
 
 
+def test_a_stroke_counts_that_is_made_before_the_mask_has_come(page: Any) -> None:
+    add(page, EXAMPLE)
+    before = outline(page)
+    let_go = hold(page, ANY)
+    with page.expect_request(ANY):
+        page.keyboard.press("b")
+    x, y = middle(page)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 180, y - 120, steps=4)
+    let_go()
+    page.mouse.up()
+    changed(page, before)
+    page.wait_for_function("() => document.querySelector('#numbers').innerText.includes('hand')")
+    page.keyboard.press("Control+z")
+    shown(page, before)
+
+
 def test_a_file_is_named_after_the_photograph_it_was_asked_of(page: Any) -> None:
     add(page, EXAMPLE)
     add(page, PHOTOGRAPHS / "ISIC_0014610.jpg")
@@ -1325,6 +1343,7 @@ def test_the_strip_says_what_is_known_of_each(page: Any, tmp_path: Path) -> None
     page.select_option("#filter", "all")
     page.keyboard.press("Control+z")
     page.wait_for_function("() => !document.querySelector('#strip').innerText.includes('✎')")
+    assert float(signs.nth(1).inner_text().split()[0]) == sure[1]
     page.select_option("#sort", "sure")
     known = dict(zip([path.name for path in paths[:3]], sure, strict=True))
     *others, last = names(page)
@@ -1489,7 +1508,7 @@ def test_a_ruler_in_the_photograph_is_offered_and_never_assumed(page: Any, tmp_p
     Image.fromarray(with_ruler(40.0)).save(tmp_path / "ruler.png")
     add(page, tmp_path / "ruler.png")
     page.wait_for_selector("#ruler-offer:not([hidden])")
-    assert "10 mm are 400 px" in page.inner_text("#ruler-offer")
+    assert "10 mm long, a millimetre is 40 px" in page.inner_text("#ruler-offer")
     assert page.get_attribute("path.scale", "d")
     assert page.input_value("#scale") == ""
     assert "px²" in page.inner_text("#numbers")

@@ -70,8 +70,13 @@ def serve(
         ask once. /healthz needs none. Better set as DERMSEG_TOKEN, since other users of this
         machine see its command lines.
     """
-    if (review is None) != (not photographs):
-        raise UsageError("--review MASKS and PHOTOGRAPHS go together")
+    if photographs and review is None:
+        raise UsageError(
+            "PHOTOGRAPHS are those of a review, --review MASKS; without one drop photographs on the "
+            "page, or choose them there"
+        )
+    if review is not None and not photographs:
+        raise UsageError(f"the photographs lack: dermseg serve --review {review} PHOTOGRAPHS")
     if reader and review is None:
         raise UsageError("--reader goes with --review")
     _check_token(token, service.host)
@@ -94,6 +99,8 @@ def serve(
         say(f"{segmenter.description}: {address} (Ctrl+C stops it)")
         if review is not None:
             say(f"The page reviews {review}; decisions go to {Reader(review, reader).table}")
+            named = f" --reader {reader}" if reader else ""
+            say(f"Afterwards: dermseg convert {review} --accepted{named} -o reviewed --to masks")
         if open:
             import webbrowser
 

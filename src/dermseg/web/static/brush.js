@@ -11,6 +11,7 @@ export class Brush {
     this.stroking = false;
     this.base = false; // whether a mask is in hand
     this.coming = null; // stands for the mask that is waited for
+    this.early = []; // what was done before it came
     this.worker = null;
     this.asked = new Map(); // what the worker owes: [done, failed] by number
     this.count = 0;
@@ -32,6 +33,7 @@ export class Brush {
     } catch (error) {
       if (this.coming !== coming) return;
       this.coming = null;
+      this.early = [];
       throw error;
     }
     if (this.coming !== coming) return;
@@ -39,13 +41,27 @@ export class Brush {
     this.base = true;
     this.strokes = [];
     this.undone = [];
-    await this.look();
+    const looked = this.look();
+    for (const act of this.early.splice(0)) act();
+    await looked;
+  }
+
+  // Do this to the mask: now, or as soon as the one that is waited for has come.
+  when(act) {
+    if (this.base) act();
+    else if (this.coming) this.early.push(act);
+  }
+
+  // Whether anything was painted, also on a mask that is still to come.
+  get touched() {
+    return this.strokes.length + this.early.length > 0;
   }
 
   end() {
     if (this.base || this.coming) this.#ask("end");
     this.base = false;
     this.coming = null;
+    this.early = [];
     this.strokes = [];
     this.undone = [];
     this.stroking = false;

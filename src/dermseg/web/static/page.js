@@ -357,8 +357,8 @@ function showOffer() {
   $("ruler-offer").hidden = !offer;
   if (!offer) return;
   const { millimetres, pixels_per_mm: scale } = offer;
-  $("ruler-offer").firstElementChild.textContent = `A ruler? If the blue line covers `
-    + `${millimetres} mm, 10 mm are ${Math.round(10 * scale)} px.`;
+  $("ruler-offer").firstElementChild.textContent = `A ruler? If the blue line is `
+    + `${millimetres} mm long, a millimetre is ${Number(scale.toFixed(1))} px.`;
 }
 
 // Take the scale that is offered, or say that there is no ruler.
@@ -500,12 +500,12 @@ async function travel(by) {
   photo.asking?.abort();
   photo.asking = null;
   photo.error = "";
+  if (photo.edit.answer) photo.last = photo.edit.answer;
   mark(photo);
   endPreview();
   say("");
   const inHand = brush.base && (by < 0 ? brush.undo() : brush.redo());
-  if (photo.edit.answer) photo.last = photo.edit.answer;
-  else work(photo);
+  if (!photo.edit.answer) work(photo);
   await moved(inHand);
 }
 
@@ -748,7 +748,7 @@ defaults = await (await ask("v1/settings")).json();
 facts.set(defaults.model, defaults);
 $("chooser").replaceChildren(...defaults.models.map((name) => new Option(name)));
 $("chooser").parentElement.hidden = defaults.models.length < 2;
-$("bounds").textContent = `JPEG, PNG, BMP, TIFF or WebP, at most ${defaults.megabytes} MB and `
+$("bounds").textContent = `JPEG, PNG, TIFF, WebP and others, at most ${defaults.megabytes} MB and `
   + `${defaults.megapixels} megapixels. Photographs are worked on by this service and not kept.`;
 for (const canvas of [stage.heat, stage.paint]) canvas.style.opacity = $("opacity").value;
 show();

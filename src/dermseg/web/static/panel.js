@@ -44,7 +44,7 @@ export function showSureness(answer) {
     ["90 % interval", `${sure.low.toFixed(2)} to ${sure.high.toFixed(2)}`],
   ] : []);
   let words = "";
-  if (sure) words = "1 is an expert's outline; one below 0.65 counts as failed.";
+  if (sure) words = "How much this outline and an expert's overlap: 1 if they are equal; below 0.65 counts as failed.";
   else if (answer?.by_hand) words = "Nothing is said of outlines drawn by hand.";
   else if (answer?.band) words = "Said only of the model's own choice at its own thresholds.";
   else if (answer) words = "Nothing is said of this outline.";

@@ -246,13 +246,14 @@ async function decide(decision, mask = null) {
     await show(next ?? number);
     if (decision && next === undefined) {
       const left = items.filter((item) => !item.decision).length;
-      say(`That was the last mask.${left ? ` Undecided: ${left}.` : ""}`);
+      say(left ? `That was the last mask. Undecided: ${left}.`
+        : "That was the last mask. Download what you kept below Results.");
     }
   }
 }
 
 function painted() {
-  if (!brush.strokes.length) return false;
+  if (!brush.touched) return false;
   say("Save the correction (S), or undo it, first.", true);
   return true;
 }
@@ -370,7 +371,7 @@ $("export").addEventListener("click", () => told(exportKept));
 $("compare").addEventListener("click", () => told(compareReaders));
 $("reviewer").addEventListener("change", () => localStorage.setItem("reviewer", $("reviewer").value));
 window.addEventListener("beforeunload", (event) => {
-  if (brush.strokes.length || busy || noted()) event.preventDefault();
+  if (brush.touched || busy || noted()) event.preventDefault();
 });
 
 for (const button of document.querySelectorAll("[data-style]")) {

@@ -127,7 +127,9 @@ export class Tools {
 
   // A stroke that is being made counts, whatever comes between.
   lift() {
-    if (this.brush.stroking && this.brush.stroke([], true)) this.handlers.painted();
+    this.brush.when(() => {
+      if (this.brush.stroking && this.brush.stroke([], true)) this.handlers.painted();
+    });
   }
 
   endLasso() {
@@ -170,13 +172,14 @@ export class Tools {
     if (stage.tool === "ruler") return this.#measure(points, ended);
     if (this.handlers.held?.()) return;
     if (stage.tool === "redraw") return this.#redraw(points, ended);
-    if (!brush.base) return;
     if (stage.tool.startsWith("lasso")) {
       return this.#lasso(points, ended, moved);
     }
+    const erase = stage.tool === "erase";
     const size = stage.diameter / stage.scale;
-    if (brush.stroke(points, ended, stage.tool === "erase", size)) this.handlers.painted();
-    return undefined;
+    return brush.when(() => {
+      if (brush.stroke(points, ended, erase, size)) this.handlers.painted();
+    });
   }
 
   #measure(points, ended) {
@@ -208,7 +211,7 @@ export class Tools {
   }
 
   #drop() {
-    this.brush.drop();
+    this.brush.when(() => this.brush.drop());
     this.endLasso();
   }
 
@@ -225,9 +228,13 @@ export class Tools {
   }
 
   #close() {
-    if (this.corners.length > 2) {
-      this.brush.fill(this.corners, this.stage.tool === "lasso-erase");
-      this.handlers.painted();
+    const { brush, corners } = this;
+    const erase = this.stage.tool === "lasso-erase";
+    if (corners.length > 2) {
+      brush.when(() => {
+        brush.fill(corners, erase);
+        this.handlers.painted();
+      });
     }
     this.endLasso();
   }
