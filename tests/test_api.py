@@ -68,6 +68,12 @@ def test_the_example_in_the_docstring_runs(
     assert lesion.mask.shape == (48, 64)
 
 
+def test_help_works_where_extras_lack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert not {"Segmentd", "train", "export_model"} & set(dir(dermseg))
+    assert "segment_folder" in dir(dermseg)
+
+
 def test_types_are_shipped() -> None:
     assert files("dermseg").joinpath("py.typed").is_file()
 

@@ -87,6 +87,14 @@ _HOMES = {
     "train": "training.loop",
     "write_mask": "imaging.mask_files",
 }
+_NEEDS = {
+    "Segmentd": "monai",
+    "export_model": "torch",
+    "register_loss": "torch",
+    "register_network": "torch",
+    "train": "torch",
+}
+"""Packages that names need, of those that the base install leaves out."""
 
 __all__ = [
     "AugmentationSettings",
@@ -141,4 +149,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    """Name what is installed: help() and inspect ask for each of these names."""
+    from importlib.util import find_spec
+
+    return [name for name in __all__ if name not in _NEEDS or find_spec(_NEEDS[name])]

@@ -294,7 +294,7 @@ def connected(settings: ClusterSettings) -> Iterator[Cluster]:
         options["include_dashboard"] = False
     try:
         ray.init(address, **options)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # Ray raises bare ones, too
         raise ClusterError(f"--cluster {address}: {_refused(address, str(error))}") from error
     try:
         yield Cluster(ray, settings.chunk)
@@ -329,6 +329,8 @@ def _refused(address: str, message: str) -> str:
         return f"has another version of Ray or Python than this machine, {line}"
     if address == "auto":
         return "no Ray cluster runs on this machine; start one by `ray start --head`, or use local"
+    if "timed out" in line:
+        return f"Ray did not start in time; try again when the machine has less to do ({line})"
     if "connect" in line:
         return f"{line}; if it asks for a token, set RAY_AUTH_MODE=token, and copy its ~/.ray here"
     return line

@@ -293,9 +293,13 @@ class ThresholdSettings:
             raise UsageError(f"rule {self.rule!r}: choose {' or '.join(get_args(Rule))}")
         for name in ("high", "low"):
             if not 0 < getattr(self, name) <= 1:
-                raise UsageError(f"{name} {getattr(self, name)}: must be above 0 and at most 1")
+                raise UsageError(
+                    f"{name} {getattr(self, name)}: must be above 0 and at most 1, such as 0.5"
+                )
         if self.low > self.high:
-            raise UsageError(f"low {self.low}: must not be above high, {self.high}")
+            raise UsageError(
+                f"low {self.low}: must not be above high, {self.high}; set the other one too"
+            )
 
 
 @dataclass(frozen=True)

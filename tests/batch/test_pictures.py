@@ -141,7 +141,8 @@ def test_quiet_says_only_what_failed(
     (tmp_path / "in" / "b.jpg").write_text("no photograph")
     assert main([*call, "-q"]) == 1
     assert capsys.readouterr().err.splitlines() == [
-        f"failed: {tmp_path / 'in' / 'b.jpg'}: not an image that can be read"
+        f"failed: {tmp_path / 'in' / 'b.jpg'}: not an image that can be read; whatever its name, "
+        "it holds no JPEG, PNG or TIFF"
     ]
     assert main(call) == 1
     assert len(capsys.readouterr().err.splitlines()) > 2
@@ -196,6 +197,23 @@ class TestStreams:
         row = json.loads(out.getvalue())
         assert (row["photograph"], row["mask"], row["height"]) == ("-", None, 200)
 
+    @pytest.mark.parametrize(
+        ("terminal", "remedy"), [("stdout", "> mask.png"), ("stdin", "< photograph.jpg")]
+    )
+    def test_a_terminal_is_no_file(
+        self,
+        terminal: str,
+        remedy: str,
+        streams: Callable[[bytes], BytesIO],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        out = streams(b"")
+        monkeypatch.setattr(getattr(sys, terminal), "isatty", lambda: True)
+        assert main(["segment", "-", "-o", "-"]) == 2
+        assert remedy in capsys.readouterr().err
+        assert out.getvalue() == b""
+
     def test_what_is_no_photograph_fails(self, streams: Callable[[bytes], BytesIO]) -> None:
         out = streams(b"no photograph")
         assert main(["segment", "-", "-o", "-"]) == 1
@@ -208,4 +226,4 @@ class TestStreams:
         self, call: list[str], capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert main(["segment", *call]) == 2
-        assert "-: reads one photograph, and writes its mask alone" in capsys.readouterr().err
+        assert "dermseg segment - -o - < photograph.jpg > mask.png" in capsys.readouterr().err

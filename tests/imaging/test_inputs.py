@@ -137,5 +137,5 @@ def test_a_file_that_is_not_there_is_a_file_not_found_error(given: str | Path) -
 
 @pytest.mark.skipif(os.name == "nt", reason="there it is a PermissionError")
 def test_a_folder_is_no_photograph(tmp_path: Path) -> None:
-    with pytest.raises(dermseg.ImageError, match="cannot be read"):
+    with pytest.raises(dermseg.ImageError, match="read, being a folder; dermseg"):
         dermseg.segment(tmp_path)

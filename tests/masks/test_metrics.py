@@ -72,6 +72,8 @@ def test_dice_follows_from_jaccard_and_neither_knows_which_mask_is_true(
 
 @pytest.mark.parametrize("shape", [(4, 3), (1, 12), (3, 1), (1, 1)])
 def test_differing_shapes_are_refused(shape: tuple[int, int]) -> None:
+    with pytest.raises(TypeError, match=r"dermseg\.read_mask\(path\)"):
+        score("truth.png", "mask.png")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="shapes differ"):
         score(np.ones((3, 4), np.bool_), np.ones(shape, np.bool_))
 

@@ -204,11 +204,13 @@ class TestRefusals:
     def test_other_methods(self, client: TestClient, method: str) -> None:
         response = getattr(client, method)("/v1/segment")
         assert is_problem(response, 405)
+        assert f"takes POST, not {method.upper()}" in response.json()["detail"]
         assert response.headers["allow"] == "POST"
 
     def test_other_addresses(self, client: TestClient) -> None:
         for path in ("/v1/nothing", "/static/../service.py", "/static/%2e%2e/service.py", "/redoc"):
             assert is_problem(client.get(path), 404)
+            assert "/docs" in client.get(path).json()["detail"]
 
     def test_a_form_with_other_parts(self, client: TestClient) -> None:
         raw = encoded(picture(), "JPEG")

@@ -298,9 +298,8 @@ def _stored_kind(name: PurePosixPath) -> str:
 
 def _without_photographs(where: object, kinds: Sequence[str]) -> UsageError:
     suffixes = ", ".join(sorted(PHOTOGRAPH_SUFFIXES))
-    return UsageError(
-        f"{where}: holds no photographs ({suffixes}), but {'; '.join(kinds) or 'nothing'}"
-    )
+    held = f", but {'; '.join(kinds)}" if kinds else "; it is empty"
+    return UsageError(f"{where}: holds no photographs ({suffixes}){held}")
 
 
 def _origin(job: Job) -> str:

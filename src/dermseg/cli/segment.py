@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 STREAM = Path("-")
 """Standard input, or output."""
+STREAMED = "dermseg segment - -o - < photograph.jpg > mask.png"
+"""How they are used."""
 
 
 def segment(
@@ -108,7 +110,7 @@ def segment(
     named, output = [as_place(each) for each in photographs], as_place(output)
     if STREAM in (*named, output):
         if named != [output] or pictures != PictureSettings() or form or review or size_from:
-            raise UsageError("-: reads one photograph, and writes its mask alone: - -o -")
+            raise UsageError(f"- is one photograph, whose mask alone goes to -: {STREAMED}")
         job = Job(STREAM, STREAM, frame, pixels_per_mm=pixels_per_mm)
         return _segment_input(job, Segmenter(**vars(settings), thresholds=thresholds), json)
     _check_folder(output)
@@ -270,6 +272,10 @@ def _segment_input(job: "Job", segmenter: "Segmenter", json: bool) -> int:
     from dermseg.imaging.photographs import unwrapped
     from dermseg.imaging.png import encode_mask
 
+    if not json and sys.stdout.isatty():
+        raise UsageError("the mask is a PNG, not for a terminal: dermseg segment - -o - > mask.png")
+    if sys.stdin.isatty():
+        raise UsageError(f"nothing comes from standard input: {STREAMED}")
     source = BytesIO(sys.stdin.buffer.read())
     source.name = "standard input"
     photograph = unwrapped(source, job.frame)

@@ -72,8 +72,8 @@ def serve(
     """
     if photographs and review is None:
         raise UsageError(
-            "PHOTOGRAPHS are those of a review, --review MASKS; without one drop photographs on the "
-            "page, or choose them there"
+            "PHOTOGRAPHS are those of a review, --review MASKS; without one drop photographs on "
+            "the page, or choose them there"
         )
     if review is not None and not photographs:
         raise UsageError(f"the photographs lack: dermseg serve --review {review} PHOTOGRAPHS")

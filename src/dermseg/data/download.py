@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
@@ -113,17 +113,27 @@ def download(
             why = "the connection ended early"
         except HTTPError as error:
             if error.code not in PASSING:
-                raise DataError(f"{url}: the server answers {error.code} {error.reason}") from error
+                raise DataError(
+                    f"{url}: the server answers {error.code} {error.reason}; --url names another "
+                    "place that has the same folders"
+                ) from error
             why = f"the server answers {error.code}"
         except OutputError:
             raise
         except (OSError, HTTPException) as error:
-            why = str(error) or type(error).__name__
+            reason = error.reason if isinstance(error, URLError) else error
+            why = f"no connection ({reason or type(reason).__name__})"
         failures = 1 if _size(part) > before else failures + 1
         if failures >= patience.attempts:
-            raise DataError(f"{url}: {why}; start again to go on from {_size(part)} bytes")
+            raise DataError(f"{url}: {why}; {_remedy(_size(part))}")
         patience.sleep(patience.pause * 2 ** (failures - 1))
     _check(part, path, url, md5)
+
+
+def _remedy(size: int) -> str:
+    if size:
+        return f"start again to go on from {size} bytes"
+    return "a proxy is named by HTTPS_PROXY, another place by --url"
 
 
 def _size(path: Path) -> int:

@@ -162,6 +162,10 @@ def _unread(name: object, error: Exception) -> ImageError:
     """Return the error for a file that cannot be read."""
     if isinstance(error, FileNotFoundError):
         return MissingFileError(f"{name}: no such file")
+    if isinstance(error, IsADirectoryError):
+        return ImageError(
+            f"{name}: cannot be read, being a folder; dermseg.segment_folder takes folders"
+        )
     return ImageError(f"{name}: cannot be read ({error})")
 
 
@@ -226,6 +230,8 @@ def _open(source: Source) -> Image.Image:
 
 def _why_unread(content: bytes) -> str:
     """Return why a file that Pillow does not know is not read."""
+    if not content:
+        return "an empty file; copy it again"
     form = form_of(content[:HEAD])
     if form == "HEIC" and not READS_HEIC:
         return "HEIC, which is read where the extra heic is installed (pip install '.[heic]')"
@@ -233,7 +239,9 @@ def _why_unread(content: bytes) -> str:
         return "DICOM, which is read where the extra dicom is installed (pip install '.[dicom]')"
     readable = {"AVIF": features.check("avif"), "HEIC": READS_HEIC}
     if readable.get(form, form in ("", "JPEG", "PNG", "BMP", "TIFF", "WebP")):
-        return "not an image that can be read"
+        if form:
+            return f"not an image that can be read; it begins like {form}, so copy it again"
+        return "not an image that can be read; whatever its name, it holds no JPEG, PNG or TIFF"
     return f"{form}, which is not read; JPEG, PNG and TIFF are"
 
 

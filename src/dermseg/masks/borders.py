@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermseg.imaging.images import Mask
+from dermseg.masks.metrics import check_masks
 
 RIM = 0.02
 """Width of the rim that the boundary IoU compares, as a share of the diagonal (Cheng 2021)."""
@@ -55,6 +56,8 @@ def score_border(truth: Mask, prediction: Mask) -> BorderScores:
 
     Raises
     ------
+    TypeError
+        If a mask is no array.
     ValueError
         If the shapes differ.
 
@@ -64,8 +67,7 @@ def score_border(truth: Mask, prediction: Mask) -> BorderScores:
     >>> dermseg.score_border(truth, truth)
     BorderScores(boundary_iou=1.0, hd95=0.0, assd=0.0)
     """
-    if truth.shape != prediction.shape:
-        raise ValueError(f"shapes differ: truth {truth.shape}, prediction {prediction.shape}")
+    check_masks(truth, prediction)
     height, width = truth.shape
     diagonal = float(np.hypot(height, width))
     if not truth.any() or not prediction.any():

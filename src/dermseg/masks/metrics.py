@@ -50,6 +50,8 @@ def score(truth: Mask, prediction: Mask) -> Scores:
 
     Raises
     ------
+    TypeError
+        If a mask is no array.
     ValueError
         If the shapes differ.
 
@@ -59,8 +61,7 @@ def score(truth: Mask, prediction: Mask) -> Scores:
     >>> dermseg.score(truth, truth).jaccard
     1.0
     """
-    if truth.shape != prediction.shape:
-        raise ValueError(f"shapes differ: truth {truth.shape}, prediction {prediction.shape}")
+    check_masks(truth, prediction)
     lesion, found = int(np.count_nonzero(truth)), int(np.count_nonzero(prediction))
     tp = int(np.count_nonzero(truth & prediction))
     fp, fn = found - tp, lesion - tp
@@ -72,6 +73,18 @@ def score(truth: Mask, prediction: Mask) -> Scores:
         sensitivity=_ratio(tp, tp + fn),
         specificity=_ratio(tn, tn + fp),
     )
+
+
+def check_masks(truth: Mask, prediction: Mask) -> None:
+    """Raise TypeError or ValueError for masks that cannot be compared."""
+    for mask in (truth, prediction):
+        if not isinstance(mask, np.ndarray):
+            raise TypeError(
+                f"a mask is a boolean array, not {type(mask).__name__}; of a file it is "
+                "dermseg.read_mask(path) > 128, and dermseg.evaluate scores folders"
+            )
+    if truth.shape != prediction.shape:
+        raise ValueError(f"shapes differ: truth {truth.shape}, prediction {prediction.shape}")
 
 
 def cohens_kappa(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:

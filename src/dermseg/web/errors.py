@@ -122,6 +122,12 @@ def install(app: FastAPI) -> None:
         return ProblemError(422, "invalid-settings", "; ".join(lines)).response()
 
     @app.exception_handler(HTTPException)
-    async def http(_: Request, error: HTTPException) -> Response:
-        kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
-        return ProblemError(error.status_code, kind, str(error.detail), error.headers).response()
+    async def http(request: Request, error: HTTPException) -> Response:
+        phrase, detail = HTTPStatus(error.status_code).phrase, str(error.detail)
+        kind = phrase.lower().replace(" ", "-")
+        if detail == phrase and error.status_code == HTTPStatus.NOT_FOUND:
+            detail = "nothing lies at this address; /docs lists those that there are"
+        if detail == phrase and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            allowed = (error.headers or {}).get("Allow", "another method")
+            detail = f"this address takes {allowed}, not {request.method}; /docs explains it"
+        return ProblemError(error.status_code, kind, detail, error.headers).response()

@@ -207,6 +207,11 @@ def _decoded(dataset: Dataset, syntax: UID, index: int) -> Values:
         if dataset.PhotometricInterpretation == "PALETTE COLOR":
             values = apply_color_lut(values, dataset)
     except Exception as error:
+        if not syntax.is_encapsulated:
+            raise ImageError(
+                "DICOM whose pixels are not as many as it says: it is damaged or cut short; copy "
+                "it again"
+            ) from error
         raise _unread(syntax) from error
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         values = (2**dataset.BitsStored - 1) - values
