@@ -51,9 +51,9 @@ html_show_sphinx = False
 
 
 def keep_colons(_: Sphinx, what: str, *rest: Any) -> None:
-    """Keep Napoleon from taking a property's words before a colon for its type."""
-    if what == "property":
-        rest[-1].insert(0, "")
+    """Keep Napoleon from taking an attribute's words before a colon for its type."""
+    if what in ("attribute", "data", "property"):
+        rest[-1][:0] = ["..", ""]  # an empty comment, which has no colon
 
 
 def shorten_arrays(*event: Any) -> tuple[str, str] | None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from dermseg.cli.main import main
 from dermseg.data.datasets import open_cache
-from dermseg.data.doctor import examine, report
+from dermseg.data.doctor import REMEDIES, examine, report
 from dermseg.data.layouts import find_pairs
 from dermseg.errors import DataError
 from dermseg.masks.style import STYLE_NAMES, read_style
@@ -96,7 +96,7 @@ def test_the_command_prints_and_writes(
     assert main(["doctor", str(ailing), "-o", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
     assert "b-empty: empty-mask" in said
-    assert "8 findings in 8 images" in said
+    assert "8 findings in 8 of 10 images" in said
     with (tmp_path / "out" / "doctor.csv").open(newline="") as handle:
         assert len(list(csv.DictReader(handle))) == 8
     with Image.open(tmp_path / "out" / "doctor.png") as sheet:
@@ -113,7 +113,7 @@ def test_a_healthy_set_has_no_sheet(
     listed = Counter(line.split(": ")[1] for line in lines if line.count(": ") > 1)
     assert listed["sizes-differ"] > 0
     for kind, count in listed.items():
-        assert f"  {count} {kind}" in lines
+        assert f"  {count} {kind}: {REMEDIES[kind]}" in lines
     for path in ailing.rglob("*.png"):
         if not path.name.startswith("a-good"):
             path.unlink()
@@ -126,7 +126,7 @@ def test_a_healthy_set_has_no_sheet(
     capsys.readouterr()
     assert main(["doctor", str(ailing)]) == 0
     printed = capsys.readouterr().out
-    assert printed == "0 findings in 0 images\noutlines: 1 semi-automatic\n"
+    assert printed == "0 findings in 0 of 1 image\noutlines: 1 semi-automatic\n"
 
 
 def test_thumbnails_may_differ_in_size(ailing: Path) -> None:

@@ -52,7 +52,7 @@ def doctor(
         listed. One that lies in the data's tables or folders is examined without being named.
     """
     from dermseg.data import doctor as room
-    from dermseg.data.doctor import examine, report
+    from dermseg.data.doctor import REMEDIES, examine, report
     from dermseg.training.run_folder import read_held_out
 
     maps = read_held_out(predictions) if predictions else {}
@@ -64,15 +64,17 @@ def doctor(
         say(f"passed over: {line}")
     for finding in findings:
         show(f"{finding.image}: {finding.kind}: {finding.detail}")
-    images = len({finding.image for finding in findings})
-    show(f"{counted(len(findings), 'finding')} in {counted(images, 'image')}")
+    odd = {finding.image for finding in findings}
+    images = odd.union(pair.image_id for pair in examination.pairs)
+    show(f"{counted(len(findings), 'finding')} in {len(odd)} of {counted(len(images), 'image')}")
     kinds = Counter(finding.kind for finding in findings)
     for kind, count in kinds.most_common():
-        show(f"  {count} {kind}")
+        show(f"  {count} {kind}: {REMEDIES[kind]}")
     styles = [f"{count} {style}" for style, count in examination.styles.most_common()]
     show(f"outlines: {', '.join(styles)}")
     if output is not None:
         report(examination.pairs, findings, output, maps)
     if fix is not None:
-        print(f"{room.fix(data, fix, mask_frame)} clean masks in {fix}")
+        written = room.fix(data, fix, mask_frame)
+        print(f"{counted(written, 'mask')} in {fix}, of 0 and 255; what they outline is as it was")
     return 0

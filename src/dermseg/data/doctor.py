@@ -65,6 +65,26 @@ FITS = 0.95
 Predictions = dict[str, Probability]
 
 
+REMEDIES = {
+    "alone": "add the photograph or mask that lacks, or move this one away",
+    "damaged": "copy the photograph again, or leave it out",
+    "empty-mask": "right if the photograph shows no lesion; else outline it",
+    "fits-no-style": "a column style in a table beside the data may say which it is",
+    "full-mask": "right if the lesion fills the photograph; else outline it",
+    "inverted-mask": "swap lesion and skin",
+    "leak": "put all photographs of one patient or lesion on one side of the split",
+    "mask-frame": "say by --mask-frame how masks lie; --fix then turns them",
+    "narrow-range": "right if the photograph is that dark; else write it with its full range",
+    "near-duplicate": "nothing to do: they share a fold",
+    "not-binary": "--fix writes 0 and 255",
+    "pieces": "look whether they are one lesion",
+    "sizes-differ": "take the mask of this photograph; --allow-resized accepts thumbnails",
+    "suspicious": "look at these masks first; outline them again if they are wrong",
+    "unreadable": "copy it again, or leave it out",
+}
+"""What to do about each kind of finding."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """Something about an image that deserves a look; `value` orders findings of one kind."""

@@ -57,6 +57,8 @@ def decide(
     seconds = _recall(likely, settings) if distributed.leads() else {}
     remembered = bool(distributed.of_first(len(seconds)))
     if not remembered:
+        if distributed.leads():
+            say("Timing a few steps in float32 and in bfloat16; --precision chooses without it")
         seconds = measure(settings, likely)
     float32, bfloat16 = (distributed.of_first(seconds.get(each, 0.0)) for each in CANDIDATES)
     fastest = CANDIDATES[bfloat16 < GAIN * float32]
