@@ -75,7 +75,7 @@ REMEDIES = {
     "leak": "put all photographs of one patient or lesion on one side of the split",
     "mask-frame": "say by --mask-frame how masks lie; --fix then turns them",
     "narrow-range": "right if the photograph is that dark; else write it with its full range",
-    "near-duplicate": "nothing to do: they share a fold",
+    "near-duplicate": "nothing to do, since they share a fold",
     "not-binary": "--fix writes 0 and 255",
     "pieces": "look whether they are one lesion",
     "sizes-differ": "take the mask of this photograph; --allow-resized accepts thumbnails",
