@@ -139,6 +139,11 @@ class TestDownload:
         assert is_whole(path)
         assert server.ranges == ["", f"bytes={stop}-" if stop else ""]
 
+    def test_where_nobody_answers_a_proxy_or_another_place_may_help(self, path: Path) -> None:
+        with pytest.raises(DataError, match=r"no connection \(.*refused.*--url") as caught:
+            download("http://127.0.0.1:9/a.zip", path, None, patience=QUICK)
+        assert "urlopen" not in str(caught.value)
+
     def test_a_later_start_goes_on_too(self, server: Server, path: Path) -> None:
         cuts = [lambda handler, content: server.send(handler, content, 70_000)]
         server.faults += cuts + [lambda handler, _: handler.send_error(503)] * 3

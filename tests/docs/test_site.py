@@ -32,6 +32,8 @@ def test_the_site_is_built_without_warnings_and_without_torch(tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stderr
     commands = {page.stem for page in (tmp_path / "site/reference/commands").glob("*.html")}
+    reference = (tmp_path / "site/reference/python.html").read_text(encoding="utf-8")
+    assert "Where the lesion is: boolean" in re.sub("<[^>]+>", "", reference)  # in this order
     assert {"dermseg-segment", "dermseg-benchmark-train", "index"} <= commands
 
 

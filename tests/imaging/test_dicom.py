@@ -15,6 +15,7 @@ from dicom_files import (
     encapsulated,
     file_of,
     in_png,
+    native,
     pydicom,
     second_frame,
 )
@@ -174,6 +175,12 @@ def test_of_several_frames_one_is_named(jpeg: bytes) -> None:
 def test_what_cannot_be_read_says_why(name: str, said: str) -> None:
     with pytest.raises(ImageError, match=f"{name}: .*{said}"):
         read_photograph(get_testdata_file(name, download=False))
+
+
+def test_a_raw_file_that_is_cut_short_is_not_called_a_coding(jpeg: bytes) -> None:
+    whole = native(jpeg, ExplicitVRLittleEndian).content
+    with pytest.raises(ImageError, match="cut short; copy it again"):
+        read_photograph(BytesIO(whole[: len(whole) // 2]))
 
 
 def test_without_the_extra_the_message_has_the_remedy(
