@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from cards import with_card
+from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -19,6 +20,9 @@ from dermseg.modelfile.card import StyleFacts
 from dermseg.settings import ThresholdSettings
 
 pytest_plugins = ["toy", "object_store"]
+
+settings.register_profile("without a deadline", deadline=None)  # a busy machine is no fault
+settings.load_profile("without a deadline")
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 Map = NDArray[np.float32]
