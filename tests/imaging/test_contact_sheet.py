@@ -37,3 +37,9 @@ def test_a_caption_stays_in_its_cell() -> None:
     assert below[14:, CELL_WIDTH + GAP :].any(), "its second line"
     assert not below[:, 60:CELL_WIDTH].any()
     assert not (sheet[:, CELL_WIDTH : CELL_WIDTH + GAP] != 255).any()
+
+
+@pytest.mark.parametrize(("name", "drawn"), [("Müller é", "Muller e"), ("ŁK 皮膚", "?K ??")])
+def test_letters_that_the_font_lacks_are_drawn_without_accents(name: str, drawn: str) -> None:
+    sheets = [contact_sheet([red(24, 32)], [caption]) for caption in (name, drawn)]
+    np.testing.assert_array_equal(*sheets)

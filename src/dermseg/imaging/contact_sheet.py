@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import ceil, sqrt
+from unicodedata import combining, normalize
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -34,6 +35,12 @@ def contact_sheet(pictures: Sequence[Pixels], captions: Sequence[str]) -> Pixels
         cell.paste(Image.fromarray(picture), (left, top))
         draw = ImageDraw.Draw(cell)
         for row, line in enumerate(caption.split("\n")):
-            draw.text((2, CELL_HEIGHT + 2 + row * LINE), printable(line), "black")
+            draw.text((2, CELL_HEIGHT + 2 + row * LINE), _drawable(line), "black")
         sheet.paste(cell, (number % columns * width, number // columns * height))
     return np.asarray(sheet)
+
+
+def _drawable(text: str) -> str:
+    """Return text in ASCII, which is all that the font has: accents go, other letters become ?."""
+    letters = (each for each in normalize("NFKD", printable(text)) if not combining(each))
+    return "".join(letters).encode("ascii", "replace").decode()
