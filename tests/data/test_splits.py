@@ -154,4 +154,4 @@ def test_doctor_shows_leaks_in_a_given_split(
     said = capsys.readouterr().out
     assert "a: leak: patient_id P1: b is in the validation set" in said
     assert said.count(": leak: ") == 2
-    assert "  2 leak\n" in said
+    assert "\n  2 leak: put all photographs of one patient or lesion on one side" in said
