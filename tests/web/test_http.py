@@ -305,6 +305,9 @@ def test_a_ruler_is_looked_for(client: TestClient) -> None:
     assert length / ruler["millimetres"] == pytest.approx(ruler["pixels_per_mm"])
     assert client.post("/v1/ruler", content=PHOTOGRAPH).json() == {"ruler": None}
     assert client.post("/v1/ruler", content=b"no image").status_code == 422
+    refused = client.post("/v1/ruler", files={"photograph": PHOTOGRAPH, "mask": PHOTOGRAPH})
+    assert refused.status_code == 422
+    assert refused.json()["detail"] == "a form has one file 'photograph'"
 
 
 def files(*contents: tuple[str, bytes]) -> list[tuple[str, tuple[str, bytes]]]:

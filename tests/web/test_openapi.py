@@ -13,6 +13,7 @@ schema = schemathesis.openapi.from_asgi(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # schemathesis brings its own
 @schema.parametrize()
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))

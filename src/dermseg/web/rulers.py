@@ -9,7 +9,7 @@ from dermseg.web.dependencies import Service, TheService
 from dermseg.web.errors import describe
 from dermseg.web.limits import unless_hung_up
 from dermseg.web.schema import Point
-from dermseg.web.segmenting import UPLOAD, opened
+from dermseg.web.segmenting import opened, upload_of
 from dermseg.web.uploads import read_upload
 
 
@@ -35,11 +35,12 @@ class Looked(BaseModel):
 router = APIRouter(responses=describe(400, 403, 408, 413, 429, 503))
 
 
-@router.post("/v1/ruler", openapi_extra={"requestBody": UPLOAD})
+@router.post("/v1/ruler", openapi_extra={"requestBody": upload_of()})
 async def ruler(request: Request, service: TheService) -> Looked:
     """Look for a ruler in one photograph: a dark line with ticks at equal distances."""
     async with service.place(request) as place:
-        upload = await read_upload(request, service.settings.megabytes * 2**20, place.hold)
+        limit = service.settings.megabytes * 2**20
+        upload = await read_upload(request, limit, place.hold, parts=("photograph",))
         done = place.run(lambda: _look(service, upload.photograph))
         return await unless_hung_up(request, done)
 

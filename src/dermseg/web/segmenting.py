@@ -19,29 +19,28 @@ from dermseg.web.schema import Answer
 from dermseg.web.uploads import Upload, check_pixels, image_file, read_drawn, read_upload
 
 BINARY = {"type": "string", "format": "binary"}
-UPLOAD: dict[str, Any] = {
-    "required": True,
-    "content": {
-        "image/*": {"schema": BINARY},
-        "application/octet-stream": {"schema": BINARY},
-        "application/dicom": {"schema": BINARY},
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["photograph"],
-                "properties": {
-                    "photograph": {**BINARY, "description": "JPEG, PNG, BMP, TIFF, WebP or DICOM"},
-                    "mask": {
-                        **BINARY,
-                        "description": "A mask drawn by hand, of the photograph's size, "
-                        "to be described in place of the model's",
-                    },
-                },
-            }
-        },
-    },
+PHOTOGRAPH = {**BINARY, "description": "JPEG, PNG, BMP, TIFF, WebP or DICOM"}
+MASK = {
+    **BINARY,
+    "description": "A mask drawn by hand, of the photograph's size, to be described in place of "
+    "the model's",
 }
-"""What OpenAPI says of the body, which is read by hand to keep it bounded and off the disk."""
+
+
+def upload_of(**parts: dict[str, str]) -> dict[str, Any]:
+    """Return what OpenAPI says of a body: a photograph, or a form of it and other parts.
+
+    The body is read by hand to keep it bounded and off the disk.
+    """
+    form = {
+        "type": "object",
+        "required": ["photograph"],
+        "properties": {"photograph": PHOTOGRAPH, **parts},
+    }
+    raw = ("image/*", "application/octet-stream", "application/dicom")
+    content = {kind: {"schema": BINARY} for kind in raw}
+    return {"required": True, "content": {**content, "multipart/form-data": {"schema": form}}}
+
 
 router = APIRouter()
 
@@ -56,7 +55,7 @@ router = APIRouter()
         },
         **describe(400, 403, 406, 408, 413, 429, 503),
     },
-    openapi_extra={"requestBody": UPLOAD},
+    openapi_extra={"requestBody": upload_of(mask=MASK)},
 )
 async def segment(
     request: Request, query: Annotated[SegmentQuery, Query()], service: TheService

@@ -55,6 +55,7 @@ class _Form:
     Raises ProblemError for the first part that does not belong there, before its content.
     """
 
+    parts: tuple[str, ...] = PARTS
     files: dict[str, bytearray] = field(default_factory=dict)
     whole: bool = False
     _content: bytearray = field(default_factory=bytearray)
@@ -97,9 +98,9 @@ class _Form:
 
     def refusal(self, name: str) -> str:
         """Say why a part of this name does not belong here, "" if it does."""
-        if name in PARTS and name not in self.files:
+        if name in self.parts and name not in self.files:
             return ""
-        return f"a form has one file {PARTS[0]!r}, perhaps one file {PARTS[1]!r}"
+        return "a form has " + ", perhaps ".join(f"one file {part!r}" for part in self.parts)
 
     def add(self, name: str, file: str) -> bytearray:  # noqa: ARG002
         """Return what the content of a part goes to."""
@@ -151,8 +152,10 @@ async def read_batch(
     return [(name, bytes(content)) for name, content in form.photographs]
 
 
-async def read_upload(request: Request, limit: int, hold: Callable[[int], None]) -> Upload:
-    """Return what a request brings: the photograph as its body, or the parts of a form.
+async def read_upload(
+    request: Request, limit: int, hold: Callable[[int], None], parts: tuple[str, ...] = PARTS
+) -> Upload:
+    """Return what a request brings: the photograph as its body, or the `parts` of a form.
 
     `hold` is called with the size of what arrives.
 
@@ -161,7 +164,7 @@ async def read_upload(request: Request, limit: int, hold: Callable[[int], None])
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        form = _Form()
+        form = _Form(parts)
         await _read_form(form, bounded(request, limit, hold), request.headers)
         mask = form.files.get("mask")
         return _checked(
