@@ -304,6 +304,30 @@ def start() -> list[str]:
     return table(["model", "one photograph from start to exit, s", "importing torch, s"], body)
 
 
+def training() -> list[str]:
+    """Return how long an epoch takes, beside a plain loop and the arithmetic alone."""
+    body = []
+    for path in sorted(BENCHMARKS.glob("train-*.json")):
+        timed = json.loads(path.read_text(encoding="utf-8"))
+        ours, plain = timed["dermseg"], timed["plain"]
+        body.append(
+            [
+                timed["network"],
+                timed["precision"],
+                f"{ours['seconds_per_epoch']:.0f}",
+                f"{plain['seconds_per_epoch']:.0f}",
+                f"{timed['ratios']['speed']:.2f}",
+                f"{100 * ours['data_share']:.1f}",
+                f"{timed['floor']['seconds_per_epoch']:.0f}",
+                f"{ours['peak_megabytes']:.0f}",
+                f"{plain['peak_megabytes']:.0f}",
+            ]
+        )
+    head = ["network", "arithmetic", "an epoch, s", "plain loop, s", "times the plain loop"]
+    head += ["data path, %", "floor, s", "MB", "plain loop, MB"]
+    return table(head, body)
+
+
 def install() -> list[str]:
     """Return what each extra takes."""
     body = [
@@ -387,7 +411,12 @@ def dicom() -> list[str]:
     path = RESULTS / "benchmarks" / "dicom.csv"
     rows = read_table(path) if path.is_file() else []
     body = [
-        [f"{row['height']} x {row['width']}", row["jpeg_ms"], row["dicom_ms"], row["ratio"]]
+        [
+            f"{row['width']} x {row['height']}",
+            f"{float(row['jpeg_ms']):.1f}",
+            f"{float(row['dicom_ms']):.1f}",
+            f"{float(row['ratio']):.2f}",
+        ]
         for row in rows
     ]
     return table(["JPEG", "alone, ms", "in a DICOM file, ms", "ratio"], body) if body else []
@@ -484,6 +513,7 @@ TABLES = {
     "ledger": ledger,
     "speed": speed,
     "start": start,
+    "training": training,
     "install": install,
     "prompts": prompts,
     "pasted": pasted,
