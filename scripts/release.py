@@ -7,10 +7,11 @@
     scripts/release.py --check v0.2.0
 
 With --lock: the versions and hashes that the container installs, by uv. With the repository's
-address: writes the links of the package and of the conda recipe, whose maintainer is the owner, and
-pins each action of the workflows and the container's image by digest, as GitHub and the image's
-registry give them now. With the sdist: its digest in the conda
-recipe. With --check: exit status 1 if the tag is not the version, or if anything is not filled in.
+address: writes the links of the package and of the conda recipe, whose maintainer is the owner,
+makes the README's links absolute, which PyPI shows too, and pins each action of the workflows and
+the container's image by digest, as GitHub and the image's registry give them now. With the sdist:
+its digest in the conda recipe. With --check: exit status 1 if the tag is not the version, or if
+anything is not filled in.
 """
 
 import argparse
@@ -35,11 +36,13 @@ PYTHON = "3.12"
 """The container's."""
 RECIPE = ROOT / "deploy" / "conda" / "recipe.yaml"
 CHANGELOG = ROOT / "CHANGELOG.md"
+README = ROOT / "README.md"
 
 ACTION = re.compile(r"uses: (?P<name>[\w.-]+/[\w.-]+)@(?P<version>\S+)(?: # (?P<tag>\S+))?")
 IMAGE = re.compile(
     r"FROM docker\.io/(?P<name>[\w./-]+):(?P<tag>[\w.-]+)(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
+RELATIVE = re.compile(r"(?P<mark>!?)(?P<text>\[[^\]]*\])\((?!https?:)(?P<path>[^)]+)\)")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 DIGEST = re.compile(r"(sha256: )(\S+)")
 HOMEPAGE = re.compile(r"(homepage: )(\S+)")
@@ -58,6 +61,16 @@ def with_links(text: str, address: str) -> str:
     table = "\n".join(["[project.urls]", *(f'{name} = "{link}"' for name, link in links.items())])
     bare = re.sub(r"\[project\.urls\]\n(?:\w+ = .*\n)*\n", "", text)
     return bare.replace("[project.scripts]", f"{table}\n\n[project.scripts]")
+
+
+def with_absolute_links(text: str, address: str) -> str:
+    """Return the README with pictures and links that lead into the repository from anywhere."""
+
+    def absolute(found: re.Match[str]) -> str:
+        kind = "raw" if found["mark"] else "blob"
+        return f"{found['mark']}{found['text']}({address}/{kind}/main/{found['path']})"
+
+    return RELATIVE.sub(absolute, text)
 
 
 def with_pinned_actions(text: str, digest_of: DigestOf) -> str:
@@ -181,6 +194,7 @@ def main() -> int:
         address = given.address.rstrip("/")
         _rewrite(PACKAGE, lambda text: with_links(text, address))
         _rewrite(RECIPE, lambda text: with_owner(text, address))
+        _rewrite(README, lambda text: with_absolute_links(text, address))
         for workflow in WORKFLOWS:
             _rewrite(workflow, lambda text: with_pinned_actions(text, commit_of))
         _rewrite(CONTAINER, lambda text: with_pinned_image(text, image_digest))

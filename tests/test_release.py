@@ -7,10 +7,12 @@ from release import (
     CONTAINER,
     LOCK,
     PACKAGE,
+    README,
     RECIPE,
     ROOT,
     WORKFLOWS,
     missing,
+    with_absolute_links,
     with_links,
     with_owner,
     with_pinned_actions,
@@ -36,6 +38,15 @@ def test_links_are_written_once() -> None:
     before = tomllib.loads(package)
     before["project"].pop("urls", None)
     assert read == before
+
+
+def test_the_readme_has_pictures_on_pypi_too() -> None:
+    readme = README.read_text(encoding="utf-8")
+    once = with_absolute_links(readme, ADDRESS)
+    assert f"]({ADDRESS}/raw/main/docs/examples.jpg)" in once
+    assert f"[Start]({ADDRESS}/blob/main/docs/start.md)" in once
+    assert not re.findall(r"\]\((?!https://)", once)
+    assert with_absolute_links(once, "elsewhere") == once
 
 
 def test_every_action_is_pinned_to_the_commit_of_its_tag() -> None:

@@ -52,6 +52,7 @@ def export(
     from dermseg.training import plugins
 
     plugins.load(plugin)
+    say("Converting to ONNX, then comparing the file with PyTorch: a minute, or some for ensembles")
     difference = export_model(
         runs, output, settings, photographs=check_on, data=calibrate_on, mask_frame=mask_frame
     )
