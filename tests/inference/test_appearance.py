@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from skimage.color import rgb2lab
 
 from dermseg.export.appearance import ALARMS, describe_all, fit_appearance, learn_appearance
 from dermseg.imaging.images import resize
 from dermseg.imaging.photographs import read_photograph
-from dermseg.inference.appearance import Appearance, describe
+from dermseg.inference.appearance import Appearance, describe, to_lab
 
 Picture = NDArray[np.uint8]
 SHAPE = (48, 64)
@@ -31,6 +32,12 @@ def skin(seed: int) -> Picture:
 @pytest.fixture(scope="module")
 def known() -> Appearance:
     return fit_appearance(np.stack([describe(skin(seed)) for seed in range(600)]))
+
+
+def test_colours_are_scikit_images() -> None:
+    every = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
+    every[0, :256] = np.arange(256)[:, np.newaxis]
+    np.testing.assert_allclose(to_lab(every), rgb2lab(every), atol=0.01)
 
 
 def test_new_photographs_are_rarely_called_unlike(known: Appearance) -> None:
