@@ -67,7 +67,7 @@ class Annotation:
         return trace(self.mask) if self.drawn is None else self.drawn
 
     def shown(self) -> "Annotation":
-        """Return it in the frame of the shown pixels, of what lies in that of the stored ones."""
+        """Return the annotation, whose pixels lie as stored, turned as EXIF says."""
         turned = upright(self.mask.view(np.uint8), self.orientation).view(np.bool_)
         return replace(self, mask=turned, drawn=None)
 

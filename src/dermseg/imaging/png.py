@@ -41,6 +41,5 @@ def encode_mask(mask: Mask) -> bytes:
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
     """Return a part of a PNG file: its length, its kind, its content and their checksum."""
-    return (
-        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc32(kind + content))
-    )
+    named = kind + content
+    return struct.pack(">I", len(content)) + named + struct.pack(">I", crc32(named))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from dermseg.errors import UsageError
 from dermseg.storage.files import checksum, files_below
-from dermseg.storage.journal import JOURNAL, Entry, Journal, Sums, read_journal
+from dermseg.storage.journal import JOURNAL, Entry, Journal, Sums, check_own, read_journal
+from dermseg.storage.stores import File, LocalStore
 
 
 def check_beside(masks: Path, name: str) -> None:
@@ -20,19 +21,16 @@ def check_beside(masks: Path, name: str) -> None:
     entry = read_journal(masks / JOURNAL, {name}).get(name)
     if entry is None:
         raise UsageError(f"{target}: was not made by dermseg there; move it away")
+    store = LocalStore(masks)
     for file, noted in entry.files.items():
-        if checksum(masks / file) not in (noted, None):
-            raise UsageError(
-                f"{masks / file}: was changed since dermseg made it; move {target} away, and it is "
-                "made again"
-            )
+        check_own(File(store, file), Entry(None, {}, {}, (noted,)))
 
 
 @contextmanager
 def written_beside(masks: Path, name: str) -> Iterator[Path]:
-    """Give the path to write a form to, and note afterwards what lies there.
+    """Yield the path to write a form to; then note the checksums of its files in the journal.
 
-    Until then all that lies there counts as a run's own, so that a killed one can be repeated.
+    Until then all files there count as a run's own, so that a killed run can be repeated.
     Raises UsageError as `check_beside` does, and if another process works in the folder.
     """
     check_beside(masks, name)
