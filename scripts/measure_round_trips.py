@@ -1,20 +1,20 @@
 #!/usr/bin/env python
 """Convert the official masks into every form and back: what is lost, and what it takes.
 
-    scripts/measure_round_trips.py DATA [--many 10000] [--masks 150]
+    scripts/measure_round_trips.py DATA [--many 10000] [--masks 150] [--resume]
 
 DATA holds the official archives. The 150 validation masks go through each form and back, each way
 in a process of its own, and are compared to the pixel: results/formats/round-trips.csv, with the
 size of what was written and the peak of memory. With --many that number of copies goes through,
 too, and is timed. Seconds are the processor's, of all threads: other work on the machine counts
-little.
+little. With --resume the rows stay that the table has, and only what is missing is measured.
 """
 
 import resource
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import chain, cycle, islice
+from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,7 +28,7 @@ from dermseg.imaging.mask_files import MASK_FOREGROUND, MASK_SUFFIX, mask_stem, 
 from dermseg.imaging.photographs import image_size
 from dermseg.settings import Form
 from dermseg.storage.files import files_below
-from dermseg.storage.tables import write_table
+from dermseg.storage.tables import read_table, write_table
 
 TABLE = Path(__file__).parent.parent / "results" / "formats" / "round-trips.csv"
 WAYS: tuple[tuple[Form, str], ...] = (
@@ -58,21 +58,38 @@ COLUMNS = (
 Row = dict[str, object]
 
 
-def main(data: Path, /, *, many: int = 0, masks: int = 150, table: Path = TABLE) -> None:
+def main(
+    data: Path,
+    /,
+    *,
+    many: int = 0,
+    masks: int = 150,
+    table: Path = TABLE,
+    resume: bool = False,
+) -> None:
     """Convert there and back, and write the table."""
     truth = sorted((data / "ISIC-2017_Validation_Part1_GroundTruth").glob("*.png"))[:masks]
-    rows: list[Row] = []
-    for row in chain(measure(truth, len(truth)), measure(truth, many, timed=True) if many else ()):
-        rows.append(row)
-        print(row, flush=True)
-        write_table(table, COLUMNS, rows)
+    rows: list[Row] = [{**row} for row in read_table(table)] if resume else []
+    for timed, count in [(False, len(truth)), *([(True, many)] if many else [])]:
+        done = {row["form"] for row in rows if bool(row["write_seconds"]) == timed}
+        ways = [way for way in WAYS if called(*way) not in done]
+        for row in measure(truth, count, ways, timed=timed):
+            rows.append(row)
+            print(row, flush=True)
+            write_table(table, COLUMNS, rows)
 
 
-def measure(masks: Sequence[Path], count: int, *, timed: bool = False) -> Iterator[Row]:
+def measure(
+    masks: Sequence[Path],
+    count: int,
+    ways: Sequence[tuple[Form, str]] = WAYS,
+    *,
+    timed: bool = False,
+) -> Iterator[Row]:
     """Yield a row for each way of `count` masks: either timed, or compared."""
     with TemporaryDirectory() as place:
         source, photographs = lay_out(masks, count, Path(place))
-        for form, option in WAYS:
+        for form, option in ways:
             with TemporaryDirectory(dir=place) as folder:
                 back = Path(folder) / "back"
                 row = there_and_back(form, option, source, photographs, back)
@@ -111,7 +128,7 @@ def there_and_back(form: Form, option: str, source: Path, photographs: Path, bac
     read = convert(target, "-o", back, "--from", form, "--to", "masks", *sizes)
     files = list(files_below(target)) if target.is_dir() else [target]
     return {
-        "form": f"{form} {option}".strip(),
+        "form": called(form, option),
         "masks": len(list(source.iterdir())),
         "megabytes": round(sum(path.stat().st_size for path in files) / 1e6, 2),
         "write_seconds": round(write[0], 1),
@@ -119,6 +136,11 @@ def there_and_back(form: Form, option: str, source: Path, photographs: Path, bac
         "write_memory": round(write[1]),
         "read_memory": round(read[1]),
     }
+
+
+def called(form: Form, option: str) -> str:
+    """Return what a way is called in the table."""
+    return f"{form} {option}".strip()
 
 
 def convert(*arguments: object) -> tuple[float, float]:

@@ -2,22 +2,49 @@
 
 from io import BytesIO
 from pathlib import Path
+from shutil import copyfile
 
 import numpy as np
 import pytest
 
+from dermseg.storage.tables import read_table
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def test_masks_go_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_masks_go_there_and_back() -> None:
     import measure_round_trips
 
     masks = sorted((EXAMPLES / "masks").glob("*.png"))[:2]
-    monkeypatch.setattr(measure_round_trips, "WAYS", (("yolo", ""),))
-    (row,) = measure_round_trips.measure(masks, 3)
+    (row,) = measure_round_trips.measure(masks, 3, [("yolo", "")])
     assert (row["form"], row["masks"], row["exact"], row["pixels_lost"]) == ("yolo", 3, 3, 0)
     assert row["write_seconds"] == ""
     assert set(row) == set(measure_round_trips.COLUMNS)
+
+
+def test_what_was_measured_is_kept_when_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import measure_round_trips
+
+    data, table = tmp_path / "data", tmp_path / "table.csv"
+    (data / "ISIC-2017_Validation_Part1_GroundTruth").mkdir(parents=True)
+    for mask in sorted((EXAMPLES / "masks").glob("*.png"))[:1]:
+        copyfile(mask, data / "ISIC-2017_Validation_Part1_GroundTruth" / mask.name)
+    monkeypatch.setattr(measure_round_trips, "WAYS", (("yolo", ""),))
+    measure_round_trips.main(data, table=table)
+    (kept,) = read_table(table)
+    monkeypatch.setattr(measure_round_trips, "WAYS", (("yolo", ""), ("labelme", "")))
+    measure_round_trips.main(data, table=table, many=2, resume=True)
+    rows = read_table(table)
+    assert rows[0] == kept
+    assert [(row["form"], row["masks"]) for row in rows] == [
+        ("yolo", "1"),
+        ("labelme", "1"),
+        ("yolo", "2"),
+        ("labelme", "2"),
+    ]
+    assert [bool(row["write_seconds"]) for row in rows] == [False, False, True, True]
 
 
 def test_a_pixel_that_is_lost_is_counted(tmp_path: Path) -> None:

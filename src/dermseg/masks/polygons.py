@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermseg.imaging.images import Mask
+from dermseg.masks.runs import from_run_lengths
 
 Ring: TypeAlias = NDArray[np.float64]
 """x and y of a closed line's corners, float64 (n, 2); the last is joined to the first."""
@@ -55,7 +56,7 @@ def trace(mask: Mask) -> tuple[Polygon, ...]:
     # Each pixel doubled, a contour through centres visits 2x at a left edge and 2x + 1 at a right
     # one: halved upwards, the corners x and x + 1.
     crop = grey[top : top + height, left : left + width]
-    doubled = crop.repeat(2, axis=0).repeat(2, axis=1)
+    doubled = cv2.resize(crop, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST_EXACT)
     contours, tree = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     rings = [
         _turns((each[:, 0].astype(np.int32, copy=False) + 1) // 2) + np.array((left, top))
@@ -113,10 +114,9 @@ def fill(rings: Iterable[Ring], size: tuple[int, int]) -> Mask:
         A coordinate is no finite number.
     """
     height, width = size
-    mask = np.zeros((height, width + 1), np.int8)
     kept = [ring for ring in rings if len(ring) > 2]
     if not kept:
-        return mask[:, :width].astype(np.bool_)
+        return np.zeros(size, np.bool_)
     start = np.concatenate(kept)
     end = np.concatenate([np.roll(ring, -1, axis=0) for ring in kept])
     if not np.isfinite(start).all():
@@ -133,10 +133,9 @@ def fill(rings: Iterable[Ring], size: tuple[int, int]) -> Mask:
     crossings = x + (rows + 0.5 - y) * (x_end - x) / (y_end - y)
     columns = np.ceil(crossings - 0.5).clip(0, width).astype(np.intp)
     # A row is crossed an even number of times: lesion begins at one crossing and ends at the next.
-    places = np.sort(rows * (width + 1) + columns)
-    np.add.at(mask.reshape(-1), places[::2], 1)
-    np.add.at(mask.reshape(-1), places[1::2], -1)
-    return np.cumsum(mask, axis=1, dtype=np.int8)[:, :width].astype(np.bool_)
+    places = np.sort(rows * width + columns)
+    runs = np.diff(places, prepend=0, append=height * width)
+    return from_run_lengths(runs, height * width).reshape(size)
 
 
 def rings_of(polygons: Iterable[Polygon]) -> list[Ring]:
