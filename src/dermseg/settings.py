@@ -87,8 +87,8 @@ class TrainingSettings:
     """How a network is trained. The defaults are the paper's (section III)."""
 
     network: str = "cdnn29"
-    """cdnn29, its predecessor cdnn19, or lite0, which starts from ImageNet weights; and to compare
-    with unet, fcrn, multistage and cdnn29-crf."""
+    """cdnn29, its predecessor cdnn19, or lite0, which starts from ImageNet weights; for comparison
+    also unet, fcrn, multistage and cdnn29-crf."""
     channels: Channels = "rgb-hsv-l"
     """What the network sees: all seven channels, or red, green and blue alone (Table IV)."""
     height: int = 192
@@ -530,8 +530,7 @@ class PictureSettings:
     band: bool = True
     """Draw the band, too."""
     crops: str | Path | None = None
-    """Folder for the lesions cut out of their photographs, with a tenth of room around, as
-    stored."""
+    """Folder for the lesions cut out of their photographs as stored, with a margin of a tenth."""
     probability: str | Path | None = None
     """Folder for the probability of lesion, at the network's size: grey, 255 being certain."""
 

@@ -26,10 +26,10 @@ def segment(
     json: Path | None = None,
     device: str = "cpu",
 ) -> int:
-    """Time segmenting: one photograph, a folder, and the two ends beside them.
+    """Time segmenting: one photograph, and a folder.
 
-    These are decoding and encoding alone, and, with dermseg[train], the loop that most people
-    write: Pillow, and the model's network in PyTorch.
+    Beside them it times decoding and encoding alone, and, with dermseg[train], the loop that most
+    people write: Pillow, and the model's network in PyTorch.
 
     Example: dermseg benchmark segment --json segment.json
 

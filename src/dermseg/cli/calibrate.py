@@ -24,7 +24,8 @@ def calibrate(
 ) -> int:
     """Learn how sure a model's masks are, and its thresholds, on your own photographs.
 
-    For each style of outline of which DATA hold 200 masks or more. The weights stay as they are.
+    It learns them for each style of outline of which DATA have 200 masks or more. The weights stay
+    as they are.
 
     Example: dermseg calibrate lite0 clinic/ -o lite0-clinic.onnx
 

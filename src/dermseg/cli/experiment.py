@@ -56,8 +56,8 @@ def experiment(
         Folder for NAME.csv, NAME.json and NAME.md, and for the trainings, which experiments with
         the same settings share.
     protocol
-        Settings of the trainings, as in `dermseg train`. Other options change them; what an
-        experiment compares it sets itself.
+        Settings of the trainings, as in `dermseg train`. Other options change them, but not what
+        the experiment compares.
     style
         Score the masks outlined in this style alone.
     """
