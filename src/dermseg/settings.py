@@ -322,8 +322,8 @@ class ExportSettings:
     """Round the int8 weights of large layers, so that a compressed file, or a package, is half as
     large as without."""
     mirror: bool = False
-    """Use the model with mirror averaging unless the user says --no-mirror: a little better, and
-    four times slower."""
+    """Use the model with mirror averaging unless the user says --no-mirror: a little better, at
+    four times the network's work."""
 
     def __post_init__(self) -> None:
         """Raise UsageError for coarse weights of float32."""
@@ -504,8 +504,8 @@ class InferenceSettings:
     """How lesions are outlined: "traced", generous and smooth, as an expert draws them by hand;
     or "semi-automatic", tight and jagged, as a flood fill does."""
     mirror: bool | None = None
-    """Average the probability over the photograph and its three mirror images, which takes four
-    times as long; unless given, as the model's card says."""
+    """Average the probability over the photograph and its three mirror images: four times the
+    network's work. Unless given, as the model's card says."""
     device: str = "cpu"
     """cpu, or cuda with onnxruntime-gpu installed."""
 

@@ -40,8 +40,8 @@ def segment(
     model
         A shipped model's name, or an .onnx file written by `dermseg export`.
     mirror
-        Average the probability over the photograph and its three mirror images, which takes four
-        times as long; unless given, as the model's card says.
+        Average the probability over the photograph and its three mirror images: four times the
+        network's work. Unless given, as the model's card says.
     json
         File for the numbers.
     device

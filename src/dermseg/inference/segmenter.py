@@ -54,8 +54,8 @@ class Segmenter:
         Thresholds that make the mask of the probability. By default those of the model's card
         for the style.
     mirror
-        Average the probability over the photograph and its three mirror images, which takes four
-        times as long. By default as the model's card says.
+        Average the probability over the photograph and its three mirror images: four times the
+        network's work. By default as the model's card says.
     device
         "cpu", or "cuda" with onnxruntime-gpu installed in place of onnxruntime.
 
@@ -498,7 +498,7 @@ def segment(
         (x, y) of a point in the lesion, in the photograph's stored pixels: the candidate that holds
         it is the lesion. If none does, the network looks closer there.
     mirror
-        Average over the photograph and its three mirror images, which takes four times as long. By
+        Average over the photograph and its three mirror images: four times the network's work. By
         default as the model's card says.
 
     Returns
