@@ -62,7 +62,7 @@ class Evaluation:
     images: dict[str, Scores]
     """The challenge's metrics by image, in order."""
     groups: Groups
-    """Diagnosis, age and sex by image, as far as they are known."""
+    """Diagnosis, age, sex and style by image, as far as they are known."""
     grey: tuple[Path, ...] = ()
     """Masks with values other than 0 and 255. Above 128 they count as lesion, as in the official
     scorer."""
