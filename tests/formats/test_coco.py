@@ -120,6 +120,7 @@ def test_a_crowds_run_lengths_count_as_others_do(tmp_path: Path) -> None:
         [["a"] * 6],
         {"size": [5, 4], "counts": [20]},
         {"size": [4, 5], "counts": [19]},
+        {"size": [4, 5], "counts": [2**62] * 4 + [20]},  # which is 20 in 64 bits
         {"size": [4, 5], "counts": ""},
         {"size": [4, 5], "counts": "622O6"},
         {"size": [4, 5], "counts": "é"},

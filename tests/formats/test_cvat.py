@@ -79,6 +79,7 @@ def test_only_the_label_asked_for_is_read(tmp_path: Path) -> None:
         '<box label="lesion" xtl="0" ytl="0" xbr="1" ybr="1"/>',
         '<mask label="lesion" rle="7" left="0" top="0" width="3" height="2"/>',
         '<mask label="lesion" rle="6" left="3" top="0" width="3" height="2"/>',
+        f'<mask label="lesion" rle="{f"{2**62}," * 4}6" left="0" top="0" width="3" height="2"/>',
         '<mask label="lesion" rle="" left="0" top="0" width="3" height="2"/>',
     ],
 )

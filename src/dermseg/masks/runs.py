@@ -21,6 +21,7 @@ def from_run_lengths(lengths: Sequence[int] | NDArray[np.int64], size: int) -> M
     Raises ValueError if they are negative or do not add up to `size`.
     """
     runs = np.asarray(lengths, dtype=np.int64)
-    if runs.ndim != 1 or (runs < 0).any() or int(runs.sum()) != size:
+    # None is longer than all, so that their sum cannot wrap around.
+    if runs.ndim != 1 or ((runs < 0) | (runs > size)).any() or int(runs.sum()) != size:
         raise ValueError(f"the run lengths do not add up to {size} pixels")
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs)
