@@ -172,6 +172,11 @@ def test_a_source_is_there_and_known(tmp_path: Path, name: str) -> None:
         Reading(tmp_path / name).resolved()
 
 
+def test_a_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"gone\.json: cannot be read"):
+        recognise(tmp_path / "gone.json")
+
+
 def test_a_mask_of_a_report_brings_its_orientation(tmp_path: Path) -> None:
     source = written(tmp_path, ("hole",))
     assert frame_told(Reading(source, "masks"), "coco") == ""

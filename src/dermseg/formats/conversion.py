@@ -1,7 +1,6 @@
 """Outlines from any form into any other."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from functools import partial
@@ -135,7 +134,7 @@ class Conversion:
 def recognise(source: Path) -> Form:
     """Return the form of a file or a folder, by its suffix and its first bytes.
 
-    Raises UsageError if it is none that is read.
+    Raises UsageError if it is none that is read, or cannot be read.
     """
     if source.is_dir():
         names = [f"/{path.relative_to(source).as_posix()}" for path in files_below(source)]
@@ -143,8 +142,11 @@ def recognise(source: Path) -> Form:
             if any(fnmatch(name, f"*/{pattern}") for name in names):
                 return form
     else:
-        with suppress(OSError), source.open("rb") as file:
-            start = file.read(BEGINNING)
+        try:
+            with source.open("rb") as file:
+                start = file.read(BEGINNING)
+        except OSError as error:
+            raise UsageError(f"{source}: cannot be read ({error.strerror})") from error
         for sign, form in FILES.items():
             if sign in start:
                 return form
