@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -144,6 +145,27 @@ def test_two_outlines_are_not_one_file(tmp_path: Path) -> None:
     (tmp_path / "coco.json").write_text(json.dumps({"images": images, "annotations": []}))
     with pytest.raises(DataError, match=r"a\.jpg and A\.png would be one file"):
         read_all(Reading(tmp_path / "coco.json"))
+
+
+UNKNOWN_TO_LINUX = pytest.param(
+    "\ud800.jpg", marks=pytest.mark.skipif(sys.platform == "win32", reason="a name there")
+)
+
+
+@pytest.mark.parametrize("name", ["", ".", "/", "a/..", "a\0.jpg", UNKNOWN_TO_LINUX])
+def test_a_photograph_has_a_name(tmp_path: Path, name: str) -> None:
+    images = [{"id": 1, "file_name": name, "height": 2, "width": 2}]
+    (tmp_path / "coco.json").write_text(json.dumps({"images": images, "annotations": []}))
+    with pytest.raises(DataError, match=r"names a photograph .* no name below a folder"):
+        read_all(Reading(tmp_path / "coco.json"))
+
+
+def test_a_report_leads_to_no_other_folder(tmp_path: Path) -> None:
+    source = written(tmp_path, ("hole",))
+    rows = "photograph,mask,orientation\n../../hole.jpg,folder/hole_segmentation.png,1\n"
+    (source / "report.csv").write_text(rows)
+    with pytest.raises(DataError, match="no name below a folder"):
+        convert(Reading(source), tmp_path / "out", "labelme", WRITING)
 
 
 def test_a_target_is_not_written_over(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Outlines from any form into any other."""
 
+import os
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
@@ -180,7 +182,8 @@ FILES: dict[bytes, Form] = {
 def read_all(reading: Reading) -> list[Entry]:
     """Return the outlines of a source in the frame of the stored pixels, to be loaded.
 
-    Raises DataError if the source is damaged, or two of its outlines are of one photograph.
+    Raises DataError if the source is damaged, two of its outlines are of one photograph, or the
+    name of one leads out of a folder.
     """
     reading = reading.resolved()
     assert reading.form is not None
@@ -188,6 +191,11 @@ def read_all(reading: Reading) -> list[Entry]:
     entries = list(reading.entries())
     stems: dict[str, str] = {}
     for entry in entries:
+        if not _is_name(entry.photograph):
+            raise DataError(
+                f"{reading.source}: names a photograph {entry.photograph!r}, which is no name "
+                "below a folder; correct it"
+            )
         stem = Path(entry.photograph).with_suffix("").as_posix().casefold()
         if stem in stems:
             names = f"{stems[stem]} and {entry.photograph}"
@@ -197,6 +205,17 @@ def read_all(reading: Reading) -> list[Entry]:
         Entry(entry.photograph, partial(_stored, entry, frame, reading.photographs))
         for entry in entries
     ]
+
+
+def _is_name(text: str) -> bool:
+    """Say whether a text can be the path of a file in a folder, and of none outside it."""
+    path = Path(text)
+    try:
+        can_be = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        can_be = False
+    colon = sys.platform == "win32" and ":" in text
+    return can_be and bool(path.name) and not (path.anchor or colon or ".." in path.parts)
 
 
 def _stored(entry: Entry, frame: Frame, photographs: Photographs) -> Annotation:
