@@ -70,6 +70,14 @@ def test_only_the_label_asked_for_is_read(tmp_path: Path) -> None:
         load(tmp_path, both)
 
 
+def test_what_xml_does_not_know_of_a_name_is_a_question_mark(tmp_path: Path) -> None:
+    mask = hard_masks()["hole"]
+    cvat.write(annotations({"l\udce9s\x01ion": mask}), tmp_path / "a.xml", OutlineSettings())
+    (entry,) = cvat.read(tmp_path / "a.xml", NOWHERE, None)
+    assert entry.photograph == "folder/l?s?ion.jpg"
+    assert entry.load().mask.tolist() == mask.tolist()
+
+
 @pytest.mark.parametrize(
     "shapes",
     [

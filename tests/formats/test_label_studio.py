@@ -102,6 +102,11 @@ def test_names_are_the_photographs(tmp_path: Path) -> None:
         assert load(tmp_path, task(region(), data={"photo": address})).photograph == name
 
 
+def test_a_name_that_is_no_utf_8_comes_back(tmp_path: Path) -> None:
+    masks = {"l\udce9sion": hard_masks()["hole"]}
+    assert_same(masks, there_and_back("label-studio", masks, tmp_path / "tasks.json"))
+
+
 def test_only_the_label_asked_for_is_read(tmp_path: Path) -> None:
     value = {"points": [[0, 0], [100, 0], [100, 100]], "polygonlabels": ["hair"]}
     both = task(region(), region(value=value))

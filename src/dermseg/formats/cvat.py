@@ -30,30 +30,37 @@ from dermseg.storage.files import written_whole
 FRAME: Frame = "shown"
 FILE = ".xml"
 KIND = "CVAT's XML for images"
+UNKNOWN = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML has no place for: control characters, and the bytes of names that are no UTF-8."""
 
 
 def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSettings) -> None:
     """Write outlines as CVAT's XML for images, version 1.1.
 
     A polygon is a piece, and the pieces of a lesion share a group; a bridge without width leads to
-    each hole. With `rle` a lesion is one mask, its run lengths row by row in its box.
+    each hole. With `rle` a lesion is one mask, its run lengths row by row in its box. A name has a
+    question mark for what XML does not know.
 
     The format: https://docs.cvat.ai/docs/dataset_management/formats/format-cvat
     """
-    label = quoteattr(settings.name)
+    label = quoteattr(_known(settings.name))
     with written_whole(target) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
         file.write("<version>1.1</version>\n<meta><task><labels><label>")
-        file.write(f"<name>{escape(settings.name)}</name></label></labels></task></meta>\n")
+        file.write(f"<name>{escape(_known(settings.name))}</name></label></labels></task></meta>\n")
         for number, annotation in enumerate(annotations):
             height, width = annotation.size
-            name = quoteattr(annotation.photograph)
+            name = quoteattr(_known(annotation.photograph))
             file.write(f'<image id="{number}" name={name} width="{width}" height="{height}">\n')
             shapes = _mask_of(annotation) if settings.rle else _polygons_of(annotation)
             common = f'label={label} source="file" occluded="0" z_order="0"'
             file.writelines(f"<{kind} {common} {facts}></{kind}>\n" for kind, facts in shapes)
             file.write("</image>\n")
         file.write("</annotations>\n")
+
+
+def _known(text: str) -> str:
+    return UNKNOWN.sub("?", text)
 
 
 def _polygons_of(annotation: Annotation) -> Iterator[tuple[str, str]]:

@@ -58,7 +58,7 @@ def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSett
         separator = "[\n"
         for annotation in annotations:
             height, width = annotation.size
-            image = LOCAL + quote(annotation.photograph)
+            image = LOCAL + quote(annotation.photograph, errors="surrogateescape")
             outlined = regions(annotation, settings)
             task = {
                 "data": {"image": image, "height": height, "width": width},
@@ -144,7 +144,7 @@ def _name(data: dict[str, Any]) -> str:
         raise ValueError("a task has no photograph")
     parts = urlsplit(str(address))
     path = parts.query.removeprefix("d=") if parts.query.startswith("d=") else parts.path
-    return safe_name(UPLOADED.sub("", unquote(path)))
+    return safe_name(UPLOADED.sub("", unquote(path, errors="surrogateescape")))
 
 
 def _results(task: dict[str, Any]) -> list[dict[str, Any]]:
