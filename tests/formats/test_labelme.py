@@ -87,7 +87,7 @@ def test_only_the_label_asked_for_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_shape_is_named(tmp_path: Path, shape: Any) -> None:
-    with pytest.raises(DermsegError):
+    with pytest.raises(DermsegError, match=r"a\.json"):
         load(tmp_path, shapes=[shape])
 
 

@@ -114,11 +114,11 @@ def _load(path: Path, name: Path, label: str | None) -> Annotation:
         mask = np.zeros(size, np.bool_)
         for shape in content["shapes"]:
             if label in (None, shape["label"]):
-                mask |= _mask(shape, size)
+                mask |= _mask(shape, size, path)
         return Annotation(name.with_suffix(photograph.suffix).as_posix(), mask)
 
 
-def _mask(shape: dict[str, Any], size: tuple[int, int]) -> Mask:
+def _mask(shape: dict[str, Any], size: tuple[int, int], path: Path) -> Mask:
     points = np.array(shape["points"], np.float64).reshape(-1, 2)
     if shape["shape_type"] == "polygon":
         if len(points) < 3:
@@ -127,6 +127,7 @@ def _mask(shape: dict[str, Any], size: tuple[int, int]) -> Mask:
     if shape["shape_type"] != "mask":
         raise ValueError(f"a {shape['shape_type']} is no outline")
     source = BytesIO(b64decode(shape["mask"], validate=True))
+    source.name = f"{path}, a mask"
     crop = read_with(source, lambda file: np.asarray(file.image.convert("L"))) > 0
     mask = np.zeros(size, np.bool_)
     left, top = (int(place) for place in points[0])
