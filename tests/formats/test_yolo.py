@@ -70,6 +70,15 @@ def test_only_the_label_asked_for_is_read(tmp_path: Path, names: str) -> None:
         assert entry.load().mask.tolist() == [[False, False, True, True]] * 2
 
 
+def test_a_label_is_a_number_where_nothing_names_the_classes(tmp_path: Path) -> None:
+    folder = labels(tmp_path, "0 0 0 1 0 1 1\n1 0 0 1 0 0 1\n")
+    photographs = Photographs(folder)
+    with pytest.raises(DataError, match="no label 'mole', but 0, 1"):
+        list(yolo.read(folder, photographs, "mole"))
+    (entry,) = yolo.read(folder, photographs, "1")
+    assert entry.load().mask.any()
+
+
 @pytest.mark.parametrize("line", ["0 .5 .5 .1 .1", "0 0 0 1 1", "0 a b c d e f", "0 0 0 1 1 nan 0"])
 def test_a_box_or_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
     folder = labels(tmp_path, line)

@@ -61,14 +61,14 @@ def read(source: Path, photographs: Photographs, label: str | None) -> Iterator[
     if not files:
         raise DataError(f"{source}: holds no labels (*.txt)")
     classes = _classes(source / NAMES)
-    if label is None:
+    if label is None or not classes:
         labels = set()
         for path in files:
             with understood(path, KIND):
                 lines = path.read_text(encoding="utf-8").splitlines()
             labels |= {_name(line, classes) for line in lines if line.strip()}
         choose_label(labels, label, source)
-    elif classes and label not in {*classes, *classes.values()}:
+    elif label not in {*classes, *classes.values()}:
         choose_label(classes.values(), label, source)
     for path in files:
         name = path.relative_to(folder).with_suffix(".jpg").as_posix()
