@@ -52,6 +52,13 @@ def test_no_cell_is_a_formula_whatever_separates(
     assert [each.strip() for each in found] == [each.strip() for each in NAMES]
 
 
+@pytest.mark.parametrize("text", [b"sep=", b"sep=\n", b"sep=\r\nname,n\r\na,3\r\n"])
+def test_where_no_separator_is_named_it_is_a_comma(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "a.csv").write_bytes(text)
+    rows = read_table(tmp_path / "a.csv")
+    assert rows == ([{"name": "a", "n": "3"}] if b"name" in text else [])
+
+
 def test_no_digest_of_a_mask_is_a_number_to_a_spreadsheet(tmp_path: Path) -> None:
     """One in 1,800 digests of 16 digits is: all decimal, or with an e among them."""
     from dermseg.storage.decisions import digest_of

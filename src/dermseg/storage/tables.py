@@ -96,7 +96,8 @@ def foreign_rows(path: Path) -> Iterator[dict[str, str]]:
 def _rows(text: TextIO, **form: Any) -> Iterator[dict[str, str]]:
     first = text.readline(LONGEST_HEADER)
     if first.lower().startswith("sep="):  # as Excel is told
-        separator, first = first[4], text.readline(LONGEST_HEADER)
+        separator = first[4:].rstrip("\r\n")[:1] or SEPARATORS[0]
+        first = text.readline(LONGEST_HEADER)
     else:
         separator = max(SEPARATORS, key=first.count)
     return csv.DictReader(chain([first], text), delimiter=separator, **form)
