@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dermseg.cli.main import main
-from dermseg.errors import UsageError
+from dermseg.errors import DataError, UsageError
 from dermseg.evaluation.agreement import agreements
 from dermseg.imaging.mask_files import write_mask
 from dermseg.masks.metrics import cohens_kappa
@@ -88,3 +88,20 @@ def test_kappa_is_agreement_beyond_chance() -> None:
 def test_a_reader_s_name_is_part_of_a_file_s(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--reader"):
         Reader(tmp_path, name)
+
+
+def test_a_table_of_decisions_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    reader = Reader(tmp_path)
+    reader.table.write_text(f"{','.join(COLUMNS)}\n{'x' * 200_000}\n")
+    with pytest.raises(DataError, match=r"decisions\.csv: damaged"):
+        reader.rows()
+
+
+def test_cells_that_a_spreadsheet_left_out_are_empty(tmp_path: Path) -> None:
+    reader = Reader(tmp_path)
+    reader.table.write_text(f"{','.join(COLUMNS)}\na.jpg,a_segmentation.png\n")
+    assert reader.rows()["a.jpg"] == {
+        **dict.fromkeys(COLUMNS, ""),
+        "photograph": "a.jpg",
+        "mask": "a_segmentation.png",
+    }

@@ -6,6 +6,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from dermseg.errors import DataError, UsageError
+from dermseg.storage.files import reading
 from dermseg.storage.tables import read_table, undefused
 
 PREDICTED = ("predicted_jaccard", "jaccard_low", "jaccard_high")
@@ -62,11 +63,12 @@ class Reader:
     def rows(self) -> dict[str, dict[str, str]]:
         """Return the rows of the table by photograph, none if there is no table.
 
-        Raises DataError for another table.
+        Raises DataError for another table, or one that is damaged.
         """
         if not self.table.is_file():
             return {}
-        rows = read_table(self.table)
+        with reading(self.table):
+            rows = read_table(self.table)
         if rows and set(rows[0]) != set(COLUMNS):
             raise DataError(f"{self.table}: not a table of decisions; move it away")
         return {row["photograph"]: row for row in rows}

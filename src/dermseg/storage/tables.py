@@ -71,7 +71,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def table_rows(path: Path) -> Iterator[dict[str, str]]:
-    """Yield the rows, by column, of a CSV file that dermseg wrote.
+    """Yield the rows, by column, of a CSV file that dermseg wrote; cells that lack are empty.
 
     Names that are no UTF-8 come back, and so does what a spreadsheet has saved again (see
     `foreign_rows`), but in an encoding of its own. Raises OSError if the file cannot be read, and
@@ -90,7 +90,7 @@ def foreign_rows(path: Path) -> Iterator[dict[str, str]]:
     is a decimal's, and encode in UTF-16 or Windows-1252. Raises as `read_table` does.
     """
     with path.open(newline="", encoding=_encoding(path), errors="replace") as text:
-        yield from _rows(text, skipinitialspace=True, restval="")
+        yield from _rows(text, skipinitialspace=True)
 
 
 def _rows(text: TextIO, **form: Any) -> Iterator[dict[str, str]]:
@@ -100,7 +100,7 @@ def _rows(text: TextIO, **form: Any) -> Iterator[dict[str, str]]:
         first = text.readline(LONGEST_HEADER)
     else:
         separator = max(SEPARATORS, key=first.count)
-    return csv.DictReader(chain([first], text), delimiter=separator, **form)
+    return csv.DictReader(chain([first], text), delimiter=separator, restval="", **form)
 
 
 def _encoding(path: Path) -> str:
