@@ -134,6 +134,20 @@ def test_a_process_of_this_machine_that_has_ended_holds_nothing(tmp_path: Path) 
     assert time.monotonic() - began < 5
 
 
+class Slow(LocalStore):
+    """A folder that another process takes over and leaves while this one makes its lease."""
+
+    def create(self, name: str, content: bytes) -> bool:
+        made = super().create(name, content)
+        self.remove(name)
+        return made
+
+
+def test_a_lease_that_another_took_and_gave_up_meanwhile_is_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="another process has just begun here; try again"):
+        Lease(Slow(tmp_path / "journal"), QUICK)
+
+
 def test_who_has_lost_the_lease_writes_no_more(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="another process has taken over"):  # noqa: PT012, SIM117
         with PartedJournal(LocalStore(tmp_path), QUICK) as journal:

@@ -80,7 +80,7 @@ class Lease:
             _check_left(store, self._name, rhythm)
             raise UsageError(f"{store}: another process has just begun here; try again")
         self._last = monotonic()
-        if max(_leases(store)) != self._name:  # who waited longer than others worked
+        if max(_leases(store), default="") != self._name:  # who waited longer than others worked
             self.release()
             raise UsageError(f"{store}: another process has just begun here; try again")
         for name in earlier:
