@@ -1,5 +1,6 @@
 """A DICOM file is a photograph like any other: the same pixels, the same mask."""
 
+import struct
 from io import BytesIO
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from pydicom.uid import (
 
 from dermseg.errors import ImageError, TooManyPixelsError
 from dermseg.imaging import photographs
+from dermseg.imaging.containers import DICOM_SYNTAX, MOST_PARTS, dicom_facts
 from dermseg.imaging.photographs import image_size, read_orientation, read_photograph, unwrapped
 from dermseg.inference.segmenter import Segmenter
 
@@ -175,6 +177,13 @@ def test_of_several_frames_one_is_named(jpeg: bytes) -> None:
 def test_what_cannot_be_read_says_why(name: str, said: str) -> None:
     with pytest.raises(ImageError, match=f"{name}: .*{said}"):
         read_photograph(get_testdata_file(name, download=False))
+
+
+def test_facts_beyond_the_bound_are_not_looked_through() -> None:
+    one = struct.pack("<HH2sH", 2, 1, b"UI", 0)
+    told = struct.pack("<HH2sH", 2, DICOM_SYNTAX, b"UI", 4) + b"1.2\0"
+    assert dicom_facts(bytes(128) + b"DICM" + one + told) == {1: "", DICOM_SYNTAX: "1.2"}
+    assert dicom_facts(bytes(128) + b"DICM" + one * MOST_PARTS + told) == {1: ""}
 
 
 def test_a_raw_file_that_is_cut_short_is_not_called_a_coding(jpeg: bytes) -> None:

@@ -80,7 +80,9 @@ def dicom_facts(content: bytes) -> dict[int, str]:
     """Return what a DICOM file says of itself before its data set, by element of group 2."""
     facts: dict[int, str] = {}
     position = DICOM_META
-    while position + 12 <= len(content) and len(facts) < MOST_PARTS:
+    for _ in range(MOST_PARTS):
+        if position + 12 > len(content):
+            break
         group, element, kind, length = struct.unpack_from("<HH2sH", content, position)
         if group != 2:
             break
