@@ -46,6 +46,8 @@ class Studio:
             handler.send_response(303)
             handler.send_header("Location", self.redirects[handler.path])
             handler.end_headers()
+        elif handler.path == "/noise.jpg":
+            handler.wfile.write(b"no status line\r\n\r\n")
         elif handler.path in self.files:
             content = self.files[handler.path]
             handler.send_response(200)
@@ -123,6 +125,12 @@ def test_a_turned_photograph_is_outlined_as_it_is_shown(
     assert points[:, 1].max() == pytest.approx(rows.max() + 1, abs=0.1)
 
 
+def test_an_address_is_encoded_as_browsers_do(client: TestClient, studio: Studio) -> None:
+    studio.files["/my%20photo-%C3%A9.jpg?d=a%20b"] = EXAMPLE.read_bytes()
+    for address in ("/my photo-é.jpg?d=a b", "/my%20photo-%C3%A9.jpg?d=a%20b"):
+        assert ask(client, address).status_code == 200
+
+
 def test_health_and_setup(client: TestClient) -> None:
     assert client.get("/health").json() == {"status": "UP", "model_class": "dermseg"}
     body = {"project": "1.2", "schema": POLYGONS, "hostname": "http://x", "access_token": "y"}
@@ -188,6 +196,7 @@ class TestWhatMayBeFetched:
         with client_of(create_app(segmenter, settings)) as client:
             assert "more than 1 megabytes" in ask(client, "/large.jpg").json()["detail"]
             assert "cannot be fetched" in ask(client, "/gone.jpg").json()["detail"]
+            assert "cannot be fetched" in ask(client, "/noise.jpg").json()["detail"]
             studio.files["/text.jpg"] = b"no photograph"
             assert ask(client, "/text.jpg").status_code == 422
 

@@ -4,9 +4,9 @@ The protocol: https://labelstud.io/guide/ml_create
 """
 
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import IO, Annotated, Any
-from urllib.error import URLError
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 from urllib.request import HTTPRedirectHandler, build_opener
 from urllib.request import Request as Call
 from xml.etree import ElementTree
@@ -27,6 +27,8 @@ SECONDS = 20.0
 """How long a photograph's server may be silent."""
 MOST_BYTES = 2**22
 """Bytes of a request: addresses of tasks, and a labelling interface."""
+MEANING = "!#$%&'()*+,/:;=?@[]~"
+"""What means something in an address, or encodes a character: all else is encoded."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
 LABEL = "lesion"
 TAGS = {"PolygonLabels": False, "BrushLabels": True}
@@ -90,7 +92,7 @@ class LabelStudio:
         """Return the photograph of a task; ProblemError if it may not or cannot be fetched."""
         own = self.addresses[0].rstrip("/") + "/"
         try:
-            url = urljoin(own, address if address[:2] == "//" else address.removeprefix("/"))
+            url = _joined(own, address if address[:2] == "//" else address.removeprefix("/"))
         except ValueError as error:
             raise _unfetched("has no address of http or https") from error
         self._check(url)
@@ -100,7 +102,7 @@ class LabelStudio:
         try:
             with build_opener(_Redirects(self)).open(call, timeout=SECONDS) as response:
                 content: bytes = response.read(limit + 1)
-        except (URLError, OSError, ValueError) as error:
+        except (OSError, HTTPException, ValueError) as error:
             raise _unfetched(f"cannot be fetched ({error})") from error
         if len(content) > limit:
             raise _unfetched(f"has more than {limit / 2**20:g} megabytes")
@@ -110,6 +112,13 @@ class LabelStudio:
         """Raise ProblemError for an address that nobody has allowed."""
         if _origin(url) not in map(_origin, self.addresses):
             raise _unfetched("lies at an address that is not allowed (see --label-studio)")
+
+
+def _joined(base: str, address: str) -> str:
+    """Return an address with what is lacking of `base`, encoded as browsers do; or ValueError."""
+    parts = urlsplit(urljoin(base, address))
+    path, query = (quote(part, safe=MEANING) for part in (parts.path, parts.query))
+    return parts._replace(path=path, query=query).geturl()
 
 
 class _Redirects(HTTPRedirectHandler):
