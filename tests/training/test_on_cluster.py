@@ -27,9 +27,9 @@ dermseg.register_network("tiny-elsewhere", Tiny)
 """
 
 
-@pytest.fixture
-def options(tmp_path: Path) -> list[str]:
-    plugin = tmp_path / "tiny_elsewhere.py"
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    plugin = tmp_path_factory.mktemp("plugin") / "tiny_elsewhere.py"  # imported once
     tests = str(Path(__file__).parent.parent)
     plugin.write_text(PLUGIN.format(tests=tests), encoding="utf-8")
     return [*SIZE, "--network", "tiny-elsewhere", "--plugin", str(plugin), "--device", "cpu"]

@@ -16,7 +16,7 @@ import dermseg
 from dermseg.cli.main import main
 from dermseg.errors import UsageError
 from dermseg.settings import DataSettings, TrainingSettings
-from dermseg.training import checkpoints, losses, networks
+from dermseg.training import checkpoints, losses, networks, plugins
 from dermseg.training.loop import train
 
 Maker = Callable[..., TrainingSettings]
@@ -121,6 +121,31 @@ def test_a_network_that_nobody_registered_is_refused_with_the_way_out(
     assert "--plugin" in capsys.readouterr().err
     assert main([*command, "--plugin", "not_there"]) == 2
     assert main([*command, "--plugin", str(tmp_path / "not_there.py")]) == 2
+
+
+def test_a_file_called_like_another_module_is_refused(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "of_ones_own.py").write_text("")
+    (tmp_path / "json.py").write_text("")
+    one, two = (str(tmp_path / folder / "of_ones_own.py") for folder in ("one", "two"))
+    plugins.load([one, one])
+    try:
+        for path in (two, str(tmp_path / "json.py")):
+            with pytest.raises(UsageError, match="another module is called so; rename the file"):
+                plugins.load([path])
+    finally:
+        del sys.modules["of_ones_own"]
+
+
+def test_a_file_may_have_dataclasses_and_may_fail(tmp_path: Path) -> None:
+    path = tmp_path / "with_dataclass.py"
+    future = "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+    path.write_text(f"{future}@dataclass\nclass A:\n    a: int\nraise ValueError(A(1))\n")
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"A\(a=1\)"):
+            plugins.load([str(path)])
+    assert "with_dataclass" not in sys.modules
 
 
 def test_a_finished_training_goes_on_with_more_epochs(

@@ -16,18 +16,33 @@ GROUP = "dermseg.plugins"
 def load(names: Iterable[str]) -> None:
     """Import modules by name, or by the path of a file that ends in .py, each once.
 
-    Raises UsageError for one that is not there. What a module itself raises goes on.
+    Raises UsageError for one that is not there, and for a file called like another module. What a
+    module itself raises goes on.
     """
     for name in names:
-        if not name.endswith(".py"):
+        if name.endswith(".py"):
+            _import_file(name)
+        else:
             _import(name)
-        elif (path := Path(name).resolve()).stem not in sys.modules:
-            spec = spec_from_file_location(path.stem, path)
-            if not path.is_file() or spec is None or spec.loader is None:
-                raise UsageError(f"--plugin {name}: no such file")
-            module = module_from_spec(spec)
-            spec.loader.exec_module(module)
-            sys.modules[path.stem] = module
+
+
+def _import_file(name: str) -> None:
+    path = Path(name).resolve()
+    spec = spec_from_file_location(path.stem, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise UsageError(f"--plugin {name}: no such file")
+    known = sys.modules.get(path.stem)
+    if known is not None:
+        if getattr(known, "__file__", None) != str(path):
+            raise UsageError(f"--plugin {name}: another module is called so; rename the file")
+        return
+    module = module_from_spec(spec)
+    sys.modules[path.stem] = module  # before it runs: dataclasses look there for their module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path.stem]
+        raise
 
 
 def _import(name: str) -> None:
