@@ -118,6 +118,14 @@ def test_a_result_that_could_not_be_printed_is_no_success(scored: Path) -> None:
     )
 
 
+@LINUX
+def test_nor_is_a_list_that_could_not_be_printed() -> None:
+    with FULL.open("wb") as full:
+        done = dermseg("models", capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"dermseg: standard output: cannot be written")
+
+
 def test_an_interruption_while_the_program_starts_is_one_line() -> None:
     code = (
         "import sys\n"

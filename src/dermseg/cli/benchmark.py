@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from dermseg.cli.console import TRAINING, require, say
+from dermseg.cli.console import TRAINING, require, say, show
 from dermseg.cli.options import Flat, FlatFlags
 from dermseg.errors import MissingExtraError
 from dermseg.settings import DEFAULT_MODEL, DataSettings, TrainingSettings
@@ -63,7 +63,7 @@ def segment(
     result = time_segmenting(segmenter, photographs or (), plain)
     if json is not None:
         result.write_json(json)
-    print(result)
+    show(result)
     return 0
 
 
@@ -99,5 +99,5 @@ def train(
     result = time_training(data, settings, data_settings, steps=steps)
     if json is not None:
         result.write_json(json)
-    print(result)
+    show(result)
     return 0

@@ -105,9 +105,9 @@ def close_streams() -> bool:
     return whole
 
 
-def print_json(value: object) -> None:
-    """Print `value` as JSON to standard output."""
-    print(json.dumps(value, indent=1))
+def show_json(value: object) -> None:
+    """Print `value` as JSON to standard output; raise as `show` does."""
+    show(json.dumps(value, indent=1))
 
 
 def require(extra: str, *packages: str) -> None:

@@ -76,5 +76,5 @@ def doctor(
         report(examination.pairs, findings, output, maps)
     if fix is not None:
         written = room.fix(data, fix, mask_frame)
-        print(f"{counted(written, 'mask')} in {fix}, of 0 and 255; what they outline is as it was")
+        show(f"{counted(written, 'mask')} in {fix}, of 0 and 255; what they outline is as it was")
     return 0

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from dermseg.cli.console import print_json
+from dermseg.cli.console import show, show_json
 from dermseg.settings import DEFAULT_MODEL
 
 
@@ -24,16 +24,16 @@ def info(*, json: Annotated[bool, Parameter(negative=())] = False) -> int:
 
     described = {**describe_machine(), "devices": usable_devices(), "models": describe_models()}
     if json:
-        print_json(described)
+        show_json(described)
         return 0
     packages = ", ".join(f"{name} {found}" for name, found in described["packages"].items())
     processor = described["processor"]
-    print(f"dermseg {described['dermseg']}, Python {described['python']}, {described['system']}")
-    print(f"packages: {packages}")
-    print(
+    show(f"dermseg {described['dermseg']}, Python {described['python']}, {described['system']}")
+    show(f"packages: {packages}")
+    show(
         f"processor: {processor['name']}, {described['cores']} cores, "
         f"{' '.join(processor['features'])}"
     )
-    print(f"models run on: {', '.join(described['devices'])}")
-    print(f"models: {', '.join(described['models'])} (default {DEFAULT_MODEL})")
+    show(f"models run on: {', '.join(described['devices'])}")
+    show(f"models: {', '.join(described['models'])} (default {DEFAULT_MODEL})")
     return 0

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from dermseg.cli.console import print_json
+from dermseg.cli.console import show, show_json
 from dermseg.settings import DEFAULT_MODEL
 
 
@@ -20,12 +20,12 @@ def models(*, json: Annotated[bool, Parameter(negative=())] = False) -> int:
     """
     described = describe_models()
     if json:
-        print_json(described)
+        show_json(described)
         return 0
     for name, model in described.items():
         default = ", the default" if name == DEFAULT_MODEL else ""
         size = f"{model['height']} x {model['width']}"
-        print(f"{name}: {size}, {model['megabytes']} MB{default}")
+        show(f"{name}: {size}, {model['megabytes']} MB{default}")
     return 0
 
 
