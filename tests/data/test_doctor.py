@@ -104,6 +104,20 @@ def test_the_command_prints_and_writes(
         assert sheet.height == 2 * 261
 
 
+def test_an_unreadable_photograph_that_leaks_too_has_no_picture(
+    ailing: Path, tmp_path: Path
+) -> None:
+    rows = ["image_id,patient_id,split"]
+    for path in sorted((ailing / "images").iterdir()):
+        person = "P1" if path.stem in ("a-good", "i-broken") else path.stem
+        rows.append(f"{path.stem},{person},{'val' if path.stem == 'i-broken' else 'train'}")
+    (ailing / "people.csv").write_text("\n".join(rows))
+    assert main(["doctor", str(ailing), "-o", str(tmp_path / "out")]) == 0
+    with (tmp_path / "out" / "doctor.csv").open(newline="") as handle:
+        found = [row["kind"] for row in csv.DictReader(handle) if row["image"] == "i-broken"]
+    assert sorted(found) == ["leak", "unreadable"]
+
+
 def test_a_healthy_set_has_no_sheet(
     ailing: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -273,8 +273,9 @@ def report(
     written.
     """
     rows = [{"image": f.image, "kind": f.kind, "detail": f.detail} for f in findings]
-    shown = list(dict.fromkeys(f.image for f in findings if f.kind not in ("unreadable", "alone")))
-    shown = shown[:SHOWN]
+    unreadable = {f.image for f in findings if f.kind == "unreadable"}
+    images = (f.image for f in findings if f.kind != "alone" and f.image not in unreadable)
+    shown = list(dict.fromkeys(images))[:SHOWN]
     pair_of = {pair.image_id: pair for pair in pairs}
     kinds = {image: [f.kind for f in findings if f.image == image] for image in shown}
     pictures = [_picture(pair_of[image], (predictions or {}).get(image)) for image in shown]
