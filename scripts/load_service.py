@@ -30,8 +30,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
 import h11
 import httpx2 as httpx
 import numpy as np

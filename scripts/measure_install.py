@@ -10,7 +10,6 @@ then.
 """
 
 import argparse
-import csv
 import os
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dermseg.storage.tables import read_table
+from dermseg.storage.tables import read_table, write_table
 
 ROOT = Path(__file__).parent.parent
 TABLE = ROOT / "results" / "install.csv"
@@ -75,10 +74,7 @@ def main() -> None:
     for extra in given.extras or EXTRAS:
         rows[extra] = {key: str(value) for key, value in measure(extra, given.constraint).items()}
         print(rows[extra], flush=True)
-    with TABLE.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows[extra] for extra in EXTRAS if extra in rows)
+    write_table(TABLE, COLUMNS, [rows[extra] for extra in EXTRAS if extra in rows])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Run the guide's notebook and write what its cells show into it, without Jupyter.
 
-scripts/notebook.py
+scripts/run_notebook.py
 """
 
 import ast

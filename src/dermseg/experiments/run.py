@@ -48,7 +48,7 @@ def run_experiment(
 
     Returns the report, NAME.md. Raises UsageError if the settings do not fit the experiment,
     DataError if the data are unusable or lack the set that it scores, and as
-    `training.loop.train` and `training.export.export` do.
+    `training.loop.train` and `export.exporter.export_model` do.
     """
     experiment = find_experiment(name)
     _check(name, experiment, base, settings)

@@ -157,7 +157,7 @@ class Scorer:
         known yet is a line in the ledger, as `name`.
 
         Raises DataError if a photograph cannot be segmented, ModelError if a run left predictions
-        and no weights, and as `export` does.
+        and no weights, and as `export_model` does.
         """
         for run in runs:
             if not (run / WEIGHTS).is_file():
