@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from random import Random
 
 import numpy as np
@@ -56,6 +56,14 @@ def join(items: Iterable[int], pairs: Iterable[tuple[int, int]]) -> list[int]:
     for one, other in pairs:
         group[root(other)] = root(one)
     return [root(item) for item in group]
+
+
+def grouped(belongings: Iterable[Iterable[Hashable]]) -> list[int]:
+    """Return a group number for each row: rows with something in common share one, transitively."""
+    rows = list(belongings)
+    first: dict[Hashable, int] = {}
+    links = ((first.setdefault(key, row), row) for row, keys in enumerate(rows) for key in keys)
+    return join(range(len(rows)), links)
 
 
 def dealt(groups: Sequence[int], seed: int) -> list[list[int]]:

@@ -7,7 +7,7 @@ not on record; the stored size of its photographs stands for it.
 from collections import Counter
 from collections.abc import Sequence
 
-from dermseg.data.folds import dealt, join
+from dermseg.data.folds import dealt, grouped, join
 
 SAME_SIZE = 1.02
 """Sides whose ratio is at most this are of one source: scanned slides are cropped by hand."""
@@ -45,12 +45,8 @@ def merge(sources: Sequence[int], groups: Sequence[int]) -> list[int]:
 
     `groups` are the near-duplicates of `dermseg.data.folds.near_duplicates`.
     """
-    first: dict[tuple[str, int], int] = {}
-    pairs = []
-    for image, (source, group) in enumerate(zip(sources, groups, strict=True)):
-        for key in (("source", source), ("group", group)):
-            pairs.append((first.setdefault(key, image), image))
-    return join(range(len(sources)), pairs)
+    pairs = zip(sources, groups, strict=True)
+    return grouped((("source", source), ("group", group)) for source, group in pairs)
 
 
 def assign_parts(parts: Sequence[int], strata: Sequence[str], folds: int, seed: int) -> list[int]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dermseg.data.folds import join
+from dermseg.data.folds import grouped
 from dermseg.data.layouts import PARTS, Pair, Part, find_all_pairs
 from dermseg.data.metadata import columns_of, image_key, read_columns
 from dermseg.errors import DataError, UsageError
@@ -161,12 +161,10 @@ def group(pairs: Sequence[Pair], near_duplicates: Sequence[int], people: Columns
     These are near-duplicates, and images of one person or one lesion, transitively. `people` is
     what `read_people` returns.
     """
-    first: dict[tuple[str, object], int] = {}
-    links = []
-    for row, (pair, duplicate) in enumerate(zip(pairs, near_duplicates, strict=True)):
-        for key in [("near-duplicate", duplicate), *_belongings(pair, people)]:
-            links.append((first.setdefault(key, row), row))
-    return join(range(len(pairs)), links)
+    return grouped(
+        [("near-duplicate", duplicate), *_belongings(pair, people)]
+        for pair, duplicate in zip(pairs, near_duplicates, strict=True)
+    )
 
 
 def _belongings(pair: Pair, people: Columns) -> list[tuple[str, object]]:
