@@ -139,7 +139,8 @@ def _predictors(
         settings = TrainingSettings.from_dict(member["settings"])
         if settings.fold is None:
             continue
-        fold_of = assign_folds(data, images, store, settings)
+        split = read_split(data, settings.splits)
+        fold_of = assign_folds(data, split, images, store, settings)
         digest = folds.digest(dict(zip(images.image_ids, fold_of, strict=True)))
         if member.get("folds", digest) != digest:
             raise DataError(f"{data}: the model's members were trained on other folds")

@@ -16,7 +16,7 @@ from dermseg import __version__
 from dermseg.data import datasets, folds, sources
 from dermseg.data.layouts import Pair
 from dermseg.data.metadata import UNKNOWN, read_groups
-from dermseg.data.splits import group, read_people, read_split
+from dermseg.data.splits import Split, group, read_people, read_split
 from dermseg.errors import DataError, DivergedError, UsageError
 from dermseg.imaging.mask_files import MASK_FOREGROUND
 from dermseg.imaging.photographs import image_size
@@ -116,7 +116,7 @@ def train(
             allow_resized=data_settings.allow_resized,
             identity=split.training,
         )
-        fold_of = assign_folds(data, images, store, settings)
+        fold_of = assign_folds(data, split, images, store, settings)
     rows = np.arange(len(images.image_ids))
     inside = np.array([settings.fold is None or fold != settings.fold for fold in fold_of])
     chosen = np.flatnonzero(inside)
@@ -199,14 +199,13 @@ def _fit(
 
 
 def assign_folds(
-    data: Path, images: datasets.Cache, store: Path, settings: TrainingSettings
+    data: Path, split: Split, images: datasets.Cache, store: Path, settings: TrainingSettings
 ) -> list[int]:
     """Return the fold of each training image of `data`, as trainings with these settings do.
 
-    `store` is the folder of the decoded images. Raises UsageError if people have chosen another
-    number of folds than the settings.
+    `split` is that of the data, `store` the folder of the decoded images. Raises UsageError if
+    people have chosen another number of folds than the settings.
     """
-    split = read_split(data, settings.splits)
     pairs = split.training
     if split.fold_of:
         if (given := len(set(split.fold_of.values()))) != settings.folds:
