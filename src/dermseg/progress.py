@@ -5,7 +5,7 @@ Whatever becomes of standard error, closed, full or a broken pipe, it never cost
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
@@ -77,7 +77,7 @@ def bar(description: str, total: int, done: int = 0) -> Iterator[Advance]:
         yield lambda description: progress.update(task, advance=1, description=description)
 
 
-def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
+def track(items: Iterable[T], description: str, total: int) -> Generator[T]:
     """Yield `items`, drawing a bar with the time left."""
     with bar(description, total) as advance:
         for item in items:

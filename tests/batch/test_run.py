@@ -13,7 +13,7 @@ from PIL import Image
 from dermseg import __version__
 from dermseg.batch.jobs import find_jobs
 from dermseg.batch.report import COLUMNS, MADE_BY, TIMINGS
-from dermseg.batch.run import segment_all
+from dermseg.batch.run import segment_all, segment_each
 from dermseg.cli.main import main
 from dermseg.imaging.images import encode_image
 from dermseg.imaging.mask_files import read_mask, write_mask
@@ -22,7 +22,7 @@ from dermseg.imaging.photographs import image_size
 from dermseg.inference import segmenter as inference
 from dermseg.settings import DEFAULT_MODEL
 from dermseg.storage import stores
-from dermseg.storage.journal import JOURNAL, Entry, Journal
+from dermseg.storage.journal import JOURNAL, Entry, Journal, read_journal
 
 Make = Callable[..., Path]
 WHOLE = encode_image(np.full((9, 9), 200, np.uint8), "JPEG")
@@ -640,3 +640,16 @@ def test_a_bug_is_not_taken_for_a_bad_file(
     assert "ZeroDivisionError" in result.bug
     assert result.error == f"{tmp_path / 'in' / 'a.png'}: ZeroDivisionError: "
     assert report(tmp_path / "out")[0]["error"] == result.error
+
+
+def test_a_run_that_is_given_up_notes_what_was_in_work(
+    tmp_path: Path, photograph: Make, segmenter: Any
+) -> None:
+    for number in range(30):
+        photograph(f"{number}.png")
+    results = segment_each(find_jobs([tmp_path / "in"]), segmenter, tmp_path / "out")
+    next(results)
+    results.close()
+    made = {path.name for path in (tmp_path / "out").glob("*_segmentation.png")}
+    noted = read_journal(tmp_path / "out" / JOURNAL)
+    assert made == {mask for mask, entry in noted.items() if entry.fingerprint}

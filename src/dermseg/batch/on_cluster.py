@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -43,7 +43,7 @@ class Workers:
 
     def segment(
         self, jobs: Sequence[Job], worker: Worker, journal: Journal, seen: Path | None
-    ) -> Iterator[Result]:
+    ) -> Generator[Result]:
         """Yield each job's result in order, as `worker` would make it; note what is to be noted.
 
         `seen` is the journal's file, by which a worker finds that it sees the same folder; None for

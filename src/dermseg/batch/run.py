@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from hashlib import blake2b
 from itertools import chain
 from math import isnan, nan
@@ -98,9 +98,10 @@ def segment_each(
         else:
             seen = books.journal if books else None
             results = ray.segment(chosen, worker, journal, seen)
-        for result in results:
-            done.add(result)
-            yield result
+        with closing(results):  # what is in work is noted before the journal is closed
+            for result in results:
+                done.add(result)
+                yield result
         journal.write_pieces(timings, encoded_rows(TIMED, done.timings()))
         rows: Iterable[Row] = done.rows()
         if shard is None:
