@@ -33,10 +33,6 @@ def jaccard_distance(probability: Tensor, target: Tensor, smooth: float = 1.0) -
     return (1 - (common + smooth) / (union + smooth)).mean()
 
 
-def _jaccard(logits: Tensor, target: Tensor) -> Tensor:
-    return jaccard_distance(logits.sigmoid(), target)
-
-
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Return the mean binary cross-entropy over all pixels, which the paper's loss is to beat.
 
@@ -97,7 +93,7 @@ def _of_probability(distance: LossFunction) -> LossFunction:
 
 
 LOSSES: dict[str, LossFunction] = {
-    "jaccard": _jaccard,
+    "jaccard": _of_probability(jaccard_distance),
     "cross-entropy": cross_entropy,
     "dice": _of_probability(dice_distance),
     "tversky": _of_probability(tversky_distance),
