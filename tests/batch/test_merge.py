@@ -136,6 +136,15 @@ class TestNotYet:
         assert segment(folder, "out") == 2
         assert "dermseg merge" in capsys.readouterr().err
 
+    def test_a_shard_of_another_version_is_not_called_running(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shards(folder, 2)
+        journal = Books(folder / "out", Shard(1, 2)).journal
+        journal.write_text('{"version": 1, "mask": "a_segmentation.png"}\n')
+        assert main(["merge", str(folder / "out")]) == 2
+        assert "journal-1-of-2.jsonl: of another version" in capsys.readouterr().err
+
 
 def interrupted(*_: object) -> None:
     raise KeyboardInterrupt

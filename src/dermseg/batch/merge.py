@@ -15,7 +15,7 @@ from dermseg.cores import parallel_map
 from dermseg.errors import DataError, UsageError
 from dermseg.progress import counted, track
 from dermseg.storage.files import checksum, reading
-from dermseg.storage.journal import Journal, Row, own_sums
+from dermseg.storage.journal import Journal, Row, has_entries, own_sums
 from dermseg.storage.stores import LocalStore
 from dermseg.storage.tables import encoded_rows, table_rows, undefused
 
@@ -33,9 +33,9 @@ def merge(output: Path) -> tuple[int, int]:
     before the shards left. The shards' own books stay, so that one can be run again, and merged
     again. Returns how many photographs there are, and how many failed.
 
-    Raises UsageError if there are no shards, or those of two runs; DataError, naming the shards and
-    writing no table, if some are missing, running, unfinished or of another run, or if their masks
-    have changed since; OutputError if a file cannot be written.
+    Raises UsageError if there are no shards, or those of two runs or of another version; DataError,
+    naming the shards and writing no table, if some are missing, running, unfinished or of another
+    run, or if their masks have changed since; OutputError if a file cannot be written.
     """
     parts = [Books(output, shard) for shard in _whole_set(output)]
     _check_finished(output, parts)
@@ -91,6 +91,7 @@ def _state(part: Books) -> tuple[str, Row]:
     """Return what keeps a shard from being merged, or nothing, and the facts that it noted."""
     if not part.journal.is_file():
         return "missing: run them", {}
+    has_entries(part.journal)  # raises UsageError for one of another version, which is not running
     try:
         with Journal(part.journal) as journal:
             noted = journal.last(part.report.name)
