@@ -47,5 +47,5 @@ def test_ticks_at_other_distances_and_too_few_are_no_ruler() -> None:
 
 
 def test_pictures_without_anything() -> None:
-    for shape in ((1, 1, 3), (60, 80, 3), (40, 2000, 3)):
+    for shape in ((1, 1, 3), (60, 80, 3), (40, 2000, 3), (1, 10_000, 3), (10_000, 1, 3)):
         assert find_ruler(np.full(shape, 200, np.uint8)) is None

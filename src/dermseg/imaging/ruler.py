@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dermseg.imaging.images import Pixels
+from dermseg.imaging.images import Pixels, size_within
 
 Row = NDArray[np.float32]
 
@@ -94,8 +94,8 @@ def find_ruler(pixels: Pixels) -> Ruler | None:
     """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     factor = max(1.0, max(grey.shape) / SIDE)
-    size = round(grey.shape[1] / factor), round(grey.shape[0] / factor)
-    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+    size = size_within(grey.shape, SIDE)
+    small = cv2.resize(grey, size[::-1], interpolation=cv2.INTER_AREA).astype(np.uint8)
     best, found = 0.0, None
     for strip, matrix in _strips(small):
         for side in (strip[REACH:], strip[REACH::-1]):
