@@ -21,6 +21,7 @@ from dermseg.settings import OutlineSettings
 from dermseg.web.dependencies import Service, TheService
 from dermseg.web.errors import ProblemError, describe
 from dermseg.web.limits import bounded, read_body, unless_hung_up
+from dermseg.web.middleware import DEFAULT_PORTS
 from dermseg.web.segmenting import opened
 
 SECONDS = 20.0
@@ -29,7 +30,6 @@ MOST_BYTES = 2**22
 """Bytes of a request: addresses of tasks, and a labelling interface."""
 MEANING = "!#$%&'()*+,/:;=?@[]~"
 """What means something in an address, or encodes a character: all else is encoded."""
-DEFAULT_PORTS = {"http": 80, "https": 443}
 LABEL = "lesion"
 TAGS = {"PolygonLabels": False, "BrushLabels": True}
 """Tags of a labelling interface that take an outline, and whether as brush strokes."""
