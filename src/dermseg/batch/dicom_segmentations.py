@@ -24,7 +24,7 @@ from dermseg.masks.postprocess import Probability
 from dermseg.progress import track
 from dermseg.settings import OutlineSettings
 from dermseg.storage.beside import written_beside
-from dermseg.storage.files import written_whole
+from dermseg.storage.files import write_bytes
 from dermseg.storage.journal import JOURNAL, read_journal
 from dermseg.storage.stores import LocalStore
 
@@ -85,8 +85,7 @@ def _scaled(path: Path, shape: tuple[int, ...]) -> Probability:
 
 
 def _keep(content: bytes, folder: Path, name: Path) -> None:
-    with written_whole(folder / name.with_name(name.stem + ".dcm")) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(folder / name.with_name(name.stem + ".dcm"), content)
 
 
 def convert_segmentations(reading: Reading, target: Path, settings: OutlineSettings) -> Conversion:

@@ -19,7 +19,7 @@ from dermseg.imaging.images import resize
 from dermseg.imaging.mask_files import mask_stem
 from dermseg.imaging.photographs import read_photograph
 from dermseg.progress import track
-from dermseg.storage.files import check_room, leads_out, occupied, written_whole
+from dermseg.storage.files import check_room, leads_out, occupied, write_bytes, write_text
 
 Challenge: TypeAlias = Literal["isic2016", "isic2017", "isic2018"]
 BASE = "https://isic-archive.s3.amazonaws.com/challenges"
@@ -232,8 +232,7 @@ def unpack(path: Path, folder: Path, wanted: Wanted) -> None:
     except DataError:
         path.unlink(missing_ok=True)
         raise
-    with written_whole(folder / FETCHED) as temporary:
-        temporary.write_text(wanted.said + "\n", encoding="utf-8")
+    write_text(folder / FETCHED, wanted.said + "\n")
 
 
 def _members(archive: zipfile.ZipFile, path: Path, wanted: Wanted) -> Iterator[zipfile.ZipInfo]:
@@ -277,8 +276,7 @@ def _write(
         content = file.read(member.file_size)  # and no byte more, whatever it unpacks to
     if side is not None and path.suffix.lower() == ".jpg":
         content = thumbnail(content, side, member.filename)
-    with written_whole(path) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(path, content)
 
 
 def _is_same(path: Path, member: zipfile.ZipInfo) -> bool:

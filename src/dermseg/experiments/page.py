@@ -12,7 +12,7 @@ from dermseg.errors import DataError
 from dermseg.experiments.opening import open_report
 from dermseg.experiments.registry import EXPERIMENTS
 from dermseg.experiments.report import describe
-from dermseg.storage.files import written_whole
+from dermseg.storage.files import write_text
 
 NAME = "report"
 STYLE = """
@@ -59,8 +59,7 @@ def write_page(folder: Path) -> tuple[Path, Path]:
     text = "\n\n".join([f"# {TITLE}", opening, *parts, f"# {EVERY}", every]).strip() + "\n"
     markdown, page = folder / f"{NAME}.md", folder / f"{NAME}.html"
     for file, content in ((markdown, text), (page, to_html(text, folder))):
-        with written_whole(file) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+        write_text(file, content)
     return markdown, page
 
 

@@ -12,7 +12,7 @@ from dermseg.experiments.registry import Experiment
 from dermseg.experiments.statistics import Table, difference, estimate
 from dermseg.masks.metrics import METRICS
 from dermseg.progress import counted
-from dermseg.storage.files import write_json, written_whole
+from dermseg.storage.files import write_json, write_text
 from dermseg.storage.tables import read_table, write_table
 
 ENDS = ("low", "high")
@@ -56,13 +56,8 @@ def write_report(
     }
     write_json(output / f"{name}.json", _finite(content))
     page = output / f"{name}.md"
-    _write(page, describe(output / f"{name}.csv", output / f"{name}.json"))
+    write_text(page, describe(output / f"{name}.csv", output / f"{name}.json") + "\n")
     return page
-
-
-def _write(path: Path, text: str) -> None:
-    with written_whole(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _finite(value: Any) -> Any:

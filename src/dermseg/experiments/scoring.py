@@ -30,7 +30,7 @@ from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.metrics import Scores
 from dermseg.masks.postprocess import Probability
 from dermseg.settings import DEFAULT_STYLE, BatchSettings, ScoringSettings, ThresholdSettings
-from dermseg.storage.files import write_json, written_whole
+from dermseg.storage.files import write_json
 from dermseg.training.run_folder import EVERYTHING, HELD_OUT, WEIGHTS, read_held_out
 
 ARCHIVES: dict[SetName, tuple[str, str]] = {
@@ -209,9 +209,7 @@ def _shrink(pair: Pair) -> Probability:
 
 
 def _write(place: Path, scores: Mapping[str, Scores]) -> None:
-    with written_whole(place) as temporary:
-        text = json.dumps({image: asdict(each) for image, each in scores.items()})
-        temporary.write_text(text, encoding="utf-8")
+    write_json(place, {image: asdict(each) for image, each in scores.items()}, compact=True)
 
 
 def _read(place: Path) -> dict[str, Scores]:

@@ -18,7 +18,7 @@ from dermseg.formats.annotation import (
 )
 from dermseg.masks.polygons import fill, one_ring
 from dermseg.settings import OutlineSettings
-from dermseg.storage.files import files_below, written_whole
+from dermseg.storage.files import files_below, write_text
 
 FRAME: Frame = "shown"
 FILE = ""
@@ -37,8 +37,7 @@ def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSett
     The format: https://docs.ultralytics.com/datasets/segment
     """
     names = f"train: images\nval: images\nnames:\n  0: {settings.name}\n"
-    with written_whole(target / NAMES) as temporary:
-        temporary.write_text(names, encoding="utf-8")
+    write_text(target / NAMES, names)
     for annotation in annotations:
         height, width = annotation.size
         lines = []
@@ -46,9 +45,7 @@ def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSett
             places = (one_ring(polygon) / (width, height)).ravel().tolist()
             lines.append(" ".join(["0", *(f"{place:.{DECIMALS}f}" for place in places)]))
         path = target / LABELS / Path(annotation.photograph).with_suffix(".txt")
-        with written_whole(path) as temporary:
-            text = "".join(f"{line}\n" for line in lines)
-            temporary.write_text(text, encoding="utf-8", newline="\n")
+        write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def read(source: Path, photographs: Photographs, label: str | None) -> Iterator[Entry]:

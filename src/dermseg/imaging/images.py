@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dermseg.storage.files import written_whole
+from dermseg.storage.files import write_bytes
 
 Pixels: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = NDArray[np.bool_]
@@ -51,5 +51,4 @@ def write_image(path: Path, pixels: Pixels) -> None:
     """Write grey (H, W) or RGB (H, W, 3) pixels whole: a JPEG under .jpg, otherwise a PNG."""
     # Pillow, writing itself, takes no notice of a disk that is full.
     content = encode_image(pixels, "JPEG" if path.suffix == ".jpg" else "PNG")
-    with written_whole(path) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(path, content)

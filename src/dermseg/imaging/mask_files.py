@@ -16,7 +16,7 @@ from dermseg.imaging.images import Mask, Pixels
 from dermseg.imaging.orientation import exif_orientation, stored_pixels
 from dermseg.imaging.photographs import DICOM_SUFFIXES, PHOTOGRAPH_SUFFIXES, File, read_with
 from dermseg.imaging.png import encode_mask
-from dermseg.storage.files import files_below, written_whole
+from dermseg.storage.files import files_below, write_bytes
 
 Values: TypeAlias = NDArray[np.integer[Any]]
 MASK_SUFFIX = "_segmentation.png"
@@ -232,5 +232,4 @@ def write_mask(path: str | Path, mask: Mask) -> None:
     >>> lesion = dermseg.segment("examples/photographs/ISIC_0003582.jpg")
     >>> dermseg.write_mask(folder / "ISIC_0003582_segmentation.png", lesion.mask)
     """
-    with written_whole(Path(path)) as temporary:
-        temporary.write_bytes(encode_mask(mask))
+    write_bytes(Path(path), encode_mask(mask))

@@ -18,7 +18,7 @@ from dermseg.imaging.mask_files import mask_stem, write_mask
 from dermseg.imaging.overlay import draw_overlay
 from dermseg.imaging.photographs import Photograph, read_photograph
 from dermseg.settings import Form, OutlineSettings
-from dermseg.storage.files import write_json, written_whole
+from dermseg.storage.files import write_json, write_text
 
 if TYPE_CHECKING:
     from dermseg.inference.segmentation import Segmentation
@@ -97,8 +97,7 @@ def _write_form(form: Form, lesion: "Segmentation", path: Path) -> None:
 def _write_svg(lesion: "Segmentation", path: Path) -> None:
     height, width = lesion.mask.shape
     rings = (*lesion.outlines.pieces, *lesion.outlines.holes)
-    with written_whole(path) as temporary:
-        temporary.write_text(svg.write(rings, (height, width), "Lesion"), encoding="utf-8")
+    write_text(path, svg.write(rings, (height, width), "Lesion"))
 
 
 WRITERS: dict[str, Callable[["Segmentation", Path], None]] = {

@@ -186,14 +186,25 @@ def checksum(path: Path) -> int | None:
     return found
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole; raise OutputError if it cannot be written."""
+    with written_whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text, whole, in UTF-8 and with one kind of line ends; raise as `write_bytes`."""
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
 def write_json(path: Path, value: object, *, compact: bool = False) -> None:
     """Write `value` as JSON, whole; for people to read, or `compact` on one line.
 
     Raises OutputError if it cannot be written.
     """
     text = json.dumps(value, separators=(",", ":")) if compact else json.dumps(value, indent=1)
-    with written_whole(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8", newline="\n")
+    write_text(path, text + "\n")
 
 
 @contextmanager

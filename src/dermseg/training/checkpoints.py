@@ -11,7 +11,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from dermseg.errors import ModelError
-from dermseg.storage.files import DAMAGE, written_whole
+from dermseg.storage.files import DAMAGE, write_bytes
 
 LENGTH = 8
 """Bytes at the beginning of a file that say how long its header, JSON, is."""
@@ -22,8 +22,7 @@ def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # Not save_file: it writes aside under a name of its own, which a kill would leave behind.
     content = serialize(contiguous, metadata={"dermseg": json.dumps(facts)})
-    with written_whole(path) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(path, content)
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

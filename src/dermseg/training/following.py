@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dermseg.settings import TrainingSettings
-from dermseg.storage.files import written_whole
+from dermseg.storage.files import write_text
 from dermseg.storage.tables import write_table
 from dermseg.training import progress_page
 from dermseg.training.run_folder import LOG, PAGE, TENSORBOARD
@@ -39,8 +39,7 @@ def followed(
         def tell(log: Sequence[Row]) -> None:
             write_log(run, log)
             page = progress_page.draw(f"{run.name}, {settings.network}", settings.epochs, log)
-            with written_whole(run / PAGE) as temporary:
-                temporary.write_text(page, encoding="utf-8")
+            write_text(run / PAGE, page)
             if board is not None:
                 for name, value in log[-1].items():
                     if name != "epoch":
