@@ -49,7 +49,10 @@ def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSett
     """
     images: dict[int, dict[str, object]] = {}
     categories = [{"id": CATEGORY, "name": settings.name, "supercategory": ""}]
-    with written_whole(target) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with (
+        written_whole(target) as temporary,
+        temporary.open("w", encoding="utf-8", newline="\n") as file,
+    ):
         file.write(f'{{"categories": {json.dumps(categories)},\n"annotations": [')
         separator = "\n"
         for annotation in annotations:

@@ -44,7 +44,10 @@ def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSett
     The format: https://docs.cvat.ai/docs/dataset_management/formats/format-cvat
     """
     label = quoteattr(_known(settings.name))
-    with written_whole(target) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with (
+        written_whole(target) as temporary,
+        temporary.open("w", encoding="utf-8", newline="\n") as file,
+    ):
         file.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
         file.write("<version>1.1</version>\n<meta><task><labels><label>")
         file.write(f"<name>{escape(_known(settings.name))}</name></label></labels></task></meta>\n")

@@ -54,7 +54,10 @@ def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSett
 
     The format: https://labelstud.io/guide/predictions
     """
-    with written_whole(target) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with (
+        written_whole(target) as temporary,
+        temporary.open("w", encoding="utf-8", newline="\n") as file,
+    ):
         separator = "[\n"
         for annotation in annotations:
             height, width = annotation.size
