@@ -165,6 +165,17 @@ def test_what_is_not_written_to_stores_is_refused_before_the_work(
         assert contents("memory://out") == {}
 
 
+def test_no_dicom_segmentation_refers_to_a_photograph_in_a_store(
+    memory: Any, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("highdicom")
+    copy(photographs, "memory://in")
+    output = tmp_path / "out"
+    assert main(["segment", "memory://in", "-o", str(output), "--form", "dicom-seg"]) == 2
+    assert "refers to files of this machine; download them" in capsys.readouterr().err
+    assert not output.exists()
+
+
 def test_the_least_sure_are_listed_in_a_store(memory: Any, photographs: Path) -> None:
     copy(photographs, "memory://in")
     assert main(["segment", "memory://in", "-o", "memory://out", "--review", "2"]) == 1

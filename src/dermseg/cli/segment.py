@@ -115,7 +115,7 @@ def segment(
         return _segment_input(job, Segmenter(**vars(settings), thresholds=thresholds), json)
     _check_folder(output)
     _check_sizes(size_from, mask_frame)
-    _check_forms(form or (), output, pictures)
+    _check_forms(form or (), named, output, pictures)
     shard = _shard_of(division, output, needs_all=bool(form or review))
     written = (output, *pictures.folders)
     unused: list[str] = []
@@ -238,8 +238,13 @@ def _check_sizes(size_from: Path | None, mask_frame: MaskFrame | None) -> None:
         raise UsageError("--mask-frame: says how the masks of --size-from lie; name their folder")
 
 
-def _check_forms(forms: Sequence[Written], output: str | Path, pictures: PictureSettings) -> None:
-    """Raise UsageError for a form that is written anyway, or would be written over another's.
+def _check_forms(
+    forms: Sequence[Written],
+    photographs: Sequence[Where],
+    output: str | Path,
+    pictures: PictureSettings,
+) -> None:
+    """Raise UsageError for a form that is written anyway, or cannot be written there.
 
     Raises MissingExtraError for one whose library is not installed.
     """
@@ -254,6 +259,8 @@ def _check_forms(forms: Sequence[Written], output: str | Path, pictures: Picture
 
         if isinstance(output, str) or ("dicom-seg" in forms and is_address(pictures.probability)):
             raise UsageError("--form: is written into folders of this machine, not into a store")
+        if "dicom-seg" in forms and any(map(is_address, photographs)):
+            raise UsageError("--form dicom-seg: refers to files of this machine; download them")
         for form in forms:
             check_beside(output, name_beside(form))
 
