@@ -220,7 +220,16 @@ class TestStreams:
         assert out.getvalue() == b""
 
     @pytest.mark.parametrize(
-        "call", [["-", "-o", "out"], ["a.jpg", "-o", "-"], ["-", "-o", "-", "--form", "coco"]]
+        "call",
+        [
+            ["-", "-o", "out"],
+            ["a.jpg", "-o", "-"],
+            ["-", "-o", "-", "--form", "coco"],
+            ["-", "-o", "-", "--dry-run"],
+            ["-", "-o", "-", "--shard", "1/2"],
+            ["-", "-o", "-", "--cluster", "local"],
+            ["-", "-o", "-", "--mask-frame", "upright"],
+        ],
     )
     def test_streams_and_files_do_not_mix(
         self, call: list[str], capsys: pytest.CaptureFixture[str]

@@ -109,7 +109,8 @@ def segment(
     _check_numbers(review, pixels_per_mm)
     named, output = [as_place(each) for each in photographs], as_place(output)
     if STREAM in (*named, output):
-        if named != [output] or pictures != PictureSettings() or form or review or size_from:
+        used = form, review, size_from, mask_frame, machines.cluster, division.shard
+        if named != [output] or pictures != PictureSettings() or division.dry_run or any(used):
             raise UsageError(f"- is one photograph, whose mask alone goes to -: {STREAMED}")
         job = Job(STREAM, STREAM, frame, pixels_per_mm=pixels_per_mm)
         return _segment_input(job, Segmenter(**vars(settings), thresholds=thresholds), json)
@@ -137,8 +138,7 @@ def segment(
         tally.add(result)
     tally.tell(output)
     if isinstance(output, Path):
-        maps = pictures.probability
-        tally.failed += _write_forms(form or (), tally.kept, segmenter, output, maps)
+        tally.failed += _write_forms(form or (), tally.kept, segmenter, output, pictures)
     _write_review(review, tally, segmenter, output)
     return 1 if tally.failed else 0
 
@@ -305,12 +305,12 @@ def _write_forms(
     results: "list[Result]",
     segmenter: "Segmenter",
     output: Path,
-    maps: str | Path | None,
+    pictures: PictureSettings,
 ) -> int:
     """Write the outlines beside the masks; return the number of failures."""
     failed = sum(_write_form(output, each) for each in forms if each != "dicom-seg")
     if "dicom-seg" in forms:
-        failed += _write_segmentations(results, segmenter, output, maps)
+        failed += _write_segmentations(results, segmenter, output, pictures.probability)
     return failed
 
 
