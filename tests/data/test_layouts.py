@@ -132,6 +132,13 @@ class TestFindAllPairs:
         write(tmp_path, "overlays/{n}.png", "masks_predicted/{n}_segmentation.png")
         assert len(find_pairs(tmp_path)) == 3
 
+    def test_links_that_lead_back_are_not_followed(self, tmp_path: Path) -> None:
+        write(tmp_path, *LAYOUTS["images and masks"])
+        before = find_pairs(tmp_path)
+        for name in ("latest", "images/up"):
+            (tmp_path / name).symlink_to(tmp_path, target_is_directory=True)
+        assert find_pairs(tmp_path) == before
+
 
 class TestFindAllPairsExceptions:
     def test_an_unknown_layout_is_told_with_what_was_found(self, tmp_path: Path) -> None:

@@ -107,7 +107,8 @@ def walk(
     """Walk a folder as os.walk does, which ends at a thousand subfolders in Python 3.11.
 
     Yields each folder with the names of its subfolders, of which those that the caller removes are
-    not entered, and of its files; both in order.
+    not entered, and of its files; both in order. A link to a folder that it lies in is not
+    followed.
     """
     waiting = [folder]
     while waiting:
@@ -122,8 +123,14 @@ def walk(
         folders = [entry.name for entry in entries if _is_folder(entry)]
         inside = set(folders)
         yield place, folders, [entry.name for entry in entries if entry.name not in inside]
-        entered = (name for name in reversed(folders) if followlinks or name not in links)
-        waiting += [place / name for name in entered]
+        entered = (place / name for name in reversed(folders) if followlinks or name not in links)
+        waiting += [each for each in entered if each.name not in links or not _leads_back(each)]
+
+
+def _leads_back(link: Path) -> bool:
+    """Say whether a link leads to a folder that it lies in."""
+    here = Path(os.path.realpath(link.parent))
+    return Path(os.path.realpath(link)) in (here, *here.parents)
 
 
 def is_link(entry: os.DirEntry[str] | Path) -> bool:
