@@ -4,6 +4,7 @@ import json
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from dermseg.batch.jobs import Job
 from dermseg.batch.report import report_row
 from dermseg.formats import geojson, svg
 from dermseg.imaging.images import encode_image, resize, size_within
-from dermseg.imaging.photographs import READS_DICOM, Source, read_photograph, scale_of
+from dermseg.imaging.photographs import Source, read_photograph, scale_of
 from dermseg.imaging.png import encode_mask
 from dermseg.inference.segmentation import Segmentation
 from dermseg.masks.polygons import trace
@@ -143,7 +144,7 @@ FORMS: dict[str, Callable[[Found], bytes]] = {
     "image/jpeg": Found.overlay,
     "application/geo+json": Found.geojson,
     "image/svg+xml": Found.svg,
-    **({"application/dicom": Found.dicom_seg} if READS_DICOM else {}),
+    **({"application/dicom": Found.dicom_seg} if find_spec("highdicom") else {}),
 }
 """Media type to what is made; the first is given to those who do not mind."""
 
