@@ -1079,6 +1079,26 @@ def test_an_undo_is_not_overtaken_by_its_stroke(page: Any) -> None:
     assert "hand" not in page.inner_text("#numbers")
 
 
+def test_no_late_answer_stands_for_a_mask_that_was_changed_since(page: Any) -> None:
+    add(page, EXAMPLE)
+    before = outline(page)
+    take_brush(page)
+    let_go = hold(page, ANY)  # the answer to the stroke
+    page.route("**/v1/segment?*edit=grow*", lambda route: route.continue_())
+    x, y = middle(page)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 180, y - 120, steps=4)
+    page.mouse.up()
+    page.click("[data-edit=grow]")
+    changed(page, before)
+    grown = outline(page)
+    let_go()
+    page.wait_for_timeout(500)
+    assert outline(page) == grown
+    assert not page.inner_text("#status")
+
+
 def test_a_brush_without_its_mask_is_put_away(page: Any) -> None:
     add(page, EXAMPLE)
     page.route(ANY, lambda route: route.abort())

@@ -97,10 +97,9 @@ async function resume() {
 // Ask the server again, after `wait` milliseconds; a later question about the same photograph takes
 // the place of an earlier one.
 async function work(photo, wait = 0) {
-  photo.asking?.abort();
+  photo.endAsking();
   const asking = new AbortController();
   photo.asking = asking;
-  photo.error = "";
   const { edit } = photo;
   const looking = `Looking at ${photo.name} …`;
   let heard = "";
@@ -484,10 +483,13 @@ async function change(asked) {
   const { edit } = photo;
   const answer = await (await segment(photo.question, { include: ["mask"], change: asked })).json();
   if (photo.edit !== edit) return;
+  photo.endAsking(); // an answer to what was there before would stand for this one
   photo.push({ mask: Promise.resolve(fromBase64(answer.mask, "image/png")) });
   photo.edit.answer = photo.last = answer;
   mark(photo);
-  if (photo === current) await moved();
+  if (photo !== current) return;
+  say("");
+  await moved();
 }
 
 // Back (-1) or forth (1) in what was done to the photograph.
@@ -497,9 +499,7 @@ async function travel(by) {
   tools.lift();
   const photo = current;
   if (!photo.move(by)) return;
-  photo.asking?.abort();
-  photo.asking = null;
-  photo.error = "";
+  photo.endAsking();
   if (photo.edit.answer) photo.last = photo.edit.answer;
   mark(photo);
   endPreview();

@@ -50,6 +50,13 @@ export class Photo {
     return { blob: this.blob, ...this.edit };
   }
 
+  // What is being asked is wanted no more, and what was wrong is forgotten.
+  endAsking() {
+    this.asking?.abort();
+    this.asking = null;
+    this.error = "";
+  }
+
   // A new edit; those that were undone are gone.
   push(changes) {
     this.edits.length = this.place + 1;
