@@ -461,6 +461,42 @@ def test_a_session_survives_a_reload_once_it_is_switched_on(page: Any, tmp_path:
     assert page.evaluate("Object.keys(localStorage).length") == 0
 
 
+def test_a_session_keeps_the_scale_that_was_said_last(page: Any, tmp_path: Path) -> None:
+    with Image.open(EXAMPLE) as image:
+        image.transpose(Image.Transpose.ROTATE_180).save(tmp_path / "same.png")
+    add(page, EXAMPLE, tmp_path / "same.png")
+    for number, scale in ((2, "20"), (1, "30")):
+        page.click(f"#strip li:nth-child({number}) button")
+        page.wait_for_selector(EXACT)
+        page.fill("#scale", scale)
+    page.check("#keep")
+    page.wait_for_function("() => document.querySelector('#kept').innerText.includes('2')")
+    page.reload()
+    page.wait_for_selector("body[data-ready]:not([data-empty])", state="attached")
+    assert page.input_value("#scale") == "30"
+
+
+@pytest.mark.usefixtures("darkness")
+def test_a_session_of_another_version_is_asked_about_again(page: Any, discs: Path) -> None:
+    def other(route: Any) -> None:
+        route.fulfill(json={**route.fetch().json(), "version": "another"})
+
+    add(page, discs)
+    before = outline(page)
+    page.keyboard.press("c")
+    changed(page, before)
+    chosen = outline(page)
+    page.fill("#scale", "20")
+    page.check("#keep")
+    page.wait_for_function("() => document.querySelector('#kept').innerText.includes('1')")
+    page.route("**/v1/settings", other)
+    page.reload()
+    page.wait_for_selector("body[data-ready]:not([data-empty])", state="attached")
+    page.wait_for_selector(EXACT)
+    assert outline(page) == chosen
+    assert page.input_value("#scale") == "20"
+
+
 def test_no_session_is_kept_from_another_machine(browser: Any, segmenter: Segmenter) -> None:
     with listening(create_app(segmenter, ServiceSettings(allowed_hosts=("remote.test",)))) as here:
         page = opened(browser, here.replace("127.0.0.1", "remote.test"))

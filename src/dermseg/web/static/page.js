@@ -83,7 +83,7 @@ async function resume() {
     const file = new File([blob], name, { type: blob.type });
     const photo = new Photo(file, defaults.model, defaults.style);
     photo.restore(kept);
-    if (photo.scale && photo.last) scales.set(sizeOf(photo.last), photo.scale);
+    takeScale(photo);
     session.adopt(photo, id);
     strip.add(photo);
   }
@@ -139,12 +139,13 @@ function take(photo, answer) {
     photo.drop();
     return "Nothing was found at this place. The brush and the lasso outline what you see there.";
   }
-  if (edit.clicked && String(answer.outline) === String(last.outline)) {
+  if (edit.clicked && String(answer.outline) === String(last?.outline)) {
     photo.drop();
     return "";
   }
   if (answer.probability) edit.map = fromBase64(answer.probability, "image/png");
   edit.answer = photo.last = answer;
+  takeScale(photo);
   edit.open = false;
   return "";
 }
@@ -372,10 +373,22 @@ function answerOffer(taken) {
 
 function setScale() {
   const value = Number($("scale").value);
-  current.scale = value > 0 ? value : 0;
-  scales.set(sizeOf(current.last), current.scale);
-  session.keep(current);
+  const scale = value > 0 ? value : 0;
+  const size = sizeOf(current.last);
+  scales.set(size, scale);
+  for (const photo of strip.photos) {
+    if (!photo.last || sizeOf(photo.last) !== size) continue;
+    photo.scale = scale;
+    session.keep(photo);
+  }
   showNumbers(current.last, scaleOf(current.last));
+}
+
+// A scale that was kept with a photograph holds until a person says another.
+function takeScale(photo) {
+  if (!photo.scale || !photo.last) return;
+  const size = sizeOf(photo.last);
+  if (!scales.has(size)) scales.set(size, photo.scale);
 }
 
 // ---- what a person changes: each is an edit, and can be undone

@@ -15,7 +15,7 @@ export class Photo {
     this.others = new Map(); // what was asked to the answer in the other style
     this.error = "";
     this.done = false; // a person has looked at it, and says so
-    this.scale = 0; // pixels per millimetre, if it was said of this photograph
+    this.scale = 0; // pixels per millimetre, if a person has said it of this size
     this.ruler = undefined; // one that may lie in it, null without one, undefined until looked for
     this.picture = null; // what is shown where the browser cannot show the file
     this.asking = null;
