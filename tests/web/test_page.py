@@ -929,6 +929,30 @@ def test_a_lasso_is_its_corners_pixels_dragged_or_clicked(
         assert ((mask_of(page, tmp_path) > 0) == masks[number]).all()
 
 
+def test_a_lasso_that_is_given_up_does_not_go_on(page: Any) -> None:
+    add(page, EXAMPLE)
+    page.keyboard.press("l")
+    page.wait_for_selector("canvas.paint:not([hidden])", state="attached")
+    before, (x, y) = outline(page), middle(page)
+    places = [(x + right, y + down) for right, down in CORNERS]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    page.mouse.move(*places[1], steps=5)
+    page.keyboard.press("Escape")
+    for place in places[1:]:
+        page.mouse.move(*place, steps=5)
+    page.mouse.up()
+    page.wait_for_timeout(200)
+    assert outline(page) == before
+    assert page.is_disabled("#undo")
+    page.mouse.down()
+    page.keyboard.press("Escape")
+    page.mouse.up()
+    for place in (*places, places[0]):  # and the next one counts
+        page.mouse.click(*place)
+    changed(page, before)
+
+
 @pytest.mark.parametrize("device", ["mouse", "pen", "finger"])
 def test_a_brush_paints_its_circle_along_the_stroke_of_any_device(
     page: Any, tmp_path: Path, device: str

@@ -49,7 +49,7 @@ export class Stage {
     this.circle = element.querySelector(".circle");
     this.diameter = 32; // of the brush, in pixels of the screen
     this.pointers = new Map();
-    this.pinching = false; // until all fingers are up
+    this.dropped = false; // whether what is drawn counts no more, until all fingers are up
     this.sizing = null; // where a drag with the right button began: [x, the brush's diameter]
     this.scale = 1;
     this.place = [0, 0];
@@ -92,7 +92,13 @@ export class Stage {
     this.element.querySelector(`.${name}`).setAttribute("d", path);
   }
 
+  // What is being drawn, if anything is, ends here and not where the pointer is lifted.
+  drop() {
+    this.dropped = this.pointers.size > 0;
+  }
+
   setTool(tool) {
+    this.drop();
     this.tool = tool;
     this.element.dataset.tool = tool;
     this.circle.hidden = true;
@@ -220,7 +226,7 @@ export class Stage {
     this.element.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, event);
     if (this.pointers.size > 1) {
-      this.pinching = true;
+      this.drop();
       this.handlers.drop?.();
       return;
     }
@@ -250,7 +256,7 @@ export class Stage {
       this.#pinch(before, event);
     } else if (!this.#draws()) {
       this.pan(event.clientX - before.clientX, event.clientY - before.clientY);
-    } else if (!this.pinching) {
+    } else if (!this.dropped) {
       const all = event.getCoalescedEvents?.() ?? [];
       this.handlers.stroke?.((all.length ? all : [event]).map((one) => this.locate(one)), false);
     }
@@ -271,7 +277,7 @@ export class Stage {
   #up(event) {
     this.sizing = null;
     if (!this.pointers.delete(event.pointerId)) return;
-    if (this.pinching) this.pinching = this.pointers.size > 0;
+    if (this.dropped) this.dropped = this.pointers.size > 0;
     else if (this.#draws()) this.handlers.stroke?.([], true, this.moved);
     else if (!this.moved && !this.dragging && event.type === "pointerup") this.handlers.click?.(...this.locate(event));
   }

@@ -133,6 +133,7 @@ export class Tools {
   }
 
   endLasso() {
+    if (this.corners.length) this.stage.drop();
     this.corners = [];
     this.stage.element.classList.remove("closing");
     this.stage.drawLasso([]);
@@ -170,7 +171,7 @@ export class Tools {
   #stroke(points, ended, moved) {
     const { brush, stage } = this;
     if (stage.tool === "ruler") return this.#measure(points, ended);
-    if (this.handlers.held?.()) return;
+    if (this.handlers.held?.()) return this.stage.drop();
     if (stage.tool === "redraw") return this.#redraw(points, ended);
     if (stage.tool.startsWith("lasso")) {
       return this.#lasso(points, ended, moved);
