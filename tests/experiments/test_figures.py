@@ -130,3 +130,9 @@ def test_a_folder_without_experiments_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text(json.dumps({}))
     with pytest.raises(DataError, match="dermseg experiment"):
         write_page(tmp_path)
+
+
+def test_a_damaged_experiment_is_named_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "table-2.json").write_text("{")
+    with pytest.raises(DataError, match=r"table-2\.json: damaged .*; remove it"):
+        write_page(tmp_path)

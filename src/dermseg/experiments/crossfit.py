@@ -26,7 +26,7 @@ from dermseg.masks.metrics import score
 from dermseg.masks.postprocess import Probability
 from dermseg.progress import track
 from dermseg.settings import ThresholdSettings
-from dermseg.storage.files import write_json
+from dermseg.storage.files import read_json, write_json
 from dermseg.training.run_folder import HELD_OUT, held_out_names, read_held_out, write_held_out
 
 SEARCHED = 200
@@ -163,7 +163,7 @@ def baseline_method(name: str, baseline: Baseline, images: Images) -> Method:
 def choices(found: Trained) -> list[Parameters]:
     """Return what was chosen for each seed and fold."""
     files = [run / CHOICE for runs in found.runs.values() for run in runs]
-    return [json.loads(file.read_text(encoding="utf-8"))["chosen"] for file in files]
+    return [read_json(file)["chosen"] for file in files]
 
 
 def _parts(runs: Sequence[Path]) -> dict[str, list[str]]:
@@ -215,6 +215,6 @@ def _read(file: Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return what a file says, None if it is not there or of other facts."""
     if not file.is_file():
         return None
-    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    content: dict[str, Any] = read_json(file)
     expected = json.loads(json.dumps(facts))
     return content if all(content.get(key) == value for key, value in expected.items()) else None

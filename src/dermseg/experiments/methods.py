@@ -4,7 +4,6 @@ The first arm is what all are compared with. What is not trained is chosen and a
 like it (see `crossfit`), on the same images at the same size.
 """
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,7 +34,7 @@ from dermseg.experiments.statistics import Table, correlation, wilcoxon
 from dermseg.experiments.study import Study, Trained, shared
 from dermseg.export.exporter import load_run
 from dermseg.masks.postprocess import Probability
-from dermseg.storage.files import write_json
+from dermseg.storage.files import read_json, write_json
 from dermseg.storage.tables import write_table
 from dermseg.training.color import ColorChannels
 from dermseg.training.run_folder import HELD_OUT, WEIGHTS
@@ -208,7 +207,7 @@ def _seconds(study: Study, rows: Sequence[Row]) -> dict[str, float]:
     """Return what each step of `rows` takes for an image, measured once, all in turns."""
     steps = {name: work for row in rows for name, work in row.steps.items()}
     file = study.output / f"{study.name}-seconds.json"
-    known: dict[str, float] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    known: dict[str, float] = read_json(file) if file.is_file() else {}
     if known.keys() == steps.keys():
         return known
     taken: dict[str, list[float]] = {name: [] for name in steps}

@@ -1,6 +1,5 @@
 """All experiments of a folder on one page: Markdown, and HTML that needs no other file."""
 
-import json
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from dermseg.errors import DataError
 from dermseg.experiments.opening import open_report
 from dermseg.experiments.registry import EXPERIMENTS
 from dermseg.experiments.report import describe
-from dermseg.storage.files import write_text
+from dermseg.storage.files import read_json, write_text
 
 NAME = "report"
 STYLE = """
@@ -45,14 +44,14 @@ EVERY = "Every claim"
 def write_page(folder: Path) -> tuple[Path, Path]:
     """Write report.md and report.html into `folder`, from the experiments' files there.
 
-    Raises DataError if there are none.
+    Raises DataError if there are none, or one is damaged.
     """
     found = [name for name in EXPERIMENTS if (folder / f"{name}.json").is_file()]
     if not found:
         raise DataError(
             f"{folder}: holds no experiment; `dermseg experiment NAME DATA -o` makes one"
         )
-    contents = [json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in found]
+    contents = [read_json(folder / f"{name}.json") for name in found]
     parts = [describe(folder / f"{name}.csv", folder / f"{name}.json") for name in found]
     opening = "\n".join(open_report(folder, contents))
     every = "\n".join(_verdicts(contents))

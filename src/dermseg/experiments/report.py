@@ -1,7 +1,6 @@
 """An experiment's files: NAME.csv, NAME.json, and NAME.md, which is made of the other two."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,7 @@ from dermseg.experiments.registry import Experiment
 from dermseg.experiments.statistics import Table, difference, estimate
 from dermseg.masks.metrics import METRICS
 from dermseg.progress import counted
-from dermseg.storage.files import write_json, write_text
+from dermseg.storage.files import read_json, write_json, write_text
 from dermseg.storage.tables import read_table, write_table
 
 ENDS = ("low", "high")
@@ -95,7 +94,7 @@ def _ends(name: str, ends: Sequence[float]) -> dict[str, object]:
 
 def describe(table: Path, facts: Path) -> str:
     """Return the report as Markdown, from the files `table` and `facts` alone."""
-    content = json.loads(facts.read_text(encoding="utf-8"))
+    content = read_json(facts)
     rows = read_table(table)
     lines = [f"# {content['experiment']}: {content['summary']}", ""]
     if content["arms"]:

@@ -30,7 +30,7 @@ from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.metrics import Scores
 from dermseg.masks.postprocess import Probability
 from dermseg.settings import DEFAULT_STYLE, BatchSettings, ScoringSettings, ThresholdSettings
-from dermseg.storage.files import write_json
+from dermseg.storage.files import read_json, write_json
 from dermseg.training.run_folder import EVERYTHING, HELD_OUT, WEIGHTS, read_held_out
 
 ARCHIVES: dict[SetName, tuple[str, str]] = {
@@ -133,7 +133,7 @@ class Scorer:
         place = self._place("styles", said, contents(pair.mask for pair in pairs.values()))
         if not place.is_file():
             write_json(place, read_styles(pairs), compact=True)
-        styles: dict[str, str] = json.loads(place.read_text(encoding="utf-8"))
+        styles: dict[str, str] = read_json(place)
         return styles
 
     def trivial(self, images: Iterable[str]) -> dict[str, Scores]:
@@ -213,10 +213,7 @@ def _write(place: Path, scores: Mapping[str, Scores]) -> None:
 
 
 def _read(place: Path) -> dict[str, Scores]:
-    return {
-        image: Scores(**each)
-        for image, each in json.loads(place.read_text(encoding="utf-8")).items()
-    }
+    return {image: Scores(**each) for image, each in read_json(place).items()}
 
 
 def contents(files: Iterable[Path]) -> list[str]:

@@ -214,6 +214,17 @@ def write_json(path: Path, value: object, *, compact: bool = False) -> None:
     write_text(path, text + "\n")
 
 
+def read_json(path: Path) -> Any:
+    """Return what `write_json` wrote of a result that is made again where it is missing.
+
+    Raises DataError, with the remedy, if the file is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: damaged ({error}); remove it") from error
+
+
 @contextmanager
 def occupied(folder: Path) -> Iterator[None]:
     """Keep other processes out of `folder`, which is made if need be, for the length of the block.

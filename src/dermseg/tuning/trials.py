@@ -37,7 +37,14 @@ from dermseg.settings import (
     TuningSettings,
     changed_options,
 )
-from dermseg.storage.files import reading, remove_leftovers, write_json, writing, written_whole
+from dermseg.storage.files import (
+    read_json,
+    reading,
+    remove_leftovers,
+    write_json,
+    writing,
+    written_whole,
+)
 from dermseg.storage.tables import write_table
 from dermseg.training import checkpoints, networks, precision, run_folder
 from dermseg.training.devices import find_device
@@ -146,7 +153,7 @@ def _write_plan(search: Search) -> None:
     path = search.output / PLAN
     if not path.exists():
         write_json(path, search.plan)
-    elif _read_json(path) != search.plan:
+    elif read_json(path) != search.plan:
         raise UsageError(
             f"{search.output} holds another search (see its {PLAN}); give its options again to go "
             f"on with it, choose another folder, or remove {PLAN} to make use of its trainings"
@@ -157,16 +164,9 @@ def _planned(output: Path) -> Precision | None:
     """Return the arithmetic of the search in `output`, None if it has not begun."""
     plan = output / PLAN
     precision: Precision | None = (
-        _read_json(plan)["training"]["precision"] if plan.exists() else None
+        read_json(plan)["training"]["precision"] if plan.exists() else None
     )
     return precision
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: damaged ({error}); remove it") from error
 
 
 def _run(search: Search, point: Point) -> Result | None:
