@@ -47,6 +47,19 @@ def test_files_are_fetched_once(object_store: ObjectStore) -> None:
     ]
 
 
+@pytest.mark.usefixtures("object_store")
+def test_a_file_takes_the_place_of_a_folder_that_is_gone() -> None:
+    store = open_store("s3://bucket/data")
+    store.write("a/b/c.jpg", b"1")
+    store.write("kept/d.jpg", b"2")
+    local_copy("s3://bucket/data", print)
+    store.remove("a/b/c.jpg")
+    store.write("a", b"3")
+    folder = local_copy("s3://bucket/data", print)
+    assert (folder / "a").read_bytes() == b"3"
+    assert (folder / "kept" / "d.jpg").read_bytes() == b"2"
+
+
 def test_a_path_is_no_store(tmp_path: Path) -> None:
     assert local_copy(tmp_path, print) == tmp_path
     assert local_copy(str(tmp_path), print) == tmp_path

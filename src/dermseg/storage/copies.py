@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -91,5 +92,11 @@ def _fetch(store: Store, folder: Path, file: Listed) -> Listed:
 
 
 def _remove(folder: Path, names: set[str]) -> None:
+    """Remove files, and their folders where they hold nothing else."""
     for name in names:
-        (folder / name).unlink(missing_ok=True)
+        path = folder / name
+        path.unlink(missing_ok=True)
+        with suppress(OSError):  # it holds other files
+            for _ in Path(name).parts[1:]:
+                path = path.parent
+                path.rmdir()
