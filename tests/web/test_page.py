@@ -6,6 +6,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -323,6 +324,30 @@ def test_a_model_is_chosen_and_the_choice_undone(
         page.select_option("#chooser", segmenter.name)  # which would cover what was painted
         page.wait_for_function("() => document.querySelector('#chooser').value === 'cdnn29'")
         assert "kept" in page.inner_text("#status")
+        assert page.problems == []
+        page.context.close()
+
+
+def test_of_two_models_chosen_quickly_the_last_one_holds(
+    browser: Any, segmenter: Segmenter
+) -> None:
+    others = {name: partial(Segmenter, name) for name in ("cdnn29", "cdnn29-ensemble")}
+    late = "**/v1/settings?model=cdnn29-ensemble"
+    with listening(create_app(segmenter, others=others)) as address:
+        page = opened(browser, address)
+        add(page, EXAMPLE)
+        before = outline(page)
+        let_go = hold(page, late)
+        with page.expect_request(late):
+            page.select_option("#chooser", "cdnn29-ensemble")
+        page.select_option("#chooser", "cdnn29")
+        changed(page, before)
+        chosen = outline(page)
+        with page.expect_response(late):
+            let_go()
+        page.wait_for_timeout(300)
+        assert page.input_value("#chooser") == "cdnn29"
+        assert outline(page) == chosen
         assert page.problems == []
         page.context.close()
 

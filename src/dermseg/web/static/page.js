@@ -25,6 +25,7 @@ const saved = new WeakSet(); // painted masks that have been downloaded
 let current = null;
 let staged = null; // the photograph that the stage holds
 let defaults = null; // what holds with the model that was chosen last
+let lastChoice = null; // stands for the model that was chosen last, while it is loaded
 const facts = new Map(); // the same of every model that was chosen
 
 const tools = new Tools($("stage"), $("toolbar"), {
@@ -410,13 +411,27 @@ async function learn(model) {
 }
 
 // Another model for this photograph, and for those that are added from now on. It is loaded when it
-// is chosen first.
+// is chosen first; what was chosen before it, and comes later, is wanted no more.
 async function setModel(model) {
   const photo = current;
-  if (photo && (model === photo.edit.model || painting())) return showStyle();
+  const choice = {};
+  lastChoice = choice;
+  if (photo && model === photo.edit.model) {
+    say(""); // that another is loaded
+    return showStyle();
+  }
+  if (photo && painting()) return showStyle();
   tools.leave();
   say(`Loading ${model} …`);
-  defaults = await learn(model);
+  try {
+    const learned = await learn(model);
+    if (choice !== lastChoice) return undefined;
+    defaults = learned;
+  } catch (error) {
+    if (choice !== lastChoice) return undefined;
+    showStyle(); // the model that holds
+    throw error;
+  }
   say("");
   if (!photo || photo !== current) return show();
   photo.push({ model, thresholds: null, map: null });
@@ -678,13 +693,7 @@ for (const name of ["high", "low"]) $(name).addEventListener("input", () => slid
 for (const radio of document.querySelectorAll("[name=style]")) {
   radio.addEventListener("change", () => setStyle(radio.value));
 }
-$("chooser").addEventListener("change", () => told(async () => {
-  try {
-    await setModel($("chooser").value);
-  } finally {
-    showStyle(); // the model that holds, also if another could not be loaded
-  }
-}));
+$("chooser").addEventListener("change", () => told(() => setModel($("chooser").value)));
 for (const name of ["show", "band", "heat", "both"]) $(name).addEventListener("change", show);
 $("scale").addEventListener("input", setScale);
 $("use-ruler").addEventListener("click", () => answerOffer(true));
