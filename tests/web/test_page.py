@@ -1992,3 +1992,17 @@ def test_a_review_keeps_who_and_why(browser: Any, segmenter: Segmenter, review: 
     assert [item.decision for item in review.items] == [""] * 4
     assert [item.remark.note for item in review.items] == ["rab", "", "", ""]
     assert review.items[0].remark.reviewer == review.items[1].remark.reviewer == "R. Ader"
+
+
+def test_a_filter_that_goes_elsewhere_keeps_the_note(
+    browser: Any, segmenter: Segmenter, review: Review
+) -> None:
+    review.decide(1, "rejected")
+    with listening(create_app(segmenter, review=review)) as address:
+        page = opened(browser, address)
+        page.fill("#note", "rab")
+        page.select_option("#filter", "rejected")
+        page.wait_for_selector("#stage[data-number='1']")
+        assert page.problems == []
+        page.context.close()
+    assert [item.remark.note for item in review.items] == ["rab", "", "", ""]

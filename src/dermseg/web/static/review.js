@@ -114,12 +114,12 @@ function ahead(number) {
 }
 
 // Go to the nearest mask that the filter lets through, onwards first.
-function filter() {
+async function filter() {
+  const nearest = () => beside(place, 1).next().value ?? beside(place, -1).next().value;
   if (FILTERS[$("filter").value](items[place])) return describe();
-  const next = beside(place, 1).next().value ?? beside(place, -1).next().value;
-  if (next === undefined) return say("There is no such mask.", true);
-  if (painted() || noted()) return undefined;
-  return show(next);
+  if (nearest() === undefined) return say("There is no such mask.", true);
+  if (painted() || !(await keptNote())) return undefined;
+  return show(nearest() ?? place); // another filter may have been chosen meanwhile
 }
 
 // Draw a mask's borders, and the band of the photograph.
@@ -281,10 +281,14 @@ function travel(by) {
   return follow();
 }
 
+// Keep a note that no decision has taken along; says whether none is left.
+async function keptNote() {
+  return !noted() || send(KEPT[items[place].decision] ?? items[place].decision);
+}
+
 async function go(by) {
   const next = beside(place, by).next().value;
-  if (painted() || next === undefined) return;
-  if (noted() && !(await send(KEPT[items[place].decision] ?? items[place].decision))) return;
+  if (painted() || next === undefined || !(await keptNote())) return;
   show(next);
 }
 
