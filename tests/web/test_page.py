@@ -1193,6 +1193,26 @@ def test_a_brush_without_its_mask_is_put_away(page: Any) -> None:
     assert page.get_attribute("button[data-tool=move]", "aria-pressed") == "true"
 
 
+def test_a_brush_that_cannot_be_loaded_says_so_and_is_loaded_again(page: Any) -> None:
+    add(page, EXAMPLE)
+    page.evaluate(
+        """() => {
+          window.Loaded = Worker;
+          window.Worker = function () {
+            return new window.Loaded("/static/none.js", { type: "module" });
+          };
+        }"""
+    )
+    page.keyboard.press("b")
+    page.wait_for_selector("#status.bad")
+    assert "Reload the page" in page.inner_text("#status")
+    assert page.get_attribute("button[data-tool=move]", "aria-pressed") == "true"
+    page.evaluate("() => { window.Worker = window.Loaded; }")
+    take_brush(page)
+    paint(page)
+    page.problems.clear()  # the browser notes the failure
+
+
 def test_a_stroke_counts_that_is_made_before_the_mask_has_come(page: Any) -> None:
     add(page, EXAMPLE)
     before = outline(page)

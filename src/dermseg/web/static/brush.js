@@ -3,6 +3,9 @@
 // The mask itself is kept by a worker (mask.js). What is painted is seen at once, before the worker
 // has painted it too.
 
+const UNLOADED = "The brush cannot be loaded. Reload the page. If that does not help, use a newer "
+  + "browser.";
+
 export class Brush {
   constructor(view) {
     this.view = view;
@@ -180,19 +183,29 @@ export class Brush {
 
   // Ask the worker, which does one thing after the other.
   #ask(act, fields = {}) {
-    if (!this.worker) {
-      this.worker = new Worker(new URL("mask.js", import.meta.url), { type: "module" });
-      this.worker.onmessage = ({ data: { id, result, error } }) => {
-        const [done, failed] = this.asked.get(id);
-        this.asked.delete(id);
-        if (error === undefined) done(result);
-        else failed(new Error(error));
-      };
-    }
+    this.worker ??= this.#load();
     this.count += 1;
     this.worker.postMessage({ id: this.count, act, ...fields });
     const answer = new Promise((...both) => this.asked.set(this.count, both));
     answer.catch(() => {}); // whoever waits for it hears of it
     return answer;
+  }
+
+  // Start the worker. One that cannot be loaded owes nothing, and the next question loads another.
+  #load() {
+    const worker = new Worker(new URL("mask.js", import.meta.url), { type: "module" });
+    worker.onmessage = ({ data: { id, result, error } }) => {
+      const [done, failed] = this.asked.get(id);
+      this.asked.delete(id);
+      if (error === undefined) done(result);
+      else failed(new Error(error));
+    };
+    worker.onerror = () => {
+      worker.terminate();
+      this.worker = null;
+      for (const [, failed] of this.asked.values()) failed(new Error(UNLOADED));
+      this.asked.clear();
+    };
+    return worker;
   }
 }
