@@ -486,6 +486,24 @@ def test_a_session_survives_a_reload_once_it_is_switched_on(page: Any, tmp_path:
     assert page.evaluate("Object.keys(localStorage).length") == 0
 
 
+def test_a_session_that_could_not_be_opened_is_erased_and_kept_again(page: Any) -> None:
+    kept = "indexedDB.databases().then((all) => all.length)"
+    add(page, EXAMPLE)
+    page.evaluate(  # as a later version of the page would
+        """() => new Promise((done) => {
+          const request = indexedDB.open("dermseg", 2);
+          request.onsuccess = () => done(request.result.close());
+        })"""
+    )
+    page.check("#keep")
+    page.wait_for_selector("#status.bad")
+    assert "not kept" in page.inner_text("#status")
+    page.click("#erase")
+    page.wait_for_function(f"() => {kept}.then((count) => count === 0)")
+    page.check("#keep")
+    page.wait_for_function("() => document.querySelector('#kept').innerText.includes('1')")
+
+
 def test_a_session_keeps_the_scale_that_was_said_last(page: Any, tmp_path: Path) -> None:
     with Image.open(EXAMPLE) as image:
         image.transpose(Image.Transpose.ROTATE_180).save(tmp_path / "same.png")

@@ -102,6 +102,7 @@ export class Session {
         request.result.createObjectStore("states", { keyPath: "id" });
       };
       this.base = result(request);
+      this.base.catch(() => { this.base = null; }); // the next opening tries again
     }
     return this.base;
   }
