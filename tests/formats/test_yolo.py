@@ -56,7 +56,17 @@ def test_a_line_is_a_piece_and_an_empty_file_no_lesion(tmp_path: Path) -> None:
     assert "0: mole" in (tmp_path / "data.yaml").read_text()
 
 
-@pytest.mark.parametrize("names", ["names: [hair, 'mole']", "names:\n  0: hair\n  1: mole\n"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        "names: [hair, 'mole']",
+        "names: [\n  hair,\n  mole]  # in brackets\n",
+        "names:\n  0: hair\n  1: mole\n",
+        "# names: below\nnames:  # of two\n\n  0: hair  # dark\n  # and\n  1: 'mole'  # here\n",
+        "names:\n- hair\n- mole # PyYAML's way\nnc: 2\n",
+        'names:\n  - hair\n  - "mole"\npath: .\ncolors:\n  0: red\n  1: blue\n',
+    ],
+)
 def test_only_the_label_asked_for_is_read(tmp_path: Path, names: str) -> None:
     left, right = "0 0 0 .5 0 .5 1 0 1", "1 .5 0 1 0 1 1 .5 1"
     folder = labels(tmp_path, f"{left}\n\n{right}\n", names)
@@ -68,6 +78,14 @@ def test_only_the_label_asked_for_is_read(tmp_path: Path, names: str) -> None:
     for label in ("mole", "1"):
         (entry,) = yolo.read(folder, photographs, label)
         assert entry.load().mask.tolist() == [[False, False, True, True]] * 2
+
+
+@pytest.mark.parametrize("space", ["\n", " ", "\t"])
+def test_names_behind_much_space_are_found_at_once(tmp_path: Path, space: str) -> None:
+    names = f"names:{space * 200_000}\n  0: mole{space * 200_000}\n"
+    folder = labels(tmp_path, "0 0 0 1 0 1 1\n", names)
+    (entry,) = yolo.read(folder, Photographs(folder), "mole")
+    assert entry.load().mask.any()
 
 
 def test_a_label_is_a_number_where_nothing_names_the_classes(tmp_path: Path) -> None:

@@ -73,15 +73,29 @@ def read(source: Path, photographs: Photographs, label: str | None) -> Iterator[
 
 
 def _classes(path: Path) -> dict[str, str]:
-    """Return the names of classes by number; nothing without data.yaml."""
+    """Return the names of classes by number, in any of YAML's forms; none without data.yaml."""
     if not path.is_file():
         return {}
-    text = path.read_text(encoding="utf-8", errors="replace")
-    _, _, names = text.partition("names:")
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    key = re.search(r"^names:", text, re.MULTILINE)
+    names = text[key.end() :] if key else ""
     if listed := re.match(r"\s*\[(.*?)\]", names, re.DOTALL):
-        each = [name.strip().strip("'\"") for name in listed[1].split(",")]
-        return {str(number): name for number, name in enumerate(each)}
-    return dict(re.findall(r"^\s+(\d+):\s*['\"]?(.*?)['\"]?\s*$", names, re.MULTILINE))
+        return {str(number): _plain(name) for number, name in enumerate(listed[1].split(","))}
+    classes: dict[str, str] = {}
+    for line in names.splitlines()[1:]:
+        if item := re.match(r"\s*(?:-|(\d+):)\s(.*)", line):
+            classes[item[1] or str(len(classes))] = _plain(item[2])
+        elif _plain(line):
+            break
+    return classes
+
+
+def _plain(value: str) -> str:
+    """Return a value of YAML without its quotes, and without the comment behind it."""
+    value = value.strip()
+    if value.startswith(("'", '"')):
+        return value[1:].partition(value[0])[0]
+    return re.split(r"(?:^|\s)#", value, maxsplit=1)[0].rstrip()
 
 
 def _name(line: str, classes: dict[str, str]) -> str:
