@@ -141,6 +141,7 @@ class TestMasks:
             ("a.b_segmentation.png", "a.b"),
             ("mole_segmentation_2.png", "mole_segmentation_2"),
             ("segmentation.png", "segmentation"),
+            ("_mask.png", "_mask"),
             ("a_segmentation_segmentation.png", "a_segmentation"),
         ],
     )

@@ -17,7 +17,7 @@ from dermseg.errors import DataError, MissingFolderError
 from dermseg.formats.annotation import Photographs
 from dermseg.formats.rasters import find_outlines, rasterised
 from dermseg.imaging.images import Pixels
-from dermseg.imaging.mask_files import by_name, composed, find_masks, mask_stem
+from dermseg.imaging.mask_files import MASK_ENDINGS, by_name, composed, find_masks, mask_stem
 from dermseg.imaging.mask_frames import check_frame, read_along
 from dermseg.imaging.photographs import may_be_photograph
 from dermseg.masks.style import STYLE_IDS
@@ -41,17 +41,8 @@ PARTS: dict[str, Part] = {
     "labelsts": "test",
 }
 """Words in a folder's name, and what its images are for."""
-MASK_ENDINGS = (
-    "_segmentation",
-    "_mask",
-    "-mask",
-    "_lesion",
-    "_groundtruth",
-    "_gt",
-    "_label",
-    "_seg",
-)
-"""What the name of a mask may have after its photograph's, in capitals or not."""
+ALL_MASK_ENDINGS = (*MASK_ENDINGS, "-mask", "_lesion", "_groundtruth", "_gt", "_label", "_seg")
+"""What the name of a data set's mask may have after its photograph's, in capitals or not."""
 OTHER_FILES = ("*_superpixels", "*_attribute_*", ".*")
 """Names of images, without a suffix, that are neither photographs nor masks."""
 OTHER_FOLDERS = (".*", "@*", "__macosx", "#recycle", "*part2*groundtruth", "*task2*groundtruth")
@@ -191,7 +182,7 @@ def find_all_pairs(
 
     Known are the layouts of LAYOUTS; folders whose names say image or mask in other words, at any
     depth; photographs and masks side by side; and photographs with outlines in another form. A
-    mask is named after its photograph, with or without one of MASK_ENDINGS. The id is the
+    mask is named after its photograph, with or without one of ALL_MASK_ENDINGS. The id is the
     photograph's name; where that is not unique, its path within `data`, without the folders that
     say what is a photograph. `mask_frame` is how a person says that the masks lie.
 
@@ -301,7 +292,7 @@ def _words(folder: str) -> list[str]:
 def _file(data: Path, path: Path, telling: list[int], *, is_mask: bool, ending: str = "") -> _File:
     """Return what `path` is; `telling` are the positions of the folders that say its kind."""
     folders = path.relative_to(data).parts[:-1]
-    stem = _without_ending(path.stem) if is_mask else path.stem.removesuffix(ending)
+    stem = mask_stem(path, ALL_MASK_ENDINGS) if is_mask else path.stem.removesuffix(ending)
     kept = [folder for i, folder in enumerate(folders) if i not in telling]
     if stem.lower() in (*PHOTOGRAPH_FOLDERS, *MASK_FOLDERS, "lesion") and kept:
         key = "/".join(kept)  # a folder an image: case-1/image.jpg and case-1/mask.png
@@ -313,20 +304,12 @@ def _file(data: Path, path: Path, telling: list[int], *, is_mask: bool, ending: 
 
 
 def _ends_as_mask(path: Path) -> bool:
-    stem = path.stem.lower()
-    return stem in MASK_FOLDERS or _without_ending(stem) != stem
+    return path.stem.lower() in MASK_FOLDERS or mask_stem(path, ALL_MASK_ENDINGS) != path.stem
 
 
 def _is_png(path: Path) -> bool:
     """Say whether a file is a PNG, as masks are where photographs are a camera's JPEGs."""
     return path.suffix.lower() == ".png"
-
-
-def _without_ending(stem: str) -> str:
-    for ending in MASK_ENDINGS:
-        if stem.lower().endswith(ending) and len(stem) > len(ending):
-            return stem[: -len(ending)]
-    return stem
 
 
 def _check_whole(data: Path, files: list[_File]) -> None:

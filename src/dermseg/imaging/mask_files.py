@@ -49,10 +49,10 @@ def by_name(named: Iterable[tuple[str, Path]]) -> tuple[dict[str, Path], list[st
     return found, problems
 
 
-def mask_stem(path: Path) -> str:
+def mask_stem(path: Path, endings: tuple[str, ...] = MASK_ENDINGS) -> str:
     """Return the name of the photograph that a mask file belongs to, without a suffix."""
-    for ending in MASK_ENDINGS:
-        if path.stem.lower().endswith(ending):
+    for ending in endings:
+        if path.stem.lower().endswith(ending) and len(path.stem) > len(ending):
             return path.stem[: -len(ending)]
     return path.stem
 
