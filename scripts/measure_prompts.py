@@ -26,6 +26,7 @@ from PIL import Image
 from dermseg.experiments.ledger import append
 from dermseg.imaging.images import Mask, Pixels
 from dermseg.imaging.mask_files import MASK_FOREGROUND, MASK_SUFFIX, read_mask
+from dermseg.imaging.overlay import RESULT_COLOR
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.metrics import Scores, bootstrap_interval, score
 from dermseg.settings import DEFAULT_MODEL
@@ -114,7 +115,7 @@ class Pair:
         ):
             mask = segmenter.segment(self.pixels, at=centre(lesion)).mask
             _outline(drawn, lesion, (255, 255, 255), 1)
-            _outline(drawn, mask, (255, 230, 0), 2)
+            _outline(drawn, mask, RESULT_COLOR, 2)
             yield {
                 "host": self.host,
                 "guest": self.guest,

@@ -20,6 +20,7 @@ from dermseg.formats.annotation import (
     understood,
 )
 from dermseg.imaging.images import Mask
+from dermseg.imaging.overlay import RESULT_COLOR
 from dermseg.imaging.photographs import image_size
 from dermseg.masks.polygons import Polygon, Ring, fill
 from dermseg.settings import OutlineSettings
@@ -29,7 +30,6 @@ FRAME: Frame = "stored"
 FILE = ""
 KIND = "GeoJSON"
 UNITS = "pixels of the photograph as stored, x to the right, y down"
-COLOR = (255, 230, 0)
 
 
 def feature(polygons: Sequence[Polygon], properties: Mapping[str, object]) -> dict[str, object]:
@@ -86,7 +86,8 @@ def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSett
 
 def collection(annotation: Annotation, label: str) -> dict[str, object]:
     """Return a photograph's outline, called `label`, as a GeoJSON feature collection."""
-    properties = {"objectType": "annotation", "classification": {"name": label, "color": COLOR}}
+    classification = {"name": label, "color": RESULT_COLOR}
+    properties = {"objectType": "annotation", "classification": classification}
     height, width = annotation.size
     return {
         "type": "FeatureCollection",

@@ -6,7 +6,9 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-COLOR = "#ffe600"
+from dermseg.imaging.overlay import RESULT_COLOR
+
+COLOR = f"#{bytes(RESULT_COLOR).hex()}"
 LINES_ACROSS = 400
 """The photograph's longest side, in widths of the line."""
 

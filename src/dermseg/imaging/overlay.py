@@ -13,7 +13,7 @@ from dermseg.imaging.photographs import Photograph
 from dermseg.settings import OVERLAY_SIDE
 
 RESULT_COLOR = (255, 230, 0)
-"""Yellow, as the paper draws its results (Figure 3)."""
+"""Yellow, as the paper draws its results (Figure 3); strokes.js and style.css have it too."""
 BAND_COLOR = (0, 160, 255)
 """Blue, for the contours between which the border may lie."""
 LINES_IN_LESION = 50
