@@ -32,7 +32,7 @@ def near_duplicates(signatures: NDArray[np.uint8]) -> list[int]:
     centred = signatures - signatures.mean((1, 2), keepdims=True, dtype=np.float32)
     flat = centred.reshape(len(signatures), -1)
     flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
-    return join(range(len(flat)), _similar_pairs(flat))
+    return join(len(flat), _similar_pairs(flat))
 
 
 def _similar_pairs(flat: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
@@ -43,9 +43,9 @@ def _similar_pairs(flat: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
             yield int(one), int(other)
 
 
-def join(items: Iterable[int], pairs: Iterable[tuple[int, int]]) -> list[int]:
-    """Return a group number for each of `items`: those of a pair share one, transitively."""
-    group = {item: item for item in items}
+def join(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
+    """Return a group number for each of `count` rows: those of a pair share one, transitively."""
+    group = list(range(count))
 
     def root(item: int) -> int:
         while group[item] != item:
@@ -55,7 +55,7 @@ def join(items: Iterable[int], pairs: Iterable[tuple[int, int]]) -> list[int]:
 
     for one, other in pairs:
         group[root(other)] = root(one)
-    return [root(item) for item in group]
+    return [root(item) for item in range(count)]
 
 
 def grouped(belongings: Iterable[Iterable[Hashable]]) -> list[int]:
@@ -63,7 +63,7 @@ def grouped(belongings: Iterable[Iterable[Hashable]]) -> list[int]:
     rows = list(belongings)
     first: dict[Hashable, int] = {}
     links = ((first.setdefault(key, row), row) for row, keys in enumerate(rows) for key in keys)
-    return join(range(len(rows)), links)
+    return join(len(rows), links)
 
 
 def dealt(groups: Sequence[int], seed: int) -> list[list[int]]:

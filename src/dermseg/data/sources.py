@@ -24,7 +24,7 @@ def find_sources(sizes: Sequence[Size]) -> list[int]:
     sides = [(min(size), max(size)) for size in sizes]
     distinct = sorted(set(sides))
     joined = join(
-        range(len(distinct)),
+        len(distinct),
         (
             (one, other)
             for other in range(len(distinct))

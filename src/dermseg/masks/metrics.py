@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dermseg.imaging.images import Mask
 
+RESAMPLES, COVERAGE = 10_000, 0.95
 RESAMPLED_AT_ONCE = 500
 
 
@@ -136,26 +137,22 @@ def mean(scores: Sequence[Scores]) -> Scores:
 
 def bootstrap_interval(
     values: NDArray[np.float64],
-    *,
-    coverage: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the percentile bootstrap interval, low and high, of the mean over images.
+    """Return the 95 % percentile bootstrap interval, low and high, of the mean over images.
 
     `values` is (images,) or (images, k), for k means at once; the ends are () or (k,).
     """
     table = np.asarray(values, dtype=np.float64)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     count = len(table)
     means = []
-    for start in range(0, resamples, RESAMPLED_AT_ONCE):
-        size = (min(RESAMPLED_AT_ONCE, resamples - start), count)
+    for start in range(0, RESAMPLES, RESAMPLED_AT_ONCE):
+        size = (min(RESAMPLED_AT_ONCE, RESAMPLES - start), count)
         # How often each image is drawn, (resamples, images): the means are then one product.
         drawn = generator.integers(0, count, size) + count * np.arange(size[0])[:, np.newaxis]
         times = np.bincount(drawn.ravel(), minlength=size[0] * count).reshape(size)
         means.append(times @ table / count)
-    tail = (1 - coverage) / 2
+    tail = (1 - COVERAGE) / 2
     low, high = np.quantile(np.concatenate(means), [tail, 1 - tail], axis=0)
     return low, high
 
