@@ -13,20 +13,22 @@ against coverage.
 """
 
 import sys
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from dermseg.data.metadata import read_groups
+from dermseg.data.metadata import KINDS, UNKNOWN, Groups, read_groups
 from dermseg.export.calibration import FAILURE, HeldOut, fit, gather
-from dermseg.export.rating import Judged, Quality, by_group, intervals, judge, risks
+from dermseg.export.rating import Judged, Quality, judge
 from dermseg.export.recalibration import predict_unseen
+from dermseg.inference.confidence import Numbers
 from dermseg.storage.files import write_json, written_whole
 from dermseg.storage.tables import read_table, write_table
 
 COLUMNS = ("image", "fold", *(field.name for field in fields(Judged)[2:]))
+RESAMPLES = 1000
 
 
 def main(data: Path, output: Path, sources: list[str]) -> None:
@@ -59,6 +61,45 @@ def report(held: HeldOut, data: Path, output: Path) -> None:
     write_table(output / "confidence.csv", COLUMNS, rows(judged))
     draw(output / "confidence.csv", output / "confidence.png")
     print(quality)
+
+
+def by_group(judged: Judged, groups: Groups) -> dict[str, dict[str, Quality]]:
+    """Rate the masks of each diagnosis, age, sex and style that `groups` knows."""
+    found: dict[str, dict[str, Quality]] = {}
+    for kind in KINDS:
+        values = np.array([groups.get(name, {}).get(kind, UNKNOWN) for name in judged.names])
+        known = sorted(set(values.tolist()))
+        if known != [UNKNOWN]:
+            found[kind] = {value: Quality.of(judged.where(values == value)) for value in known}
+    return found
+
+
+def intervals(judged: Judged) -> dict[str, tuple[float, float]]:
+    """Return the 95 % bootstrap intervals over images, low and high, of what can be said."""
+    chance = np.random.default_rng(0)
+    count = len(judged.names)
+    drawn = [
+        list(asdict(Quality.of(judged.where(chance.integers(0, count, count)))).values())
+        for _ in range(RESAMPLES)
+    ]
+    table = np.array(drawn, np.float64)
+    return {
+        field.name: (float(low), float(high))
+        for field, column in zip(fields(Quality), table.T, strict=True)
+        if field.name != "images" and not np.isnan(column).any()
+        for low, high in [np.quantile(column, [0.025, 0.975])]
+    }
+
+
+def risks(values: Numbers, order: Numbers) -> Numbers:
+    """Return the mean of `values` (n,) over the 1, 2, ... n images that `order` calls surest.
+
+    The k-th is the risk at the coverage k / n (Geifman & El-Yaniv 2017).
+    """
+    found: Numbers = np.cumsum(values[np.argsort(-order, kind="stable")]) / np.arange(
+        1, len(values) + 1
+    )
+    return found
 
 
 def rows(judged: Judged) -> list[dict[str, object]]:

@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from cyclopts import run
+from rate_confidence import intervals
 
 from dermseg.batch.jobs import Job, find_jobs
 from dermseg.batch.report import REPORT
@@ -31,7 +32,7 @@ from dermseg.data.folds import near_duplicates
 from dermseg.data.layouts import find_pairs
 from dermseg.evaluation.scoring import Evaluation, evaluate
 from dermseg.experiments.ledger import append
-from dermseg.export.rating import Judged, Quality, intervals
+from dermseg.export.rating import Judged, Quality
 from dermseg.imaging.mask_files import MASK_FOREGROUND, MASK_SUFFIX, read_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.metrics import Scores, mean, score

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from heldout import discs, made_up
 from numpy.typing import NDArray
+from rate_confidence import by_group, intervals, risks
 from scipy.stats import mannwhitneyu, spearmanr
 
 from dermseg.export.calibration import FAILURE, fit
-from dermseg.export.rating import Quality, by_group, intervals, judge, risks, roc_area
+from dermseg.export.rating import Quality, judge, roc_area
 
 Numbers = NDArray[np.float64]
 

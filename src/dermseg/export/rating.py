@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr
 
-from dermseg.data.metadata import KINDS, UNKNOWN, Groups
 from dermseg.export.calibration import FAILURE, HeldOut, fit, read_along
 from dermseg.inference.confidence import Calibration, Numbers, reach, region
 from dermseg.masks.postprocess import choose_lesion
@@ -22,7 +21,6 @@ PARTS = 5
 """Parts for cross-fitting the images of a single member."""
 ASIDE = 10
 """One in ASIDE images, the least sure, is set aside for review."""
-RESAMPLES = 1000
 NINE_TENTHS = 0.9
 
 
@@ -176,45 +174,6 @@ def _bounded(held: HeldOut, known: Calibration) -> tuple[Numbers, Numbers]:
         found.append((within.mean(), area / max(int(np.count_nonzero(mask)), 1)))
     within, width = np.array(found, np.float64).T
     return within, width
-
-
-def by_group(judged: Judged, groups: Groups) -> dict[str, dict[str, Quality]]:
-    """Rate the masks of each diagnosis, age, sex and style that `groups` knows."""
-    found: dict[str, dict[str, Quality]] = {}
-    for kind in KINDS:
-        values = np.array([groups.get(name, {}).get(kind, UNKNOWN) for name in judged.names])
-        known = sorted(set(values.tolist()))
-        if known != [UNKNOWN]:
-            found[kind] = {value: Quality.of(judged.where(values == value)) for value in known}
-    return found
-
-
-def intervals(judged: Judged) -> dict[str, tuple[float, float]]:
-    """Return the 95 % bootstrap intervals over images, low and high, of what can be said."""
-    chance = np.random.default_rng(0)
-    count = len(judged.names)
-    drawn = [
-        list(asdict(Quality.of(judged.where(chance.integers(0, count, count)))).values())
-        for _ in range(RESAMPLES)
-    ]
-    table = np.array(drawn, np.float64)
-    return {
-        field.name: (float(low), float(high))
-        for field, column in zip(fields(Quality), table.T, strict=True)
-        if field.name != "images" and not np.isnan(column).any()
-        for low, high in [np.quantile(column, [0.025, 0.975])]
-    }
-
-
-def risks(values: Numbers, order: Numbers) -> Numbers:
-    """Return the mean of `values` (n,) over the 1, 2, ... n images that `order` calls surest.
-
-    The k-th is the risk at the coverage k / n (Geifman & El-Yaniv 2017).
-    """
-    found: Numbers = np.cumsum(values[np.argsort(-order, kind="stable")]) / np.arange(
-        1, len(values) + 1
-    )
-    return found
 
 
 def roc_area(positive: NDArray[np.bool_], scores: Numbers) -> float:
