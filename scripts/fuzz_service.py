@@ -11,6 +11,7 @@ import collections
 import random
 import subprocess
 import sys
+import threading
 
 import h11
 import httpx2 as httpx
@@ -43,6 +44,14 @@ def fuzzed(seed: int) -> tuple[bytes, dict[str, str]]:
     return body, headers
 
 
+def address_of(server: subprocess.Popen[str]) -> str:
+    """Return the address that a service says; what it says later is read, or it would wait."""
+    assert server.stderr is not None
+    address = next(w for line in server.stderr for w in line.split() if w.startswith("http"))
+    threading.Thread(target=server.stderr.read, daemon=True).start()
+    return address
+
+
 def main(count: int = 2000, first: int = 0) -> int:
     """Send them all; return 1 if an answer was neither a mask nor a problem of the client's."""
     command = [sys.executable, "-m", "dermseg", "serve", "--port", "0", "--seconds", "3"]
@@ -50,8 +59,7 @@ def main(count: int = 2000, first: int = 0) -> int:
     answers: collections.Counter[str] = collections.Counter()
     strange = 0
     try:
-        assert server.stderr is not None
-        address = next(w for w in server.stderr.readline().split() if w.startswith("http"))
+        address = address_of(server)
         with httpx.Client(base_url=address, timeout=60) as client:
             good = encoded(picture(), "JPEG")
             right = client.post("/v1/segment", content=good).content

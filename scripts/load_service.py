@@ -33,7 +33,7 @@ from urllib.parse import urlsplit
 import h11
 import httpx2 as httpx
 import numpy as np
-from fuzz_service import fuzzed
+from fuzz_service import address_of, fuzzed
 from hostile import busy_files
 
 from dermseg.batch.jobs import find_jobs
@@ -193,8 +193,7 @@ def main() -> None:
     command = [sys.executable, "-m", "dermseg", "serve", "--port", "0"]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
-        assert server.stderr is not None
-        address = next(w for line in server.stderr for w in line.split() if w.startswith("http"))
+        address = address_of(server)
         load(address, photographs, len(photographs), 1)
         result["megabytes_before"] = round(memory(server.pid))
         for clients in map(int, options.clients.split(",") if not options.hostile else ()):

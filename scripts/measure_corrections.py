@@ -18,7 +18,8 @@ that reaches the goal from scratch, each corner an action, without a tremor, and
 presses that choose its tool and close it; and the length of the whole true border, as a free hand
 would draw it from scratch.
 
-Writes results/page/corrections.csv. --ledger adds a line for the corrected masks to the ledger.
+Writes results/page/corrections.csv. With other options than --ledger it is another measurement, and
+is only printed. --ledger adds a line for the corrected masks to the ledger.
 """
 
 import json
@@ -56,16 +57,18 @@ COLUMNS = (
     *("tools", "actions", "path", "seconds", "jaccard", "did"),
 )
 Tools = Literal["redraw", "lasso"]
+COUNT, GOAL, TREMOR = 20, 0.9, 1.5
+TOOLS: tuple[Tools, ...] = ("redraw", "lasso")
 
 
 def main(
     data: Path,
     /,
     *,
-    count: int = 20,
-    goal: float = 0.9,
-    tremor: float = 1.5,
-    tools: tuple[Tools, ...] = ("redraw", "lasso"),
+    count: int = COUNT,
+    goal: float = GOAL,
+    tremor: float = TREMOR,
+    tools: tuple[Tools, ...] = TOOLS,
     only: str = "",
     ledger: bool = False,
 ) -> None:
@@ -99,11 +102,12 @@ def main(
                 row.append(" ".join(hand.did))
                 print(*row, flush=True)
                 rows.append(dict(zip(COLUMNS, row, strict=True)))
-    if not only:
+    if not only and (count, goal, tremor, tools) == (COUNT, GOAL, TREMOR, TOOLS):
         write_table(RESULTS / "page" / "corrections.csv", COLUMNS, rows)
     if ledger:
+        masks = only or f"lowest {count}"
         for each in tools:
-            name = f"lite0, lowest {count} corrected by a scripted hand ({each})"
+            name = f"lite0, {masks} corrected by a scripted hand ({each})"
             append(RESULTS / "ledger.csv", name, "isic2017-validation", scores[each])
 
 

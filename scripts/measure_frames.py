@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from browsing import ALL_KNOWN, DESKTOP, EXACT, READY, chromium
 from cyclopts import run
+from fuzz_service import address_of
 from load_service import memory
 from PIL import Image
 
@@ -94,9 +95,7 @@ def served() -> Iterator[tuple[str, int]]:
     command = [sys.executable, "-m", "dermseg", "serve", "--port", "0"]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
-        assert server.stderr is not None
-        words = (word for line in server.stderr for word in line.split())
-        yield next(word for word in words if word.startswith("http")), server.pid
+        yield address_of(server), server.pid
     finally:
         server.terminate()
         server.wait()
