@@ -36,7 +36,7 @@ SETS = {
 MEASURES = {
     "roc_area": ("ROC area of finding masks below 0.65", ".3f"),
     "gain_of_perfect": (
-        "the least sure tenth set aside: gain in JA, as a share of a perfect order's",
+        "rise in JA without the least sure tenth, as a share of the rise without the worst tenth",
         ".0%",
     ),
     "covered": ("90 % intervals of JA that hold it", ".1%"),
