@@ -20,7 +20,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_what_lacks_is_told_with_an_example(command: str, capsys: Captured) -> None:
+def test_what_is_missing_is_told_with_an_example(command: str, capsys: Captured) -> None:
     assert main([command, *COMMANDS[command]]) == 2
     assert f"for example: dermseg {command} " in capsys.readouterr().err
 
@@ -29,7 +29,7 @@ def test_what_lacks_is_told_with_an_example(command: str, capsys: Captured) -> N
     ("call", "remedy"),
     [
         (["a.jpg"], "drop photographs on the page"),
-        (["--review", "masks"], "dermseg serve --review masks PHOTOGRAPHS"),
+        (["--review", "masks"], "are missing: dermseg serve --review masks PHOTOGRAPHS"),
     ],
 )
 def test_photographs_and_a_review_go_together(

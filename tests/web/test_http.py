@@ -22,6 +22,7 @@ from starlette.routing import Mount
 
 from dermseg.cli.main import main
 from dermseg.errors import ModelError
+from dermseg.imaging.photographs import FORMATS
 from dermseg.imaging.png import encode_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.edit import Edit, edit_mask
@@ -377,6 +378,14 @@ def test_a_batch_ends_with_its_client(segmenter: Segmenter) -> None:
             time.sleep(0.05)
         assert app.state.service.places.taken == 0
     assert len(seen) < 200
+
+
+def test_the_description_names_every_form_of_photograph(client: TestClient) -> None:
+    upload = client.get("/v1/openapi.json").json()["paths"]["/v1/segment"]["post"]["requestBody"]
+    form = upload["content"]["multipart/form-data"]["schema"]
+    said = form["properties"]["photograph"]["description"].lower()
+    forms = (*FORMATS, "MPO", "AVIF", "HEIC", "DICOM")
+    assert [each for each in forms if each.lower() not in said] == []
 
 
 def test_people_find_every_route_and_document_explained(client: TestClient) -> None:

@@ -66,7 +66,7 @@ Predictions = dict[str, Probability]
 
 
 REMEDIES = {
-    "alone": "add the photograph or mask that lacks, or move this one away",
+    "alone": "add the photograph or mask that is missing, or move this one away",
     "damaged": "copy the photograph again, or leave it out",
     "empty-mask": "right if the photograph shows no lesion; else outline it",
     "fits-no-style": "a column style in a table beside the data may say which it is",

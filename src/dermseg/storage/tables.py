@@ -71,7 +71,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def table_rows(path: Path) -> Iterator[dict[str, str]]:
-    """Yield the rows, by column, of a CSV file that dermseg wrote; cells that lack are empty.
+    """Yield the rows, by column, of a CSV file that dermseg wrote; missing cells are empty.
 
     Names that are no UTF-8 come back, and so does what a spreadsheet has saved again (see
     `foreign_rows`), but in an encoding of its own. Raises OSError if the file cannot be read, and
@@ -84,7 +84,7 @@ def table_rows(path: Path) -> Iterator[dict[str, str]]:
 
 
 def foreign_rows(path: Path) -> Iterator[dict[str, str]]:
-    """Yield the rows, by column, of a CSV file that anybody wrote; cells that lack are empty.
+    """Yield the rows, by column, of a CSV file that anybody wrote; missing cells are empty.
 
     Spreadsheets put a mark before the first column, separate by semicolons or tabs where the comma
     is a decimal's, and encode in UTF-16 or Windows-1252. Raises as `read_table` does.

@@ -19,7 +19,11 @@ from dermseg.web.schema import Answer
 from dermseg.web.uploads import Upload, check_pixels, image_file, read_drawn, read_upload
 
 BINARY = {"type": "string", "format": "binary"}
-PHOTOGRAPH = {**BINARY, "description": "JPEG, PNG, BMP, TIFF, WebP or DICOM"}
+PHOTOGRAPH = {
+    **BINARY,
+    "description": "JPEG, MPO, PNG, BMP, TIFF, WebP or AVIF; HEIC and DICOM where the service has "
+    "the extras heic and dicom",
+}
 MASK = {
     **BINARY,
     "description": "A mask drawn by hand, of the photograph's size, to be described in place of "
