@@ -1680,6 +1680,27 @@ def review(segmenter: Segmenter, tmp_path: Path) -> Review:
     return Review.load(jobs, tmp_path / "masks", segmenter)
 
 
+def test_a_page_that_cannot_begin_says_why(
+    browser: Any, address: str, segmenter: Segmenter, review: Review
+) -> None:
+    with listening(create_app(segmenter, review=review)) as reviewed:
+        for place in (address, reviewed):
+            page, problems = browser.new_page(), list[str]()
+            page.set_default_timeout(WAIT)
+            page.on("pageerror", lambda error, problems=problems: problems.append(str(error)))
+            page.route("**/v1/settings", lambda route: route.abort())
+            page.goto(place)
+            page.wait_for_selector("#status.bad")
+            assert "does not answer" in page.inner_text("#status")
+            if place == address:
+                page.set_input_files("#files", EXAMPLE)
+                page.wait_for_function(
+                    "() => document.querySelector('#status').innerText.includes('not ready')"
+                )
+            assert problems == []
+            page.close()
+
+
 def test_a_mask_that_comes_late_is_not_painted_over_another_photograph(
     browser: Any, segmenter: Segmenter, review: Review
 ) -> None:

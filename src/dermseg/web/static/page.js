@@ -59,8 +59,12 @@ function pause(milliseconds) {
 
 // All are listed before the first is asked about, so that what is listed is all there is.
 async function addFiles(files) {
+  if (!files.length) return;
+  if (!defaults) {
+    say("The page is not ready. Wait a moment, or reload it.", true);
+    return;
+  }
   const added = files.map((file) => new Photo(file, defaults.model, defaults.style));
-  if (!added.length) return;
   for (const photo of added) {
     strip.add(photo);
     session.keep(photo);
@@ -766,15 +770,17 @@ window.addEventListener("beforeunload", (event) => {
   if (strip.photos.some(lost)) event.preventDefault();
 });
 
-defaults = await (await ask("v1/settings")).json();
-facts.set(defaults.model, defaults);
-$("chooser").replaceChildren(...defaults.models.map((name) => new Option(name)));
-$("chooser").parentElement.hidden = defaults.models.length < 2;
-$("bounds").textContent = `JPEG, PNG, TIFF, WebP and others, at most ${defaults.megabytes} MB and `
-  + `${defaults.megapixels} megapixels. Photographs are worked on by this service and not kept.`;
-for (const canvas of [stage.heat, stage.paint]) canvas.style.opacity = $("opacity").value;
-show();
-session.version = defaults.version;
-$("keep").checked = session.on;
-await told(resume);
-document.body.dataset.ready = "";
+told(async () => {
+  defaults = await (await ask("v1/settings")).json();
+  facts.set(defaults.model, defaults);
+  $("chooser").replaceChildren(...defaults.models.map((name) => new Option(name)));
+  $("chooser").parentElement.hidden = defaults.models.length < 2;
+  $("bounds").textContent = `JPEG, PNG, TIFF, WebP and others, at most ${defaults.megabytes} MB and `
+    + `${defaults.megapixels} megapixels. Photographs are worked on by this service and not kept.`;
+  for (const canvas of [stage.heat, stage.paint]) canvas.style.opacity = $("opacity").value;
+  show();
+  session.version = defaults.version;
+  $("keep").checked = session.on;
+  await told(resume);
+  document.body.dataset.ready = "";
+});

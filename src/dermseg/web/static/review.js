@@ -30,6 +30,7 @@ const tools = new Tools($("stage"), $("toolbar"), {
 });
 const { stage, brush } = tools;
 const loaded = new Map();
+let defaults = null; // what the service begins with
 let items = [];
 let place = 0;
 let busy = false;
@@ -322,7 +323,7 @@ function told(doing) {
 
 // Whether there is a note that no decision has taken along.
 function noted() {
-  return $("note").value.trim() !== items[place].note;
+  return $("note").value.trim() !== (items[place]?.note ?? "");
 }
 
 const KEYS = {
@@ -331,7 +332,7 @@ const KEYS = {
   s: correct,
   n: () => go(1),
   p: () => go(-1),
-  u: () => items[place].decision && put(""),
+  u: () => items[place]?.decision && put(""),
   m: () => $("note").focus(),
   o: () => $("show").click(),
   w: () => $("band").click(),
@@ -382,10 +383,12 @@ for (const button of document.querySelectorAll("[data-style]")) {
   button.addEventListener("click", () => setStyle(button.dataset.style));
 }
 
-const defaults = await (await ask("v1/settings")).json();
-$("reviewer").value = defaults.reader || (localStorage.getItem("reviewer") ?? "");
-$("reviewer").readOnly = Boolean(defaults.reader);
-items = (await (await ask("v1/review")).json()).items;
-const first = items.findIndex((item) => !item.decision);
-await show(first < 0 ? 0 : first);
-document.body.dataset.ready = "";
+told(async () => {
+  defaults = await (await ask("v1/settings")).json();
+  $("reviewer").value = defaults.reader || (localStorage.getItem("reviewer") ?? "");
+  $("reviewer").readOnly = Boolean(defaults.reader);
+  items = (await (await ask("v1/review")).json()).items;
+  const first = items.findIndex((item) => !item.decision);
+  await show(first < 0 ? 0 : first);
+  document.body.dataset.ready = "";
+});
