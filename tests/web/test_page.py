@@ -1249,6 +1249,14 @@ def test_a_stroke_counts_that_is_made_before_the_mask_has_come(page: Any) -> Non
     shown(page, before)
 
 
+def test_an_error_without_a_word_is_named_by_its_status(page: Any) -> None:
+    add(page, EXAMPLE)
+    page.route(ANY, lambda route: route.fulfill(status=502, json={}))
+    page.click("text=Mask")
+    page.wait_for_function("() => document.querySelector('#status').innerText.includes('502')")
+    page.problems.clear()  # the browser notes the failure
+
+
 def test_a_file_is_named_after_the_photograph_it_was_asked_of(page: Any) -> None:
     add(page, EXAMPLE)
     add(page, PHOTOGRAPHS / "ISIC_0014610.jpg")

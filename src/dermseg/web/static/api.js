@@ -19,8 +19,9 @@ export async function ask(path, options = {}, retries = RETRIES) {
       await new Promise((done) => setTimeout(done, wait * 1000));
       continue;
     }
-    const problem = await response.json().catch(() => ({ detail: response.statusText }));
-    throw new ProblemError(problem.detail);
+    const problem = await response.json().catch(() => null);
+    const status = `${response.status} ${response.statusText}`.trim();
+    throw new ProblemError(problem?.detail || `The service answers ${status}. Try again, or reload the page.`);
   }
 }
 
