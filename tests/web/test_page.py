@@ -429,6 +429,17 @@ def test_a_click_or_a_slider_keeps_what_was_painted(page: Any) -> None:
     shown(page, before)
 
 
+def test_paint_is_kept_from_a_slider_also_where_no_map_has_come(page: Any) -> None:
+    add(page, EXAMPLE)
+    hold(page, NEW)
+    with page.expect_request(NEW):
+        page.mouse.click(*middle(page))
+    take_brush(page)
+    paint(page)
+    slide(page, 0.3)
+    assert "kept" in page.inner_text("#status")
+
+
 def test_two_painted_regions_are_no_candidates_to_click(page: Any) -> None:
     add(page, EXAMPLE)
     take_brush(page)

@@ -446,7 +446,7 @@ async function setModel(model) {
 function slide(name) {
   const value = Number($(name).value);
   const photo = current;
-  if (photo?.edit.map && photo.last && !painting()) {
+  if (photo?.last && !painting() && photo.edit.map) {
     tools.leave();
     const { high, low, rule } = thresholdsOf(photo.edit);
     const thresholds = name === "high"
