@@ -1242,6 +1242,23 @@ def test_a_brush_that_cannot_be_loaded_says_so_and_is_loaded_again(page: Any) ->
     page.problems.clear()  # the browser notes the failure
 
 
+def test_it_is_said_where_the_mask_in_hand_cannot_be_shown(page: Any) -> None:
+    add(page, EXAMPLE)
+    take_brush(page)
+    page.evaluate(
+        """() => {
+          const { postMessage } = Worker.prototype;
+          Worker.prototype.postMessage = function (asked) {
+            if (asked.act !== "look") return postMessage.call(this, asked);
+            const data = { id: asked.id, error: "no memory" };
+            return setTimeout(() => this.dispatchEvent(new MessageEvent("message", { data })));
+          };
+        }"""
+    )
+    page.keyboard.press("=")
+    page.wait_for_function("() => document.querySelector('#status').innerText === 'no memory'")
+
+
 def test_a_stroke_counts_that_is_made_before_the_mask_has_come(page: Any) -> None:
     add(page, EXAMPLE)
     before = outline(page)

@@ -7,8 +7,10 @@ const UNLOADED = "The brush cannot be loaded. Reload the page. If that does not 
   + "browser.";
 
 export class Brush {
-  constructor(view) {
+  // `fail` is called with an error where the mask cannot be shown.
+  constructor(view, fail) {
     this.view = view;
+    this.fail = fail;
     this.strokes = []; // see strokes.js
     this.undone = [];
     this.stroking = false;
@@ -152,7 +154,7 @@ export class Brush {
     if (!this.base) return undefined;
     this.view.follow();
     this.wanted = true;
-    this.looking ??= this.#look();
+    this.looking ??= this.#look().catch(this.fail);
     return this.looking;
   }
 

@@ -60,7 +60,7 @@ export class Tools {
         this.resize();
       },
     });
-    this.brush = new Brush(new View(this.stage));
+    this.brush = new Brush(new View(this.stage), handlers.fail);
     this.size = toolbar.querySelector("#brush");
     this.size.addEventListener("input", () => this.resize());
     this.keys = {
