@@ -80,6 +80,7 @@ def test_a_full_queue_says_when_to_come_back_and_who_hangs_up_leaves(
         assert refused.json()["type"] == "urn:dermseg:busy"
         assert httpx.get(f"{address}readyz").status_code == 503
         assert httpx.get(f"{address}healthz").status_code == 200
+        assert httpx.get(f"{address}v1/settings").status_code == 200  # for a page that is opened
         waiting.close()  # its place is free at once: its work had not begun
         until(lambda: app.state.service.places.taken == 1)
         working.close()  # its thread cannot be stopped

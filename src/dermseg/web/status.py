@@ -50,8 +50,10 @@ async def defaults(
     request: Request, service: TheService, model: str | None = None
 ) -> dict[str, Any]:
     """Say what the page begins with, or what holds with another model."""
-    async with service.place(request) as place:
-        segmenter = await service.model(model, place)
+    segmenter = service.segmenter
+    if model is not None:  # which may have to be loaded
+        async with service.place(request) as place:
+            segmenter = await service.model(model, place)
     return {
         "version": __version__,
         "models": service.models.names,
