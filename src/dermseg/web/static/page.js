@@ -248,7 +248,7 @@ function show() {
   if (photo) lookForRuler(photo);
   const map = photo?.edit.map;
   stage.heat.hidden = !($("heat").checked && map);
-  if (!stage.heat.hidden) drawHeat(stage.heat, map, () => map === current?.edit.map);
+  if (!stage.heat.hidden) told(() => drawHeat(stage.heat, map, () => map === current?.edit.map));
   stage.element.dataset.state = !answer ? "none" : photo.edit.answer ? "exact" : "preview";
 }
 
