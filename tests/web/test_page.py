@@ -515,6 +515,22 @@ def test_a_session_that_could_not_be_opened_is_erased_and_kept_again(page: Any) 
     page.wait_for_function("() => document.querySelector('#kept').innerText.includes('1')")
 
 
+def test_a_change_that_comes_late_keeps_no_photograph_that_was_removed(page: Any) -> None:
+    grown = "**/v1/segment?*edit=grow*"
+    add(page, EXAMPLE)
+    page.check("#keep")
+    page.wait_for_function("() => document.querySelector('#kept').textContent.includes('1')")
+    let_go = hold(page, grown)
+    with page.expect_request(grown):
+        page.click("[data-edit=grow]")
+    page.click("#remove")
+    page.wait_for_function("() => !document.querySelector('#kept').textContent")
+    with page.expect_response(grown):
+        let_go()
+    page.wait_for_timeout(700)
+    assert page.text_content("#kept") == ""
+
+
 def test_a_session_keeps_the_scale_that_was_said_last(page: Any, tmp_path: Path) -> None:
     with Image.open(EXAMPLE) as image:
         image.transpose(Image.Transpose.ROTATE_180).save(tmp_path / "same.png")

@@ -155,8 +155,9 @@ function take(photo, answer) {
   return "";
 }
 
-// Say in the strip what is known of a photograph, and keep it.
+// Say in the strip what is known of a photograph, and keep it, unless it has been removed meanwhile.
 function mark(photo) {
+  if (!strip.photos.includes(photo)) return;
   strip.mark(photo);
   session.keep(photo);
   label();
