@@ -1,6 +1,7 @@
 """A DICOM file is a photograph like any other: the same pixels, the same mask."""
 
 import struct
+import time
 from io import BytesIO
 from pathlib import Path
 
@@ -184,6 +185,33 @@ def test_facts_beyond_the_bound_are_not_looked_through() -> None:
     told = struct.pack("<HH2sH", 2, DICOM_SYNTAX, b"UI", 4) + b"1.2\0"
     assert dicom_facts(bytes(128) + b"DICM" + one + told) == {1: "", DICOM_SYNTAX: "1.2"}
     assert dicom_facts(bytes(128) + b"DICM" + one * MOST_PARTS + told) == {1: ""}
+
+
+@pytest.mark.parametrize("item", [struct.pack("<HHI", 0xFFFE, 0xE000, 0), bytes(8)])
+def test_a_sequence_of_a_million_items_is_refused_at_once(item: bytes, jpeg: bytes) -> None:
+    made = encapsulated(jpeg)
+    begun = made.content + struct.pack("<HH2s2xI", 0x0040, 0x0260, b"SQ", 0xFFFFFFFF)
+    ended = begun + item * 1000 + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    np.testing.assert_array_equal(
+        read_photograph(BytesIO(ended)).pixels, read_photograph(BytesIO(made.image)).pixels
+    )
+    began = time.process_time()
+    with pytest.raises(ImageError, match="the image: DICOM of more .* keep a decoder busy"):
+        read_photograph(BytesIO(begun + item * 1_000_000))
+    assert time.process_time() - began < 5
+
+
+def test_a_packed_file_that_hides_its_coding_is_not_unpacked() -> None:
+    def told(syntax: str) -> bytes:
+        return struct.pack("<HH2sH", 2, DICOM_SYNTAX, b"UI", len(syntax)) + syntax.encode()
+
+    hidden = (b"UI\0\0" + told(JPEGBaseline8Bit)).ljust(0x20002, b"\0")
+    text = struct.pack("<HH2s2xI", 2, 0x0102, b"UT", len(hidden)) + hidden
+    head = bytes(128) + b"DICM" + told(DeflatedExplicitVRLittleEndian)
+    content = head + text + b"\x08" * 100
+    assert dicom_facts(content)[DICOM_SYNTAX] == JPEGBaseline8Bit
+    with pytest.raises(ImageError, match="Deflated"):
+        read_photograph(BytesIO(content))
 
 
 def test_a_raw_file_that_is_cut_short_is_not_called_a_coding(jpeg: bytes) -> None:

@@ -67,9 +67,26 @@ RGB_NAMES = (b"RGB", b"rgb")
 """Names of a JPEG's components that say the same."""
 OBLONG = 1.01
 """A pixel whose sides differ more is not square."""
+MOST_READS = 100_000
+"""How often pydicom reads from a file: up to three times for each item, once for each element."""
 LONGEST_PART = 65519
 """Bytes of a colour profile that fit into one segment."""
 Values = NDArray[np.integer]
+
+
+class _Followed(BytesIO):
+    """A file of which pydicom reads no more parts than are decoded, and nothing packed."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next bytes; raise past MOST_READS, and for the whole rest, to be unpacked."""
+        if size is None or size < 0:
+            raise _unread(PACKED[0])
+        self.reads += 1
+        if self.reads > MOST_READS:
+            raise OSError("too many parts")
+        return super().read(size)
 
 
 def frame_file(content: bytes, frame: int | None, most: int) -> tuple[bytes, float | None]:
@@ -106,7 +123,16 @@ def _read(content: bytes) -> tuple[Dataset, UID]:
     syntax = UID(dicom_facts(content).get(DICOM_SYNTAX, ""))
     if not syntax.is_transfer_syntax or syntax in PACKED:
         raise _unread(syntax)
-    dataset = dcmread(BytesIO(content), specific_tags=list(TAGS))
+    file = _Followed(content)
+    try:
+        dataset = dcmread(file, specific_tags=list(TAGS))
+    except OSError as error:
+        if file.reads <= MOST_READS:
+            raise
+        raise ImageError(
+            f"DICOM of more than {MOST_READS} parts; such files keep a decoder busy, and are not "
+            "read"
+        ) from error
     needed = ("Rows", "Columns", "PhotometricInterpretation", "BitsStored", "PixelData")
     if missing := [name for name in needed if not dataset.get(name)]:
         raise ImageError(f"DICOM without {missing[0]}, which a photograph has")
