@@ -93,3 +93,23 @@ def test_a_form_that_someone_has_changed_is_not_written_over(
     changed.unlink()
     assert main(command) == 0
     assert changed.read_bytes() == made
+
+
+def test_a_file_that_someone_drew_beside_a_forms_is_not_written_over(
+    tmp_path: Path, examples: list[tuple[Path, Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, (first, second) = tmp_path / "masks", [photograph for photograph, _ in examples[:2]]
+    options = ["-o", str(output), "--form", "labelme"]
+    assert main(["segment", str(first), *options]) == 0
+    copy = output / "labelme" / "photograph.JPG"
+    for content in (b"1", b"2"):  # of another kind, which may change
+        copy.write_bytes(content)
+        assert main(["segment", str(first), *options]) == 0
+    drawn = output / "labelme" / f"{second.stem}.json"
+    drawn.write_text("{}")
+    assert main(["segment", str(first), str(second), *options]) == 2
+    assert f"{drawn}: was not made by dermseg there; move it away" in capsys.readouterr().err
+    assert drawn.read_text() == "{}"
+    assert [path.name for path in output.glob("*.png")] == [f"{first.stem}_segmentation.png"]
+    drawn.unlink()
+    assert main(["segment", str(first), str(second), *options]) == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dermseg.errors import OutputError, UsageError
+from dermseg.storage.beside import written_beside
 from dermseg.storage.journal import Entry, Journal, is_foreign, read_journal
 from dermseg.storage.stores import File, LocalStore
 
@@ -145,6 +146,14 @@ def test_lines_that_no_parser_likes_are_passed_over(tmp_path: Path, line: str) -
     if "ud800" in line:  # a whole line, with no version
         path.write_text(f"{json.dumps({**GOOD, 'mask': chr(0xD800)})}\n{json.dumps(GOOD)}\n")
     assert "b.png" in read_journal(path)
+
+
+def test_a_form_is_written_while_no_other_process_works_there(tmp_path: Path) -> None:
+    with (
+        written_beside(tmp_path, "coco.json"),
+        pytest.raises(UsageError, match="another process is working here"),
+    ):
+        Journal(tmp_path / "journal.jsonl")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")

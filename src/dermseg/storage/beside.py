@@ -9,21 +9,16 @@ from pathlib import Path
 
 from dermseg.errors import UsageError
 from dermseg.storage.files import checksum, files_below
-from dermseg.storage.journal import JOURNAL, Entry, Journal, Sums, check_own, read_journal
+from dermseg.storage.journal import JOURNAL, Entry, Journal, check_own, read_journal
 from dermseg.storage.stores import File, LocalStore
 
 
 def check_beside(masks: Path, name: str) -> None:
-    """Raise UsageError if the file or folder of this name holds what no run has written so."""
-    target = masks / name
-    if not target.exists():
-        return
-    entry = read_journal(masks / JOURNAL, {name}).get(name)
-    if entry is None:
-        raise UsageError(f"{target}: was not made by dermseg there; move it away")
-    store = LocalStore(masks)
-    for file, noted in entry.files.items():
-        check_own(File(store, file), Entry(None, {}, {}, (noted,)))
+    """Raise UsageError if the file or folder of this name holds what no run has written so.
+
+    Files of other kinds than those that a run wrote there, such as photographs, may lie in it.
+    """
+    _others(masks, name, read_journal(masks / JOURNAL, {name}).get(name))
 
 
 @contextmanager
@@ -33,16 +28,36 @@ def written_beside(masks: Path, name: str) -> Iterator[Path]:
     Until then all files there count as a run's own, so that a killed run can be repeated.
     Raises UsageError as `check_beside` does, and if another process works in the folder.
     """
-    check_beside(masks, name)
     with Journal(masks / JOURNAL) as journal:
+        others = _others(masks, name, journal.last(name))
         journal.begin(name)
-    yield masks / name
-    with Journal(masks / JOURNAL) as journal:
-        journal.note(name, Entry(None, {}, _sums(masks, name)))
+        yield masks / name
+        written = [file for file in _files(masks, name) if file not in others]
+        sums = {file: checksum(masks / file) for file in written}
+        journal.note(name, Entry(None, {}, sums))
 
 
-def _sums(masks: Path, name: str) -> Sums:
-    """Return the checksums of a file, or of all files of a folder, by their paths below `masks`."""
+def _others(masks: Path, name: str, entry: Entry | None) -> set[str]:
+    """Return the files there, of other kinds, that are not dermseg's; raise as `check_beside`."""
+    target = masks / name
+    if not target.exists():
+        return set()
+    if entry is None:
+        raise UsageError(f"{target}: was not made by dermseg there; move it away")
+    store = LocalStore(masks)
+    for file, noted in entry.files.items():
+        check_own(File(store, file), Entry(None, {}, {}, (noted,)))
+    if not entry.files:  # a run was killed there
+        return set()
+    others = set(_files(masks, name)) - entry.files.keys()
+    kinds = {Path(file).suffix.lower() for file in entry.files}
+    if foreign := sorted(file for file in others if Path(file).suffix.lower() in kinds):
+        raise UsageError(f"{masks / foreign[0]}: was not made by dermseg there; move it away")
+    return others
+
+
+def _files(masks: Path, name: str) -> list[str]:
+    """Return the path below `masks` of a file, or of all files of a folder."""
     target = masks / name
     found = files_below(target) if target.is_dir() else [target]
-    return {path.relative_to(masks).as_posix(): checksum(path) for path in found}
+    return [path.relative_to(masks).as_posix() for path in found]
