@@ -1,6 +1,7 @@
 """A finished model calibrated again: by its members out of fold, or on other data."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from heldout import traced_disc
 from numpy.typing import NDArray
 from toy import Tiny, tiny_settings
 
+from dermseg.cli.main import main
 from dermseg.errors import DataError, UsageError
 from dermseg.export import calibration
 from dermseg.export.exporter import export_model
@@ -17,7 +19,8 @@ from dermseg.imaging.images import write_image
 from dermseg.imaging.mask_files import write_mask
 from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.segmenter import Segmenter
-from dermseg.modelfile.graph import member_model, read_model
+from dermseg.modelfile.card import StyleFacts
+from dermseg.modelfile.graph import member_model, put_card, read_model
 from dermseg.training import networks
 from dermseg.training.protocol import train_protocol
 from dermseg.training.run_folder import read_held_out
@@ -103,6 +106,27 @@ def test_on_other_data_the_whole_model_predicts(model: Path, tmp_path: Path) -> 
     found = Segmenter(tmp_path / "new.onnx").segment(other / "images" / "0.png")
     whole = Segmenter(model).segment(other / "images" / "0.png")
     np.testing.assert_array_equal(found.probability, whole.probability)
+
+
+@pytest.mark.slow
+def test_a_style_that_the_data_do_not_teach_keeps_its_facts(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import onnx
+
+    proto, card = read_model(model)
+    known = StyleFacts({"low": 0.35})
+    put_card(proto, replace(card, styles={"semi-automatic": known}, note="By hand."))
+    onnx.save_model(proto, model)
+    other, new = write_data(tmp_path / "other", 1), tmp_path / "new.onnx"
+    assert main(["calibrate", str(model), str(other), "-o", str(new)]) == 0
+    found = read_model(new)[1]
+    assert list(found.styles) == ["semi-automatic", "traced"]
+    assert found.styles["semi-automatic"] == known
+    assert found.note.startswith("By hand. semi-automatic: as before the last calibration")
+    said = capsys.readouterr().err
+    assert "semi-automatic: threshold at the border 0.35\n" in said
+    assert found.note in said
 
 
 @pytest.mark.slow

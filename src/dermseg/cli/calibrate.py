@@ -24,8 +24,8 @@ def calibrate(
 ) -> int:
     """Learn how sure a model's masks are, and its thresholds, on your own photographs.
 
-    It learns them for each style of outline of which DATA have 200 masks or more. The weights stay
-    as they are.
+    It learns them for each style of outline of which DATA have 200 masks or more. What the model
+    says of another style stays, and so do the weights.
 
     Example: dermseg calibrate lite0 clinic/ -o lite0-clinic.onnx
 
@@ -65,8 +65,11 @@ def calibrate(
         )
     for style, facts in card.styles.items():
         quality = facts.confidence or {}
-        say(
-            f"{style}: threshold at the border {facts.thresholds['low']:g}; of the masks without "
-            f"a flag {quality['failed_unflagged']:.1%} fail, of {quality['images']} images"
-        )
+        line = f"{style}: threshold at the border {facts.thresholds['low']:g}"
+        if (failed := quality.get("failed_unflagged")) is not None:
+            line += f"; of the masks without a flag {failed:.1%} fail"
+            line += f", of {quality['images']} images"
+        say(line)
+    if card.note:
+        say(card.note)
     return 0

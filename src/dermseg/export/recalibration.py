@@ -45,6 +45,8 @@ def calibrate(
 ) -> ModelCard:
     """Write `model` to `file` with thresholds and calibrations that `data` teach, by style.
 
+    A style of which the data have too few masks keeps what the model's file said of it.
+
     Of the data that it was trained on, each member of an ensemble predicts the fold that it held
     out. Of other data all images count, and the whole model predicts them. Given trainings that
     held out whole sources (`--folds-by source`), theirs count instead: networks of the same kind,
@@ -88,10 +90,13 @@ def calibrate(
         held_out = predict_unseen(
             model, data, cache=cache, allow_resized=allow_resized, mask_frame=mask_frame
         )
+    learnt = learn_styles(held_out)
+    kept = " and ".join(style for style in card.styles if style not in learnt)
+    told = f"{kept}: as before the last calibration, whose data have too few such masks."
     new = replace(
         card,
-        styles=learn_styles(held_out),
-        note="",
+        styles={**card.styles, **learnt},
+        note=f"{card.note} {told}".strip() if kept else "",
         appearance=learn_appearance(data, input_shape(proto), mask_frame),
     )
     put_card(proto, new)
