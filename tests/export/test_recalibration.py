@@ -143,6 +143,36 @@ def test_other_trainings_held_out_images_count(model: Path, data: Path, tmp_path
 
 
 @pytest.mark.slow
+def test_a_split_of_ones_own_says_what_members_have_seen(
+    model: Path, data: Path, tmp_path: Path
+) -> None:
+    import onnx
+
+    own = calibrate(model, data, tmp_path / "own.onnx", cache=tmp_path / "cache")
+    splits, (proto, card) = tmp_path / "splits.csv", read_model(model)
+    for member in card.members:
+        member["settings"]["splits"] = str(splits)
+    put_card(proto, card)
+    onnx.save_model(proto, model)
+    with pytest.raises(DataError, match=r"splits\.csv, which is not there; .* --held-out-by"):
+        calibrate(model, data, tmp_path / "new.onnx", cache=tmp_path / "cache")
+    rows = [
+        f"{name},{fold}"
+        for fold in range(2)
+        for name in read_held_out(tmp_path / "runs" / f"fold-{fold}")
+    ]
+    splits.write_text("\n".join(["image_id,fold", *rows]))
+    given = calibrate(model, data, tmp_path / "new.onnx", cache=tmp_path / "cache")
+    assert replace(given, members=own.members).to_json() == own.to_json()
+    rows = [f"{number},{'train' if number < 12 else 'test'}" for number in range(COUNT)]
+    splits.write_text("\n".join(["image_id,split", *rows]))
+    tested = calibrate(model, data, tmp_path / "new.onnx", cache=tmp_path / "cache")
+    (facts,) = tested.styles.values()
+    assert facts.confidence is not None
+    assert facts.confidence["images"] == 12
+
+
+@pytest.mark.slow
 def test_members_of_an_ensemble_average_to_it(model: Path, data: Path, tmp_path: Path) -> None:
     import onnx
 

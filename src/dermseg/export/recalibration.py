@@ -1,6 +1,7 @@
 """Calibrate a finished model on one's own images, which its networks have not seen."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from dermseg.cores import parallel_map
 from dermseg.data import datasets, folds
 from dermseg.data.datasets import Cache
-from dermseg.data.splits import read_split
+from dermseg.data.splits import Split, read_split
 from dermseg.errors import DataError, UsageError
 from dermseg.export.appearance import learn_appearance
 from dermseg.export.calibration import HeldOut, gather, sort_by_style
@@ -119,40 +120,52 @@ def predict_unseen(
     """
     proto, card = read_model(find_model(model))
     height, width = input_shape(proto)
-    pairs = read_split(data, mask_frame=mask_frame).training
-    images = datasets.open_cache(pairs, height, width, cache, allow_resized=allow_resized)
+    split = _split(card, data, mask_frame)
+    images = datasets.open_cache(split.training, height, width, cache, allow_resized=allow_resized)
     maps: dict[str, Probability] = {}
     fold_of: dict[str, str] = {}
-    with TemporaryDirectory() as folder:
-        for name, network, rows in _predictors(proto, card, data, images, cache, Path(folder)):
-            names = [images.image_ids[row] for row in rows]
-            maps |= zip(names, _predict(network, images, rows), strict=True)
-            fold_of |= dict.fromkeys(names, name)
-    return sort_by_style(maps, fold_of, {pair.image_id: pair for pair in pairs})
+    for name, network, rows in _predictors(proto, card, data, split, images, cache):
+        names = [images.image_ids[row] for row in rows]
+        maps |= zip(names, _predict(network, images, rows), strict=True)
+        fold_of |= dict.fromkeys(names, name)
+    return sort_by_style(maps, fold_of, {pair.image_id: pair for pair in split.training})
+
+
+def _split(card: ModelCard, data: Path, mask_frame: MaskFrame | None) -> Split:
+    """Return the split of the data: that of the trainings' `--splits` where it is of these data."""
+    given = {str(member["settings"].get("splits", "")) for member in card.members}
+    for splits in sorted(given - {""}):
+        with suppress(UsageError, DataError):
+            return read_split(data, splits, mask_frame)
+    return read_split(data, mask_frame=mask_frame)
 
 
 def _predictors(
-    proto: onnx.ModelProto, card: ModelCard, data: Path, images: Cache, store: Path, folder: Path
+    proto: onnx.ModelProto, card: ModelCard, data: Path, split: Split, images: Cache, store: Path
 ) -> Iterator[Predictor]:
     """Yield the networks, and the images that each has not seen."""
-    if any(member["data"] != images.digest for member in card.members):
-        file = folder / "whole.onnx"
-        onnx.save_model(proto, file)
-        yield "whole", Segmenter(file), np.arange(len(images.image_ids))
-        return
-    for index, member in enumerate(card.members):
-        settings = TrainingSettings.from_dict(member["settings"])
-        if settings.fold is None:
-            continue
-        split = read_split(data, settings.splits)
-        fold_of = assign_folds(data, split, images, store, settings)
-        digest = folds.digest(dict(zip(images.image_ids, fold_of, strict=True)))
-        if member.get("folds", digest) != digest:
-            raise DataError(f"{data}: the model's members were trained on other folds")
-        file = folder / f"{index}.onnx"
-        onnx.save_model(member_model(proto, index), file)
-        rows = np.flatnonzero(np.array(fold_of) == settings.fold)
-        yield f"fold-{settings.fold}", Segmenter(file), rows
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "network.onnx"
+        if any(member["data"] != images.digest for member in card.members):
+            onnx.save_model(proto, file)
+            yield "whole", Segmenter(file), np.arange(len(images.image_ids))
+            return
+        for index, member in enumerate(card.members):
+            settings = TrainingSettings.from_dict(member["settings"])
+            if settings.fold is None:
+                continue
+            if settings.splits and not Path(settings.splits).is_file():
+                raise DataError(
+                    f"{data}: the model's members were trained with --splits {settings.splits}, "
+                    "which is not there; put it there, or name the trainings with --held-out-by"
+                )
+            fold_of = assign_folds(data, split, images, store, settings)
+            digest = folds.digest(dict(zip(images.image_ids, fold_of, strict=True)))
+            if member.get("folds", digest) != digest:
+                raise DataError(f"{data}: the model's members were trained on other folds")
+            onnx.save_model(member_model(proto, index), file)
+            rows = np.flatnonzero(np.array(fold_of) == settings.fold)
+            yield f"fold-{settings.fold}", Segmenter(file), rows
 
 
 def _predict(network: Segmenter, images: Cache, rows: NDArray[np.intp]) -> list[Probability]:
