@@ -72,6 +72,21 @@ def test_the_command_says_it_and_writes_a_table(
     assert "--reader" in capsys.readouterr().err
 
 
+def test_a_mask_that_was_made_again_since_is_not_compared(masks: Path) -> None:
+    write_mask(masks / "0_segmentation.png", square(7))
+    with pytest.raises(DataError, match=r"0\.jpg: the mask was made again since it was accepted"):
+        agreements(masks)
+
+
+def test_each_table_is_read_once(masks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_table(Reader(masks, "bo").table, COLUMNS, Reader(masks).rows().values())
+    read: list[str] = []
+    rows = Reader.rows
+    monkeypatch.setattr(Reader, "rows", lambda self: read.append(self.name) or rows(self))
+    assert len(agreements(masks)) == 3
+    assert read == ["", "ann", "bo"]
+
+
 def test_kappa_is_agreement_beyond_chance() -> None:
     some = np.array([True, True, False, False])
     assert cohens_kappa(some, some) == 1

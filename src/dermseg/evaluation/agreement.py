@@ -102,20 +102,34 @@ def agreements(masks: Path) -> list[Agreement]:
     Raises
     ------
     DataError
-        A table or a mask is damaged or gone.
+        A table or a mask is damaged or gone, or a mask was made again since it was accepted.
     """
-    return [compare(first, second) for first, second in combinations(readers_of(masks), 2)]
+    reviews = [_Review.of(reader) for reader in readers_of(masks)]
+    return [_compare(first, second) for first, second in combinations(reviews, 2)]
 
 
-def compare(first: Reader, second: Reader) -> Agreement:
-    """Compare two readers; raise DataError for a table or a mask that is damaged or gone."""
-    rows, others = first.rows(), second.rows()
-    kept, kept_too = ({one.photograph: one for one in who.kept()} for who in (first, second))
+@dataclass(frozen=True)
+class _Review:
+    """A reader's decisions, and the masks that the reader kept, by photograph."""
+
+    name: str
+    decisions: Mapping[str, str]
+    kept: Mapping[str, Kept]
+
+    @classmethod
+    def of(cls, reader: Reader) -> "_Review":
+        """Read it; raise DataError for a table that is damaged."""
+        rows = reader.rows()
+        decisions = {undefused(name): row["decision"] for name, row in rows.items()}
+        return cls(reader.name, decisions, {one.photograph: one for one in reader.kept(rows)})
+
+
+def _compare(first: _Review, second: _Review) -> Agreement:
     pairs = []
-    for name, row in rows.items():
-        decisions = row["decision"], others[name]["decision"] if name in others else ""
+    for photograph, decision in first.decisions.items():
+        decisions = decision, second.decisions.get(photograph, "")
         if all(decisions):
-            pairs.append(_pair(undefused(name), decisions, kept, kept_too))
+            pairs.append(_pair(photograph, decisions, first.kept, second.kept))
     return Agreement(first.name, second.name, tuple(pairs))
 
 
@@ -127,9 +141,13 @@ def _pair(
 ) -> Pair:
     if photograph not in kept or photograph not in kept_too:
         return Pair(photograph, decisions)
-    paths = kept[photograph].path, kept_too[photograph].path
+    both = kept[photograph], kept_too[photograph]
+    if any(one.changed for one in both):
+        raise DataError(
+            f"{photograph}: the mask was made again since it was accepted; review it again"
+        )
     try:
-        first, second = (read_mask(path) > MASK_FOREGROUND for path in paths)
+        first, second = (read_mask(one.path) > MASK_FOREGROUND for one in both)
         return Pair(
             photograph, decisions, score(first, second).jaccard, cohens_kappa(first, second)
         )

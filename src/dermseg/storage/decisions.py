@@ -1,6 +1,7 @@
 """What readers decided about the masks of a folder: a table beside the masks for each reader."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -73,10 +74,13 @@ class Reader:
             raise DataError(f"{self.table}: not a table of decisions; move it away")
         return {row["photograph"]: row for row in rows}
 
-    def kept(self) -> list[Kept]:
-        """Return the masks that the reader accepted or corrected, by photograph."""
+    def kept(self, rows: Mapping[str, Mapping[str, str]] | None = None) -> list[Kept]:
+        """Return the masks that the reader accepted or corrected, by photograph.
+
+        `rows` are those of the table, if they were read already.
+        """
         kept = []
-        for row in self.rows().values():
+        for row in (self.rows() if rows is None else rows).values():
             if row["decision"] not in ("accepted", "corrected"):
                 continue
             mask = undefused(row["mask"])
