@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from object_store import ObjectStore
 
+from dermseg.cli.options import as_place
 from dermseg.errors import ImageError, MissingExtraError, OutputError, StoreError, UsageError
 from dermseg.storage import stores
 from dermseg.storage.stores import (
@@ -282,6 +283,10 @@ def test_what_is_an_address_and_what_a_path(tmp_path: Path) -> None:
     for path in ("a", "./a", "/a/b", "C:/a", "C:\\a", "a:b", "file:///a", Path("s3://b")):
         assert not is_address(path)
     assert local_path("file:///a/b") == Path("/a/b")
+    for name in ("a", "a b", "100%25 ä#1"):
+        path = tmp_path / name
+        assert [local_path(each) for each in (path, str(path), path.as_uri())] == [path] * 3
+        assert as_place(path.as_uri()) == path
     assert isinstance(open_store(tmp_path), LocalStore)
 
 

@@ -71,7 +71,11 @@ def as_place(value: Where) -> Where:
     """Return the address of a store as it is, and anything else as a path."""
     if isinstance(value, Path) or _is_address(value):
         return value
-    return Path(value.removeprefix("file://"))
+    if ":" not in value:
+        return Path(value)
+    from dermseg.storage.stores import local_path
+
+    return local_path(value)
 
 
 def _expand_patterns(arguments: ArgumentCollection) -> None:

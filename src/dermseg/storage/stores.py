@@ -478,8 +478,12 @@ def open_store(where: str | Path) -> Store:
 
 
 def local_path(where: str | Path) -> Path:
-    """Return the path of what is no address; file:///PATH is one."""
-    return Path(where.removeprefix(FILE)) if isinstance(where, str) else where
+    """Return the path of what is no address; file:///PATH is one, in which %20 is a space."""
+    if isinstance(where, str) and where.startswith(FILE):
+        from urllib.request import url2pathname  # which imports a lot
+
+        return Path(url2pathname(where.removeprefix(FILE)))
+    return Path(where)
 
 
 @lru_cache(maxsize=16)
