@@ -95,7 +95,9 @@ def test_a_frame_is_chosen(tmp_path: Path) -> None:
     with (output / "report.csv").open(encoding="utf-8", newline="") as handle:
         errors = [row["error"] for row in csv.DictReader(handle)]
     assert errors[0] == ""
-    assert errors[1].endswith("has 2 frames; choose one, from 1, with --frame (Python: frame=)")
+    assert errors[1].endswith(
+        "has 2 frames; choose one, from 1, with dermseg segment --frame (Python: frame=)"
+    )
     assert main([*call, "--frame", "2", "--review", "2"]) == 0
     masks = [(output / f"{name}_segmentation.png").read_bytes() for name in ("one", "two")]
     assert masks[0] == masks[1]

@@ -92,8 +92,9 @@ class _Followed(BytesIO):
 def frame_file(content: bytes, frame: int | None, most: int) -> tuple[bytes, float | None]:
     """Return a frame of a DICOM file as a JPEG or TIFF file, and its pixels a millimetre.
 
-    `frame` counts from 1; None is the only frame. Raises ImageError, whose message names no file,
-    if there is no such frame or it cannot be read; TooManyPixelsError for more than `most` pixels.
+    `frame`, from 1, chooses one of several; a file of one frame is read whatever it says. Raises
+    ImageError, whose message names no file, if there is no such frame, several and none is chosen,
+    or it cannot be read; TooManyPixelsError for more than `most` pixels.
     """
     try:
         dataset, syntax = _read(content)
@@ -153,7 +154,9 @@ def _scale(dataset: Dataset) -> float | None:
 def _index(dataset: Dataset, frame: int | None) -> int:
     count = int(dataset.get("NumberOfFrames") or 1)
     if frame is None and count > 1:
-        raise ImageError(f"has {count} frames; choose one, from 1, with --frame (Python: frame=)")
+        raise ImageError(
+            f"has {count} frames; choose one, from 1, with dermseg segment --frame (Python: frame=)"
+        )
     if count == 1:
         return 0
     if not 1 <= (frame or 1) <= count:
