@@ -221,9 +221,11 @@ class OutlineSettings:
     without width. All stay as they are unless given."""
 
     def __post_init__(self) -> None:
-        """Raise UsageError for a tolerance that there cannot be."""
+        """Raise UsageError for a tolerance or a label that there cannot be."""
         if self.tolerance < 0:
             raise UsageError(f"--tolerance {self.tolerance:g}: must not be negative")
+        if self.label and any("\ud800" <= letter <= "\udfff" for letter in self.label):
+            raise UsageError(f"--label {self.label!a}: is no text in UTF-8")
 
     @property
     def name(self) -> str:

@@ -183,6 +183,8 @@ def test_a_target_is_not_written_over(tmp_path: Path) -> None:
         attempt(tmp_path / "coco", "coco")
     with pytest.raises(UsageError, match="must not be negative"):
         attempt(tmp_path / "b.json", "coco", tolerance=-1)
+    with pytest.raises(UsageError, match=r"--label .mole\\udce4.: is no text in UTF-8"):
+        attempt(tmp_path / "yolo", "yolo", label="mole\udce4")
     (tmp_path / "empty").mkdir()
     attempt(tmp_path / "empty", "geojson")
 
