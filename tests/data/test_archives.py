@@ -280,9 +280,12 @@ class TestDownload:
         with pytest.raises(UsageError, match="not an http or https address"):
             download("file:///etc/passwd", path)
 
-    def test_a_damaged_note_starts_over(self, server: Server, path: Path) -> None:
+    @pytest.mark.parametrize(
+        "note", ["{", "[]", '{"size": "10", "validator": "v"}', '{"size": 10, "validator": 1}']
+    )
+    def test_a_damaged_note_starts_over(self, note: str, server: Server, path: Path) -> None:
         path.with_name(path.name + PART).write_bytes(b"x" * 10)
-        path.with_name(path.name + STATE).write_text("{")
+        path.with_name(path.name + STATE).write_text(note)
         get(server, path)
         assert is_whole(path)
 

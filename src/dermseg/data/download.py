@@ -59,9 +59,11 @@ class _Version:
     def left(cls, path: Path) -> "_Version | None":
         """Return the version that an earlier attempt left beside `path`."""
         try:
-            return cls(**json.loads(path.with_name(path.name + STATE).read_bytes()))
+            known = cls(**json.loads(path.with_name(path.name + STATE).read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
+        fits = isinstance(known.size, int) and isinstance(known.validator, str)
+        return known if fits else None
 
 
 def download(
