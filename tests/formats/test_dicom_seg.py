@@ -285,3 +285,16 @@ class TestConvert:
         call = ["convert", str(masks), "-o", str(tmp_path / "seg"), "--to", "dicom-seg"]
         assert main(call) == 2
         assert "name their folder, --photographs" in capsys.readouterr().err
+
+    def test_a_failure_names_its_photograph_once(
+        self, masks: Path, tmp_path: Path, jpeg: bytes, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        study = tmp_path / "study"
+        (study / "a.dcm").unlink()
+        (study / "IM0001").unlink()
+        (study / "IM0001.jpg").write_bytes(jpeg)
+        options = ["--to", "dicom-seg", "--photographs", str(study)]
+        assert main(["convert", str(masks), "-o", str(tmp_path / "seg"), *options]) == 1
+        said = capsys.readouterr().err
+        assert f"failed: a.dcm: no photograph of this name in {study}" in said
+        assert f"failed: {study / 'IM0001.jpg'}: not a DICOM photograph" in said

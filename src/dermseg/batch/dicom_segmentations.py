@@ -13,10 +13,11 @@ from dermseg.batch.report import made_by
 from dermseg.batch.run import row_as_left
 from dermseg.batch.worker import Result
 from dermseg.cores import parallel_map
-from dermseg.errors import DermsegError, UsageError
+from dermseg.errors import DermsegError, ImageError, UsageError
 from dermseg.formats.conversion import Conversion, Reading, read_all
 from dermseg.formats.dicom_seg import CERTAIN, Maker, write
 from dermseg.imaging.containers import holds_picture
+from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import MASK_FOREGROUND, read_mask
 from dermseg.imaging.photographs import head_of, read_photograph
 from dermseg.inference.segmenter import Segmenter
@@ -62,18 +63,29 @@ def _write(maker: Maker, output: Path, maps: Path | None, result: Result) -> str
     """Write the segmentations of a photograph; return why not, or nothing."""
     job = result.job
     try:
-        photograph = job.photograph.read_bytes()
         mask = read_mask(output / job.mask) > MASK_FOREGROUND
-        contents = {job.name: write(photograph, mask, maker, job.frame)}
+        contents = {job.name: _segmentation(job.photograph, mask, maker, job.frame)}
         if maps is not None:
             drawn = job.name.with_name(job.name.stem + PROBABILITY_SUFFIX)
             probability = _scaled(maps / drawn, mask.shape)
-            contents[drawn] = write(photograph, probability, maker, job.frame)
-    except (DermsegError, OSError) as error:
-        return f"{job.photograph}: {error}"
+            contents[drawn] = _segmentation(job.photograph, probability, maker, job.frame)
+    except DermsegError as error:
+        return str(error)
     for name, content in contents.items():
         _keep(content, output / FOLDER, name)
     return ""
+
+
+def _segmentation(
+    photograph: Path, mask: Mask | Probability, maker: Maker, frame: int | None = None
+) -> bytes:
+    """Return a segmentation of a photograph; raise ImageError, naming it, where there is none."""
+    try:
+        return write(photograph.read_bytes(), mask, maker, frame)
+    except OSError as error:
+        raise ImageError(f"{photograph}: cannot be read ({error.strerror})") from error
+    except ImageError as error:
+        raise ImageError(f"{photograph}: {error}") from error
 
 
 def _scaled(path: Path, shape: tuple[int, ...]) -> Probability:
@@ -107,9 +119,9 @@ def convert_segmentations(reading: Reading, target: Path, settings: OutlineSetti
             annotation, lost = entry.load().reduced(settings)
             path = reading.photographs.require(annotation.photograph, "a segmentation refers to it")
             maker = makers.get(Path(annotation.photograph).with_suffix("").as_posix(), BY_HAND)
-            content = write(path.read_bytes(), annotation.mask, maker)
-        except (DermsegError, OSError) as error:
-            done.failures.append(f"{entry.photograph}: {error}")
+            content = _segmentation(path, annotation.mask, maker)
+        except DermsegError as error:
+            done.failures.append(str(error))
             continue
         _keep(content, target, Path(annotation.photograph))
         done.written += 1
