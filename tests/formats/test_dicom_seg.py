@@ -17,6 +17,8 @@ from round_trips import hard_masks
 from dermseg.cli.main import main
 from dermseg.errors import ImageError
 from dermseg.imaging.mask_files import read_mask
+from dermseg.storage.decisions import COLUMNS, Reader, digest_of
+from dermseg.storage.tables import write_table
 
 highdicom = pytest.importorskip("highdicom")
 from dermseg.formats.dicom_seg import Maker, write  # noqa: E402
@@ -298,3 +300,20 @@ class TestConvert:
         said = capsys.readouterr().err
         assert f"failed: a.dcm: no photograph of this name in {study}" in said
         assert f"failed: {study / 'IM0001.jpg'}: not a DICOM photograph" in said
+
+    @pytest.mark.parametrize(
+        ("decision", "kind"), [("accepted", "AUTOMATIC"), ("corrected", "MANUAL")]
+    )
+    def test_a_corrected_outline_is_a_persons(
+        self, masks: Path, tmp_path: Path, decision: str, kind: str
+    ) -> None:
+        reader, mask = Reader(masks), "a_segmentation.png"
+        told = {"photograph": "a.dcm", "mask": mask, "decision": decision}
+        row = {**dict.fromkeys(COLUMNS, ""), **told, "digest": digest_of(masks / mask)}
+        write_table(reader.table, COLUMNS, [row])
+        reader.corrected.mkdir()
+        shutil.copy(masks / mask, reader.corrected / mask)
+        options = ["--to", "dicom-seg", "--photographs", str(tmp_path / "study"), "--accepted"]
+        assert main(["convert", str(masks), "-o", str(tmp_path / "seg"), *options]) == 0
+        (segment,) = pydicom.dcmread(tmp_path / "seg" / "a.dcm").SegmentSequence
+        assert segment.SegmentAlgorithmType == kind

@@ -28,6 +28,7 @@ from dermseg.storage.beside import written_beside
 from dermseg.storage.files import write_bytes
 from dermseg.storage.journal import JOURNAL, read_journal
 from dermseg.storage.stores import LocalStore
+from dermseg.storage.tables import undefused
 
 FOLDER = "dicom-seg"
 BY_HAND = Maker("convert", "none", __version__, by_hand=True)
@@ -103,22 +104,23 @@ def _keep(content: bytes, folder: Path, name: Path) -> None:
 def convert_segmentations(reading: Reading, target: Path, settings: OutlineSettings) -> Conversion:
     """Write the outlines of a source as segmentations of DICOM photographs.
 
-    A mask that is as `dermseg segment` left it names the model that made it, any other outline a
-    person. Raises UsageError without the photographs' folder, or if the target is in the way;
-    DataError if the source is damaged; OutputError if a file cannot be written.
+    A mask that is as `dermseg segment` left it names the model that made it. Any other outline
+    names a person, also one that was corrected in a review. Raises UsageError without the
+    photographs' folder, or if the target is in the way; DataError if the source is damaged;
+    OutputError if a file cannot be written.
     """
     if reading.photographs.folder is None:
         raise UsageError("--to dicom-seg: refers to photographs; name their folder, --photographs")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target}: is there already; choose another name, or move it away")
-    makers = _makers(reading.source) if reading.form == "masks" else {}
+    makers = _makers(reading) if reading.form == "masks" else {}
     done = Conversion()
     entries = read_all(reading)
     for entry in track(entries, "Converting", len(entries)):
         try:
             annotation, lost = entry.load().reduced(settings)
             path = reading.photographs.require(annotation.photograph, "a segmentation refers to it")
-            maker = makers.get(Path(annotation.photograph).with_suffix("").as_posix(), BY_HAND)
+            maker = makers.get(_stem(annotation.photograph), BY_HAND)
             content = _segmentation(path, annotation.mask, maker)
         except DermsegError as error:
             done.failures.append(str(error))
@@ -130,9 +132,18 @@ def convert_segmentations(reading: Reading, target: Path, settings: OutlineSetti
     return done
 
 
-def _makers(masks: Path) -> dict[str, Maker]:
+def _makers(reading: Reading) -> dict[str, Maker]:
     """Return what made each mask that is as a run left it, by its photograph without a suffix."""
-    store = LocalStore(masks)
-    entries = read_journal(masks / JOURNAL).items()
+    store = LocalStore(reading.source)
+    entries = read_journal(reading.source / JOURNAL).items()
     rows = [row for mask, entry in entries if (row := row_as_left(entry, store, mask))]
-    return {Path(row["photograph"]).with_suffix("").as_posix(): Maker.of(row) for row in rows}
+    makers = {_stem(row["photograph"]): Maker.of(row) for row in rows}
+    decided = reading.kept_by.rows() if reading.kept_by else {}
+    for photograph, decision in decided.items():
+        if decision["decision"] == "corrected":
+            makers.pop(_stem(undefused(photograph)), None)
+    return makers
+
+
+def _stem(photograph: str) -> str:
+    return Path(photograph).with_suffix("").as_posix()
