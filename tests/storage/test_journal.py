@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dermseg.errors import OutputError, UsageError
-from dermseg.storage.beside import written_beside
+from dermseg.errors import ImageError, OutputError, UsageError
+from dermseg.storage.beside import check_beside, written_beside
 from dermseg.storage.journal import Entry, Journal, is_foreign, read_journal
 from dermseg.storage.stores import File, LocalStore
 
@@ -154,6 +154,19 @@ def test_a_form_is_written_while_no_other_process_works_there(tmp_path: Path) ->
         pytest.raises(UsageError, match="another process is working here"),
     ):
         Journal(tmp_path / "journal.jsonl")
+
+
+def test_a_run_that_failed_makes_nobodys_files_its_own(tmp_path: Path) -> None:
+    with pytest.raises(ImageError), written_beside(tmp_path, "labelme"):
+        raise ImageError("no mask")
+    (tmp_path / "labelme").mkdir()
+    check_beside(tmp_path, "labelme")
+    (tmp_path / "labelme" / "a.json").touch()
+    with pytest.raises(UsageError, match=r"a\.json: was not made by dermseg there"):
+        check_beside(tmp_path, "labelme")
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        journal.begin("labelme")  # as one that is killed
+    check_beside(tmp_path, "labelme")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")

@@ -31,10 +31,12 @@ def written_beside(masks: Path, name: str) -> Iterator[Path]:
     with Journal(masks / JOURNAL) as journal:
         others = _others(masks, name, journal.last(name))
         journal.begin(name)
-        yield masks / name
-        written = [file for file in _files(masks, name) if file not in others]
-        sums = {file: checksum(masks / file) for file in written}
-        journal.note(name, Entry(None, {}, sums))
+        try:
+            yield masks / name
+        finally:
+            written = [file for file in _files(masks, name) if file not in others]
+            sums = {file: checksum(masks / file) for file in written}
+            journal.note(name, Entry(None, {"files": len(sums)}, sums))
 
 
 def _others(masks: Path, name: str, entry: Entry | None) -> set[str]:
@@ -47,12 +49,13 @@ def _others(masks: Path, name: str, entry: Entry | None) -> set[str]:
     store = LocalStore(masks)
     for file, noted in entry.files.items():
         check_own(File(store, file), Entry(None, {}, {}, (noted,)))
-    if not entry.files:  # a run was killed there
+    if not entry.row:  # a run was killed there
         return set()
     others = set(_files(masks, name)) - entry.files.keys()
     kinds = {Path(file).suffix.lower() for file in entry.files}
-    if foreign := sorted(file for file in others if Path(file).suffix.lower() in kinds):
-        raise UsageError(f"{masks / foreign[0]}: was not made by dermseg there; move it away")
+    foreign = {file for file in others if not kinds or Path(file).suffix.lower() in kinds}
+    if foreign:
+        raise UsageError(f"{masks / min(foreign)}: was not made by dermseg there; move it away")
     return others
 
 
