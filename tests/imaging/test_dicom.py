@@ -203,6 +203,25 @@ def test_a_sequence_of_a_million_items_is_refused_at_once(item: bytes, jpeg: byt
     assert time.process_time() - began < 5
 
 
+@pytest.mark.parametrize(
+    ("form", "head", "part"),
+    [
+        ("implicit-planar", struct.pack("<HHI", 0x0028, 0x0030, 4_000_000), b"1\\0\\"),
+        ("jpeg", struct.pack("<HH2s2xI", 0x0028, 0x0030, b"UN", 4_000_000), b"1\\0\\"),
+        ("jpeg", struct.pack("<HH2s2xI", 0x0008, 0x0005, b"UC", 4_000_000), b"1\\0\\"),
+        ("jpeg", struct.pack("<HH2s2xI", 0x7FE0, 0x0010, b"UC", 4_000_000), b"1\\0\\"),
+    ],
+)
+def test_a_value_of_a_million_parts_is_refused_at_once(
+    form: str, head: bytes, part: bytes, jpeg: bytes
+) -> None:
+    content = FORMS[form](jpeg).content + head + part * 1_000_000
+    began = time.process_time()
+    with pytest.raises(ImageError, match="DICOM whose .* is no photograph's; .* decoder busy"):
+        read_photograph(BytesIO(content))
+    assert time.process_time() - began < 1
+
+
 def test_a_packed_file_that_hides_its_coding_is_not_unpacked() -> None:
     def told(syntax: str) -> bytes:
         return struct.pack("<HH2sH", 2, DICOM_SYNTAX, b"UI", len(syntax)) + syntax.encode()

@@ -10,11 +10,14 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
+from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.encaps import get_frame
+from pydicom.filereader import read_partial
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -55,6 +58,13 @@ TAGS = (
     "PixelData",
 )
 """What is read of a file: nothing that says whom it shows."""
+WANTED: list[BaseTag | int] = [Tag(name) for name in TAGS]
+CHECKED = frozenset({*TAGS, "SpecificCharacterSet"})
+"""What pydicom reads: it always takes the character set too."""
+BYTES = frozenset({"OB", "OV", "OW", "UN"})
+"""Kinds of values that stay bytes, of which no objects are made."""
+LONGEST_VALUE = 2**17
+"""Bytes of a value of another kind: a colour table has 65,536 numbers of two bytes."""
 PACKED = (DeflatedExplicitVRLittleEndian,)
 """Of a few bytes they make gigabytes."""
 JPEG = (JPEGBaseline8Bit, JPEGExtended12Bit)
@@ -126,7 +136,7 @@ def _read(content: bytes) -> tuple[Dataset, UID]:
         raise _unread(syntax)
     file = _Followed(content)
     try:
-        dataset = dcmread(file, specific_tags=list(TAGS))
+        dataset = read_partial(file, _check_value, specific_tags=WANTED)
     except OSError as error:
         if file.reads <= MOST_READS:
             raise
@@ -142,6 +152,22 @@ def _read(content: bytes) -> tuple[Dataset, UID]:
             f"DICOM of {dataset.BitsStored} bits, signed or more than 16, which is no photograph"
         )
     return dataset, syntax
+
+
+def _check_value(tag: BaseTag, kind: str | None, length: int) -> bool:
+    """Raise ImageError for a value that would become millions of objects; never stop the reading.
+
+    `kind` is that of the file, None where it tells none.
+    """
+    name = keyword_for_tag(tag)
+    if length > LONGEST_VALUE and name in CHECKED:
+        usual = dictionary_VR(tag).split(" or ")
+        if BYTES.isdisjoint(usual) or (kind is not None and kind not in BYTES):
+            raise ImageError(
+                f"DICOM whose {name} is no photograph's; such files keep a decoder busy, and are "
+                "not read"
+            )
+    return False
 
 
 def _scale(dataset: Dataset) -> float | None:
