@@ -2,7 +2,9 @@
 
 import logging
 import shutil
+import struct
 import subprocess
+import time
 from io import BytesIO
 from pathlib import Path
 
@@ -160,6 +162,16 @@ def test_what_cannot_be_referred_to_is_refused_without_a_word_of_the_patient(
     assert "Odd Name" not in caplog.text
     with pytest.raises(ImageError, match=r"no segmentation can refer to it \(\w+\)"):
         write(encapsulated(jpeg, ContentDate="29 Feb").content, mask, MAKER)
+
+
+def test_a_million_names_of_a_patient_are_not_taken_over(jpeg: bytes, mask: Mask) -> None:
+    names = b"A\\" * 1_000_000
+    head = struct.pack("<HHI", 0x0010, 0x1001, len(names))
+    began = time.process_time()
+    content = write(FORMS["implicit-planar"](jpeg).content + head + names, mask, MAKER)
+    assert time.process_time() - began < 5
+    np.testing.assert_array_equal(read_back(content), mask)
+    assert "OtherPatientNames" not in pydicom.dcmread(BytesIO(content))
 
 
 def test_the_command_writes_them_beside_the_masks(

@@ -10,12 +10,15 @@ from highdicom import AlgorithmIdentificationSequence, PixelMeasuresSequence
 from highdicom.seg import Segmentation, SegmentDescription
 from highdicom.sr.coding import CodedConcept
 from pydicom import Dataset, dcmread
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from pydicom.valuerep import DT
 
 from dermseg.errors import ImageError
 from dermseg.imaging.containers import holds_picture
 from dermseg.imaging.images import Mask
+from dermseg.imaging.readers.dicom import LONGEST_VALUE
 from dermseg.masks.postprocess import Probability
 from dermseg.storage.journal import Row
 
@@ -45,6 +48,7 @@ PERSON = (
 
 It is kept from the library, which logs what it finds unusual.
 """
+PIXELS = Tag("PixelData")
 PLACES = ("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient")
 """Where a photograph lies in space: no camera knows."""
 DATES = ("ContentDate", "AcquisitionDate", "SeriesDate", "StudyDate")
@@ -109,6 +113,7 @@ def write(
         raise ImageError("not a DICOM photograph, to which a segmentation could refer")
     try:
         source = dcmread(BytesIO(photograph))
+        _drop_large(source)
         if (source.Rows, source.Columns) != mask.shape:
             size = f"{source.Rows} x {source.Columns}"
             raise ImageError(f"has {size} pixels, its mask {mask.shape[0]} x {mask.shape[1]}")
@@ -120,6 +125,15 @@ def write(
     buffer = BytesIO()
     made.save_as(buffer)
     return buffer.getvalue()
+
+
+def _drop_large(source: Dataset) -> None:
+    """Take out what would become millions of objects where the library copies it."""
+    for tag in list(source.keys()):
+        element = source.get_item(tag, keep_deferred=True)
+        is_large = isinstance(element, RawDataElement) and element.length > LONGEST_VALUE
+        if is_large and tag != PIXELS:
+            del source[tag]
 
 
 def _segmentation(
