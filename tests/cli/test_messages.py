@@ -29,7 +29,7 @@ def test_what_is_missing_is_told_with_an_example(command: str, capsys: Captured)
     ("call", "remedy"),
     [
         (["a.jpg"], "drop photographs on the page"),
-        (["--review", "masks"], "are missing: dermseg serve --review masks PHOTOGRAPHS"),
+        (["--review", "masks"], "name the photographs: dermseg serve --review masks PHOTOGRAPHS"),
     ],
 )
 def test_photographs_and_a_review_go_together(

@@ -76,9 +76,7 @@ def serve(
             "the page, or choose them there"
         )
     if review is not None and not photographs:
-        raise UsageError(
-            f"the photographs are missing: dermseg serve --review {review} PHOTOGRAPHS"
-        )
+        raise UsageError(f"name the photographs: dermseg serve --review {review} PHOTOGRAPHS")
     if reader and review is None:
         raise UsageError("--reader goes with --review")
     _check_token(token, service.host)

@@ -60,7 +60,7 @@ def _others(masks: Path, name: str, entry: Entry | None) -> set[str]:
 
 
 def _files(masks: Path, name: str) -> list[str]:
-    """Return the path below `masks` of a file, or of all files of a folder."""
+    """Return the path below `masks` of a file, or of all files of a folder; none without it."""
     target = masks / name
-    found = files_below(target) if target.is_dir() else [target]
+    found = files_below(target) if target.is_dir() else [target] * target.exists()
     return [path.relative_to(masks).as_posix() for path in found]
