@@ -21,7 +21,7 @@ from dermseg.storage.files import occupied
 from dermseg.training import checkpoints, following, loop, networks
 from dermseg.training.color import ColorChannels
 from dermseg.training.loop import train
-from dermseg.training.losses import jaccard_distance
+from dermseg.training.losses import LOSSES
 from dermseg.training.trainer import Trainer
 
 pytestmark = pytest.mark.slow
@@ -253,14 +253,14 @@ class TestTrainFeatures:
         self, toy_data: Path, tmp_path: Path, tiny: Maker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         sizes = []
-        plain_distance = jaccard_distance
+        plain_loss = LOSSES["jaccard"]
 
-        def distance(probability: Tensor, target: Tensor) -> Tensor:
-            assert probability.shape == target.shape
+        def loss(logits: Tensor, target: Tensor) -> Tensor:
+            assert logits.shape == target.shape
             sizes.append(tuple(target.shape[1:]))
-            return plain_distance(probability, target)
+            return plain_loss(logits, target)
 
-        monkeypatch.setattr("dermseg.training.losses.jaccard_distance", distance)
+        monkeypatch.setitem(LOSSES, "jaccard", loss)
         settings = tiny(early_epochs=2, early_height=16, early_width=32)
         train(toy_data, tmp_path / "run", settings, ON_CPU)
         assert sizes == [*[(16, 32)] * 3, (32, 32)] * 2 + [(32, 32)] * 4

@@ -17,6 +17,7 @@ from dermseg.training import augment, networks
 from dermseg.training import trainer as trainer_module
 from dermseg.training.color import ColorChannels
 from dermseg.training.devices import Device
+from dermseg.training.losses import LOSSES
 from dermseg.training.trainer import Trainer, learning_rate, prepare
 
 pytestmark = pytest.mark.slow
@@ -134,16 +135,16 @@ class TestTrainStep:
     ) -> None:
         images, masks = noise(4, 60, 180)
         settings = tiny(channels="rgb", ema_epochs=0, augmentation=NO_CHANGE)
+        targets: list[Tensor] = []
+
+        def loss(logits: Tensor, target: Tensor) -> Tensor:
+            targets.append(target)
+            return logits.mean()
+
+        monkeypatch.setitem(LOSSES, "jaccard", loss)
         trainer = trainer_of(settings, images, masks)
         seen: list[Tensor] = []
         trainer.network.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0]))
-        targets: list[Tensor] = []
-
-        def distance(probability: Tensor, target: Tensor) -> Tensor:
-            targets.append(target)
-            return probability.mean()
-
-        monkeypatch.setattr("dermseg.training.losses.jaccard_distance", distance)
         draws = augment.Draws(
             torch.eye(2, 3).repeat(4, 1, 1),
             torch.tensor([0.1, 0.0, 0.0]).repeat(4, 1),
