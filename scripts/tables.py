@@ -139,7 +139,7 @@ def groups() -> list[str]:
 def thresholds() -> list[str]:
     """Return the comparison of the dual thresholds' rules, out of fold."""
     body = []
-    for row in read_table(RESULTS / "experiments" / "thresholds.csv"):
+    for row in read_table(RESULTS / "cdnn29-ensemble" / "thresholds.csv"):
         gain = [f"{float(row[f'jaccard_gain_95_{end}']):+.4f}" for end in ("low", "high")]
         cells = [row["row"], row["images"], f"{float(row['jaccard']):.4f} ({interval(row)})"]
         body.append([*cells, f"{float(row['jaccard_gain']):+.4f} ({' to '.join(gain)})"])
