@@ -29,7 +29,7 @@ from dermseg.imaging.images import Mask
 from dermseg.masks.polygons import Ring, fill, one_ring
 from dermseg.masks.runs import from_run_lengths, run_lengths
 from dermseg.settings import OutlineSettings
-from dermseg.storage.files import written_whole
+from dermseg.storage.files import text_written_whole
 
 FRAME: Frame = "stored"
 FILE = ".json"
@@ -49,10 +49,7 @@ def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSett
     """
     images: dict[int, dict[str, object]] = {}
     categories = [{"id": CATEGORY, "name": settings.name, "supercategory": ""}]
-    with (
-        written_whole(target) as temporary,
-        temporary.open("w", encoding="utf-8", newline="\n") as file,
-    ):
+    with text_written_whole(target) as file:
         file.write(f'{{"categories": {json.dumps(categories)},\n"annotations": [')
         separator = "\n"
         for annotation in annotations:

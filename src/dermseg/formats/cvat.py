@@ -25,7 +25,7 @@ from dermseg.imaging.images import Mask
 from dermseg.masks.polygons import fill, one_ring
 from dermseg.masks.runs import from_run_lengths, run_lengths
 from dermseg.settings import OutlineSettings
-from dermseg.storage.files import written_whole
+from dermseg.storage.files import text_written_whole
 
 FRAME: Frame = "shown"
 FILE = ".xml"
@@ -44,10 +44,7 @@ def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSett
     The format: https://docs.cvat.ai/docs/dataset_management/formats/format-cvat
     """
     label = quoteattr(_known(settings.name))
-    with (
-        written_whole(target) as temporary,
-        temporary.open("w", encoding="utf-8", newline="\n") as file,
-    ):
+    with text_written_whole(target) as file:
         file.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
         file.write("<version>1.1</version>\n<meta><task><labels><label>")
         file.write(f"<name>{escape(_known(settings.name))}</name></label></labels></task></meta>\n")

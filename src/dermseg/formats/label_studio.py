@@ -28,7 +28,7 @@ from dermseg.imaging.images import Mask
 from dermseg.masks.polygons import fill, one_ring
 from dermseg.masks.runs import run_lengths
 from dermseg.settings import OutlineSettings
-from dermseg.storage.files import written_whole
+from dermseg.storage.files import text_written_whole
 
 FRAME: Frame = "shown"
 FILE = ".json"
@@ -54,10 +54,7 @@ def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSett
 
     The format: https://labelstud.io/guide/predictions
     """
-    with (
-        written_whole(target) as temporary,
-        temporary.open("w", encoding="utf-8", newline="\n") as file,
-    ):
+    with text_written_whole(target) as file:
         separator = "[\n"
         for annotation in annotations:
             height, width = annotation.size

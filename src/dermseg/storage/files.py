@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from secrets import token_hex
 from stat import S_ISREG
 from time import time
-from typing import IO, Any
+from typing import IO, Any, TextIO
 from zipfile import BadZipFile
 
 from zlib_ng.zlib_ng import crc32
@@ -199,10 +199,20 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+@contextmanager
+def text_written_whole(path: Path) -> Iterator[TextIO]:
+    """Yield a text to write, in UTF-8 and with one kind of line ends; else as `written_whole`."""
+    with (
+        written_whole(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="\n") as file,
+    ):
+        yield file
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text, whole, in UTF-8 and with one kind of line ends; raise as `write_bytes`."""
-    with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    with text_written_whole(path) as file:
+        file.write(text)
 
 
 def write_json(path: Path, value: object, *, compact: bool = False) -> None:
