@@ -20,7 +20,6 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.slow
 def test_the_site_is_built_without_warnings_and_without_torch(tmp_path: Path) -> None:
     pytest.importorskip("furo")
     options = ["-b", "html", "-q", "--fail-on-warning", "--keep-going", "-d", tmp_path / "read"]
