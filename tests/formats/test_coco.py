@@ -1,5 +1,4 @@
 import json
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -168,25 +167,3 @@ def test_a_name_leads_nowhere_else(tmp_path: Path) -> None:
     }.items():
         image = {"id": 7, "file_name": told, "height": 4, "width": 5}
         assert load(tmp_path, content(images=[image]))[0].photograph == kept
-
-
-def test_polygons_of_many_photographs_take_little_more_memory_than_their_file(
-    tmp_path: Path,
-) -> None:
-    """As lists of numbers they took ten times as much."""
-    ring = [500 + step % 300 for step in range(3000)]
-    images = [{"id": n, "file_name": f"{n}.jpg", "height": 999, "width": 999} for n in range(60)]
-    outlines = [
-        {"id": image["id"], "image_id": image["id"], "category_id": 1, "segmentation": [ring]}
-        for image in images
-    ]
-    path = tmp_path / "a.json"
-    path.write_text(json.dumps({"images": images, "annotations": outlines}))
-    tracemalloc.start()
-    try:
-        entries = list(coco.read(path, NOWHERE, None))
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert len(entries) == 60
-    assert peak < 5 * path.stat().st_size

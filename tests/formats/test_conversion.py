@@ -1,15 +1,18 @@
 import json
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from round_trips import annotations, hard_masks
 
 from dermseg.errors import DataError, UsageError
-from dermseg.formats.annotation import Photographs
+from dermseg.formats import elements
+from dermseg.formats.annotation import Annotation, Photographs
 from dermseg.formats.conversion import (
     FORMS,
     Reading,
@@ -63,6 +66,34 @@ def test_every_form_gives_back_every_mask_to_the_byte(
     assert (done.written, done.failures) == (8, [])
     for path in source.rglob("*.png"):
         assert (back / path.relative_to(source)).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("rle", [False, True])
+@pytest.mark.parametrize("form", [form for form in ALL if FORMS[form].FILE])
+def test_a_file_of_many_photographs_is_never_whole_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Form, rle: bool
+) -> None:
+    monkeypatch.setattr(elements, "CHUNK", 1 << 12)
+    side = 32 if form == "label-studio" else 128  # whose brush strokes are four times as long
+    mask = np.random.default_rng(0).random((side, side)) < 0.5
+    if not rle:
+        mask = np.zeros((4, 1000), np.bool_)
+        mask[0] = mask[:, ::2] = True  # a comb: one piece with many corners
+    target = target_of(form, tmp_path)
+
+    def peak_and_size(count: int) -> NDArray[np.int64]:
+        many = (Annotation(f"{number}.jpg", mask) for number in range(count))
+        tracemalloc.start()
+        try:
+            FORMS[form].write(many, target, OutlineSettings(rle=rle))
+            entries = FORMS[form].read(target, Photographs(), None)
+            assert sum(np.array_equal(entry.load().mask, mask) for entry in entries) == count
+            return np.array([tracemalloc.get_traced_memory()[1], target.stat().st_size])
+        finally:
+            tracemalloc.stop()
+
+    more_memory, larger = peak_and_size(60) - peak_and_size(20)
+    assert more_memory < larger / 2
 
 
 @pytest.mark.parametrize("form", ALL)

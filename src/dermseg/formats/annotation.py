@@ -220,10 +220,7 @@ def understood(source: object, kind: str) -> Iterator[None]:
         raise DataError(f"{source}: not {kind} ({error})") from error
 
 
-def read_json(path: Path, kind: str, packed: Callable[[Any], Any] | None = None) -> Any:
-    """Return what a JSON file holds; DataError, naming it, if it is none.
-
-    `packed` is given each object as it is read, and returns what to keep in its place.
-    """
+def read_json(path: Path, kind: str) -> Any:
+    """Return what a JSON file holds; DataError, naming it, if it is none."""
     with understood(path, kind):
-        return json.loads(path.read_text(encoding="utf-8-sig"), object_hook=packed)
+        return json.loads(path.read_text(encoding="utf-8-sig"))

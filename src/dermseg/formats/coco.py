@@ -1,9 +1,7 @@
 """COCO's instance annotations: one JSON file, polygons or run lengths in pixels as stored."""
 
 import json
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,11 +18,11 @@ from dermseg.formats.annotation import (
     Photographs,
     choose_label,
     frame_size,
-    read_json,
     safe_name,
     stable_id,
     understood,
 )
+from dermseg.formats.elements import Element, json_elements
 from dermseg.imaging.images import Mask
 from dermseg.masks.polygons import Ring, fill, one_ring
 from dermseg.masks.runs import from_run_lengths, run_lengths
@@ -96,50 +94,44 @@ def read(source: Path, _: Photographs, label: str | None) -> Iterator[Entry]:
     rule; a crowd's run lengths, compressed or not, count as others do. Raises DataError too if two
     images have one id or one name.
     """
-    content = read_json(source, KIND, _packed)
     with understood(source, KIND):
-        images = {image["id"]: image for image in content["images"]}
-        names = {str(image["file_name"]) for image in content["images"]}
+        content = json_elements(source, {"images": _image, "annotations": _annotation})
+        images = {image.kept["id"]: image for image in content["images"]}
+        names = {image.kept["file_name"] for image in content["images"]}
         if len(images) < len(content["images"]) or len(names) < len(images):
             raise DataError(f"{source}: two images have the same id or the same file_name")
         categories = {each["id"]: str(each["name"]) for each in content.get("categories", ())}
-        found: dict[object, list[dict[str, Any]]] = {}
+        found: dict[object, list[Element]] = {}
         labels = set()
         for annotation in content.get("annotations", ()):
-            name = categories.get(annotation["category_id"], str(annotation["category_id"]))
+            number, category = annotation.kept
+            name = categories.get(category, str(category))
             labels.add(name)
             if label in (None, name):
-                found.setdefault(annotation["image_id"], []).append(annotation)
+                found.setdefault(number, []).append(annotation)
         choose_label(labels, label, source)
         if strange := found.keys() - images.keys():
             raise DataError(f"{source}: has annotations of an image {strange.pop()} that it lacks")
     for number, image in images.items():
-        name = safe_name(str(image["file_name"]))
-        yield Entry(name, partial(_load, source, name, image, found.get(number, [])))
+        name = safe_name(image.kept["file_name"])
+        yield Entry(name, partial(_load, source, name, image.kept, found.get(number, [])))
 
 
-def _packed(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return an object with its polygons or counts packed: as lists they take five times as much.
-
-    What cannot be packed stays, and costs its photograph when it is loaded.
-    """
-    rings, counts = entry.get("segmentation"), entry.get("counts")
-    with suppress(TypeError, OverflowError):
-        if isinstance(rings, list):
-            entry["segmentation"] = [array("d", ring) for ring in rings]
-        if isinstance(counts, list):
-            entry["counts"] = array("q", counts)
-    return entry
+def _image(content: dict[str, Any]) -> dict[str, Any]:
+    sides = {key: side for key, side in content.items() if key in ("height", "width")}
+    return {"id": content["id"], "file_name": str(content["file_name"]), **sides}
 
 
-def _load(
-    source: Path, name: str, image: dict[str, Any], annotations: list[dict[str, Any]]
-) -> Annotation:
+def _annotation(content: dict[str, Any]) -> tuple[Any, Any]:
+    return content["image_id"], content["category_id"]
+
+
+def _load(source: Path, name: str, image: dict[str, Any], annotations: list[Element]) -> Annotation:
     with understood(f"{source}, {name}", "a COCO annotation"):
         size = frame_size(image["height"], image["width"])
         mask = np.zeros(size, np.bool_)
         for annotation in annotations:
-            mask |= _mask(annotation["segmentation"], size)
+            mask |= _mask(annotation.json()["segmentation"], size)
         return Annotation(name, mask)
 
 

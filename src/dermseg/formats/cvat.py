@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError
-from xml.etree.ElementTree import parse as parse_xml
+from xml.etree.ElementTree import Element as Shape
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
@@ -21,6 +20,7 @@ from dermseg.formats.annotation import (
     safe_name,
     understood,
 )
+from dermseg.formats.elements import Element, xml_elements
 from dermseg.imaging.images import Mask
 from dermseg.masks.polygons import fill, one_ring
 from dermseg.masks.runs import from_run_lengths, run_lengths
@@ -83,21 +83,22 @@ def _mask_of(annotation: Annotation) -> Iterator[tuple[str, str]]:
 def read(source: Path, _: Photographs, label: str | None) -> Iterator[Entry]:
     """Read the polygons and masks of CVAT's XML for images."""
     with understood(source, KIND):
-        try:
-            images = parse_xml(source).getroot().findall("image")
-        except ParseError as error:
-            raise ValueError(str(error)) from error
-        names = [safe_name(image.attrib["name"]) for image in images]
-        shapes = (shape for image in images for shape in image if "label" in shape.attrib)
-        choose_label((shape.attrib["label"] for shape in shapes), label, source)
+        images = xml_elements(source, "image", _image)
+        choose_label({label for image in images for label in image.kept[1]}, label, source)
     if not images:
         raise DataError(f"{source}: not {KIND} (it has no images)")
-    for name, image in zip(names, images, strict=True):
+    for image in images:
+        name = image.kept[0]
         yield Entry(name, partial(_load, source, name, image, label))
 
 
-def _load(source: Path, name: str, image: Element, label: str | None) -> Annotation:
+def _image(facts: dict[str, str], shapes: list[dict[str, str]]) -> tuple[str, set[str]]:
+    return safe_name(facts["name"]), {shape["label"] for shape in shapes if "label" in shape}
+
+
+def _load(source: Path, name: str, element: Element, label: str | None) -> Annotation:
     with understood(f"{source}, {name}", KIND):
+        image = element.xml()
         size = frame_size(image.attrib["height"], image.attrib["width"])
         mask = np.zeros(size, np.bool_)
         for shape in image:
@@ -106,7 +107,7 @@ def _load(source: Path, name: str, image: Element, label: str | None) -> Annotat
         return Annotation(name, mask)
 
 
-def _mask(shape: Element, size: tuple[int, int]) -> Mask:
+def _mask(shape: Shape, size: tuple[int, int]) -> Mask:
     if shape.tag == "polygon":
         numbers = re.split("[,;]", shape.attrib["points"])
         if len(numbers) < 6:

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,11 +18,11 @@ from dermseg.formats.annotation import (
     Photographs,
     choose_label,
     frame_size,
-    read_json,
     safe_name,
     stable_id,
     understood,
 )
+from dermseg.formats.elements import Element, json_elements
 from dermseg.imaging.images import Mask
 from dermseg.masks.polygons import fill, one_ring
 from dermseg.masks.runs import run_lengths
@@ -114,28 +113,17 @@ def read(source: Path, photographs: Photographs, label: str | None) -> Iterator[
     prediction. Regions are polygons and brush strokes. `photographs` tell the sizes of those
     without a region.
     """
-    tasks = read_json(source, KIND, _packed)
     with understood(source, KIND):
-        found = [(_name(task["data"]), task["data"], _results(task)) for task in tasks]
-        labels = {each for _, _, results in found for result in results for each in _labels(result)}
-        choose_label(labels, label, source)
-    for name, data, results in found:
-        chosen = [each for each in results if label is None or label in _labels(each)]
-        yield Entry(name, partial(_load, source, name, data, chosen, photographs))
+        tasks = json_elements(source, {"": _task})
+        choose_label({label for task in tasks for label in task.kept[1]}, label, source)
+    for task in tasks:
+        name = task.kept[0]
+        yield Entry(name, partial(_load, source, name, task, label, photographs))
 
 
-def _packed(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return an object with its points or run lengths packed: as lists they take ten times as much.
-
-    What cannot be packed stays, and costs its photograph when it is loaded.
-    """
-    points, lengths = entry.get("points"), entry.get("rle")
-    with suppress(TypeError, ValueError, OverflowError):
-        if isinstance(points, list):
-            entry["points"] = np.array(points, np.float64)
-        if isinstance(lengths, list):
-            entry["rle"] = bytes(lengths)
-    return entry
+def _task(content: dict[str, Any]) -> tuple[str, set[str]]:
+    labels = {label for result in _results(content) for label in _labels(result)}
+    return _name(content["data"]), labels
 
 
 def _name(data: dict[str, Any]) -> str:
@@ -159,13 +147,13 @@ def _labels(result: dict[str, Any]) -> list[str]:
 
 
 def _load(
-    source: Path,
-    name: str,
-    data: dict[str, Any],
-    results: list[dict[str, Any]],
-    photographs: Photographs,
+    source: Path, name: str, task: Element, label: str | None, photographs: Photographs
 ) -> Annotation:
     with understood(f"{source}, {name}", "a task of Label Studio"):
+        content = task.json()
+        data, results = content["data"], _results(content)
+        if label is not None:
+            results = [each for each in results if label in _labels(each)]
         sizes = {(each["original_height"], each["original_width"]) for each in results}
         if "height" in data and "width" in data:
             sizes.add((data["height"], data["width"]))
