@@ -55,12 +55,14 @@ STARTS = 3
 CHILD = """
 import sys
 from dermseg.cli.main import main
+from dermseg.cores import keep_memory
+keep_memory()
 status = main(sys.argv[1:])
 from dermseg.benchmark.segmenting import peak_megabytes
 print(peak_megabytes() or "")
 sys.exit(status)
 """
-"""The command line in a process of its own, which says at its end how much memory it took."""
+"""The command line as a program, which says at its end how much memory it took."""
 
 
 @dataclass(frozen=True)
