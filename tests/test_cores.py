@@ -11,7 +11,7 @@ from threading import Barrier, Event
 import pytest
 
 from dermseg import cores
-from dermseg.cores import AHEAD, parallel_map
+from dermseg.cores import AHEAD, cached_property, parallel_map
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +31,20 @@ def test_results_come_in_the_items_order() -> None:
 
     assert list(parallel_map(work, range(5))) == [0, 1, 4, 9, 16]
     assert list(parallel_map(work, [])) == []
+
+
+def test_threads_compute_properties_of_their_objects_at_once() -> None:
+    together = Barrier(2, timeout=20)
+
+    class Object:
+        @cached_property
+        def value(self) -> int:
+            return together.wait()
+
+    objects = [Object(), Object()]
+    assert sorted(parallel_map(lambda each: each.value, objects)) == [0, 1]
+    assert sorted(each.value for each in objects) == [0, 1]  # kept: no one waits again
+    assert isinstance(Object.value, cached_property)
 
 
 def test_a_thread_for_each_core_works_at_once() -> None:

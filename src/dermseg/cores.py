@@ -9,10 +9,26 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+if TYPE_CHECKING or sys.version_info >= (3, 12):
+    from functools import cached_property as cached_property
+else:
+    from functools import cached_property as _locked
+
+    class cached_property(_locked):
+        """functools.cached_property without the lock, for which the threads of all objects wait."""
+
+        def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
+            """Return the value, which is kept from the first access on."""
+            if instance is None:
+                return self
+            value = instance.__dict__[self.attrname] = self.func(instance)
+            return value
+
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from io import BytesIO
 
 import numpy as np
 
 from dermseg.batch.jobs import Job
+from dermseg.cores import cached_property
 from dermseg.imaging.images import Pixels, encode_image
 from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.segmentation import Segmentation

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
 from hashlib import blake2b
 from io import BytesIO
 from traceback import format_exc
@@ -19,6 +18,7 @@ from zlib_ng.zlib_ng import crc32
 from dermseg.batch.jobs import Job
 from dermseg.batch.pictures import Pictures
 from dermseg.batch.report import complete_row, failed_row, made_by, report_row
+from dermseg.cores import cached_property
 from dermseg.errors import ClusterError, DermsegError, ImageError, OutputError, StoreError
 from dermseg.imaging.mask_files import find_mask
 from dermseg.imaging.mask_frames import size_along

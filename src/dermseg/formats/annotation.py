@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
-from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeAlias
@@ -14,6 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from dermseg.cores import cached_property
 from dermseg.errors import DataError, TooManyPixelsError
 from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import composed
@@ -73,6 +73,8 @@ class Annotation:
 
     def reduced(self, settings: OutlineSettings) -> tuple["Annotation", int]:
         """Return the annotation with less in it, and the number of pixels that are other ones."""
+        if not (settings.tolerance or settings.one):
+            return self, 0
         polygons = self.polygons
         if settings.tolerance:
             polygons = simplify(polygons, settings.tolerance)
@@ -85,6 +87,10 @@ class Annotation:
         mask = fill(rings_of(polygons), self.size)
         lost = int(np.count_nonzero(mask != self.mask))
         return replace(self, mask=mask, drawn=polygons), lost
+
+    def traced(self) -> "Annotation":
+        """Return the annotation with its polygons, so that no one waits for them who writes it."""
+        return replace(self, drawn=self.polygons)
 
 
 @dataclass(frozen=True)

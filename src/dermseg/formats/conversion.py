@@ -318,7 +318,9 @@ def _prepared(
             return str(error)
         if FORMS[to].FRAME == "shown":
             annotation = annotation.shown()
-        return annotation.reduced(settings)
+        annotation, lost = annotation.reduced(settings)
+        in_pixels = to == "masks" or settings.rle
+        return annotation if in_pixels else annotation.traced(), lost
 
     for result in track(parallel_map(prepare, entries), "Converting", len(entries)):
         if isinstance(result, str):

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
@@ -12,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dermseg.cores import cached_property
 from dermseg.imaging.images import Mask, Pixels
 from dermseg.imaging.inputs import Opened
 from dermseg.imaging.photographs import read_orientation

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from hashlib import blake2b, sha256
 from io import BytesIO
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dermseg import __version__
+from dermseg.cores import cached_property
 from dermseg.errors import ModelError, UsageError
 from dermseg.imaging.images import Pixels, resize
 from dermseg.imaging.inputs import PhotographLike, opened
