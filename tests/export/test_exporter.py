@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import torch
 from torch import nn
+from toy import Tiny
 
 from dermseg.cli.main import main
 from dermseg.errors import DermsegError, ModelError, UsageError
@@ -83,6 +84,17 @@ def tiny_run(tmp_path: Path, tiny: Callable[..., TrainingSettings]) -> Path:
     return make_run(tmp_path / "run", network="tiny")
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return such a run with its model file; no test changes it."""
+    run = tmp_path_factory.mktemp("exported")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(networks.NETWORKS, "tiny", Tiny)
+        make_run(run, network="tiny")
+        export_model([run], run / "model.onnx")
+    return run
+
+
 @pytest.mark.parametrize(("network", "channels"), KINDS)
 def test_the_file_equals_pytorch(
     tmp_path: Path, examples: Examples, network: str, channels: str
@@ -119,9 +131,8 @@ def test_folded_norms_change_nothing(tmp_path: Path, network: str) -> None:
     assert np.ptp(expected.numpy()) > 0.01, "a constant would prove nothing"
 
 
-def test_the_graph_is_the_contract(tiny_run: Path) -> None:
-    file = tiny_run / "model.onnx"
-    export_model([tiny_run], file)
+def test_the_graph_is_the_contract(exported: Path) -> None:
+    file = exported / "model.onnx"
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     (given,), (returned,) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.type) == ("photographs", "tensor(uint8)")
@@ -130,17 +141,16 @@ def test_the_graph_is_the_contract(tiny_run: Path) -> None:
     assert given.shape[1:] == [*SIZE, 3]
     assert returned.shape[1:] == [*SIZE]
     assert not [t for t in onnx.load(file).graph.initializer if t.external_data]
-    assert sorted(p.name for p in tiny_run.iterdir()) == sorted(["model.onnx", SAMPLES, WEIGHTS])
+    assert sorted(p.name for p in exported.iterdir()) == sorted(["model.onnx", SAMPLES, WEIGHTS])
 
 
-def test_the_card_travels_in_the_file(tiny_run: Path) -> None:
-    export_model([tiny_run], tiny_run / "model.onnx")
-    _, facts = checkpoints.load(tiny_run / WEIGHTS)
-    segmenter = Segmenter(tiny_run / "model.onnx")
+def test_the_card_travels_in_the_file(exported: Path) -> None:
+    _, facts = checkpoints.load(exported / WEIGHTS)
+    segmenter = Segmenter(exported / "model.onnx")
     (member,) = segmenter.card.members
     assert member == facts
     assert TrainingSettings.from_dict(member["settings"]).network == "tiny"
-    metadata = {p.key: p.value for p in onnx.load(tiny_run / "model.onnx").metadata_props}
+    metadata = {p.key: p.value for p in onnx.load(exported / "model.onnx").metadata_props}
     assert json.loads(metadata[KEY]) == segmenter.card.to_dict()
 
 
@@ -169,9 +179,8 @@ def test_a_network_that_knows_styles_is_asked_for_one(
         np.testing.assert_allclose(probability, expected, atol=atol)
 
 
-def test_a_card_of_another_format_is_refused(tiny_run: Path) -> None:
-    export_model([tiny_run], tiny_run / "model.onnx")
-    model = onnx.load(tiny_run / "model.onnx")
+def test_a_card_of_another_format_is_refused(exported: Path, tmp_path: Path) -> None:
+    model = onnx.load(exported / "model.onnx")
     (entry,) = (entry for entry in model.metadata_props if entry.key == KEY)
     values = json.loads(entry.value)
     for card, message in (
@@ -181,19 +190,19 @@ def test_a_card_of_another_format_is_refused(tiny_run: Path) -> None:
         ([], "damaged"),
     ):
         entry.value = json.dumps(card)
-        onnx.save(model, tiny_run / "other.onnx")
+        onnx.save(model, tmp_path / "other.onnx")
         with pytest.raises(ModelError, match=message):
-            Segmenter(tiny_run / "other.onnx")
+            Segmenter(tmp_path / "other.onnx")
 
 
-def test_the_file_segments_photographs(tiny_run: Path, examples: Examples) -> None:
-    export_model([tiny_run], tiny_run / "model.onnx")
-    segmenter = Segmenter(tiny_run / "model.onnx")
+@pytest.mark.usefixtures("tiny")
+def test_the_file_segments_photographs(exported: Path, examples: Examples) -> None:
+    segmenter = Segmenter(exported / "model.onnx")
     assert (segmenter.height, segmenter.width) == SIZE
     photograph = read_photograph(examples[0][0])
     found = segmenter.segment(photograph)
     assert found.mask.shape == (photograph.height, photograph.width)
-    model = model_of(tiny_run)
+    model = model_of(exported)
     with torch.inference_mode():
         pixels = torch.from_numpy(resize(photograph.pixels, *SIZE)[np.newaxis].copy())
         np.testing.assert_allclose(found.probability, model(pixels)[0].numpy(), atol=1e-4)
@@ -284,13 +293,13 @@ def test_a_protocol_becomes_an_ensemble(protocol: Path, tmp_path: Path, examples
     assert segmenter.card.arithmetic == "float32"
 
 
+@pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("arithmetic", get_args(Arithmetic))
 def test_mirror_averaging_is_the_mean_of_the_mirror_images(
-    tiny_run: Path, arithmetic: Arithmetic
+    exported: Path, tmp_path: Path, arithmetic: Arithmetic
 ) -> None:
-    plain, mirrored = tiny_run / "plain.onnx", tiny_run / "mirrored.onnx"
-    export_model([tiny_run], plain)
-    export_model([tiny_run], mirrored, ExportSettings(arithmetic, mirror=True))
+    plain, mirrored = exported / "model.onnx", tmp_path / "mirrored.onnx"
+    export_model([exported], mirrored, ExportSettings(arithmetic, mirror=True))
     pixels = np.random.default_rng(3).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     one, four = Segmenter(plain), Segmenter(mirrored)
     parts = [
