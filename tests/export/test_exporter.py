@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 import torch
 from torch import nn
-from toy import Tiny
+from toy import Tiny, tiny_settings, write_data
 
 from dermseg.cli.main import main
 from dermseg.errors import DermsegError, ModelError, UsageError
@@ -339,35 +339,51 @@ def test_an_unfinished_member_is_named(protocol: Path, tmp_path: Path) -> None:
         export_model([protocol], tmp_path / "model.onnx")
 
 
+@pytest.fixture(scope="module")
+def toy_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data set of 15 pairs of 32 x 32 pixels; no test changes it."""
+    return write_data(tmp_path_factory.mktemp("toy") / "data")
+
+
+@pytest.fixture(scope="module")
+def trained(toy_set: Path) -> Path:
+    """Return a run that learnt something; no test changes it."""
+    settings = tiny_settings(fold=None, epochs=12, learning_rate=0.02, dropout=0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(networks.NETWORKS, "tiny", Tiny)
+        loop.train(toy_set, toy_set.with_name("run"), settings, DataSettings(device="cpu"))
+    return toy_set.with_name("run")
+
+
+@pytest.fixture(scope="module")
+def in_eight_bits(trained: Path) -> tuple[Path, float]:
+    """Return that run's file in 8 bits, which no test changes, and its distance from PyTorch."""
+    file = trained.with_name("int8.onnx")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(networks.NETWORKS, "tiny", Tiny)
+        return file, export_model([trained], file, INT8)
+
+
+@pytest.mark.usefixtures("tiny")
 class TestInt8:
     """8-bit arithmetic on a network that learnt something: noise would saturate any range."""
 
-    @pytest.fixture
-    def trained(
-        self, toy_data: Path, tmp_path: Path, tiny: Callable[..., TrainingSettings]
-    ) -> Path:
-        settings = tiny(fold=None, epochs=12, learning_rate=0.02, dropout=0.0)
-        loop.train(toy_data, tmp_path / "run", settings, DataSettings(device="cpu"))
-        return tmp_path / "run"
-
-    def test_masks_stay(self, trained: Path, toy_data: Path, tmp_path: Path) -> None:
-        files = {name: tmp_path / f"{name}.onnx" for name in get_args(Arithmetic)}
-        differences = {
-            name: export_model([trained], file, ExportSettings(name))
-            for name, file in files.items()
-        }
-        assert differences["float32"] <= TOLERANCE < differences["int8"] <= TOLERANCE_INT8
-        exact, small = (Segmenter(files[name]) for name in ("float32", "int8"))
+    def test_masks_stay(
+        self, toy_set: Path, trained: Path, in_eight_bits: tuple[Path, float], tmp_path: Path
+    ) -> None:
+        file, difference = in_eight_bits
+        exactly = export_model([trained], tmp_path / "float32.onnx")
+        assert exactly <= TOLERANCE < difference <= TOLERANCE_INT8
+        exact, small = Segmenter(tmp_path / "float32.onnx"), Segmenter(file)
         assert small.card.arithmetic == "int8"
-        for photograph in sorted((toy_data / "images").iterdir()):
+        for photograph in sorted((toy_set / "images").iterdir()):
             one, other = exact.segment(photograph).mask, small.segment(photograph).mask
             assert (one & other).sum() >= 0.8 * (one | other).sum()
 
     def test_convolutions_compute_in_eight_bits_and_colour_does_not(
-        self, trained: Path, tmp_path: Path
+        self, in_eight_bits: tuple[Path, float]
     ) -> None:
-        export_model([trained], tmp_path / "model.onnx", INT8)
-        graph = onnx.load(tmp_path / "model.onnx").graph
+        graph = onnx.load(in_eight_bits[0]).graph
         made_by = {output: node.op_type for node in graph.node for output in node.output}
         for node in graph.node:
             if node.op_type == "Conv":
@@ -375,22 +391,24 @@ class TestInt8:
             if node.op_type in ("Sigmoid", "BatchNormalization", "Concat", "Where"):
                 assert "QuantizeLinear" not in [made_by.get(name) for name in node.input]
 
-    def test_weights_use_all_eight_bits(self, trained: Path, tmp_path: Path) -> None:
-        export_model([trained], tmp_path / "model.onnx", INT8)
-        tensors = onnx.load(tmp_path / "model.onnx").graph.initializer
+    def test_weights_use_all_eight_bits(self, in_eight_bits: tuple[Path, float]) -> None:
+        tensors = onnx.load(in_eight_bits[0]).graph.initializer
         weights = [onnx.numpy_helper.to_array(t) for t in tensors if len(t.dims) == 4]
         whole = [array for array in weights if array.dtype == np.int8]
         assert len(whole) == 3
         assert {int(np.abs(array.astype(int)).max()) for array in whole} == {127}
 
     def test_coarse_weights_keep_four_bits_in_large_layers(
-        self, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self,
+        trained: Path,
+        in_eight_bits: tuple[Path, float],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.setattr(quantize, "COARSE_FROM", 500)
+        export_model([trained], tmp_path / "coarse.onnx", ExportSettings("int8", coarse=True))
         sizes = []
-        for coarse in (False, True):
-            monkeypatch.setattr(quantize, "COARSE_FROM", 500)
-            file = tmp_path / f"{coarse}.onnx"
-            export_model([trained], file, ExportSettings("int8", coarse=coarse))
+        for file, coarse in ((in_eight_bits[0], False), (tmp_path / "coarse.onnx", True)):
             tensors = onnx.load(file).graph.initializer
             arrays = [onnx.numpy_helper.to_array(tensor) for tensor in tensors]
             weights = [a.astype(int) for a in arrays if a.dtype == np.int8 and a.ndim == 4]
