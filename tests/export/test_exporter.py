@@ -228,11 +228,16 @@ def test_a_file_that_differs_is_refused_and_leaves_nothing(
             found: torch.Tensor = self.model(photographs) * 0.9
             return found
 
-    monkeypatch.setattr(
-        module,
-        "to_onnx",
-        lambda model, example, styled: real(Other(model).eval(), example, styled=styled),
-    )
+    made: list[onnx.ModelProto] = []
+
+    def other(model: nn.Module, example: np.ndarray, *, styled: bool) -> onnx.ModelProto:
+        if not made:  # both files are of the same run
+            made.append(real(Other(model).eval(), example, styled=styled))
+        proto = onnx.ModelProto()
+        proto.CopyFrom(made[0])
+        return proto
+
+    monkeypatch.setattr(module, "to_onnx", other)
     (tiny_run / "old.onnx").write_bytes(b"old")
     for name in ("new.onnx", "old.onnx"):
         with pytest.raises(ModelError, match=rf"{name}: not written, since it differs"):
