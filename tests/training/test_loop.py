@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from toy import Tiny, tiny_settings, write_data
 
 from dermseg.data import datasets
 from dermseg.data.layouts import find_pairs
@@ -81,12 +82,18 @@ class TestTrainSmoke:
             assert tensor.isfinite().all(), name
 
 
-class TestTrainFeatures:
-    @pytest.fixture
-    def run(self, toy_data: Path, tmp_path: Path, tiny: Maker) -> Path:
-        train(toy_data, tmp_path / "run", tiny(), ON_CPU)
-        return tmp_path / "run"
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a finished run with the usual settings; no test changes it."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(networks.NETWORKS, "tiny", Tiny)
+        train(write_data(folder / "data"), folder / "run", tiny_settings(), ON_CPU)
+    return folder / "run"
 
+
+@pytest.mark.usefixtures("tiny")
+class TestTrainFeatures:
     def test_folds_by_source_hold_out_all_photographs_of_a_size(
         self, toy_data: Path, tmp_path: Path, tiny: Maker, capsys: pytest.CaptureFixture[str]
     ) -> None:
