@@ -319,6 +319,26 @@ def killing(function: Callable[..., Any], call: int, *, before: bool) -> Callabl
     return killer
 
 
+CHANGING: dict[str, Any] = {
+    "schedule": "one-cycle",
+    "early_epochs": 1,
+    "early_height": 16,
+    "early_width": 16,
+}
+"""Settings with which no epoch is like another."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with data, their cache, and a run that no one killed; no test changes it."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    computing = DataSettings(device="cpu", cache=folder / "cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(networks.NETWORKS, "tiny", Tiny)
+        train(write_data(folder / "data"), folder / "whole", tiny_settings(**CHANGING), computing)
+    return folder
+
+
 class TestResuming:
     @pytest.mark.parametrize(
         ("owner", "name", "call", "before"),
@@ -347,7 +367,7 @@ class TestResuming:
     )
     def test_a_killed_training_ends_as_if_nothing_had_happened(
         self,
-        toy_data: Path,
+        undisturbed: Path,
         tmp_path: Path,
         tiny: Maker,
         owner: Any,
@@ -355,29 +375,26 @@ class TestResuming:
         call: int,
         before: bool,
     ) -> None:
-        settings = tiny(schedule="one-cycle", early_epochs=1, early_height=16, early_width=16)
-        cache = tmp_path / "cache"
-        train(toy_data, tmp_path / "whole", settings, DataSettings(device="cpu", cache=cache))
+        data, whole, killed = undisturbed / "data", undisturbed / "whole", tmp_path / "killed"
+        settings = tiny(**CHANGING)
+        computing = DataSettings(device="cpu", cache=undisturbed / "cache")
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(owner, name, killing(getattr(owner, name), call, before=before))
             with pytest.raises(Killed):
-                train(
-                    toy_data, tmp_path / "killed", settings, DataSettings(device="cpu", cache=cache)
-                )
-        assert not (tmp_path / "killed" / "weights.safetensors").exists()
+                train(data, killed, settings, computing)
+        assert not (killed / "weights.safetensors").exists()
         torch.manual_seed(12345)
         torch.rand(7)
-        train(toy_data, tmp_path / "killed", settings, DataSettings(device="cpu", cache=cache))
+        train(data, killed, settings, computing)
 
-        assert_same_bits(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
-        assert log(tmp_path / "whole") == log(tmp_path / "killed")
-        names, probability = held_out(tmp_path / "killed")
-        assert names == held_out(tmp_path / "whole")[0]
-        assert np.array_equal(probability, held_out(tmp_path / "whole")[1])
+        assert_same_bits(weights(whole), weights(killed))
+        assert log(whole) == log(killed)
+        names, probability = held_out(killed)
+        assert names == held_out(whole)[0]
+        assert np.array_equal(probability, held_out(whole)[1])
         one, other = (
-            checkpoints.load(tmp_path / run / "checkpoint.safetensors")[0]
-            for run in ("whole", "killed")
+            checkpoints.load(each / "checkpoint.safetensors")[0] for each in (whole, killed)
         )
         assert_same_bits(one, other)
 
