@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -594,11 +595,21 @@ class TestTrainExceptions:
             train(tmp_path / "nowhere", tmp_path / "run", tiny(), ON_CPU)
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run that learnt something, as fold 0 of a protocol; tests have copies."""
+    folder = tmp_path_factory.mktemp("made")
+    run = folder / "first" / "fold-0"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(networks.NETWORKS, "tiny", Tiny)
+        train(write_data(folder / "data"), run, tiny_settings(epochs=12, learning_rate=0.02))
+    return run
+
+
 class TestStartingFromAnotherTraining:
     @pytest.fixture
-    def first(self, toy_data: Path, tmp_path: Path, tiny: Maker) -> Path:
-        train(toy_data, tmp_path / "first" / "fold-0", tiny(epochs=12, learning_rate=0.02))
-        return tmp_path / "first" / "fold-0"
+    def first(self, made: Path, tmp_path: Path) -> Path:
+        return Path(shutil.copytree(made, tmp_path / "first" / "fold-0"))
 
     def test_it_begins_where_the_other_ended(
         self, toy_data: Path, tmp_path: Path, tiny: Maker, first: Path
