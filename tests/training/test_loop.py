@@ -453,6 +453,17 @@ class TestResuming:
         assert rows == log(tmp_path / "run")
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with data, their cache, and a run of an epoch, which no test changes."""
+    folder = tmp_path_factory.mktemp("begun")
+    computing = DataSettings(device="cpu", cache=folder / "cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(networks.NETWORKS, "tiny", Tiny)
+        train(write_data(folder / "data"), folder / "run", tiny_settings(epochs=1), computing)
+    return folder
+
+
 class TestTrainExceptions:
     @pytest.mark.parametrize(
         "changes",
@@ -468,18 +479,12 @@ class TestTrainExceptions:
         ids=str,
     )
     def test_a_folder_with_other_settings_is_refused_and_left_alone(
-        self, toy_data: Path, tmp_path: Path, tiny: Maker, changes: dict[str, Any]
+        self, begun: Path, tiny: Maker, changes: dict[str, Any]
     ) -> None:
-        run = tmp_path / "run"
-        train(toy_data, run, tiny(epochs=1), DataSettings(device="cpu", cache=tmp_path / "cache"))
+        run, computing = begun / "run", DataSettings(device="cpu", cache=begun / "cache")
         before = {path: path.read_bytes() for path in run.iterdir()}
         with pytest.raises(UsageError, match="other settings"):
-            train(
-                toy_data,
-                run,
-                tiny(**{"epochs": 1, **changes}),
-                DataSettings(device="cpu", cache=tmp_path / "cache"),
-            )
+            train(begun / "data", run, tiny(**{"epochs": 1, **changes}), computing)
         assert {path: path.read_bytes() for path in run.iterdir()} == before
 
     def test_images_that_have_changed_their_folds_are_not_gone_on_with(
