@@ -1724,12 +1724,19 @@ def test_a_ruler_in_the_photograph_is_offered_and_never_assumed(page: Any, tmp_p
     assert page.is_hidden("#ruler-offer")
 
 
+@pytest.fixture(scope="module")
+def examples_masks(segmenter: Segmenter, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the examples' masks; tests have copies."""
+    masks = tmp_path_factory.mktemp("examples") / "masks"
+    segment_all(find_jobs([PHOTOGRAPHS]), segmenter, masks)
+    return masks
+
+
 @pytest.fixture
-def review(segmenter: Segmenter, tmp_path: Path) -> Review:
+def review(segmenter: Segmenter, examples_masks: Path, tmp_path: Path) -> Review:
     """Return the review of the examples' masks."""
-    jobs = find_jobs([PHOTOGRAPHS])
-    segment_all(jobs, segmenter, tmp_path / "masks")
-    return Review.load(jobs, tmp_path / "masks", segmenter)
+    masks = Path(shutil.copytree(examples_masks, tmp_path / "masks"))
+    return Review.load(find_jobs([PHOTOGRAPHS]), masks, segmenter)
 
 
 def test_a_page_that_cannot_begin_says_why(
