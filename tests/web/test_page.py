@@ -967,8 +967,7 @@ CORNERS = ((-150, -110), (120, -130), (160, 60), (-40, 20))
 """Of regions that are painted, from the stage's middle."""
 
 
-@pytest.mark.parametrize("dragged", [True, False])
-@pytest.mark.parametrize("key", ["l", "k"])
+@pytest.mark.parametrize(("key", "dragged"), [("l", True), ("k", False)])
 def test_a_lasso_is_its_corners_pixels_dragged_or_clicked(
     page: Any, tmp_path: Path, key: str, dragged: bool
 ) -> None:
