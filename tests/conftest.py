@@ -12,6 +12,7 @@ from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image
 
+from dermseg.cores import keep_memory
 from dermseg.inference import segmenter as inference
 from dermseg.inference.confidence import Calibration
 from dermseg.inference.segmenter import Segmenter
@@ -35,6 +36,12 @@ def _one_thread() -> Iterator[None]:
     cv2.setNumThreads(1)
     yield
     cv2.setNumThreads(before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _kept_memory() -> None:
+    """Keep freed memory, as the program does: else each large array is cleared first."""
+    keep_memory()
 
 
 @pytest.fixture(autouse=True, scope="session")
