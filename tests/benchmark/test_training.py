@@ -27,6 +27,11 @@ OURS = Timing(10.0, 20.0, 0.05, 300.0)
 FLOOR = Floor(5e9, 1.5e11, 8.0)
 
 
+@pytest.fixture(autouse=True)
+def _small_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "LARGE", {False: 64, True: 64})
+
+
 @pytest.fixture
 def cache() -> Cache:
     """Return ten images whose masks are their red, above a half."""
@@ -117,8 +122,6 @@ class TestBenchmark:
     def test_the_floor_counts_a_step_of_the_network(
         self, tiny: Maker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(training, "LARGE", {False: 64, True: 64})
-
         class Two(nn.Module):
             def __init__(self, channels: int, _: float) -> None:
                 super().__init__()
