@@ -86,8 +86,13 @@ class TestLosses:
 
 @pytest.mark.slow
 def test_a_network_of_ones_own_is_trained_exported_and_used_by_another_process(
-    toy_data: Path, tmp_path: Path
+    toy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def run(*arguments: str) -> None:
+        command = [sys.executable, "-m", "dermseg", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
     (tmp_path / "mine.py").write_text(PLUGIN)
     size = [
         "--height",
@@ -102,14 +107,15 @@ def test_a_network_of_ones_own_is_trained_exported_and_used_by_another_process(
         "float32",
     ]
     own = ["--network", "plain", "--loss", "0.5*brier+0.5*dice", "--weight-decay", "0.01"]
-    for arguments in (
-        ["train", str(toy_data), "-o", "run", *own, *size, "--plugin", "mine.py"],
-        ["export", "run", "-o", "mine.onnx", "--plugin", "mine.py"],
-        ["segment", str(toy_data / "images"), "-o", "masks", "--model", "mine.onnx"],
-    ):
-        command = [sys.executable, "-m", "dermseg", *arguments]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+    run("train", str(toy_data), "-o", "run", *own, *size, "--plugin", "mine.py")
+    monkeypatch.chdir(tmp_path)
+    for module, name in ((networks, "NETWORKS"), (networks, "STRIDES"), (losses, "LOSSES")):
+        monkeypatch.setattr(module, name, dict(getattr(module, name)))
+    try:
+        assert main(["export", "run", "-o", "mine.onnx", "--plugin", "mine.py"]) == 0
+    finally:
+        sys.modules.pop("mine", None)
+    run("segment", str(toy_data / "images"), "-o", "masks", "--model", "mine.onnx")
     assert len(list((tmp_path / "masks").glob("*_segmentation.png"))) == 15
 
 
