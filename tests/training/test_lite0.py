@@ -65,7 +65,7 @@ class TestEncoder:
 
 class TestLite0:
     @pytest.mark.parametrize("channels", [3, 7])
-    @pytest.mark.parametrize("size", [(32, 32), (96, 128), (192, 256)])
+    @pytest.mark.parametrize("size", [(32, 32), (96, 128)])
     def test_shape(self, channels: int, size: tuple[int, int]) -> None:
         logits = Lite0(channels).eval()(torch.rand(2, channels, *size))
         assert logits.shape == (2, *size)
