@@ -1,6 +1,7 @@
 """Small data sets and a small network, for the tests of training and experiments."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from dermseg.settings import TrainingSettings
-from dermseg.training import networks
+from dermseg.training import loop, networks
 from dermseg.training.networks.layers import Dropout, convolution
 
 Picture = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -25,6 +26,14 @@ def _one_torch_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_commit() -> Iterator[None]:
+    """Ask git once which commit trains: three processes for each of hundreds of trainings."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "commit", cache(loop.commit))
+        yield
 
 
 def draw_picture(seed: int, height: int = 32, width: int = 32) -> Picture:
