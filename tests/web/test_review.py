@@ -1,6 +1,7 @@
 import asyncio
 import json
 import os
+import shutil
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -36,21 +37,27 @@ from dermseg.web.review.queue import Review
 HEAD = ",".join(COLUMNS) + "\n"
 
 
-@pytest.fixture
-def jobs(tmp_path: Path) -> list[Job]:
-    folder = tmp_path / "photographs"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, segmenter: Segmenter) -> Path:
+    """Return a folder with photographs and the model's masks; tests have copies."""
+    folder = tmp_path_factory.mktemp("made") / "photographs"
     folder.mkdir()
     for name in ("=a.jpg", "b.png", "c.tif"):
         (folder / name).write_bytes(
             encoded(picture(), {"j": "JPEG", "p": "PNG"}.get(name[-3], "TIFF"))
         )
-    return find_jobs([folder])
+    segment_all(find_jobs([folder]), segmenter, folder.with_name("masks"))
+    return folder.parent
 
 
 @pytest.fixture
-def masks(tmp_path: Path, jobs: list[Job], segmenter: Segmenter) -> Path:
-    segment_all(jobs, segmenter, tmp_path / "masks")
-    return tmp_path / "masks"
+def jobs(made: Path, tmp_path: Path) -> list[Job]:
+    return find_jobs([Path(shutil.copytree(made / "photographs", tmp_path / "photographs"))])
+
+
+@pytest.fixture
+def masks(made: Path, tmp_path: Path, jobs: list[Job]) -> Path:
+    return Path(shutil.copytree(made / "masks", tmp_path / "masks"))
 
 
 @pytest.fixture
