@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.style import STYLE_IDS
 from dermseg.modelfile.card import StyleFacts
 from dermseg.settings import ThresholdSettings
+from dermseg.weights import MODELS, find_model
 
 pytest_plugins = ["toy", "object_store"]
 
@@ -49,6 +51,26 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what the tests measure out of the user's own folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_session_a_model() -> Iterator[None]:
+    """Open each shipped model once: hundreds of segmenters ask for it, and it keeps no state."""
+    plain = inference.session_of
+    shipped = {find_model(name) for name in MODELS}
+    opened: dict[tuple[Path, bool], Any] = {}
+
+    def session_of(content: bytes, path: Path, device: str) -> Any:
+        if device != "cpu" or path not in shipped:
+            return plain(content, path, device)
+        key = path, inference.asks_for_exact_sums()
+        if key not in opened:
+            opened[key] = plain(content, path, device)
+        return opened[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "session_of", session_of)
         yield
 
 
