@@ -160,11 +160,25 @@ def test_the_card_travels_in_the_file(exported: Path) -> None:
     assert json.loads(metadata[KEY]) == segmenter.card.to_dict()
 
 
-@pytest.mark.parametrize("arithmetic", get_args(Arithmetic))
+class Styled(Tiny):
+    """The small network, which adds a number for each style to its logits."""
+
+    def __init__(self, channels: int, dropout: float) -> None:
+        super().__init__(channels, dropout)
+        self.styles = nn.Embedding(1 + len(STYLE_IDS), 1)
+
+    def forward(self, x: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = super().forward(x) + self.styles(style)[:, :, None]
+        return logits
+
+
+@pytest.mark.parametrize(("network", "arithmetic"), [("styled", "float32"), ("lite0", "int8")])
 def test_a_network_that_knows_styles_is_asked_for_one(
-    tmp_path: Path, arithmetic: Arithmetic
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str, arithmetic: Arithmetic
 ) -> None:
-    run = make_run(tmp_path, network="lite0", channels="rgb", height=64, width=64)
+    monkeypatch.setitem(networks.NETWORKS, "styled", Styled)
+    monkeypatch.setattr(networks, "STYLED", {"styled", "lite0"})
+    run = make_run(tmp_path, network=network, channels="rgb", height=64, width=64)
     tensors, facts = checkpoints.load(run / WEIGHTS)
     for name, tensor in tensors.items():
         if name.startswith("styles."):
