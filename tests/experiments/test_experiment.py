@@ -418,7 +418,7 @@ def test_thresholds_and_runs_on_what_is_trained_already(
     assert not (page.parent / "ledger.csv").exists()
     with pytest.raises(DataError, match="no finished training"):
         experiment("runs", runs=[tmp_path])
-    with pytest.raises(UsageError, match="one is no training of RGB"):
+    with pytest.raises(UsageError, match="one are not those of RGB"):
         experiment("figure-2", runs=[one, other])
 
 

@@ -116,7 +116,9 @@ def crossfit(method: Method, reference: Trained, images: Images, output: Path) -
         for name in missing:
             outside = [image not in held_out[name] for image in searched]
             if not any(outside):
-                raise DataError(f"{runs[0].parent}: too few images were held out to choose by")
+                raise DataError(
+                    f"{runs[0].parent}: too few images were held out to choose parameters by"
+                )
             best = int(tried[:, outside].mean(1).argmax())
             chosen = method.candidates[best]
             maps = [
@@ -146,7 +148,9 @@ def open_images(study: Study, maps: Maps) -> Images:
     """Return the images at the size of `maps`; DataError if there are none."""
     shapes = {found.shape for each in maps.values() for found in each.values()}
     if len(shapes) != 1:
-        raise DataError(f"{study.arms[0].label}: predictions of one size are needed")
+        raise DataError(
+            f"{study.arms[0].label}: needs held-out predictions, all of one height and width"
+        )
     ((height, width),) = shapes
     return Images.of(study.open_images(height, width), study.thresholds)
 

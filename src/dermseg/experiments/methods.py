@@ -58,17 +58,18 @@ COLUMNS = (
     "times_the_first",
 )
 NOTES = (
-    "Networks share epochs, augmentation and settings; what differs is in the JSON file. The other "
-    "methods' parameters are chosen for each part of the images on the other parts, by the Jaccard "
-    "index at the networks' size on 200 images, as many of each part. Parts are the folds, or the "
-    "halves of one fold where only one was trained.",
+    "The networks have the same epochs, augmentation and settings; the JSON file lists what "
+    "differs. The images are split into parts: the folds, or the two halves of the fold where only "
+    "one was trained. The parameters of the other methods are chosen for each part on the other "
+    "parts, by the Jaccard index at the networks' size on 200 images, equally many of each part.",
     "r is the correlation of the images' Jaccard indices with the first row's, with a bootstrap "
-    "interval over images; p is Wilcoxon's, signed ranks, two-sided, against the first row. "
-    "Seconds are of one photograph at the networks' size, without reading it and without cutting "
-    "a mask, on the processor, with the first part's choice: the median of 5 on which all methods "
-    "took turns, in one process.",
-    "Human agreement is no row, for the data hold one mask an image: two annotators of one image "
-    "agree at a mean Jaccard index of about 0.72 (379 of the test images, IMA++ data set).",
+    "interval over images. p is that of Wilcoxon's signed-rank test against the first row, "
+    "two-sided. Seconds are for one photograph at the networks' size on the processor, with the "
+    "parameters of the first part, without reading the photograph or making its mask: the median "
+    "of 5 photographs, all methods in turns in one process.",
+    "The table has no row for human readers, since the data have one mask an image. Two annotators "
+    "of one image have a mean Jaccard index of about 0.72 (379 of the test images, IMA++ data "
+    "set).",
 )
 
 

@@ -58,6 +58,6 @@ def tell(rows: Sequence[Mapping[str, object]]) -> str:
             real = sum(row["called_real"] == "yes" for row in found)
             parts.append(f"{real} of {len(found)} with {seeds} each")
     return (
-        "Between trainings that differ in nothing but their seeds, an interval lies on one side "
-        f"of 0 for {', and '.join(parts)}. These comparisons share trainings."
+        "The trainings differ only in their seeds. The interval of a difference still excludes 0 "
+        f"in {', and in '.join(parts)}. The comparisons use the same trainings again."
     )

@@ -46,7 +46,7 @@ def _number(folder: Path, content: Content) -> Iterator[str]:
     yield ""
     changed = ", ".join(_changes(content))
     if not changed:
-        yield "They were trained with the paper's settings, as far as it says them."
+        yield "They were trained with the paper's settings, as far as the paper gives them."
         return
     yield (
         f"What differs from the paper's settings: {changed}. What its text leaves open is listed "

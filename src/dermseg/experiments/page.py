@@ -49,7 +49,7 @@ def write_page(folder: Path) -> tuple[Path, Path]:
     found = [name for name in EXPERIMENTS if (folder / f"{name}.json").is_file()]
     if not found:
         raise DataError(
-            f"{folder}: holds no experiment; `dermseg experiment NAME DATA -o` makes one"
+            f"{folder}: holds no experiment; `dermseg experiment NAME DATA -o {folder}` makes one"
         )
     contents = [read_json(folder / f"{name}.json") for name in found]
     parts = [describe(folder / f"{name}.csv", folder / f"{name}.json") for name in found]
@@ -66,10 +66,10 @@ def _verdicts(contents: list[dict[str, Any]]) -> Iterator[str]:
     """Yield a table of every verdict, with what stands behind each."""
     count = sum(len(content["verdicts"]) for content in contents)
     yield (
-        f"{count} claims, each judged by an interval of 95 % of its own. A verdict is about the "
-        "methods where three seeds of each were trained, and where chance in training makes no "
-        "difference; of twenty differences that are none, one is expected to be called real. "
-        "With fewer seeds the verdict is about these networks alone, and another seed may turn it."
+        f"{count} claims, each judged by its own 95 % interval. A verdict is about the methods "
+        "where each was trained with three seeds, or where chance in training makes no difference. "
+        "Of twenty claims without a real difference, about one is still called real. With fewer "
+        "seeds a verdict is only about these networks, and other seeds may change it."
     )
     yield ""
     for content in contents:

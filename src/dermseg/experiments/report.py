@@ -30,8 +30,8 @@ HEADS = ("images", "seeds", "AC", "DI", "JA", "SE", "SP", "JA, 95 %", "gain in J
 ELSEWHERE = "the challenge's 600 test images, scored by its organisers"
 """Heads the paper's rows where none of ours are of the same images."""
 ONE_SEED = (
-    "With one seed an interval tells how images vary, not how trainings do: another seed can move "
-    "every number by more than it allows for. A verdict about methods takes three seeds."
+    "With one seed an interval covers the variation of images, not of trainings: another seed can "
+    "move a number out of its interval. A verdict about methods takes three seeds."
 )
 MEMBERS = 6
 """What the paper averages."""

@@ -82,10 +82,11 @@ def _check(
 ) -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError(
-            "an experiment is one process; give it with --runs what torchrun has trained"
+            "an experiment runs in one process; train with torchrun first, then name the folders "
+            "with --runs"
         )
     if base.fold is not None:
-        raise UsageError("--fold: an experiment trains folds from 0 on; --folds-used says how many")
+        raise UsageError("--fold: an experiment trains the first folds; --folds-used says how many")
     if not settings.runs and settings.seeds < experiment.fewest_seeds:
         raise UsageError(f"{name} compares seeds: give --seeds 6, or at least 2")
     if settings.folds_used is not None and not 1 <= settings.folds_used <= base.folds:
@@ -105,8 +106,8 @@ def _check_arms(experiment: Experiment, base: TrainingSettings) -> None:
         other = known.setdefault(settings, arm.label)
         if other != arm.label:
             raise UsageError(
-                f"with these options {other!r} and {arm.label!r} are the same training, and there "
-                "is nothing to compare"
+                f"with these options {other!r} and {arm.label!r} are the same training: there is "
+                "nothing to compare"
             )
 
 

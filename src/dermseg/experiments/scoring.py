@@ -74,7 +74,7 @@ def find_scored_set(data: Path, which: SetName) -> ScoredSet:
         raise DataError(
             f"{data}: expected one folder *{endings[0]} and one *{endings[1]}; this experiment "
             f"scores the {which} images: unpack ISIC-2017_{endings[0]}.zip and "
-            f"ISIC-2017_{endings[1]}.zip (https://challenge.isic-archive.com/data/#2017) there"
+            f"ISIC-2017_{endings[1]}.zip there, as `dermseg fetch isic2017 --split {which}` does"
         )
     ((photographs,), (truth,)) = found
     challenge = photographs.name.removesuffix(endings[0]).strip("-_").replace("-", "").lower()
@@ -109,7 +109,10 @@ class Scorer:
         predicted = contents(files)
         maps = {i: m for file in files for i, m in read_held_out(file.parent).items()}
         if not maps:
-            raise DataError(f"{', '.join(map(str, runs))}: no predictions of images held out")
+            raise DataError(
+                f"{', '.join(map(str, runs))}: no held-out predictions; train with --fold or "
+                "--protocol"
+            )
         check_known(maps, self.pairs)
         truth = contents(self.pairs[image].mask for image in sorted(maps))
         places = {way: self._place("out-of-fold", way, predicted, truth) for way in binarisers}
@@ -161,7 +164,7 @@ class Scorer:
         """
         for run in runs:
             if not (run / WEIGHTS).is_file():
-                raise ModelError(f"{run}: holds no {WEIGHTS}, to score {images.name} with")
+                raise ModelError(f"{run}: holds no {WEIGHTS}, which scoring {images.name} needs")
         weights = contents(run / WEIGHTS for run in runs)
         seen = digest(images.files, times=False), contents(images.truths)
         place = self._place(images.name, repr(self.scoring), weights, seen)

@@ -150,14 +150,18 @@ class Study:
 
 def too_few(seeds: int) -> str:
     """Return why so many seeds say nothing of a method; nothing if they do."""
-    return "" if seeds >= MINIMUM_SEEDS else f"it takes {MINIMUM_SEEDS} seeds to speak of methods"
+    if seeds >= MINIMUM_SEEDS:
+        return ""
+    return f"a verdict about methods takes {MINIMUM_SEEDS} seeds"
 
 
 def shared(rows: Mapping[str, Table]) -> dict[str, Table]:
     """Return `rows` with the images, of each seed, that all hold; DataError if there are none."""
     found = restrict(rows)
     if not any(scores for scores in next(iter(found.values())).values()):
-        raise DataError(f"{', '.join(rows)}: no image was held out by all of them")
+        raise DataError(
+            f"{', '.join(rows)}: no image was held out by all of them; train the same folds of each"
+        )
     return found
 
 
@@ -225,7 +229,7 @@ def adopt(arms: Sequence[Arm], folders: Sequence[Path]) -> list[Trained]:
         for member in (run for members in seeds.values() for run in members):
             settings = run_folder.read_settings(member)
             if settings is not None and arm.settings(settings) != settings:
-                raise UsageError(f"--runs: {member} is no training of {arm.label}")
+                raise UsageError(f"--runs: the settings of {member} are not those of {arm.label}")
     pairs = zip(arms, found, strict=True)
     return [Trained(arm.name, arm.label, seeds, given=True) for arm, seeds in pairs]
 

@@ -20,9 +20,9 @@ PLACES = (0.2, 0.4, 0.6, 0.8)
 ORDER = ("nevus", "seborrheic_keratosis", "melanoma")
 """The paper's order; other diagnoses follow."""
 NOTE = (
-    "Truth is dashed red, the result solid yellow. Of each diagnosis, the images below which lie "
-    "20, 40, 60 and 80 % of its images by the Jaccard index; each is predicted by the member that "
-    "had not seen it."
+    "The true outline is dashed red, the predicted one solid yellow. The images are those at the "
+    "20th, 40th, 60th and 80th percentile of each diagnosis's Jaccard index, each predicted by the "
+    "member that had not seen it."
 )
 
 

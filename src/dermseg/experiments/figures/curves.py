@@ -21,10 +21,10 @@ COLORS = {RGB.label: "black", RGB_HSV_L.label: "red"}
 LAST = 0.1
 """Share of the epochs, at the end, over which the gap is averaged."""
 NOTE = (
-    "The training loss is measured on augmented images under dropout, by soft masks; the held-out "
-    "error is one less the Jaccard index of masks cut at one half, at the network's size. The gap "
-    "between the two is therefore comparable between inputs, not in itself; its interval is "
-    "Student's, over folds, or over seeds where there are several, each the mean of its folds."
+    "The training loss is that of probabilities, on augmented images with dropout. The held-out "
+    "error is 1 - Jaccard index of masks with threshold 0.5, at the network's size. So the gap "
+    "between the two can be compared between inputs, but means nothing by itself. Its interval is "
+    "by Student's t over folds, or over seeds where there are several, each the mean of its folds."
 )
 Point = dict[str, str]
 Key = tuple[str, str]

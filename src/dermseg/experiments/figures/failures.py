@@ -9,7 +9,7 @@ from dermseg.experiments.study import Study
 COUNT, COLUMNS = 8, 4
 NOTE = (
     "The images with the lowest Jaccard index, each predicted by the member that had not seen it. "
-    "Truth is dashed red, the result solid yellow."
+    "The true outline is dashed red, the predicted one solid yellow."
 )
 
 
