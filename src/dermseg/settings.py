@@ -207,25 +207,25 @@ def changed_options(given: TrainingSettings, usual: TrainingSettings) -> dict[st
 
 @dataclass(frozen=True, kw_only=True)
 class OutlineSettings:
-    """How outlines are written in a tool's form."""
+    """How outlines are written in a tool's format."""
 
     label: str | None = None
-    """What a lesion is called: in SOURCE, if it has several labels, and in OUTPUT; "lesion" there
-    unless given."""
+    """The lesion's label: the one to read from SOURCE, if it has several, and the one to write to
+    OUTPUT, "lesion" by default."""
     rle: bool = False
-    """Write run lengths in place of polygons, where the form knows both."""
+    """Write run lengths instead of polygons, where the format has both."""
     tolerance: float = 0.0
     """How far a polygon's line may lie from the mask's edge, in pixels; 0 is exact."""
     one: One | None = None
-    """Make several pieces one: "largest" keeps the largest alone, "union" joins all by bridges
-    without width. All stay as they are unless given."""
+    """Turn several pieces into one: "largest" keeps the largest piece, "union" joins all by bridges
+    without width. By default all pieces stay as they are."""
 
     def __post_init__(self) -> None:
         """Raise UsageError for a tolerance or a label that there cannot be."""
         if self.tolerance < 0:
             raise UsageError(f"--tolerance {self.tolerance:g}: must not be negative")
         if self.label and any("\ud800" <= letter <= "\udfff" for letter in self.label):
-            raise UsageError(f"--label {self.label!a}: is no text in UTF-8")
+            raise UsageError(f"--label {self.label!a}: is not valid UTF-8")
 
     @property
     def name(self) -> str:

@@ -187,7 +187,7 @@ UNKNOWN_TO_LINUX = pytest.param(
 def test_a_photograph_has_a_name(tmp_path: Path, name: str) -> None:
     images = [{"id": 1, "file_name": name, "height": 2, "width": 2}]
     (tmp_path / "coco.json").write_text(json.dumps({"images": images, "annotations": []}))
-    with pytest.raises(DataError, match=r"names a photograph .* no name below a folder"):
+    with pytest.raises(DataError, match=r"names a photograph .* no path inside a folder"):
         read_all(Reading(tmp_path / "coco.json"))
 
 
@@ -195,7 +195,7 @@ def test_a_report_leads_to_no_other_folder(tmp_path: Path) -> None:
     source = written(tmp_path, ("hole",))
     rows = "photograph,mask,orientation\n../../hole.jpg,folder/hole_segmentation.png,1\n"
     (source / "report.csv").write_text(rows)
-    with pytest.raises(DataError, match="no name below a folder"):
+    with pytest.raises(DataError, match="no path inside a folder"):
         convert(Reading(source), tmp_path / "out", "labelme", WRITING)
 
 
@@ -210,11 +210,11 @@ def test_a_target_is_not_written_over(tmp_path: Path) -> None:
         attempt(tmp_path / "a.json", "coco")
     with pytest.raises(UsageError, match="is there already"):
         attempt(tmp_path / "masks", "masks")
-    with pytest.raises(UsageError, match=r"one file, \*\.json"):
+    with pytest.raises(UsageError, match=r"one file; give a name that ends in \.json"):
         attempt(tmp_path / "coco", "coco")
     with pytest.raises(UsageError, match="must not be negative"):
         attempt(tmp_path / "b.json", "coco", tolerance=-1)
-    with pytest.raises(UsageError, match=r"--label .mole\\udce4.: is no text in UTF-8"):
+    with pytest.raises(UsageError, match=r"--label .mole\\udce4.: is not valid UTF-8"):
         attempt(tmp_path / "yolo", "yolo", label="mole\udce4")
     (tmp_path / "empty").mkdir()
     attempt(tmp_path / "empty", "geojson")

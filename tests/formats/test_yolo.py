@@ -91,7 +91,7 @@ def test_names_behind_much_space_are_found_at_once(tmp_path: Path, space: str) -
 def test_a_label_is_a_number_where_nothing_names_the_classes(tmp_path: Path) -> None:
     folder = labels(tmp_path, "0 0 0 1 0 1 1\n1 0 0 1 0 0 1\n")
     photographs = Photographs(folder)
-    with pytest.raises(DataError, match="no label 'mole', but 0, 1"):
+    with pytest.raises(DataError, match="no label 'mole'; it has 0, 1"):
         list(yolo.read(folder, photographs, "mole"))
     (entry,) = yolo.read(folder, photographs, "1")
     assert entry.load().mask.any()

@@ -1,4 +1,4 @@
-"""Write outlines in another tool's form."""
+"""Write outlines in another tool's format."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,35 +23,35 @@ def convert(
     reader: str = "",
     settings: Annotated[OutlineSettings, FlatFlags] = OutlineSettings(),
 ) -> int:
-    """Write outlines in another tool's form, exact to the pixel unless told otherwise.
+    """Write outlines in another tool's format, exact to the pixel unless an option says otherwise.
 
     Example: dermseg convert masks/ -o lesions.json --to coco
 
     Parameters
     ----------
     source
-        File or folder with outlines: masks, such as `dermseg segment` wrote, or another form's.
+        File or folder with outlines: masks that `dermseg segment` wrote, or another tool's format.
     output
         The file or folder to write, which must not be there yet.
     to
-        The form to write; dicom-seg writes a DICOM segmentation for each DICOM photograph.
+        The format to write; dicom-seg writes a DICOM segmentation for each DICOM photograph.
     from_
-        The form of SOURCE, where it is not recognised.
+        The format of SOURCE, where it is not recognised.
     photographs
-        Folder of the photographs, for what a form does not say: their names, sizes and EXIF
+        Folder of the photographs, for what a format does not say: their names, sizes and EXIF
         orientations.
     accepted
-        SOURCE is a folder of masks that was reviewed with `dermseg serve --review`: write only
-        those that were accepted, and those that were corrected as they were corrected.
+        SOURCE is a folder of masks that was reviewed with `dermseg serve --review`: write only the
+        accepted masks and the corrected ones.
     reader
-        With --accepted: whose review, where several readers did one.
+        With --accepted: the reader whose review counts, where there were several.
     """
     from dermseg.formats.annotation import Photographs
     from dermseg.formats.conversion import Reading, convert, frame_told
     from dermseg.storage.decisions import Reader
 
     if reader and not accepted:
-        raise UsageError("--reader goes with --accepted")
+        raise UsageError("--reader needs --accepted")
     kept_by = Reader(source, reader) if accepted else None
     reading = Reading(source, from_, settings.label, Photographs(photographs), kept_by).resolved()
     if to == "dicom-seg":

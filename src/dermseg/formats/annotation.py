@@ -201,9 +201,9 @@ def choose_label(labels: Iterable[str], wanted: str | None, source: Path) -> Non
     known = sorted(set(labels))
     if wanted is None and len(known) > 1:
         listed = ", ".join(known)
-        raise DataError(f"{source}: has several labels, name the lesion's with --label: {listed}")
+        raise DataError(f"{source}: has several labels; name the lesion's with --label: {listed}")
     if wanted is not None and known and wanted not in known:
-        raise DataError(f"{source}: has no label {wanted!r}, but {', '.join(known)}")
+        raise DataError(f"{source}: has no label {wanted!r}; it has {', '.join(known)}")
 
 
 @contextmanager

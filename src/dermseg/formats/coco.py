@@ -99,7 +99,7 @@ def read(source: Path, _: Photographs, label: str | None) -> Iterator[Entry]:
         images = {image.kept["id"]: image for image in content["images"]}
         names = {image.kept["file_name"] for image in content["images"]}
         if len(images) < len(content["images"]) or len(names) < len(images):
-            raise DataError(f"{source}: two images have the same id or the same file_name")
+            raise DataError(f"{source}: two images have the same id or file_name; correct one")
         categories = {each["id"]: str(each["name"]) for each in content.get("categories", ())}
         found: dict[object, list[Element]] = {}
         labels = set()
@@ -111,7 +111,9 @@ def read(source: Path, _: Photographs, label: str | None) -> Iterator[Entry]:
                 found.setdefault(number, []).append(annotation)
         choose_label(labels, label, source)
         if strange := found.keys() - images.keys():
-            raise DataError(f"{source}: has annotations of an image {strange.pop()} that it lacks")
+            raise DataError(
+                f"{source}: has annotations of image {strange.pop()}, which is not in the file"
+            )
     for number, image in images.items():
         name = safe_name(image.kept["file_name"])
         yield Entry(name, partial(_load, source, name, image.kept, found.get(number, [])))
@@ -137,10 +139,10 @@ def _load(source: Path, name: str, image: dict[str, Any], annotations: list[Elem
 
 def _mask(segmentation: Any, size: tuple[int, int]) -> Mask:
     if not segmentation:
-        raise ValueError("an annotation has a box, but no outline")
+        raise ValueError("an annotation has a box but no outline")
     if isinstance(segmentation, dict):
         if tuple(segmentation["size"]) != size:
-            raise ValueError(f"run lengths of another size, {segmentation['size']}")
+            raise ValueError(f"its run lengths are of another size, {segmentation['size']}")
         counts = segmentation["counts"]
         lengths = decompress(counts) if isinstance(counts, str) else counts
         return from_run_lengths(lengths, size[0] * size[1]).reshape(size[::-1]).T

@@ -152,7 +152,7 @@ def recognise(source: Path) -> Form:
         for sign, form in FILES.items():
             if sign in start:
                 return form
-    raise UsageError(f"{source}: no form is recognised; say it with --from")
+    raise UsageError(f"{source}: its format is not recognised; name it with --from")
 
 
 BEGINNING = 1 << 16
@@ -193,13 +193,13 @@ def read_all(reading: Reading) -> list[Entry]:
     for entry in entries:
         if not _is_name(entry.photograph):
             raise DataError(
-                f"{reading.source}: names a photograph {entry.photograph!r}, which is no name "
-                "below a folder; correct it"
+                f"{reading.source}: names a photograph {entry.photograph!r}, which is no path "
+                "inside a folder; correct it"
             )
         stem = Path(entry.photograph).with_suffix("").as_posix().casefold()
         if stem in stems:
             names = f"{stems[stem]} and {entry.photograph}"
-            raise DataError(f"{reading.source}: {names} would be one file; rename one")
+            raise DataError(f"{reading.source}: {names} would be one file; rename one of them")
         stems[stem] = entry.photograph
     return [
         Entry(entry.photograph, partial(_stored, entry, frame, reading.photographs))
@@ -341,8 +341,8 @@ def frame_told(reading: Reading, to: Form) -> str:
     if reading.form == "masks" and masks.read_orientations(reading.source):
         return ""
     return (
-        "without the photographs' folder, their pixels are taken to lie as they are shown (no EXIF "
-        "orientation)"
+        "assuming that no photograph is turned by EXIF; --photographs names their folder, where "
+        "EXIF is read"
     )
 
 
@@ -350,7 +350,7 @@ def _check_target(target: Path, to: Form) -> None:
     """Raise UsageError for a target of another kind, or one that would be written over."""
     suffix = FORMS[to].FILE
     if suffix and target.suffix.lower() != suffix:
-        raise UsageError(f"{target}: {to} is one file, *{suffix}")
+        raise UsageError(f"{target}: {to} is one file; give a name that ends in {suffix}")
     is_empty = not suffix and target.is_dir() and next(target.iterdir(), None) is None
     if target.exists() and not is_empty:
-        raise UsageError(f"{target}: is there already; choose another name, or move it away")
+        raise UsageError(f"{target}: is there already; choose another name, or move it away first")

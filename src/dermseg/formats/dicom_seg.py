@@ -110,7 +110,7 @@ def write(
     The standard: https://dicom.nema.org/medical/dicom/current/output/chtml/part03/sect_A.51.html
     """
     if not holds_picture(photograph):
-        raise ImageError("not a DICOM photograph, to which a segmentation could refer")
+        raise ImageError("not a DICOM photograph; a DICOM segmentation must refer to one")
     try:
         source = dcmread(BytesIO(photograph))
         _drop_large(source)

@@ -165,7 +165,7 @@ def _load(
         mask = np.zeros(size, np.bool_)
         for result in results:
             if result.get("image_rotation"):
-                raise ValueError("it was turned in Label Studio")
+                raise ValueError("it was turned in Label Studio; turn it back and export again")
             mask |= _mask(result["value"], size)
         return Annotation(name, mask)
 

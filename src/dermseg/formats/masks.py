@@ -67,7 +67,7 @@ def read_kept(reader: Reader) -> Iterator[Entry]:
     """
     kept = reader.kept()
     if not kept:
-        raise DataError(f"{reader.table}: no mask was accepted or corrected")
+        raise DataError(f"{reader.table}: no mask was accepted or corrected; finish the review")
     known = _reported(reader.masks / REPORT)
     for one in kept:
         said = known.get(composed(one.mask), {}).get("orientation")
@@ -86,7 +86,7 @@ def read_orientations(source: Path) -> dict[str, int]:
 
 def _load_kept(kept: Kept, orientation: str) -> Annotation:
     if not kept.path.is_file():
-        raise DataError(f"{kept.photograph}: {kept.path} is gone; review it again")
+        raise DataError(f"{kept.photograph}: {kept.path} is missing; review it again")
     if kept.changed:
         raise DataError(
             f"{kept.photograph}: the mask was made again since it was accepted; review it again"

@@ -84,7 +84,7 @@ def find_outlines(data: Path) -> tuple[Path, Form] | None:
                 found.append((path, form))
     if len(found) > 1:
         names = ", ".join(path.name for path, _ in found)
-        raise DataError(f"{data}: has several files of outlines, {names}; leave one there")
+        raise DataError(f"{data}: has several files of outlines, {names}; leave only one there")
     if not found:
         with suppress(UsageError):
             if (form := recognise(data)) in A_FILE_EACH:
