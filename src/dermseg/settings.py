@@ -258,7 +258,7 @@ PROTOCOLS: dict[Protocol, TrainingSettings] = {
         augmentation=AugmentationSettings(color=0.2, sharpness=0.5),
     ),
 }
-"""Settings of a whole protocol's members: the paper's, and what two processor cores do in 2 hours.
+"""Settings of a whole protocol's members: the paper's, and what two cores do in three hours.
 
 The paper's are the defaults. The short one takes a quarter of the pixels and 46 epochs in place
 of 600; its rate falls to zero, which makes up for part of that, and it sees red, green and blue
