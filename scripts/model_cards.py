@@ -175,7 +175,7 @@ SCORES = (
     "sensitivity, SP specificity, by the challenge's definitions."
 )
 GROUPS = "The Jaccard index of the 150 validation images, with 95 % bootstrap intervals."
-NEAREST = "As near as the present commands come:"
+NEAREST = "The nearest commands today:"
 
 
 def _facts(model: str) -> dict[str, str]:
@@ -245,10 +245,11 @@ def unseen_sources() -> str:
         f"{100 * rated[name]:.1f} %" for name in ("failed", "unflagged", "failed_unflagged")
     )
     return (
-        "Photographs of a source that training lacked fare worse. Networks like it, which held out "
-        f"whole sources, had a Jaccard index of {rated['jaccard']:.3f} on traced masks of such "
-        f"photographs; {failed} of the masks failed. Judged by the other sources, {unflagged} of "
-        f"these masks go without `low-confidence`, and {wrong} of those fail."
+        "Masks are worse for photographs of a source that was not in the training. Networks like "
+        f"it, which held out whole sources, had a Jaccard index of {rated['jaccard']:.3f} on "
+        f"traced masks of such photographs; {failed} of the masks failed. By the calibration on "
+        f"the other sources, {unflagged} of them have no flag `low-confidence`, and {wrong} of "
+        "these fail."
     )
 
 
