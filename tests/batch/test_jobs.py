@@ -73,7 +73,7 @@ class TestFindJobs:
         monkeypatch.setattr(os, "scandir", scandir)
         assert main(["segment", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 0
         closed = tmp_path / "in" / "closed"
-        assert f"passed over: {closed}, a folder (Permission denied)" in capsys.readouterr().err
+        assert f"skipped: {closed}, a folder (Permission denied)" in capsys.readouterr().err
         with pytest.raises(UsageError, match=r"closed: cannot be read \(Permission denied\)"):
             find_jobs([closed])
 
@@ -97,9 +97,9 @@ class TestFindJobs:
             path.touch()
         assert main(["segment", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 0
         said = capsys.readouterr().err
-        assert "passed over: 2 .heic" in said
-        assert "passed over: 1 .gif" in said
-        assert "passed over: 1 .txt (e.txt)" in said
+        assert "skipped: 2 .heic" in said
+        assert "skipped: 1 .gif" in said
+        assert "skipped: 1 .txt (e.txt)" in said
 
     def test_everything_that_is_not_used_is_counted_and_named(
         self, tmp_path: Path, photograph: Make

@@ -69,7 +69,7 @@ def test_masks_report_and_pictures_are_those_of_a_folder(
     capsys.readouterr()
     assert main(["segment", "memory://in", "-o", "memory://out", *there]) == 1
     said = capsys.readouterr().err
-    assert "passed over: 1 .txt (notes.txt)" in said
+    assert "skipped: 1 .txt (notes.txt)" in said
     assert "memory://in/broken.jpg" in said
     report = (tmp_path / "out" / "report.csv").read_text(encoding="utf-8")
     expected = contents(tmp_path / "out")

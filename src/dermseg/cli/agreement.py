@@ -1,4 +1,4 @@
-"""Say how far the readers of a folder of masks agree."""
+"""Measure how well the readers of a folder of masks agree."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,10 +15,10 @@ def agreement(
     *,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
 ) -> int:
-    """Say how far the readers of a folder of masks agree.
+    """Measure how well the readers of a folder of masks agree.
 
-    For every two readers: what both kept or rejected, with Cohen's kappa; and of the masks that
-    both kept the mean Jaccard index, and the mean of Cohen's kappa over a photograph's pixels.
+    For every two readers, it compares what they kept and rejected, with Cohen's kappa. For the
+    masks that both kept, it prints the mean Jaccard index and the mean Cohen's kappa over pixels.
 
     Example: dermseg agreement masks -o agreement.csv
 
@@ -27,7 +27,7 @@ def agreement(
     masks
         Folder that several readers reviewed with `dermseg serve --review --reader`.
     output
-        File for a table of every photograph.
+        CSV file for a table with a row for each photograph and two readers.
     """
     from dermseg.evaluation.agreement import agreements, write
 
@@ -36,7 +36,7 @@ def agreement(
     found = agreements(masks)
     if not found:
         raise UsageError(
-            f"{masks}: fewer than two readers decided there; another one reviews it with "
+            f"{masks}: needs the decisions of at least two readers; another reader reviews it with "
             f"dermseg serve --review {masks} --reader NAME PHOTOGRAPHS"
         )
     for each in found:

@@ -28,22 +28,22 @@ def segment(
 ) -> int:
     """Time segmenting: one photograph, and a folder.
 
-    Beside them it times decoding and encoding alone, and, with dermseg[train], the loop that most
-    people write: Pillow, and the model's network in PyTorch.
+    It also times decoding and encoding alone and, with dermseg[train], a plain loop as most people
+    write it: Pillow, and the model's network in PyTorch.
 
     Example: dermseg benchmark segment --json segment.json
 
     Parameters
     ----------
     photographs
-        Files or folders; without them photographs of four sizes are made from an example.
+        Files or folders; without them, photographs of four sizes are made from an example.
     model
         A shipped model's name, or an .onnx file written by `dermseg export`.
     mirror
         Average the probability over the photograph and its three mirror images: four times the
-        network's work. Unless given, as the model's card says.
+        network's work. The default is in the model's card.
     json
-        File for the numbers.
+        JSON file for the numbers.
     device
         cpu, or cuda with onnxruntime-gpu installed.
     """
@@ -77,10 +77,10 @@ def train(
     json: Path | None = None,
     data_settings: Annotated[DataSettings, FlatFlags] = DataSettings(),
 ) -> int:
-    """Time training, beside the same network in a plain PyTorch loop, and the floor of both.
+    """Time training, the same network in a plain PyTorch loop, and the floor of both.
 
-    The plain loop has PyTorch's defaults: a DataLoader, float32, Adam. The floor is the network's
-    own arithmetic at the speed at which this machine multiplies matrices.
+    The plain loop has PyTorch's defaults: a DataLoader, float32, Adam. The floor is the time of the
+    network's own arithmetic, at the speed at which this machine multiplies matrices.
 
     Example: dermseg benchmark train ISIC-2017/ --height 96 --width 128
 
@@ -91,7 +91,7 @@ def train(
     steps
         Steps to time; an epoch is extrapolated from them.
     json
-        File for the numbers.
+        JSON file for the numbers.
     """
     require("train", *TRAINING)
     from dermseg.benchmark.training import time_training

@@ -1,4 +1,4 @@
-"""Learn a model's calibration and thresholds on one's own data."""
+"""Learn a model's confidence and thresholds on one's own data."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,10 +22,10 @@ def calibrate(
     held_out_by: Annotated[Sequence[Path], Lists] = (),
     cache: Path | None = None,
 ) -> int:
-    """Learn how sure a model's masks are, and its thresholds, on your own photographs.
+    """Learn a model's confidence and thresholds on your own photographs.
 
-    It learns them for each style of outline of which DATA have 200 masks or more. What the model
-    says of another style stays, and so do the weights.
+    It does so for each style of outline of which DATA has 200 masks or more. The weights stay, and
+    so do the confidence and thresholds of other styles.
 
     Example: dermseg calibrate lite0 clinic/ -o lite0-clinic.onnx
 
@@ -43,10 +43,10 @@ def calibrate(
     mask_frame
         How masks lie on photographs that EXIF turns: along the pixels as stored, or upright.
     held_out_by
-        Folders of trainings on DATA whose held-out predictions count, in place of the model's own:
-        those of `dermseg train --folds-by source` make what happens on the next camera.
+        Folders of trainings on DATA whose held-out predictions are used instead of the model's own.
+        Those of `dermseg train --folds-by source` show what happens with a new camera.
     cache
-        Folder for the decoded images, to share between runs; a temporary one unless given.
+        Folder for the decoded images, to share between runs; a temporary one by default.
     """
     require("train", *TRAINING)
     from tempfile import TemporaryDirectory
@@ -67,8 +67,8 @@ def calibrate(
         quality = facts.confidence or {}
         line = f"{style}: threshold at the border {facts.thresholds['low']:g}"
         if (failed := quality.get("failed_unflagged")) is not None:
-            line += f"; of the masks without a flag {failed:.1%} fail"
-            line += f", of {quality['images']} images"
+            line += f"; {failed:.1%} of the masks without the flag low-confidence fail"
+            line += f" ({quality['images']} images)"
         say(line)
     if card.note:
         say(card.note)

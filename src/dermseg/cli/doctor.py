@@ -1,4 +1,4 @@
-"""Examine a data set before training."""
+"""Find the faults of a data set before training."""
 
 from collections import Counter
 from pathlib import Path
@@ -22,12 +22,13 @@ def doctor(
     fix: Path | None = None,
     splits: str = "",
 ) -> int:
-    """Examine a data set: what a training would trip over, or learn wrongly.
+    """Find the faults of a data set that would stop a training or mislead it.
 
-    Sizes that differ, masks that lie across their photographs or upright over turned ones, masks
-    that are empty, full, inverted, in pieces or not binary, damaged files, near-duplicates, and
-    patients or lesions on both sides of a split; with predictions the likeliest wrong masks. It
-    counts the masks of each style of outline, and lists those that fit neither.
+    It lists different sizes of photograph and mask; masks that do not lie along the stored pixels
+    of photographs that EXIF turns; masks that are empty, full, inverted, in pieces or not binary;
+    damaged files, near-duplicates, and patients or lesions on both sides of a split; and, with
+    --predictions, the masks that are most likely wrong. It counts the masks of each style of
+    outline, and lists those that fit neither.
 
     Example: dermseg doctor ISIC-2017/ -o findings/ --predictions run/
 
@@ -38,8 +39,8 @@ def doctor(
     output
         Folder for doctor.csv and doctor.png, a contact sheet.
     predictions
-        Folder that `dermseg train` filled with --fold or --protocol: its images are compared
-        with their masks.
+        Folder that `dermseg train` filled with --fold or --protocol: its out-of-fold predictions
+        are compared with the masks.
     allow_resized
         Do not list photographs whose size is not their mask's (thumbnails).
     mask_frame
@@ -48,8 +49,8 @@ def doctor(
         Folder for clean copies of the masks: one channel of 8 bits, 0 and 255, along the
         photographs' pixels as stored.
     splits
-        A split of one's own, as in `dermseg train`: what leaks from one side to the other is
-        listed. One that lies in the data's tables or folders is examined without being named.
+        A split of your own, as in `dermseg train`: patients, lesions and near-duplicates on both
+        sides are listed. A split in the data's tables or folders is found without this option.
     """
     from dermseg.data import doctor as room
     from dermseg.data.doctor import REMEDIES, examine, report
@@ -61,7 +62,7 @@ def doctor(
     )
     findings = examination.findings
     for line in examination.passed_over:
-        say(f"passed over: {line}")
+        say(f"skipped: {line}")
     for finding in findings:
         show(f"{finding.image}: {finding.kind}: {finding.detail}")
     odd = {finding.image for finding in findings}
@@ -76,5 +77,5 @@ def doctor(
         report(examination.pairs, findings, output, maps)
     if fix is not None:
         written = room.fix(data, fix, mask_frame)
-        show(f"{counted(written, 'mask')} in {fix}, of 0 and 255; what they outline is as it was")
+        show(f"{counted(written, 'mask')} in {fix}, with values 0 and 255; outlines are unchanged")
     return 0

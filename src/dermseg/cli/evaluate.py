@@ -23,38 +23,39 @@ def evaluate(
     json: Path | None = None,
     csv: Path | None = None,
 ) -> int:
-    """Score masks against the truth with the challenge's five metrics, and by their borders.
+    """Score masks against true masks with the challenge's five metrics, and by their borders.
 
-    Also by the style in which the truth is outlined, and by diagnosis, age and sex, where the
-    tables of the data set lie beside the truth.
+    It also prints tables by the style of the true outline, and by diagnosis, age and sex if the
+    tables of the data set are beside the folder of true masks.
 
     Example: dermseg evaluate ISIC-2017_Validation_Part1_GroundTruth/ masks/
 
     Parameters
     ----------
     truth
-        Folder of true masks, or their outlines in another form, such as COCO's. Like the others it
-        may be in a store, such as s3://bucket/folder, which is copied once into the cache folder.
+        Folder of true masks, or their outlines in another format, such as COCO. Like the other
+        folders, it may be in a store, such as s3://bucket/folder; it is then copied once into the
+        cache folder.
     predictions
         Folder of masks to score, or their outlines.
     other
-        A second folder of masks of the same images: its differences to the first are printed, with
-        intervals that pair each image with itself.
+        A second folder of masks of the same images: its mean differences from the first are
+        printed, with paired intervals.
     mask_frame
         How true masks lie on photographs that EXIF turns: along the pixels as stored, or upright.
-        Which photographs it turns is told by the report.csv of `dermseg segment` in PREDICTIONS.
+        The report.csv of `dermseg segment` in PREDICTIONS says which photographs EXIF turns.
     subset
-        Score some images alone: a file that names them, a line each or in a column such as
+        Score only some images: a file that names them, one on each line or in a column such as
         image_id; or COLUMN=VALUE, such as diagnosis=melanoma, where COLUMN is diagnosis, age, sex,
         style, or a column of the tables beside the truth.
     borders
         Also score the border: boundary IoU, and 95 % Hausdorff distance and average symmetric
-        surface distance in pixels. Where one mask alone is empty they are 0 and the photograph's
-        diagonal.
+        surface distance in pixels. If only one of two masks is empty, the IoU is 0 and the
+        distances are the photograph's diagonal.
     json
-        File for the means, the groups and every image's metrics.
+        JSON file for the means, the groups and every image's metrics.
     csv
-        File for a table of every image's metrics.
+        CSV file with a row for each image's metrics.
     """
     from dermseg.evaluation.comparison import compare
     from dermseg.evaluation.scoring import evaluate
@@ -69,9 +70,9 @@ def evaluate(
     if csv is not None:
         evaluation.write_csv(csv)
     for line in evaluation.passed_over:
-        say(f"passed over: {line}")
+        say(f"skipped: {line}")
     for path in evaluation.grey:
-        say(f"{path}: not binary; its values above 128 count as lesion")
+        say(f"{path}: not binary; values above 128 count as lesion")
     for path, officially in evaluation.unofficial.items():
         say(f"{path}: the official scorer would read it {officially}")
     show(evaluation)

@@ -1,4 +1,4 @@
-"""Make one of the paper's comparisons again."""
+"""Repeat one of the comparisons of the paper."""
 
 from pathlib import Path
 from typing import Annotated
@@ -39,10 +39,10 @@ def experiment(
     thresholds: Annotated[ThresholdSettings, Flat] = ThresholdSettings(),
     style: Style | None = None,
 ) -> int:
-    """Make one of the paper's comparisons again; needs dermseg[experiments].
+    """Repeat one of the paper's comparisons; needs dermseg[experiments].
 
-    Trains what the comparison lacks, scores it, and says of each claim whether the data support
-    it. Started again with the same options, it goes on where it was stopped.
+    It trains the networks that are missing, scores them, and gives a verdict on each claim. Started
+    again with the same options, it continues where it was stopped.
 
     Example: dermseg experiment table-4 ISIC-2017/ -o results/ --protocol short --seeds 3
 
@@ -53,13 +53,13 @@ def experiment(
     data
         Folder laid out like the official archives, with the set that the experiment scores.
     output
-        Folder for NAME.csv, NAME.json and NAME.md, and for the trainings, which experiments with
-        the same settings share.
+        Folder for NAME.csv, NAME.json and NAME.md, and for the trainings. Experiments with the same
+        settings use the same trainings.
     protocol
         Settings of the trainings, as in `dermseg train`. Other options change them, but not what
         the experiment compares.
     style
-        Score the masks outlined in this style alone.
+        Score only the masks of this style.
     """
     require("experiments", *TRAINING, "matplotlib", "skimage")
     from dermseg.experiments.run import run_experiment

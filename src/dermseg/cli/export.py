@@ -1,4 +1,4 @@
-"""Make an ONNX model of finished trainings."""
+"""Write finished trainings as an ONNX model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,8 +24,8 @@ def export(
 ) -> int:
     """Write finished trainings as an ONNX model for `dermseg segment --model`.
 
-    Several networks, those of a protocol's folder or of several folders, become one model that
-    averages their probabilities.
+    Several networks, of a protocol's folder or of several folders, become one model that averages
+    their probabilities.
 
     Example: dermseg export run/ -o model.onnx --check-on photographs/*.jpg
 
@@ -36,15 +36,15 @@ def export(
     output
         The ONNX file.
     calibrate_on
-        The data set that the folders were trained on: the model then says how sure its masks are,
-        as its networks were on images that they had not seen.
+        The data set that the networks were trained on. The model then predicts the confidence of
+        its masks, learned on the images that each network had not seen.
     mask_frame
         How its masks lie on photographs that EXIF turns: along the pixels as stored, or upright.
     check_on
-        More photographs on which a float32 file must equal PyTorch before it is kept; a few
-        training images are always among them.
+        More photographs on which a float32 file must equal PyTorch to be kept; a few training
+        images are always checked.
     plugin
-        A module, or a file such as mine.py, that registers a network or a loss of one's own with
+        A module, or a file such as mine.py, that registers your own network or loss with
         `dermseg.register_network` or `dermseg.register_loss`.
     """
     require("train", *TRAINING)
@@ -52,7 +52,7 @@ def export(
     from dermseg.training import plugins
 
     plugins.load(plugin)
-    say("Converting to ONNX, then comparing the file with PyTorch: a minute, or some for ensembles")
+    say("Converting to ONNX and comparing with PyTorch: about a minute, more for an ensemble")
     difference = export_model(
         runs, output, settings, photographs=check_on, data=calibrate_on, mask_frame=mask_frame
     )

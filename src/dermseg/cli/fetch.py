@@ -1,4 +1,4 @@
-"""Fetch the challenge's official archives."""
+"""Download the official archives of the challenge."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,26 +19,27 @@ def fetch(
     thumbnails: int | None = None,
     url: str | None = None,
 ) -> int:
-    """Fetch photographs and masks of an ISIC challenge (CC-0), check and unpack them.
+    """Download photographs and masks of an ISIC challenge (CC-0), check and unpack them.
 
     Example: dermseg fetch isic2017 -o isic2017 --thumbnails 512
 
-    What was stopped goes on when it is started again. Archives are removed once they are unpacked.
+    A stopped download continues when you start it again. An archive is removed after it is
+    unpacked.
 
     Parameters
     ----------
     challenge
-        Whose segmentation task.
+        The challenge whose segmentation task to download.
     output
-        The folder, which gets a folder for each archive, as `dermseg train` reads them.
+        Folder that gets a folder for each archive, as `dermseg train` reads them.
     split
-        Which part; may be given several times. The training part unless given. The challenge of
+        The part to download, training by default; may be given several times. The challenge of
         2016 has no validation part.
     thumbnails
-        Reduce photographs to this longest side, in pixels, one at a time. Masks stay whole;
+        Reduce photographs to this longest side, in pixels, one at a time. Masks keep their size;
         `dermseg train` then needs --allow-resized.
     url
-        Where the archives lie, if not at the challenge's own address: a folder for each year.
+        Another address of the archives than the challenge's own; it has a folder for each year.
     """
     from dermseg.data.archives import BASE, Fetching, fetch
 

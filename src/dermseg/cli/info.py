@@ -1,4 +1,4 @@
-"""Say what is installed."""
+"""Print what is installed."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from dermseg.settings import DEFAULT_MODEL
 
 
 def info(*, json: Annotated[bool, Parameter(negative=())] = False) -> int:
-    """Say what is installed: versions, processor, devices, models.
+    """Print what is installed: versions, processor, devices, models.
 
     Example: dermseg info --json
 

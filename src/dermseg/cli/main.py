@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"dermseg: {error}", error)
         return 1
     except KeyboardInterrupt:
-        say("dermseg: interrupted; what takes long goes on when it is started again")
+        say("dermseg: interrupted; the same command continues where a long run was stopped")
         return 130
     except BrokenPipeError:  # the reader of a pipe has gone
         return 1

@@ -9,9 +9,9 @@ from dermseg.progress import counted
 def merge(output: Path, /) -> int:
     """Merge what `dermseg segment --shard` left in a folder into one report.csv and one journal.
 
-    The report is that of one process, to the byte. Nothing is written while shards are missing,
-    running or unfinished; the command then names them. Their own files stay, so that a shard can be
-    run again and merged again.
+    The report is the same as that of one process, to the byte. While shards are missing, running or
+    unfinished, the command names them and writes nothing. The shards' own files stay, so that you
+    can run a shard again and merge again.
 
     Example: dermseg merge masks/
 

@@ -54,7 +54,7 @@ def _check_paths(arguments: ArgumentCollection) -> None:
                 raise UsageError(f"{argument.name} is empty: name a file or a folder")
             if "str" not in hint and _is_address(token.value):
                 raise UsageError(
-                    f"{token.value}: an address, which {argument.name} does not take; download it, "
+                    f"{token.value}: an address, which {argument.name} does not take; download it "
                     "and name the file"
                 )
 

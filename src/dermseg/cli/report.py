@@ -6,9 +6,10 @@ from dermseg.cli.console import show
 
 
 def report(folder: Path, /) -> int:
-    """Put the experiments of a folder on one page: report.html, and report.md.
+    """Put all experiments of a folder on one page: report.html and report.md.
 
-    The HTML page holds its figures, follows the light or dark of the reader's system, and prints.
+    The HTML page needs no other file. It follows the light or dark mode of your system, and can be
+    printed.
 
     Example: dermseg report results/
 

@@ -128,7 +128,7 @@ def segment(
     part = f", shard {shard} of them" if shard else ""
     tell(f"{segmenter.description}: {counted(len(jobs), 'photograph')}{part}")
     for line in (*unused, *passed_over(named, without=written)):
-        tell(f"passed over: {line}")
+        tell(f"skipped: {line}")
     batch = BatchSettings(pictures=pictures, size_from=size_from, mask_frame=mask_frame)
     if division.dry_run:
         return _show_estimate(estimate(jobs, segmenter, output, batch, shard=shard))

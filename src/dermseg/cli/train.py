@@ -33,34 +33,34 @@ def train(
 ) -> int:
     """Train a network on a folder of photographs and masks; needs dermseg[train].
 
-    Started again with the same options, it goes on where it was stopped. `dermseg export` makes a
-    model file of the folder that it fills.
+    Started again with the same options, it continues where it was stopped. `dermseg export` makes a
+    model file from the folder OUTPUT.
 
     Example: dermseg train mine/ -o run/ --network lite0 --channels rgb --epochs 10 --fold 0
 
     Parameters
     ----------
     data
-        Folder with the folders images and masks, or in another layout of the guide's page "Train",
-        such as the official archives. Or one in a store, such as s3://bucket/folder, which is
-        copied once into the cache folder.
+        Folder with the folders images and masks, or with another layout of the guide's page
+        "Train", such as the official archives. It may be in a store, such as s3://bucket/folder; it
+        is then copied once into the cache folder.
     output
-        Folder for log.csv, checkpoints and the trained weights. With --protocol it receives such a
+        Folder for log.csv, checkpoints and the trained weights. With --protocol it gets such a
         folder for each model, and members.csv.
     protocol
-        Train six models as the paper did: five that each hold a fold out, and one on everything.
-        "paper" has its settings (192 x 256, 600 epochs), "short" few epochs (RGB, 96 x 128, 46
-        epochs, one-cycle), and "pretrained" is lite0 from ImageNet weights (22 epochs). Other
-        options change the settings; --fold K trains that fold's model alone.
+        Train six models as the paper did: five that each hold out a fold, and one on all images.
+        "paper" has the paper's settings (192 x 256, 600 epochs), "short" fewer epochs (RGB, 96 x
+        128, 46 epochs, one-cycle), and "pretrained" trains lite0 from ImageNet weights (22 epochs).
+        Other options change these settings; --fold K trains only the model of that fold.
     style
-        Score the masks outlined in this style alone. This and the thresholds say how members.csv
-        scores a protocol's members.
+        With --protocol: score only the masks of this style in members.csv. --rule, --high and --low
+        set how the scored masks are made.
     cluster
-        With --protocol: train the six models on the machines of a Ray cluster, one on each machine,
-        or on each GPU with --device cuda: auto, local or ray://HOST:PORT. All must see DATA and
+        With --protocol: train the six models on a Ray cluster, one on each machine, or one on each
+        GPU with --device cuda: auto, local or ray://HOST:PORT. All machines must see DATA and
         OUTPUT. Needs dermseg[cluster].
     plugin
-        A module, or a file such as mine.py, that registers a network or a loss of one's own with
+        A module, or a file such as mine.py, that registers your own network or loss with
         `dermseg.register_network` or `dermseg.register_loss`.
     """
     require("train", *TRAINING)
@@ -82,9 +82,9 @@ def train(
     if protocol is not None:
         train_protocol(folder, output, settings, data_settings, scoring=scoring)
     elif scoring != ScoringSettings():
-        raise UsageError("--rule, --high, --low and --style score a protocol's members: --protocol")
+        raise UsageError("--rule, --high, --low and --style are for --protocol")
     else:
         train(folder, output, settings, data_settings)
     if leads():
-        tell(f"trained; a model file of it: dermseg export {output} -o model.onnx")
+        tell(f"trained; to make a model file: dermseg export {output} -o model.onnx")
     return 0

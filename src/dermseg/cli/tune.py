@@ -25,8 +25,8 @@ def tune(
 ) -> int:
     """Search for settings by their Jaccard index out of fold; needs dermseg[tune].
 
-    Tries learning rates, dropouts, contrast windows and the two thresholds. Started again with the
-    same options, it goes on where it was stopped; several processes can share a search.
+    It tries learning rates, dropouts, contrast windows and the two thresholds. Started again with
+    the same options, it continues where it was stopped; several processes can share a search.
 
     Example: dermseg tune ISIC-2017/ -o search/ --protocol short --learning-rates 0.001 0.003
 
@@ -35,17 +35,16 @@ def tune(
     data
         Folder laid out like the official archives, or with the folders images and masks.
     output
-        Folder for grid.json, what is tried; trials.csv, a row a trial, best first; thresholds.csv,
-        a row a pair of thresholds; and every trial's trainings.
+        Folder for grid.json, with what is tried; trials.csv, with a row for each trial, the best
+        first; thresholds.csv, with a row for each pair of thresholds; and the trials' trainings.
     protocol
-        Settings that all trials share, the paper's or others, as in `dermseg train`. Other
-        options change them.
+        Settings that all trials have in common, as in `dermseg train`. Other options change them.
     cluster
-        Train on the machines of a Ray cluster, a trial on each machine, or on each GPU with
-        --device cuda: auto, local or ray://HOST:PORT. All must see DATA and OUTPUT. Needs
+        Train on a Ray cluster, one trial on each machine, or one on each GPU with --device cuda:
+        auto, local or ray://HOST:PORT. All machines must see DATA and OUTPUT. Needs
         dermseg[cluster].
     plugin
-        A module, or a file such as mine.py, that registers a network or a loss of one's own with
+        A module, or a file such as mine.py, that registers your own network or loss with
         `dermseg.register_network` or `dermseg.register_loss`.
     """
     require("tune", *TRAINING, "optuna", "filelock")
