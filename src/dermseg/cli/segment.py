@@ -64,8 +64,8 @@ def segment(
 ) -> int:
     """Write a mask for each photograph, and report.csv.
 
-    Without --rule, --high and --low the thresholds are those of the model's card for the style. If
-    you give one of them, the others have the defaults below.
+    By default the thresholds are those in the model's card for the style. If you give one of
+    --rule, --high and --low, the others have the defaults below.
 
     Example: dermseg segment photographs/ -o masks/ --overlay pictures/
 
@@ -73,32 +73,34 @@ def segment(
     ----------
     photographs
         Files, or folders with their subfolders; or - for one photograph from standard input. Also
-        the address of a store, such as s3://bucket/folder, or of an archive,
+        addresses of a store, such as s3://bucket/folder, or of an archive, such as
         zip://::photographs.zip or zip://::s3://bucket/photographs.zip.
     output
         Folder for the masks, `<name>_segmentation.png`, and report.csv, here or in a store. The
         mask of standard input goes to standard output: `-o -`.
     form
-        Write the outlines in this form too, as OUTPUT/coco.json, OUTPUT/yolo and so on; may be
+        Also write the outlines in this format, as OUTPUT/coco.json, OUTPUT/yolo and so on; may be
         given several times. `dermseg convert` has more options. dicom-seg writes a DICOM
         segmentation for each DICOM photograph, `OUTPUT/dicom-seg/<name>.dcm`, and with
-        --probability its probability as another, of type FRACTIONAL.
+        --probability a second one of type FRACTIONAL with the probability.
     review
         List this many masks, the least sure first, in OUTPUT/review.csv, with a contact sheet,
         OUTPUT/review_sheet.jpg; needs a model that says how sure it is.
     size_from
-        Folder of masks whose sizes to take instead of the photographs' (for thumbnails).
+        Folder of masks; each new mask gets the size of the one for its photograph (for
+        thumbnails).
     mask_frame
-        How these masks lie on photographs that EXIF turns: along the pixels as stored, or upright.
+        How the masks of --size-from lie on photographs that EXIF turns: along the pixels as stored,
+        or upright.
     frame
         The frame to segment, from 1, of DICOM files that have several.
     pixels_per_mm
-        Scale of all photographs whose files do not say it: pixels of the mask on a millimetre of
-        skin. The report then has millimetres.
+        Scale of all photographs whose files do not give it: pixels of the mask for each millimetre
+        of skin. The report then has millimetres.
     json
-        Print the report to standard output too, as JSON, one line a photograph.
+        Also print the report to standard output, as JSON, one line for each photograph.
     quiet
-        Say nothing but what failed.
+        Print only failures.
     """
     from dermseg.batch.estimate import estimate
     from dermseg.batch.jobs import Job, find_jobs, passed_over
@@ -111,7 +113,7 @@ def segment(
     if STREAM in (*named, output):
         used = form, review, size_from, mask_frame, machines.cluster, division.shard
         if named != [output] or pictures != PictureSettings() or division.dry_run or any(used):
-            raise UsageError(f"- is one photograph, whose mask alone goes to -: {STREAMED}")
+            raise UsageError(f"- reads one photograph and writes only its mask: {STREAMED}")
         job = Job(STREAM, STREAM, frame, pixels_per_mm=pixels_per_mm)
         return _segment_input(job, Segmenter(**vars(settings), thresholds=thresholds), json)
     _check_folder(output)
@@ -191,7 +193,7 @@ def _shard_of(division: DivisionSettings, output: str | Path, *, needs_all: bool
     if needs_all:
         raise UsageError("--shard: --form and --review need all masks; merge the shards first")
     if isinstance(output, str):
-        raise UsageError("--shard: shards share a folder, no store; give each an OUTPUT of its own")
+        raise UsageError("--shard: needs a folder, not a store; or give each shard its own OUTPUT")
     return Shard.parse(division.shard)
 
 
@@ -215,7 +217,7 @@ def _write_review(
         listed = write_least_sure(tally.kept, review, segmenter, output)
         tell(f"{output}: review.csv and review_sheet.jpg have the {listed} least sure")
     elif isinstance(output, Path) and (output / TABLE).exists() and tally.done > tally.reused:
-        tell(f"{output / TABLE} is of an earlier run; --review makes it again")
+        tell(f"{output / TABLE} is from an earlier run; --review writes it again")
 
 
 def _show_estimate(found: "Estimate") -> int:
@@ -235,7 +237,7 @@ def _show_estimate(found: "Estimate") -> int:
 def _check_sizes(size_from: Path | None, mask_frame: MaskFrame | None) -> None:
     """Raise UsageError for a frame of masks that are not named."""
     if mask_frame is not None and size_from is None:
-        raise UsageError("--mask-frame: says how the masks of --size-from lie; name their folder")
+        raise UsageError("--mask-frame: is for the masks of --size-from; give --size-from too")
 
 
 def _check_forms(
@@ -258,7 +260,7 @@ def _check_forms(
         from dermseg.storage.stores import is_address
 
         if isinstance(output, str) or ("dicom-seg" in forms and is_address(pictures.probability)):
-            raise UsageError("--form: is written into folders of this machine, not into a store")
+            raise UsageError("--form: needs folders on this machine, not a store")
         if "dicom-seg" in forms and any(map(is_address, photographs)):
             raise UsageError("--form dicom-seg: refers to files of this machine; download them")
         for form in forms:
@@ -280,9 +282,9 @@ def _segment_input(job: "Job", segmenter: "Segmenter", json: bool) -> int:
     from dermseg.imaging.png import encode_mask
 
     if not json and sys.stdout.isatty():
-        raise UsageError("the mask is a PNG, not for a terminal: dermseg segment - -o - > mask.png")
+        raise UsageError("the mask is a PNG; write it to a file: dermseg segment - -o - > mask.png")
     if sys.stdin.isatty():
-        raise UsageError(f"nothing comes from standard input: {STREAMED}")
+        raise UsageError(f"standard input has no photograph: {STREAMED}")
     source = BytesIO(sys.stdin.buffer.read())
     source.name = "standard input"
     photograph = unwrapped(source, job.frame)

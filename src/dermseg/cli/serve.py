@@ -1,4 +1,4 @@
-"""Offer the page and the HTTP service."""
+"""Start the page and the HTTP service."""
 
 import os
 from contextlib import ExitStack, suppress
@@ -37,14 +37,14 @@ def serve(
     service: Annotated[ServiceSettings, FlatLists] = ServiceSettings(),
     thresholds: Annotated[ThresholdSettings | None, Flat] = None,
 ) -> int:
-    """Offer a page in the browser, and an HTTP service, on this machine.
+    """Start a page for the browser, and an HTTP service, on this machine.
 
-    Photographs are worked on in memory and forgotten. With --review the page shows the masks of
-    a folder, the least sure first, to be accepted or corrected; decisions.csv beside them
-    keeps what was decided, and a review goes on where it stopped.
+    Photographs are kept in memory only, and forgotten. With --review the page shows the masks of a
+    folder, the least sure first, and you accept or correct them. decisions.csv beside the masks
+    keeps the decisions, and a review continues where it stopped.
 
-    Without --rule, --high and --low the thresholds are those of the model's card for the style. If
-    you give one of them, the others have the defaults below.
+    By default the thresholds are those in the model's card for the style. If you give one of
+    --rule, --high and --low, the others have the defaults below.
 
     Example: dermseg serve --open
 
@@ -54,31 +54,31 @@ def serve(
         With --review: the photographs whose masks are reviewed; files or folders.
     review
         Folder of masks that `dermseg segment` filled. Corrected masks go to a folder beside it,
-        named like it with -corrected.
+        with the same name and -corrected.
     reader
-        With --review: who reviews, where several do it independently. Decisions go to
-        decisions-READER.csv and corrected masks to a folder of their own, and nothing is shown of
-        what others decided; `dermseg agreement` compares.
+        With --review: the name of the reader, if several review independently. Decisions go to
+        decisions-READER.csv and corrected masks to the reader's own folder. The page does not show
+        what others decided; `dermseg agreement` compares the readers.
     model
-        Shipped models' names, or .onnx files written by `dermseg export`. The page offers to
-        choose among several, and clients name one with ?model=; without it the first segments.
-        The others are loaded when they are first used. A review and Label Studio have the first.
+        Shipped models' names, or .onnx files written by `dermseg export`. The page offers all of
+        them, and clients choose one with ?model=; the first is the default. The others are loaded
+        when they are first used. A review and Label Studio use the first.
     open
         Open the page in the browser.
     token
-        A secret that clients must bring: as a bearer token, or as a password, for which browsers
-        ask once. /healthz needs none. Better set as DERMSEG_TOKEN, since other users of this
-        machine see its command lines.
+        A secret that clients must send, as a bearer token or as a password; browsers ask for it
+        once. /healthz needs none. Better set DERMSEG_TOKEN, since other users of this machine can
+        see command lines.
     """
     if photographs and review is None:
         raise UsageError(
-            "PHOTOGRAPHS are those of a review, --review MASKS; without one drop photographs on "
+            "PHOTOGRAPHS are for a review, --review MASKS; without a review, drop photographs on "
             "the page, or choose them there"
         )
     if review is not None and not photographs:
         raise UsageError(f"name the photographs: dermseg serve --review {review} PHOTOGRAPHS")
     if reader and review is None:
-        raise UsageError("--reader goes with --review")
+        raise UsageError("--reader needs --review")
     _check_token(token, service.host)
     require("web", *WEB)
     from dermseg.inference.segmenter import Segmenter
@@ -123,7 +123,7 @@ def _check_token(token: str, host: str) -> None:
     """Refuse a token that could be guessed; warn where others can come in without one."""
     if token and (len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable()):
         raise UsageError(
-            f"--token: {SHORTEST_TOKEN} printable ASCII characters at least ({MAKE_TOKEN})"
+            f"--token: needs at least {SHORTEST_TOKEN} printable ASCII characters ({MAKE_TOKEN})"
         )
     if not token and not _is_loopback(host):
         say(
