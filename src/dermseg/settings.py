@@ -62,12 +62,12 @@ class AugmentationSettings:
     shift: float = 0.1
     """Largest shift along each axis, as a fraction of that side."""
     contrast: float = 0.5
-    """Share of channels whose contrast is stretched to a random percentile window."""
+    """Fraction of channels whose contrast is stretched to a random percentile window."""
     window: float = 10.0
     """Widest cut at either end of a percentile window, in percent."""
     color: float = 0.0
-    """Largest change of brightness and of saturation: 0.5 draws factors between 1/1.5 and 1.5; each
-    of red, green and blue changes by a third of that on its own. Not in the paper."""
+    """Largest change of brightness and of saturation: 0.5 draws factors between 1/1.5 and 1.5. Red,
+    green and blue each also change by up to a third of that. Not in the paper."""
     sharpness: float = 0.0
     """Largest change of sharpness: 1 draws from blurred over 3 x 3 pixels to twice as sharp. Not in
     the paper."""
@@ -90,7 +90,7 @@ class TrainingSettings:
     """cdnn29, its predecessor cdnn19, or lite0, which starts from ImageNet weights; for comparison
     also unet, fcrn, multistage and cdnn29-crf."""
     channels: Channels = "rgb-hsv-l"
-    """What the network sees: all seven channels, or red, green and blue alone (Table IV)."""
+    """The network's input: all seven channels, or only red, green and blue (Table IV)."""
     height: int = 192
     """Height of the network's input, in pixels; a multiple of 16."""
     width: int = 256
@@ -98,13 +98,14 @@ class TrainingSettings:
     epochs: int = 600
     """Epochs over the training images."""
     batch_size: int = 18
-    """Images in a step."""
+    """Images in a step; with torchrun, of all processes together."""
     learning_rate: float = 0.003
     """Adam's learning rate; with "one-cycle" its peak."""
     schedule: Schedule = "constant"
     """With "one-cycle" the rate warms up over the first tenth and falls to zero along a cosine."""
     ema_epochs: float = 0.0
-    """Epochs over which the weights are averaged (exponentially); 0 keeps the last weights."""
+    """Epochs over which the weights are averaged (exponential moving average); 0 keeps the last
+    weights."""
     early_height: int = 0
     """Height of the images during the first `early_epochs`; 0 trains at full size throughout."""
     early_width: int = 0
@@ -112,43 +113,43 @@ class TrainingSettings:
     early_epochs: int = 0
     """Epochs at the early size."""
     weight_decay: float = 0.0
-    """Share of the weights that a step takes away, times the learning rate (AdamW)."""
+    """AdamW's weight decay: each step takes this times the learning rate from the weights."""
     loss: str = "jaccard"
-    """What is minimised: jaccard, the paper's; dice, tversky, focal or cross-entropy; or a weighted
-    sum such as `0.5*dice+0.5*focal`."""
+    """The loss: jaccard, as in the paper; dice, tversky, focal or cross-entropy; or a weighted sum
+    such as `0.5*dice+0.5*focal`."""
     keep: Keep = "last"
-    """The weights of the last epoch, or of the one that scored best on the held-out fold or the
-    validation set, whose scores are then a little too high."""
+    """Keep the weights of the last epoch, or of the epoch with the best score on the held-out fold
+    or the validation set; the scores there are then a little too high."""
     dropout: float = 0.5
     """Probability of dropping a value in each of the network's dropouts."""
     style_dropout: float = 0.15
-    """Probability that a network that takes the style of an outline is not told a training
-    mask's, so that it can do without."""
+    """Probability that a network with styles is not told the style of a training mask, so that it
+    also works without one."""
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     folds: int = 5
-    """Folds of the cross-validation; near-duplicate images share one."""
+    """Folds of the cross-validation; near-duplicate images are in the same fold."""
     folds_by: FoldsBy = "image"
-    """What is dealt to the folds: images, as in the paper, or whole sources, so that a fold is of
-    other cameras than the training's. Photographs of one stored size count as one source."""
+    """How folds are made: of single images, as in the paper, or of whole sources, so that a fold
+    has other cameras than the training. Photographs of one stored size count as one source."""
     fold: int | None = None
-    """The fold held out, counted from 0; without it the training takes all training images."""
+    """The fold to hold out, counted from 0; by default the training uses all training images."""
     fold_seed: int = 0
-    """Decides how images are dealt to the folds, apart from `seed`."""
+    """The seed that assigns images to folds; independent of `seed`."""
     splits: str = ""
-    """A split of one's own: a CSV file with a column split (training, validation, test) or fold,
-    or nnU-Net's splits_final.json. Such columns in the tables beside the data count too, and
-    folders called training, validation or test."""
+    """A split of your own: a CSV file with a column split (training, validation, test) or fold,
+    or nnU-Net's splits_final.json. Such columns in the tables beside the data also count, and so
+    do folders called training, validation or test."""
     group: str = ""
-    """A column of the tables beside the data whose images of one value share a fold, as do those
-    of one patient_id or lesion_id."""
+    """A column of the tables beside the data: images with the same value are in the same fold, as
+    are those of one patient_id or lesion_id."""
     fine_tune_from: str = ""
-    """Whose weights the training starts from: a shipped model's name, a model file, or the folder
-    of a finished training or protocol. Without it they are new, or for lite0 those of ImageNet."""
+    """Start from these weights: a shipped model's name, a model file, or the folder of a finished
+    training or protocol. By default weights are random, or for lite0 those of ImageNet."""
     seed: int = 0
-    """Decides the first weights and every random change."""
+    """The seed of the first weights and of every random change."""
     precision: Precision = "auto"
-    """float32, bfloat16, or the faster of the two here ("auto"), which a few timed steps decide.
-    float32 computes the same on every processor of a kind."""
+    """float32, bfloat16, or "auto": the faster of the two on this machine, by a few timed steps.
+    float32 gives the same result on every processor of the same type."""
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TrainingSettings":
@@ -281,12 +282,12 @@ class ThresholdSettings:
     """
 
     rule: Rule = "complete"
-    """"paper" does what the paper says and no more; "complete" also says what happens where the
-    paper is silent (see `dermseg.masks.postprocess`)."""
+    """"paper" does only what the paper says; "complete" also decides the cases that it leaves open
+    (see `dermseg.masks.postprocess`)."""
     high: float = 0.8
-    """Probability that marks the lesion's core, which decides where the lesion is."""
+    """Threshold of the lesion's core: it decides which region is the lesion."""
     low: float = 0.5
-    """Probability at the lesion's border, which decides how far it reaches."""
+    """Threshold at the lesion's border: it decides how far the lesion reaches."""
 
     def __post_init__(self) -> None:
         """Raise UsageError for a rule or a threshold that there cannot be."""
@@ -317,19 +318,19 @@ class ExportSettings:
     """What a model file computes in, and how it is used."""
 
     arithmetic: Arithmetic = "float32"
-    """What the model computes in: float32, or int8, several times faster on a processor and half
-    the size, with borders shifted a little."""
+    """The model's arithmetic: float32, or int8, which is several times faster on a CPU and half the
+    size, but shifts borders a little."""
     coarse: bool = False
     """Round the int8 weights of large layers, so that a compressed file, or a package, is half as
-    large as without."""
+    large."""
     mirror: bool = False
-    """Use the model with mirror averaging unless the user says --no-mirror: a little better, at
-    four times the network's work."""
+    """Let the model average over mirror images by default: a little better, at four times the
+    network's work. --no-mirror turns it off."""
 
     def __post_init__(self) -> None:
         """Raise UsageError for coarse weights of float32."""
         if self.coarse and self.arithmetic != "int8":
-            raise UsageError("only the weights of int8 can be coarse")
+            raise UsageError("--coarse needs --arithmetic int8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,8 +344,8 @@ class DataSettings:
     mask_frame: MaskFrame | None = None
     """How masks lie on photographs that EXIF turns: along the pixels as stored, or upright."""
     cache: Path | None = None
-    """Folder for the decoded images, to share between trainings; OUTPUT/cache unless given; a
-    command without OUTPUT takes a temporary one."""
+    """Folder for the decoded images, to share between trainings; OUTPUT/cache by default, or a
+    temporary folder where there is no OUTPUT."""
 
     def cache_below(self, folder: Path) -> Path:
         """Return the folder for the decoded images of what is trained in `folder`."""
@@ -372,15 +373,15 @@ class TuningSettings:
     rule: Rule = "complete"
     """How a mask is made: "complete" or "paper" (see `dermseg.masks.postprocess`)."""
     style: Style | None = None
-    """Choose by the masks that are outlined in this style; by all unless given."""
+    """Choose by the masks of this style only; by default, by all masks."""
     folds_used: int | None = None
-    """Folds that each trial trains, the first ones; all unless given."""
+    """How many folds each trial trains, the first ones; by default, all."""
     sampler: Sampler = "grid"
     """"grid" tries every combination; "tpe" (Bergstra et al. 2011) draws learning rate, dropout
     and window between the least and the greatest value listed: ten times at random, then more often
     where trials did well."""
     trials: int | None = None
-    """How many trials "tpe" makes, as many as the grid has unless given; "grid" makes all."""
+    """How many trials "tpe" makes; by default, as many as the grid has. "grid" makes all."""
 
     def __post_init__(self) -> None:
         """Raise UsageError for a search that there cannot be."""
@@ -432,15 +433,16 @@ class ExperimentSettings:
     """How much an experiment trains, and where it takes its trainings from."""
 
     seeds: int = 1
-    """Train everything this often, with seeds counted from --seed."""
+    """Train everything with this many seeds, counted from --seed; a verdict about methods takes
+    3."""
     folds_used: int | None = None
-    """Train the first folds only, to spare computing; all unless given."""
+    """Train only this many folds, the first ones, to save time; by default, all."""
     runs: Sequence[Path] = ()
-    """Folders that `dermseg train` filled, instead of training: one for each training that the
-    experiment compares, or its folders seed-0, seed-1 and so on."""
+    """Use finished trainings: a folder that `dermseg train` filled for each training that the
+    experiment compares, or a folder with seed-0, seed-1 and so on."""
     ledger: Path | None = None
-    """File that receives a line for each scoring of validation or test images;
-    OUTPUT/ledger.csv unless given."""
+    """CSV file that gets a line for each scoring of validation or test images; OUTPUT/ledger.csv
+    by default."""
 
     def __post_init__(self) -> None:
         """Raise UsageError for a number of seeds that there cannot be."""
@@ -453,28 +455,28 @@ class ServiceSettings:
     """How the page and the HTTP service are offered, and where their bounds lie."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; the default lets nobody in from outside this machine."""
+    """Address to listen on; with the default, no other machine can connect."""
     port: int = 8765
-    """Port to listen on; 0 takes any that is free."""
+    """Port to listen on; 0 takes any free port."""
     workers: int = 2
     """Photographs worked on at once."""
     queue: int = 32
-    """Photographs that may wait; beyond them the response is 429, with the time to come back."""
+    """Photographs that may wait; to more, the response is 429 with the time to try again."""
     megabytes: int = 32
     """Largest upload, in megabytes (2**20 bytes)."""
     megapixels: int = 64
     """Largest photograph, in millions of pixels."""
     seconds: float = 30.0
-    """Longest time for a request, its upload and its waiting included."""
+    """Longest time of a request, including its upload and its waiting."""
     allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
-    """Names by which the service may be addressed; others are refused (DNS rebinding)."""
+    """Host names by which clients may address the service; others are refused (DNS rebinding)."""
     label_studio: tuple[str, ...] = ()
-    """Address of a Label Studio whose annotators get first outlines from here, such as
-    http://localhost:8080, and those of the stores with its photographs; nothing is fetched from
-    elsewhere. Its key is read from LABEL_STUDIO_API_KEY."""
+    """Address of a Label Studio whose annotators get first outlines from the service, such as
+    http://localhost:8080, and the addresses of the stores with its photographs; the service loads
+    photographs only from these. Its key is read from LABEL_STUDIO_API_KEY."""
     allowed_origins: tuple[str, ...] = ()
-    """Origins whose pages may use the service (CORS), such as https://example.org; none unless
-    asked for."""
+    """Origins whose pages may use the service (CORS), such as https://example.org; by default,
+    none."""
 
     def __post_init__(self) -> None:
         """Raise UsageError for a bound that there cannot be."""
@@ -506,7 +508,7 @@ class InferenceSettings:
     or "semi-automatic", tight and jagged, as a flood fill does."""
     mirror: bool | None = None
     """Average the probability over the photograph and its three mirror images: four times the
-    network's work. Unless given, as the model's card says."""
+    network's work. The default is in the model's card."""
     device: str = "cpu"
     """cpu, or cuda with onnxruntime-gpu installed."""
 
@@ -524,12 +526,12 @@ class PictureSettings:
     """Which pictures are made beside the masks, each in a folder of its own."""
 
     overlay: str | Path | None = None
-    """Folder for pictures with the lesion's outline, and where the model says, the band in which
-    the border lies."""
+    """Folder for pictures with the lesion's outline and, if the model gives it, the band in which
+    the border may lie."""
     full_size: bool = False
-    """Draw these pictures at the photograph's full size, not at 1024 pixels at most."""
+    """Draw these pictures at the photograph's full size instead of at most 1024 pixels."""
     band: bool = True
-    """Draw the band, too."""
+    """Draw the band."""
     crops: str | Path | None = None
     """Folder for the lesions cut out of their photographs as stored, with a margin of a tenth."""
     probability: str | Path | None = None
@@ -563,11 +565,11 @@ class DivisionSettings:
     """How photographs are divided among processes and machines."""
 
     shard: str | None = None
-    """Do one of several equal parts, such as 3/16: the third of sixteen processes that write into
-    one OUTPUT, on one machine or several. `dermseg merge OUTPUT` then makes report.csv."""
+    """Do one of several equal parts: with 3/16, the third of sixteen. All parts write into the same
+    OUTPUT, from one machine or several. `dermseg merge OUTPUT` then makes report.csv."""
     dry_run: bool = False
-    """Count the photographs, their bytes and the masks that are done, time a few of the others, say
-    how long the rest would take, and write nothing."""
+    """Count the photographs, their bytes and the finished masks, time a few of the others, estimate
+    the time for the rest, and write nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -575,8 +577,8 @@ class ClusterSettings:
     """Which Ray cluster does the work."""
 
     cluster: str | None = None
-    """Let a Ray cluster do it: "local" starts one on this machine, "auto" takes the one that this
-    machine belongs to, ray://HOST:PORT one elsewhere. Its machines must see the same folders."""
+    """Work on a Ray cluster: "local" starts one on this machine, "auto" uses the one that this
+    machine belongs to, ray://HOST:PORT another one. All machines must see the same folders."""
     chunk: int = 16
     """Photographs that a worker of the cluster gets at once."""
 
