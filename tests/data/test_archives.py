@@ -147,7 +147,7 @@ class TestDownload:
     def test_a_later_start_goes_on_too(self, server: Server, path: Path) -> None:
         cuts = [lambda handler, content: server.send(handler, content, 70_000)]
         server.faults += cuts + [lambda handler, _: handler.send_error(503)] * 3
-        with pytest.raises(DataError, match="answers 503; start again to go on from 70000 bytes"):
+        with pytest.raises(DataError, match="answers 503; start again to continue from 70000"):
             get(server, path)
         assert path.with_name(path.name + PART).stat().st_size == 70_000
         server.ranges.clear()
@@ -215,7 +215,7 @@ class TestDownload:
         ("kind", "content", "said"),
         [
             ("text/html", b"<html>sign in</html>", "a web page in place"),
-            ("application/zip", b"<html>sign in</html>", "no ZIP archive"),
+            ("application/zip", b"<html>sign in</html>", "not a ZIP archive"),
         ],
     )
     def test_a_page_is_no_archive(
@@ -259,7 +259,7 @@ class TestDownload:
             get(server, path)
 
     def test_another_digest_removes_it(self, server: Server, path: Path) -> None:
-        with pytest.raises(DataError, match=r"has the MD5 .*, and should have 0123; it was"):
+        with pytest.raises(DataError, match=r"has the MD5 .* instead of 0123; it was"):
             get(server, path, "0123")
         assert list(path.parent.iterdir()) == []
 
@@ -357,7 +357,7 @@ class TestFetch:
         official.files[f"/2017/{split.masks.name}"] = zipped(others)
         loose = replace(split, masks=Archive(split.masks.name))
         monkeypatch.setitem(ARCHIVES["isic2017"], "training", loose)
-        with pytest.raises(DataError, match=r"2 photographs or masks .* such as ISIC_0000003"):
+        with pytest.raises(DataError, match=r"2 images .* such as ISIC_0000003"):
             fetch("isic2017", "training", Fetching(tmp_path, None, official.base, QUICK))
 
     def test_the_table_is_complete(self) -> None:
@@ -415,7 +415,7 @@ class TestUnpack:
             self.unpacked(tmp_path, lying)
 
     def test_other_counts_and_names_are_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=r"holds 1 \*.jpg, and should hold 2"):
+        with pytest.raises(DataError, match=r"has 1 \*.jpg files instead of 2"):
             self.unpacked(tmp_path, zipped({"a.jpg": b"x"}), 2)
         with pytest.raises(DataError, match=r"holds A.JPG twice"):
             self.unpacked(tmp_path, zipped({"a/a.jpg": b"x", "b/A.JPG": b"y"}), 2)

@@ -62,13 +62,13 @@ def test_other_tables_are_named_and_say_nothing(tmp_path: Path) -> None:
     groups = read_groups(tmp_path)
     assert groups == {"I2": {"sex": "male"}}
     assert sorted(groups.passed_over(["I1"])) == [
-        "empty.csv: holds no rows",
-        "folder.csv: is no file",
+        "empty.csv: has no rows",
+        "folder.csv: not a file",
         "list.csv, report.csv, scores.csv: no column of diagnosis, age, sex or style",
         "notes.csv: no column that names images, such as image_id, isic_id or image",
         "others.csv: names none of these images",
         "rle.csv: cannot be read (field larger than field limit (131072))",
-        "sheet.xlsx: a spreadsheet is not read; save it as CSV",
+        "sheet.xlsx: spreadsheets are not read; save it as CSV",
     ]
 
 
@@ -143,8 +143,8 @@ def test_unknown_never_replaces_known_and_what_differs_is_said(tmp_path: Path) -
         "I2": {"sex": "female", "age": "40 to 59", "style": "traced"},
     }
     assert sorted(groups.passed_over(["I1", "I2"])) == [
-        "1 images: b.csv has a style that is not traced or semi-automatic",
-        "1 images: b.csv has another age than a row or table before it",
+        "1 images: b.csv has a style other than traced or semi-automatic",
+        "1 images: b.csv has another age than an earlier row or table",
     ]
 
 

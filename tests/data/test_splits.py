@@ -81,7 +81,7 @@ class TestReadSplitExceptions:
             ("split", "train val train", "3 images have no value, such as d"),
             ("split", "a b a b a b", "'a' is none of training"),
             ("split", "test test val val val val", "all 6 images are for validation or test"),
-            ("fold", "x 1 1 1 1 1", "a fold is no number"),
+            ("fold", "x 1 1 1 1 1", "a fold is not a number"),
             ("part", "train val val val val val", "no column split or fold"),
         ],
     )

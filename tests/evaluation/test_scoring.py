@@ -148,7 +148,7 @@ def test_a_person_s_own_labels_go_before_the_reading(
     assert {value: part["count"] for value, part in styles.items()} == {"traced": 2, "unclear": 1}
     said = capsys.readouterr().err
     assert "skipped: train.csv: no column of diagnosis, age, sex or style" in said
-    assert "1 images: labels.csv has a style that is not traced or semi-automatic" in said
+    assert "1 images: labels.csv has a style other than traced or semi-automatic" in said
 
 
 def test_a_table_has_a_row_for_each_image(tmp_path: Path) -> None:

@@ -189,8 +189,8 @@ def fetch(challenge: Challenge, part: Part, fetching: Fetching) -> int:
         photographs = _fetch(split.photographs, wanted, year, fetching)
     if odd := sorted(masks ^ photographs):
         raise DataError(
-            f"{fetching.output}: {len(odd)} photographs or masks of {challenge}, {part}, have no "
-            f"counterpart, such as {odd[0]}; remove both folders and start again"
+            f"{fetching.output}: {len(odd)} images of {challenge}, {part}, lack a photograph or a "
+            f"mask, such as {odd[0]}; remove both folders and start again"
         )
     return len(masks)
 
@@ -254,7 +254,10 @@ def _members(archive: zipfile.ZipFile, path: Path, wanted: Wanted) -> Iterator[z
         ):
             continue
         if member.file_size > LARGEST_FILE or member.flag_bits & LOCKED:
-            raise DataError(f"{path}: {name} has {member.file_size} bytes, or a password")
+            raise DataError(
+                f"{path}: {name} has {member.file_size} bytes, or a password; the archive is not "
+                "the challenge's"
+            )
         if name.casefold() in names:
             raise DataError(f"{path}: holds {name} twice")
         names.add(name.casefold())
@@ -262,7 +265,7 @@ def _members(archive: zipfile.ZipFile, path: Path, wanted: Wanted) -> Iterator[z
         member.filename = name
         yield member
     if images != wanted.count:
-        raise DataError(f"{path}: holds {images} *{wanted.suffix}, and should hold {wanted.count}")
+        raise DataError(f"{path}: has {images} *{wanted.suffix} files instead of {wanted.count}")
 
 
 def _write(

@@ -161,7 +161,7 @@ def check_fills(images: int, batch_size: int) -> None:
     """Raise DataError if there are fewer images to train on than a batch has."""
     if images < batch_size:
         raise DataError(
-            f"{images} training images do not fill a batch of {batch_size}: "
+            f"{images} training images do not fill a batch of {batch_size}; "
             "choose a smaller --batch-size"
         )
 
@@ -200,7 +200,7 @@ def _fill(
             size = image_size(pair.photograph)
             if not allow_resized and size != mask.shape:
                 return (
-                    f"{pair.photograph}: its size {_size(size)} is not its mask's, "
+                    f"{pair.photograph}: has the size {_size(size)}, but its mask "
                     f"{_size(mask.shape)} (--allow-resized accepts thumbnails)"
                 )
             if (style := read_style(mask > MASK_FOREGROUND).style) is not None:

@@ -54,8 +54,8 @@ FULL = 0.99
 SHOWN = 24
 """Images on the contact sheet."""
 PHOTOGRAPH_FLAGS: dict[PhotographFlag, str] = {
-    "damaged": "pixels of the photograph were lost inside its file",
-    "narrow-range": "16-bit values in the lowest quarter, and the file does not say why",
+    "damaged": "the file is damaged inside, and pixels are lost",
+    "narrow-range": "all 16-bit values are in the lowest quarter, and the file does not say why",
 }
 PLAINLY = 1.1
 """How many times more a lesion's grey differs from the skin's where its mask lies right. Of 300
@@ -66,21 +66,21 @@ Predictions = dict[str, Probability]
 
 
 REMEDIES = {
-    "alone": "add the photograph or mask that is missing, or move this one away",
+    "alone": "add the missing photograph or mask, or move this file away",
     "damaged": "copy the photograph again, or leave it out",
-    "empty-mask": "right if the photograph shows no lesion; else outline it",
-    "fits-no-style": "a column style in a table beside the data may say which it is",
-    "full-mask": "right if the lesion fills the photograph; else outline it",
-    "inverted-mask": "swap lesion and skin",
+    "empty-mask": "correct if the photograph shows no lesion; otherwise outline the lesion",
+    "fits-no-style": "a column style in a table beside the data can say which it is",
+    "full-mask": "correct if the lesion fills the photograph; otherwise outline the lesion",
+    "inverted-mask": "swap lesion and skin in the mask",
     "leak": "put all photographs of one patient or lesion on one side of the split",
-    "mask-frame": "say by --mask-frame how masks lie; --fix then turns them",
-    "narrow-range": "right if the photograph is that dark; else write it with its full range",
-    "near-duplicate": "nothing to do, since they share a fold",
-    "not-binary": "--fix writes 0 and 255",
-    "pieces": "look whether they are one lesion",
-    "sizes-differ": "take the mask of this photograph; --allow-resized accepts thumbnails",
+    "mask-frame": "say with --mask-frame how the masks lie; --fix then turns them",
+    "narrow-range": "correct if the photograph is that dark; otherwise save it with its full range",
+    "near-duplicate": "nothing to do: they are in the same fold",
+    "not-binary": "--fix writes copies with 0 and 255",
+    "pieces": "check whether they are one lesion",
+    "sizes-differ": "use the mask of this photograph; --allow-resized accepts thumbnails",
     "suspicious": "look at these masks first; outline them again if they are wrong",
-    "unreadable": "copy it again, or leave it out",
+    "unreadable": "copy the file again, or leave it out",
 }
 """What to do about each kind of finding."""
 
@@ -167,7 +167,7 @@ def _examine(pair: Pair, predictions: Predictions) -> tuple[list[Finding], str]:
         sizes = [f"{height} x {width}" for height, width in (photograph_size, stored.shape)]
         found.append(finding("sizes-differ", f"photograph {sizes[0]}, mask {sizes[1]}"))
     if not is_binary(stored):
-        found.append(finding("not-binary", f"values between 0 and 255, highest {stored.max()}"))
+        found.append(finding("not-binary", f"has values between 0 and 255, up to {stored.max()}"))
     mask = stored > MASK_FOREGROUND
     share = float(mask.mean())
     if FEWEST_INVERTED <= share < FULL and _frames(mask):
@@ -178,7 +178,7 @@ def _examine(pair: Pair, predictions: Predictions) -> tuple[list[Finding], str]:
         found.append(finding("full-mask", f"{share:.1%} of the frame"))
     reading = read_style(mask)
     if pair.style is None and 0 < reading.confidence < FITS:
-        sure = f"nearest to {reading.style}, with a confidence of {reading.confidence:.2f}"
+        sure = f"most like {reading.style}, with a confidence of {reading.confidence:.2f}"
         found.append(finding("fits-no-style", sure, reading.confidence))
     pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0] - 1
     if pieces > 1:
@@ -187,7 +187,7 @@ def _examine(pair: Pair, predictions: Predictions) -> tuple[list[Finding], str]:
         predicted, _ = _binarised(predictions[pair.image_id], *mask.shape)
         jaccard = score(mask, predicted).jaccard
         if jaccard < SUSPICIOUS:
-            detail = f"Jaccard {jaccard:.3f} with a network that had not seen it"
+            detail = f"Jaccard {jaccard:.3f} with the prediction of a network that had not seen it"
             found.append(finding("suspicious", detail, jaccard))
     return found, pair.style or reading.style or STYLE_NAMES[UNTOLD]
 
@@ -228,7 +228,7 @@ def fix(data: Path, output: Path, mask_frame: MaskFrame | None = None) -> int:
     pairs = find_all_pairs(data, mask_frame, [])
     clean = {pair.image_id: output / f"{pair.image_id}{MASK_SUFFIX}" for pair in pairs}
     if there := [path for path in clean.values() if path.exists()]:
-        raise UsageError(f"{there[0]}: is there already; choose another folder for clean masks")
+        raise UsageError(f"{there[0]}: is there already; choose another folder for --fix")
     count = 0
     for pair in pairs:
         with suppress(ImageError):

@@ -117,7 +117,7 @@ def download(
             if error.code not in PASSING:
                 raise DataError(
                     f"{url}: the server answers {error.code} {error.reason}; --url names another "
-                    "place that has the same folders"
+                    "address with the same folders"
                 ) from error
             why = f"the server answers {error.code}"
         except OutputError:
@@ -134,8 +134,8 @@ def download(
 
 def _remedy(size: int) -> str:
     if size:
-        return f"start again to go on from {size} bytes"
-    return "a proxy is named by HTTPS_PROXY, another place by --url"
+        return f"start again to continue from {size} bytes"
+    return "set HTTPS_PROXY for a proxy, or --url for another address"
 
 
 def _size(path: Path) -> int:
@@ -183,7 +183,7 @@ def _receive(response: HTTPResponse, part: Path, have: int, size: int, url: str)
                 if not chunk:
                     return False
                 if have == 0 and not chunk.startswith(ZIP[: len(chunk)]):
-                    raise DataError(f"{url}: the server sent something that is no ZIP archive")
+                    raise DataError(f"{url}: the server sent something that is not a ZIP archive")
                 file.write(chunk)
                 for _ in range((have + len(chunk)) // MEBIBYTE - have // MEBIBYTE):
                     advance(f"{name} (MB)")
@@ -211,7 +211,9 @@ def _check(part: Path, path: Path, url: str, md5: str | None) -> None:
             ).hexdigest()
         if found != md5:
             _forget(part, state)
-            raise DataError(f"{url}: has the MD5 {found}, and should have {md5}; it was removed")
+            raise DataError(
+                f"{url}: has the MD5 {found} instead of {md5}; it was removed; start again"
+            )
     with writing(path):
         part.replace(path)
         _forget(state)

@@ -169,8 +169,8 @@ def find_pairs(data: Path, mask_frame: MaskFrame | None = None) -> list[Pair]:
     training = [pair for pair in pairs if pair.part == "training"]
     if not training:
         raise DataError(
-            f"{data}: all {len(pairs)} images lie in folders for validation or test; name the "
-            "folder above its training folder, or rename it"
+            f"{data}: all {len(pairs)} images lie in folders for validation or test; give the "
+            "folder that also holds the training images, or rename these folders"
         )
     return training
 
@@ -322,7 +322,7 @@ def _check_whole(data: Path, files: list[_File]) -> None:
             kind = "masks" if is_mask else "photographs"
             raise DataError(
                 f"{data}: expected one folder of {part} {kind}, found {', '.join(sorted(folders))}:"
-                " move one away, or name a folder that holds one data set"
+                " move one away, or give a folder with only one data set"
             )
 
 
@@ -337,7 +337,8 @@ def _pair_up(data: Path, files: list[_File], alone: list[str] | None) -> list[Pa
     problems += [f"{masks[k]}: no photograph" for k in masks.keys() - photographs.keys()]
     both = sorted(photographs.keys() & masks.keys())
     if problems and (alone is None or not both):
-        raise DataError.listing(f"{data}: photographs and masks do not pair up", sorted(problems))
+        title = f"{data}: photographs and masks do not pair up; add what is missing, or move these"
+        raise DataError.listing(f"{title} files away", sorted(problems))
     if alone is not None:
         alone += sorted(problems)
     part_of = {name: file.part for name, file in named if not file.is_mask}
@@ -363,5 +364,5 @@ def _unknown(data: Path, paths: Iterable[Path]) -> str:
     """Return the message for a folder of no known layout: what was found, and what to do."""
     folders = Counter(path.relative_to(data).parent.as_posix() for path in paths)
     listed = [f"{name}: {count} images" for name, count in sorted(folders.items())[:20]]
-    title = f"{data}: holds no photographs with masks in a known layout; known are {KNOWN}"
+    title = f"{data}: holds no photographs with masks in a known layout; known layouts: {KNOWN}"
     return "\n  ".join([title, *listed])

@@ -139,11 +139,11 @@ class Metadata(Groups):
         for kind, value in facts.items():
             before = known.get(kind, UNKNOWN)
             if kind == "style" and value not in (*STYLE_IDS, UNKNOWN):
-                self._odd[f"{table} has a style that is not {' or '.join(STYLE_IDS)}"] += 1
+                self._odd[f"{table} has a style other than {' or '.join(STYLE_IDS)}"] += 1
             elif before == UNKNOWN:
                 known = {**known, kind: value}
             elif value not in (UNKNOWN, before):
-                self._odd[f"{table} has another {kind} than a row or table before it"] += 1
+                self._odd[f"{table} has another {kind} than an earlier row or table"] += 1
         self._known[image_key(image_id)] = name, known
 
 
@@ -257,9 +257,9 @@ class _Columns:
 def _read(table: Path) -> Iterator[tuple[str, Facts]]:
     """Yield what a table says of each image; raise _UnusedError if it says nothing."""
     if table.suffix.lower() in SPREADSHEETS:
-        raise _UnusedError("a spreadsheet is not read; save it as CSV")
+        raise _UnusedError("spreadsheets are not read; save it as CSV")
     if not table.is_file():
-        raise _UnusedError("is no file")
+        raise _UnusedError("not a file")
     columns = None
     for row in foreign_rows(table):
         if columns is None:
@@ -272,7 +272,7 @@ def _read(table: Path) -> Iterator[tuple[str, Facts]]:
         if image_id := undefused(row[columns.image].strip()):
             yield image_id, columns.read(row)
     if columns is None:
-        raise _UnusedError("holds no rows")
+        raise _UnusedError("has no rows")
 
 
 def _is_2016(header: list[str]) -> bool:

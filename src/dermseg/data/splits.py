@@ -71,7 +71,10 @@ def read_split(
         of_part[part_of[pair.image_id]].append(pair)
     training = of_part["training"]
     if not training:
-        raise DataError(f"{data}: all {len(pairs)} images are for validation or test, by {source}")
+        raise DataError(
+            f"{data}: all {len(pairs)} images are for validation or test, according to {source}; "
+            "none is left to train on"
+        )
     fold_of: dict[str, int] = {}
     if FOLD in given:
         fold_of = _number(_values(training, given[FOLD], f"{source}, column {FOLD}"), source)
@@ -89,7 +92,10 @@ def _read_file(file: Path) -> Columns:
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise DataError(f"{file}: cannot be read as splits ({error})") from error
     if not columns:
-        raise DataError(f"{file}: has no column {SPLIT} or {FOLD}, or none that names images")
+        raise DataError(
+            f"{file}: has no column {SPLIT} or {FOLD}, or no column that names images, such as "
+            "image_id"
+        )
     return columns
 
 
@@ -121,7 +127,9 @@ def _values(pairs: Sequence[Pair], given: Mapping[str, str], source: str) -> dic
         pair.image_id: given[key] for pair in pairs if (key := image_key(pair.image_id)) in given
     }
     if lost := [pair.image_id for pair in pairs if pair.image_id not in values]:
-        raise DataError(f"{source}: {len(lost)} images have no value, such as {lost[0]}")
+        raise DataError(
+            f"{source}: {len(lost)} images have no value, such as {lost[0]}; give each image one"
+        )
     return values
 
 
@@ -129,7 +137,7 @@ def _part(value: str, source: str) -> Part:
     if value.lower() not in PARTS:
         raise DataError(
             f"{source}: {SPLIT} {value!r} is none of training, validation and test; correct it, or "
-            "call the column something else"
+            "rename the column"
         )
     return PARTS[value.lower()]
 
@@ -139,7 +147,7 @@ def _number(fold_of: Mapping[str, str], source: str) -> dict[str, int]:
     try:
         values = {image: int(float(value)) for image, value in fold_of.items()}
     except (ValueError, OverflowError) as error:
-        raise DataError(f"{source}: a {FOLD} is no number ({error})") from error
+        raise DataError(f"{source}: a {FOLD} is not a number ({error})") from error
     order = sorted(set(values.values()))
     return {image: order.index(value) for image, value in values.items()}
 
@@ -151,7 +159,7 @@ def read_people(data: Path, column: str = "") -> Columns:
     """
     people = read_columns(data, {*GROUP_COLUMNS, *([column] if column else [])})
     if column and column not in people:
-        raise UsageError(f"--group {column}: no table in {data} has such a column with values")
+        raise UsageError(f"--group {column}: no table in {data} has this column with values")
     return people
 
 
