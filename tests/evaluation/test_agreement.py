@@ -54,7 +54,7 @@ def test_two_readers_of_the_same_masks(masks: Path) -> None:
     chance = (100 * 25 + 300 * 375) / 400**2
     kappa = (325 / 400 - chance) / (1 - chance)
     assert found.kappa == pytest.approx((1 + kappa) / 2)
-    assert "2 masks kept by both, 1 of them the same: Jaccard 0.625" in str(found)
+    assert "2 masks kept by both, 1 of them the same: mean Jaccard 0.625" in str(found)
 
 
 def test_the_command_says_it_and_writes_a_table(

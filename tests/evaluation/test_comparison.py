@@ -52,5 +52,5 @@ def test_the_command_prints_the_differences(
 ) -> None:
     assert main(["evaluate", *map(str, folders)]) == 0
     said = capsys.readouterr().out
-    assert "second less first" in said
+    assert "second minus first" in said
     assert "higher on 12 images, lower on 0" in said

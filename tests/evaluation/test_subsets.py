@@ -76,8 +76,8 @@ def test_masks_of_the_others_may_lack(folders: tuple[Path, Path]) -> None:
 @pytest.mark.parametrize(
     ("subset", "error", "said"),
     [
-        ("diagnosis=wart", DataError, "the tables say Melanoma, nevus|the tables say melanoma"),
-        ("colour=red", DataError, "nothing of these images"),
+        ("diagnosis=wart", DataError, "known values: Melanoma, nevus|known values: melanoma"),
+        ("colour=red", DataError, "none for these images"),
         ("missing.csv", UsageError, "no such file, and not COLUMN=VALUE"),
     ],
 )

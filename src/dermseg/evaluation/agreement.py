@@ -73,15 +73,15 @@ class Agreement:
         names = " and ".join(name or UNNAMED for name in (self.first, self.second))
         lines = [
             f"{names}: {counted(len(self.pairs), 'photograph')} decided by both, "
-            f"{self.alike} alike (kappa {self.kappa_of_decisions:.3f})"
+            f"{self.alike} in the same way (kappa {self.kappa_of_decisions:.3f})"
         ]
         if self.compared:
             same = sum(pair.jaccard == 1 for pair in self.compared)
             worst = min(self.compared, key=lambda pair: pair.jaccard or 0.0)
             lines.append(
                 f"{counted(len(self.compared), 'mask')} kept by both, {same} of them the same: "
-                f"Jaccard {self.jaccard:.3f} (least {worst.jaccard:.3f}, {worst.photograph}), "
-                f"kappa over pixels {self.kappa:.3f}"
+                f"mean Jaccard {self.jaccard:.3f} (lowest {worst.jaccard:.3f}, "
+                f"{worst.photograph}), mean kappa over pixels {self.kappa:.3f}"
             )
         return "\n".join(lines)
 

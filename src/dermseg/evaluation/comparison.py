@@ -27,7 +27,7 @@ class Comparison:
 
     def __str__(self) -> str:
         """Return a table of the differences."""
-        lines = [f"{self.images} images; second less first, means with 95 % paired intervals"]
+        lines = [f"{self.images} images; second minus first, means with 95 % paired intervals"]
         for name, value in self.differences.items():
             low, high = self.intervals[name]
             lines.append(f"{name:<12} {value:+.4f}  ({low:+.4f} to {high:+.4f})")
@@ -38,7 +38,7 @@ class Comparison:
 def compare(first: Evaluation, second: Evaluation) -> Comparison:
     """Compare the scores of two folders of masks; raise DataError if their images differ."""
     if first.images.keys() != second.images.keys():
-        raise DataError("the two folders have masks of different images")
+        raise DataError("the two folders have masks of different images; give both the same images")
     gains = _table(second) - _table(first)
     names = (*METRICS, *BORDER_METRICS)[: gains.shape[1]]
     lows, highs = bootstrap_interval(gains)

@@ -129,8 +129,8 @@ def check_known(maps: Iterable[str], masks: Container[str]) -> None:
     """Raise DataError if one of `maps`, image ids, is none of `masks`."""
     if unknown := sorted(image_id for image_id in maps if image_id not in masks):
         raise DataError(
-            f"{len(unknown)} predictions are of images that the data lack, as {unknown[0]}: give "
-            "the data that were trained on"
+            f"{len(unknown)} predictions are of images that the data lack, such as {unknown[0]}; "
+            "give the data of the training"
         )
 
 

@@ -227,7 +227,7 @@ def evaluate(
     truth, predictions = masks_of(truth), masks_of(predictions)
     (truths, problems), (found, doubled) = _masks(truth), _masks(predictions)
     problems += doubled
-    problems += [f"no truth for {found[k]}" for k in sorted(found.keys() - truths.keys())]
+    problems += [f"no true mask for {found[k]}" for k in sorted(found.keys() - truths.keys())]
     tables = read_groups(folder)
     if subset:
         chosen = choose(subset, truths, folder, tables)
@@ -269,9 +269,9 @@ def _remedy(problems: Sequence[str]) -> str:
     """Return how many problems there are, and what helps against the usual ones."""
     said = f"{len(problems)} in all"
     if any(each.startswith("no prediction") for each in problems):
-        said += "; --subset scores some of the images"
+        said += "; --subset scores only some of the images"
     if any(OTHER_SIZE in each for each in problems):
-        said += "; `dermseg segment --size-from TRUTH` makes masks of thumbnails as large as these"
+        said += "; `dermseg segment --size-from TRUTH` makes masks of the true masks' sizes"
     return said
 
 
@@ -289,7 +289,10 @@ def _read_both(
             raise ImageError(f"{truth}: {problem}")
     if mask_frame == "upright":
         if turn is None:
-            raise ImageError(f"{found}: no report.csv beside it says how its photograph lies")
+            raise ImageError(
+                f"{found}: --mask-frame upright needs the report.csv of `dermseg segment` beside "
+                "it, which says how EXIF turns its photograph"
+            )
         pixels = along_stored(expected.pixels, turn, expected.orientation)
         expected = replace(expected, pixels=pixels)
     if _size(expected) != _size(actual):

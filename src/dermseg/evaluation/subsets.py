@@ -53,8 +53,8 @@ def choose(subset: str, truths: Mapping[str, Path], folder: Path, groups: Groups
     wanted = value.strip().casefold()
     chosen = {image for image, text in known.items() if text.casefold() == wanted}
     if not chosen:
-        values = ", ".join(sorted(set(known.values()))[:SHOWN]) or "nothing of these images"
-        raise DataError(f"--subset {subset}: no image has this value; the tables say {values}")
+        values = ", ".join(sorted(set(known.values()))[:SHOWN]) or "none for these images"
+        raise DataError(f"--subset {subset}: no image has this value; known values: {values}")
     return chosen
 
 
