@@ -83,7 +83,7 @@ def _no_bug() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise DermsegError(
-            f"no connection to the other processes; if one stopped, it says why ({error})"
+            f"no connection to the other processes; if one stopped, its error says why ({error})"
         ) from error
 
 
@@ -91,7 +91,8 @@ def check_batch(batch_size: int) -> None:
     """Raise UsageError unless every process gets one of `batch_size` images."""
     if batch_size < size():
         raise UsageError(
-            f"--batch-size {batch_size} is that of all processes together, and they are {size()}"
+            f"--batch-size {batch_size} is for all processes together, and they are {size()}; give "
+            "at least one image for each"
         )
 
 

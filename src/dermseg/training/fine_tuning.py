@@ -71,7 +71,8 @@ def _of_run(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, dict
     if seen:
         raise DataError(
             f"--fine-tune-from {folder}: it was trained on {len(seen)} of the {len(held_out)} "
-            f"images that are held out here, such as {min(seen)}"
+            f"images that are held out here, such as {min(seen)}; use the same folds, or hold none "
+            "out"
         )
     # The origin's own origin was checked against the images that the origin held out.
     apart = _origin_apart(facts) and ("fine_tuned_from" not in facts or _same_data(trainer, facts))
@@ -86,7 +87,8 @@ def _of_model(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, di
     fitting = [i for i, m in enumerate(members) if m["settings"]["fold"] == wanted]
     if len(members) > 1 and not fitting:
         raise ModelError(
-            f"--fine-tune-from {file.name}: none of its members holds out fold {wanted}"
+            f"--fine-tune-from {file.name}: none of its members holds out fold {wanted}; choose "
+            "another --fold, or another model"
         )
     index = fitting[0] if len(members) > 1 else 0
     facts = members[index]
@@ -98,7 +100,7 @@ def _of_model(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, di
     if held_out and _same_data(trainer, facts) and not (same_split and same_folds):
         raise DataError(
             f"--fine-tune-from {file.name}: it was trained on the {len(held_out)} images that are "
-            "held out here; hold none out, or name an ensemble's file, whose member for this fold "
+            "held out here; hold none out, or start from an ensemble whose member for this fold "
             "has not seen them"
         )
     known_folds = same_split and same_folds and "folds" in facts
@@ -186,7 +188,7 @@ def restore_batch_norms(
                 continue
             if name not in tensors or tensors[name].shape != tensor.shape:
                 raise ModelError(
-                    f"--fine-tune-from: the file holds no {name} of a {settings.network}"
+                    f"--fine-tune-from: the file holds no {name} of the network {settings.network}"
                 )
             tensor.copy_(tensors[name])
         for norm, convolution in folded.items():

@@ -124,11 +124,13 @@ def train(
     if settings.keep == "best" and len(held_out) == 0:
         raise UsageError("--keep best needs --fold, or data with a validation set")
     if settings.fold is not None and len(held_out) == 0:
-        raise DataError(f"{data}: too few distinct images to fill {settings.folds} folds")
+        raise DataError(
+            f"{data}: too few distinct images to fill {settings.folds} folds; give fewer --folds"
+        )
     if len(chosen) == 0:
         raise DataError(
-            f"{data}: all {len(fold_of)} images share fold {settings.fold}, since they nearly "
-            "repeat each other, or are of one patient or lesion; nothing is left to train on"
+            f"{data}: all {len(fold_of)} images share fold {settings.fold}, since they are "
+            "near-duplicates, or of one patient or lesion; nothing is left to train on"
         )
     datasets.check_fills(len(chosen), settings.batch_size)
     # Its steps are timed only when the data are known to be usable.
@@ -270,14 +272,17 @@ def _check_longer(begun: TrainingSettings, now: TrainingSettings, run: Path) -> 
         changed = ", ".join(name for name in ours if ours[name] != theirs[name])
         raise UsageError(
             f"{run} holds a training with other settings ({changed}; see its {SETTINGS}); "
-            "give them again to go on with it, or choose another folder"
+            "give the same settings to continue it, or choose another folder"
         )
     if now.epochs < begun.epochs:
-        raise UsageError(f"{run} holds a training of {begun.epochs} --epochs, more than asked for")
+        raise UsageError(
+            f"{run} holds a training of {begun.epochs} --epochs, more than asked for; choose "
+            "another folder"
+        )
     if now.epochs > begun.epochs and now.schedule == "one-cycle":
         raise UsageError(
             f"{run}: its one-cycle rate falls to zero in epoch {begun.epochs}, so that it cannot "
-            "go on; choose another folder, and --fine-tune-from this one"
+            "continue; choose another folder, and --fine-tune-from this one"
         )
 
 
@@ -287,7 +292,7 @@ def _say_start(given: str, known: dict[str, Any], *, scored: bool) -> None:
     if scored and not known["apart"]:
         say(
             f"{given} may have been trained on images that are held out here, which its file does "
-            "not tell: their scores may be too high"
+            "not say; their scores may be too high"
         )
 
 
@@ -313,8 +318,8 @@ def _begin(run: Path, trainer: Trainer, fold_of: dict[str, int]) -> tuple[Log, d
     _check_longer(begun, trainer.settings, run)
     if data != identity["data"]:
         raise UsageError(
-            f"{run} holds a training of other data (see its {SETTINGS}); give the data again to go "
-            "on with it, or choose another folder"
+            f"{run} holds a training of other data (see its {SETTINGS}); give the same data to "
+            "continue it, or choose another folder"
         )
     with reading(run / FOLDS):
         theirs = (
@@ -324,8 +329,9 @@ def _begin(run: Path, trainer: Trainer, fold_of: dict[str, int]) -> tuple[Log, d
         )
     if theirs != fold_of:
         raise UsageError(
-            f"{run}: its images are in other folds now (see its {FOLDS}), perhaps since the tables "
-            "of diagnoses have changed: put them back to go on with it, or choose another folder"
+            f"{run}: its images are in other folds now (see its {FOLDS}), perhaps because the "
+            "tables beside the data have changed; restore them to continue, or choose another "
+            "folder"
         )
     trainer.restore(tensors, len(log))
     if distributed.leads():
@@ -341,7 +347,7 @@ def _run_epoch(trainer: Trainer, held_out: Rows, log: Log, advance: Advance) -> 
     loss = trainer.train_epoch(lambda mean: advance(f"Epoch {number}, loss {mean:.4f}"))
     if not math.isfinite(loss):
         raise DivergedError(
-            f"the loss is no longer a number in epoch {number}: try a lower --learning-rate"
+            f"the loss is no longer a number in epoch {number}; try a lower --learning-rate"
         )
     row: dict[str, Any] = {
         "epoch": number,

@@ -125,7 +125,7 @@ def register_loss(name: str, loss: LossFunction) -> None:
     >>> dermseg.register_loss("brier", lambda logits, target: mse_loss(logits.sigmoid(), target))
     """
     if name in LOSSES or {"+", "*"} & set(name):
-        raise UsageError(f"loss {name!r}: the name is taken, or has a + or a *")
+        raise UsageError(f"loss {name!r}: the name is taken, or has a + or a *; choose another")
     LOSSES[name] = loss
 
 

@@ -30,7 +30,7 @@ class _Build:
     def __call__(self) -> Callable[[Training], str]:
         if not self.folder.is_dir():
             raise ClusterError(
-                f"{platform.node()}: does not see {self.folder}; data and trainings must lie on a "
+                f"{platform.node()}: cannot see {self.folder}; data and trainings must be on a "
                 "disk that all machines of the cluster share, under the same path"
             )
         plugins.load(self.plugins)

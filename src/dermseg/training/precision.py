@@ -58,7 +58,7 @@ def decide(
     remembered = bool(distributed.of_first(len(seconds)))
     if not remembered:
         if distributed.leads():
-            say("Timing a few steps in float32 and in bfloat16; --precision chooses without it")
+            say("Timing a few steps in float32 and bfloat16; --precision float32 skips it")
         seconds = measure(settings, likely)
     float32, bfloat16 = (distributed.of_first(seconds.get(each, 0.0)) for each in CANDIDATES)
     fastest = CANDIDATES[bfloat16 < GAIN * float32]
@@ -159,5 +159,5 @@ def _say(
     where = f" (kept in {answers()})" if kept else ""
     say(
         f"A step of {settings.network}, {settings.batch_size} images of {settings.height} x "
-        f"{settings.width}, takes {times}{where}: training in {fastest}; --precision chooses"
+        f"{settings.width}, takes {times}{where}: training in {fastest}; --precision overrides it"
     )

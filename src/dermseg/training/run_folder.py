@@ -55,7 +55,7 @@ def read_log(run: Path) -> list[dict[str, str]]:
     """Return the rows of a run's log, one an epoch; raise DataError if it is not there."""
     file = run / LOG
     if not file.is_file():
-        raise DataError(f"{file}: missing; it says how the training went")
+        raise DataError(f"{file}: missing; this log of the training is needed")
     with reading(file):
         return read_table(file)
 
@@ -89,7 +89,7 @@ def find_members(folder: Path) -> list[Path]:
             if not (run / name).is_file():
                 raise ModelError(
                     f"{run}: holds no finished training ({name} is missing); "
-                    "`dermseg train` with the same options goes on with it"
+                    "`dermseg train` with the same options continues it"
                 )
     return found
 

@@ -255,7 +255,7 @@ class Trainer:
             if self.loss is batch_loss:
                 raise
             warnings.warn(
-                f"PyTorch could not compile the training step, which goes on slower without: "
+                f"PyTorch could not compile the training step; it runs uncompiled, and slower: "
                 f"{type(error).__name__}: {error}",
                 stacklevel=2,
             )

@@ -70,7 +70,7 @@ def register_network(
     >>> dermseg.register_network("plain", Plain)
     """
     if name in NETWORKS:
-        raise UsageError(f"network {name!r}: the name is taken")
+        raise UsageError(f"network {name!r}: the name is taken; choose another")
     NETWORKS[name] = constructor
     STRIDES[name] = stride
 
@@ -129,5 +129,5 @@ def take_over(network: nn.Module, tensors: dict[str, Tensor]) -> list[str]:
             else:
                 tensor.copy_(given)
     if 2 * len(fresh) > len(own):
-        raise UsageError("--fine-tune-from: those weights are another network's")
+        raise UsageError("--fine-tune-from: these weights are another network's; change --network")
     return fresh
