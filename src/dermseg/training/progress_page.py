@@ -16,7 +16,7 @@ WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 640, 240, 56, 24, 12
 """Pixels of a plot, and of its margins."""
 PLOTS = (
     ("Loss", {"loss": "training", "held_out_loss": "held out"}),
-    ("Score on what is held out", {"held_out_jaccard": "Jaccard", "held_out_dice": "Dice"}),
+    ("Score on the held-out images", {"held_out_jaccard": "Jaccard", "held_out_dice": "Dice"}),
     ("Learning rate", {"learning_rate": "learning rate"}),
     ("Seconds an epoch", {"seconds": "seconds"}),
 )
