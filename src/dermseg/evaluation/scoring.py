@@ -189,18 +189,17 @@ def evaluate(
     Parameters
     ----------
     truth
-        Folder of the true masks, or outlines in another form that says sizes. Tables beside it
-        bring diagnosis, age, sex and style; a style that no table says is read from the mask.
+        Folder of the true masks, or outlines in another format that gives sizes. Tables beside it
+        give diagnosis, age, sex and style; a style that is in no table is read from the mask.
     predictions
-        The masks to score, or their outlines. A report.csv of `dermseg segment` there tells which
+        The masks to score, or their outlines. A report.csv of `dermseg segment` there says which
         photographs EXIF turns.
     mask_frame
         How the true masks lie on these: along the pixels as stored, or upright. The masks to score
         lie along the stored pixels.
     subset
-        Score some images alone: a file that names them, or COLUMN=VALUE, where COLUMN is
-        diagnosis, age, sex, style, or a column of the tables beside the truth. Masks of the others
-        may lack.
+        Score only some images: a file that names them, or COLUMN=VALUE, where COLUMN is diagnosis,
+        age, sex, style, or a column of the tables beside the truth. The others need no mask.
     borders
         Also score the border (see `dermseg.score_border`).
 
@@ -212,8 +211,8 @@ def evaluate(
     Raises
     ------
     DataError
-        If masks are missing, surplus or unreadable, if sizes differ, if it is not known how one
-        lies, or if `subset` means no image; the message lists every file.
+        If masks are missing, surplus or unreadable, if sizes differ, if it is not known how a mask
+        lies on its photograph, or if `subset` matches no image; the message lists every file.
 
     Examples
     --------

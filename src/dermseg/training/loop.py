@@ -57,9 +57,9 @@ def train(
 ) -> None:
     """Train a network on a data set and leave it in the folder `run`.
 
-    A second call with the same settings goes on where the first was stopped, and one with more
-    `epochs` goes on from the end of the first. Processes that torchrun started train one network
-    together; how many may change from one call to the next.
+    A second call with the same settings continues where the first was stopped. One with more
+    `epochs` continues from the end of the first. Processes that torchrun started train one network
+    together; their number may change from one call to the next.
 
     Parameters
     ----------
@@ -69,17 +69,17 @@ def train(
         Folder for settings.json, folds.json, log.csv (a row an epoch), progress.html (its curves),
         tensorboard (the same, where TensorBoard is installed), checkpoint.safetensors, and
         at the end weights.safetensors; samples.npy, some images for `export_model` to calibrate
-        and check its work on; and held-out.npz, the probabilities of the fold that is held out, or
-        without one of the validation set, if the data have one.
+        and check its work on; and held-out.npz, the probabilities of the held-out fold or, without
+        one, of the validation set, if the data have one.
     settings
         What is trained, and how. The defaults are the paper's.
     data_settings
         Where it computes, and how it reads its data.
     callbacks
-        Functions that are called after each epoch, once it can be gone on from, with the epoch's
+        Functions that are called after each epoch, when its checkpoint is saved, with the epoch's
         row of log.csv as a dictionary: epoch, learning_rate, loss, seconds, and held_out_loss,
-        held_out_jaccard and held_out_dice where images are held out. What one raises ends the
-        training, which a second call goes on with. Of several processes the first calls them.
+        held_out_jaccard and held_out_dice where images are held out. An exception in one ends the
+        training; a second call continues it. Of several processes the first calls them.
 
     Raises
     ------

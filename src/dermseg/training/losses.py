@@ -103,12 +103,12 @@ LOSSES: dict[str, LossFunction] = {
 
 
 def register_loss(name: str, loss: LossFunction) -> None:
-    """Let trainings minimise a loss of one's own.
+    """Let trainings minimise your own loss.
 
     Parameters
     ----------
     name
-        What `TrainingSettings.loss` and `--loss` call it; no `+` and no `*`, which make sums.
+        Its name in `TrainingSettings.loss` and `--loss`, without `+` and `*`, which make sums.
     loss
         A function of logits and targets, both float (N, H, W), targets in 0 to 1, that returns a
         scalar.

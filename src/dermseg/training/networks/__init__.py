@@ -40,17 +40,17 @@ STRIDES = {"fcrn": 32, "lite0": 32}
 def register_network(
     name: str, constructor: Callable[[int, float], nn.Module], *, stride: int = 16
 ) -> None:
-    """Let trainings use a network of one's own.
+    """Let trainings use your own network.
 
     Parameters
     ----------
     name
-        What `TrainingSettings.network` and `--network` call it.
+        Its name in `TrainingSettings.network` and `--network`.
     constructor
         Called with the number of input channels (3 or 7) and the dropout probability. Returns a
         module from images, float (N, channels, H, W) in 0 to 1, to logits (N, H, W).
     stride
-        What height and width must be multiples of, in pixels.
+        Height and width must be multiples of this number of pixels.
 
     Raises
     ------
