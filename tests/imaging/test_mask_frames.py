@@ -166,7 +166,7 @@ def test_truth_that_was_drawn_upright_is_scored(
     assert str(error.value).count("--mask-frame") == 7
     (found / "report.csv").unlink()
     assert main(["evaluate", str(truth), str(found), "--mask-frame", "upright"]) == 1
-    assert capsys.readouterr().err.count("no report.csv beside it") == 8
+    assert capsys.readouterr().err.count("needs the report.csv of `dermseg segment` beside it") == 8
 
 
 def test_the_option_needs_masks_to_take_sizes_from(capsys: pytest.CaptureFixture[str]) -> None:
