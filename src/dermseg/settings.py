@@ -433,8 +433,7 @@ class ExperimentSettings:
     """How much an experiment trains, and where it takes its trainings from."""
 
     seeds: int = 1
-    """Train everything with this many seeds, counted from --seed; a verdict about methods takes
-    3."""
+    """Train everything with this many seeds, counted from --seed. Verdicts about methods take 3."""
     folds_used: int | None = None
     """Train only this many folds, the first ones, to save time; by default, all."""
     runs: Sequence[Path] = ()
