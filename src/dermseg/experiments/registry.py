@@ -231,8 +231,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         claims=_by_loss(JACCARD_LOSS.label, ENTROPY_LOSS.label),
     ),
     "null": Experiment(
-        "CDNN-29 against itself with other seeds: how often a difference is called real",
-        (CDNN29,),
+        "CDNN-19 against itself with other seeds: how often a difference is called real",
+        (CDNN19,),
         measure="null",
         fewest_seeds=2,
     ),
