@@ -682,6 +682,22 @@ class TestStartingFromAnotherTraining:
         with pytest.raises(DataError, match="trained on 3 of the 3 images"):
             train(toy_data, tmp_path / "run2", tiny(fine_tune_from=str(tmp_path / "all")))
 
+    def test_weights_that_saw_the_validation_set_are_refused(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker
+    ) -> None:
+        names = sorted(path.stem for path in (toy_data / "images").iterdir())
+        rows = [f"{name},{'val' if number < 4 else 'train'}" for number, name in enumerate(names)]
+        (tmp_path / "splits.csv").write_text("\n".join(["image_id,split", *rows]))
+        train(toy_data, tmp_path / "all", tiny(fold=None, epochs=1), ON_CPU)
+        settings = tiny(
+            fold=None,
+            epochs=1,
+            splits=str(tmp_path / "splits.csv"),
+            fine_tune_from=str(tmp_path / "all"),
+        )
+        with pytest.raises(DataError, match="trained on 4 of the 4 images"):
+            train(toy_data, tmp_path / "run", settings, ON_CPU)
+
     def test_another_networks_weights_are_refused(
         self, toy_data: Path, tmp_path: Path, tiny: Maker, first: Path
     ) -> None:

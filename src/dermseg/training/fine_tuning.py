@@ -96,8 +96,9 @@ def _of_model(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, di
     same_split = _split(settings) == _split(trainer.settings)
     # Older files do not say which image was in which fold.
     same_folds = facts.get("folds", "") in ("", folds.digest(fold_of))
-    held_out = _held_out(trainer, fold_of)
-    if held_out and _same_data(trainer, facts) and not (same_split and same_folds):
+    # The same data are the same training images, of which a validation set is none.
+    if wanted is not None and _same_data(trainer, facts) and not (same_split and same_folds):
+        held_out = _held_out(trainer, fold_of)
         raise DataError(
             f"--fine-tune-from {file.name}: it was trained on the {len(held_out)} images that are "
             "held out here; hold none out, or start from an ensemble whose member for this fold "
@@ -113,8 +114,12 @@ def _of_model(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, di
 
 
 def _held_out(trainer: Trainer, fold_of: Mapping[str, int]) -> Set[str]:
-    """Return the ids of the images that the training will be scored on."""
-    return {image for image, fold in fold_of.items() if fold == trainer.settings.fold}
+    """Return the ids of the images that the training will be scored on.
+
+    Those of the fold that it holds out, or without one the validation set, which is in no fold.
+    """
+    fold = trainer.settings.fold
+    return {image for image in trainer.cache.image_ids if fold_of.get(image) == fold}
 
 
 def _same_data(trainer: Trainer, facts: dict[str, Any]) -> bool:
