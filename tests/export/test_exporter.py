@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from toy import Tiny, tiny_settings, write_data
 
 from dermseg.cli.main import main
@@ -38,6 +38,7 @@ from dermseg.settings import (
     TrainingSettings,
 )
 from dermseg.training import checkpoints, loop, networks, provenance
+from dermseg.training.networks.layers import normed_convolutions
 from dermseg.training.run_folder import SAMPLES, WEIGHTS
 
 pytestmark = pytest.mark.slow
@@ -130,11 +131,53 @@ def test_folded_norms_change_nothing(tmp_path: Path, network: str) -> None:
     plain = networks.build(network, 7, 0.5)
     plain.load_state_dict(tensors)
     folded = load_run(run).network
+    assert not list(normed_convolutions(folded))
     x = torch.rand(2, 7, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = plain.eval()(x)
         torch.testing.assert_close(folded(x), expected, atol=1e-4, rtol=1e-3)
     assert np.ptp(expected.numpy()) > 0.01, "a constant would prove nothing"
+
+
+class Between(nn.Module):
+    """A network whose norm does not follow the convolution that is declared before it."""
+
+    def __init__(self, channels: int, _dropout: float) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(channels, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.last = nn.Conv2d(4, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.last(self.norm(self.convolution(x).relu()))
+        return logits[:, 0]
+
+
+class Uneven(Between):
+    """The same, with a norm of another number of maps declared after the convolution."""
+
+    def __init__(self, channels: int, _dropout: float) -> None:
+        nn.Module.__init__(self)
+        self.last = nn.Conv2d(4, 1, 1)
+        self.convolution = nn.Conv2d(channels, 4, 3, padding=1)
+        self.first = nn.BatchNorm2d(channels)
+        self.norm = nn.BatchNorm2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.first(x))
+
+
+@pytest.mark.parametrize("network", [Between, Uneven])
+def test_norms_that_do_not_follow_a_convolution_are_not_folded_into_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: type[Between]
+) -> None:
+    monkeypatch.setitem(networks.NETWORKS, "own", network)
+    run = make_run(tmp_path, network="own")
+    plain = network(7, 0.5).eval()
+    plain.load_state_dict(checkpoints.load(run / WEIGHTS)[0])
+    x = torch.rand(2, 7, *SIZE, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(load_run(run).network(x), plain(x))
 
 
 def test_the_graph_is_the_contract(exported: Path) -> None:

@@ -9,6 +9,7 @@ the file; or in 8 bits, which makes it four times smaller and faster.
 import logging
 import warnings
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ TOLERANCE = 1e-4
 """Largest difference in probability between the written file and PyTorch."""
 TOLERANCE_INT8 = 0.02
 """Largest mean difference in probability over training images, if the file computes in 8 bits."""
+SAME = 1e-3
+"""Largest difference that folded norms may make to a logit, as a share of the largest logit."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class EndToEnd(nn.Module):
 
 
 def load_run(run: Path) -> Member:
-    """Return the trained network of the folder `run`, its batch norms folded into convolutions."""
+    """Return the trained network of the folder `run`, batch norms folded where that can be."""
     tensors, facts = checkpoints.load(run / WEIGHTS)
     with reading(run / WEIGHTS):
         settings = TrainingSettings.from_dict(facts["settings"])
@@ -108,8 +111,7 @@ def load_run(run: Path) -> Member:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise ModelError(f"{run / WEIGHTS}: weights of another network ({error})") from error
-    _fold_norms(network.eval())
-    return Member(network.eval(), settings, facts)
+    return Member(_folded(network.eval(), settings).eval(), settings, facts)
 
 
 def halve(network: nn.Module) -> None:
@@ -120,8 +122,27 @@ def halve(network: nn.Module) -> None:
                 parameter.copy_(parameter.half().float())
 
 
+def _folded(network: nn.Module, settings: TrainingSettings) -> nn.Module:
+    """Return `network`, which is in evaluation, with its batch norms folded into convolutions.
+
+    It stays as it is where folding would change what it computes: a network of one's own may do
+    something between a convolution and the norm that is declared after it.
+    """
+    folded = deepcopy(network)
+    try:
+        _fold_norms(folded)
+    except RuntimeError:  # the two do not even have the same number of maps
+        return network
+    shape = 1, CHANNEL_COUNT[settings.channels], settings.height, settings.width
+    x = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        before, after = network(x), folded(x)
+    same = bool((after - before).abs().max() <= SAME * (1 + before.abs().max()))
+    return folded if same else network
+
+
 def _fold_norms(network: nn.Module) -> None:
-    """Fold each batch norm that directly follows a convolution into it.
+    """Fold each batch norm that is declared directly after a convolution into it.
 
     PyTorch's exporter would do so too, but on weights that are already rounded.
     `fine_tuning.restore_batch_norms` undoes it.
