@@ -187,6 +187,28 @@ def test_members_of_an_ensemble_average_to_it(model: Path, data: Path, tmp_path:
     np.testing.assert_allclose(np.mean(parts, 0), whole, atol=1e-5)
 
 
+def test_a_network_with_sigmoids_inside_is_taken_whole() -> None:
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, weights = [], []
+    for n in range(2):
+        weights.append(numpy_helper.from_array(np.ones(1, np.float32), f"networks.{n}.weight"))
+        nodes += [
+            helper.make_node("Mul", ["x", f"networks.{n}.weight"], [f"a{n}"]),
+            helper.make_node("Sigmoid", [f"a{n}"], [f"gate{n}"]),
+            helper.make_node("Mul", [f"gate{n}", f"a{n}"], [f"b{n}"]),
+            helper.make_node("Sigmoid", [f"b{n}"], [f"p{n}"]),
+        ]
+    nodes.append(helper.make_node("Add", ["p0", "p1"], ["y"]))
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
+    proto = helper.make_model(helper.make_graph(nodes, "an ensemble", [x], [y], weights))
+    for n in range(2):
+        found = member_model(proto, n).graph
+        outputs = [node.output[0] for node in found.node]
+        assert outputs == [f"a{n}", f"gate{n}", f"b{n}", f"p{n}", "y"]
+        assert [each.name for each in found.initializer] == [f"networks.{n}.weight"]
+
+
 def test_too_few_photographs_and_a_wrong_name(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data", 0)
     with pytest.raises(DataError, match="24 held-out images are too few"):

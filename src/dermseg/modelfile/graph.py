@@ -98,7 +98,8 @@ def member_model(proto: onnx.ModelProto, index: int) -> onnx.ModelProto:
     """Return the model of an ensemble's network `index` alone, with the same inputs and output."""
     graph = proto.graph
     producers = {name: node for node in graph.node for name in node.output}
-    for last in (node for node in graph.node if node.op_type == "Sigmoid"):
+    # A network may have sigmoids inside, too; what it puts out comes after them.
+    for last in reversed([node for node in graph.node if node.op_type == "Sigmoid"]):
         nodes, read = _ancestors(last, producers)
         if any(name.startswith(_prefix(index)) for name in read):
             break
