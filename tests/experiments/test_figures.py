@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,6 +91,11 @@ def test_figures_on_one_training(
     found = [float(title.split()[-1]) for _, titles in worst for title in titles]
     assert len(found) == 8
     assert found == sorted(found)
+    runs = page.parent / "arms" / "cdnn29" / "seed-0"
+    (runs / "all").mkdir()
+    shutil.copy(runs / "fold-0" / "weights.safetensors", runs / "all")
+    experiment("figure-4", runs=[runs])  # a protocol's folder, whose last run held nothing out
+    assert [titles for _, titles in drawn[-1]] == [titles for _, titles in worst]
     first = experiment("figure-1")
     assert table(first) == []
     markdown, html = write_page(page.parent)

@@ -15,6 +15,7 @@ from dermseg.training.run_folder import (
     find_held_out,
     find_members,
     held_out_names,
+    predicted_folds,
     read_held_out,
     read_log,
     read_settings,
@@ -100,6 +101,13 @@ def test_the_folds_speak_for_the_run_that_held_nothing_out(tmp_path: Path) -> No
     assert find_held_out(runs[1]) == [runs[1]]
     alone = finish(tmp_path / "elsewhere" / "all")
     assert find_held_out(alone) == []
+
+
+def test_what_a_run_on_everything_has_predicted_is_no_fold(tmp_path: Path) -> None:
+    runs = [finish(tmp_path / name) for name in ("fold-0", "fold-1", "all")]
+    hold_out(runs[0], "a")
+    hold_out(runs[2], "one of a validation set")
+    assert predicted_folds(runs) == runs[:1]
 
 
 def archive(**arrays: object) -> bytes:

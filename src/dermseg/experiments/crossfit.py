@@ -27,7 +27,12 @@ from dermseg.masks.postprocess import Probability
 from dermseg.progress import track
 from dermseg.settings import ThresholdSettings
 from dermseg.storage.files import read_json, write_json
-from dermseg.training.run_folder import HELD_OUT, held_out_names, read_held_out, write_held_out
+from dermseg.training.run_folder import (
+    held_out_names,
+    predicted_folds,
+    read_held_out,
+    write_held_out,
+)
 
 SEARCHED = 200
 """Images that every candidate is tried on: as many of each part, evenly spread over it."""
@@ -136,8 +141,7 @@ def predictions(arm: Trained) -> Maps:
     return {
         seed: {
             image: found
-            for run in runs
-            if (run / HELD_OUT).is_file()
+            for run in predicted_folds(runs)
             for image, found in read_held_out(run, as_seen=True).items()
         }
         for seed, runs in arm.runs.items()
@@ -172,7 +176,7 @@ def choices(found: Trained) -> list[Parameters]:
 
 def _parts(runs: Sequence[Path]) -> dict[str, list[str]]:
     """Return the images that get their parameters together, by the name of their part."""
-    held_out = {run.name: held_out_names(run) for run in runs if (run / HELD_OUT).is_file()}
+    held_out = {run.name: held_out_names(run) for run in predicted_folds(runs)}
     if len(held_out) > 1:
         return held_out
     return {

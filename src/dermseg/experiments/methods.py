@@ -37,7 +37,7 @@ from dermseg.masks.postprocess import Probability
 from dermseg.storage.files import read_json, write_json
 from dermseg.storage.tables import write_table
 from dermseg.training.color import ColorChannels
-from dermseg.training.run_folder import HELD_OUT, WEIGHTS
+from dermseg.training.run_folder import HELD_OUT, WEIGHTS, predicted_folds
 
 ENSEMBLE_WEIGHTS = tuple(tenths / 10 for tenths in range(11))
 """Weights of the second method that are tried in an ensemble."""
@@ -164,8 +164,8 @@ def _together(first: str, other: str) -> str:
 
 
 def _digest(arm: Trained) -> str:
-    found = [run / HELD_OUT for runs in arm.runs.values() for run in runs]
-    parts = contents(file for file in found if file.is_file())
+    folds = [run for runs in arm.runs.values() for run in predicted_folds(runs)]
+    parts = contents(run / HELD_OUT for run in folds)
     return sha256(" ".join(parts).encode()).hexdigest()
 
 

@@ -31,7 +31,7 @@ from dermseg.masks.metrics import Scores
 from dermseg.masks.postprocess import Probability
 from dermseg.settings import DEFAULT_STYLE, BatchSettings, ScoringSettings, ThresholdSettings
 from dermseg.storage.files import read_json, write_json
-from dermseg.training.run_folder import EVERYTHING, HELD_OUT, WEIGHTS, read_held_out
+from dermseg.training.run_folder import HELD_OUT, WEIGHTS, predicted_folds, read_held_out
 
 ARCHIVES: dict[SetName, tuple[str, str]] = {
     "validation": ("Validation_Data", "Validation_Part1_GroundTruth"),
@@ -103,11 +103,9 @@ class Scorer:
         scores by the binariser's name, then by image. Raises DataError if there are no predictions,
         or if they are of images that the data lack.
         """
-        # What a member on everything has predicted is a validation set.
-        folds = [run for run in runs if run.name != EVERYTHING]
-        files = [run / HELD_OUT for run in folds if (run / HELD_OUT).is_file()]
-        predicted = contents(files)
-        maps = {i: m for file in files for i, m in read_held_out(file.parent).items()}
+        folds = predicted_folds(runs)
+        predicted = contents(run / HELD_OUT for run in folds)
+        maps = {i: m for run in folds for i, m in read_held_out(run).items()}
         if not maps:
             raise DataError(
                 f"{', '.join(map(str, runs))}: no held-out predictions; train with --fold or "

@@ -5,7 +5,7 @@ trained on everything.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +103,14 @@ def find_held_out(folder: Path) -> list[Path]:
     alone = folder.name == EVERYTHING and is_run(folder)
     runs = find_members(folder.parent if alone else folder)
     return [run for run in runs if (run / HELD_OUT).is_file()]
+
+
+def predicted_folds(runs: Iterable[Path]) -> list[Path]:
+    """Return those of `runs` that left the predictions of a fold.
+
+    What a protocol's run on everything has predicted, where it has, is a validation set.
+    """
+    return [run for run in runs if run.name != EVERYTHING and (run / HELD_OUT).is_file()]
 
 
 def held_out_names(run: Path) -> list[str]:

@@ -13,7 +13,7 @@ from dermseg.experiments.figures.drawing import Case, draw_cases, make_case
 from dermseg.experiments.findings import Findings
 from dermseg.experiments.study import Study
 from dermseg.masks.metrics import Scores
-from dermseg.training.run_folder import read_held_out
+from dermseg.training.run_folder import predicted_folds, read_held_out
 
 PLACES = (0.2, 0.4, 0.6, 0.8)
 """Fractions of a diagnosis's images that score below the ones drawn."""
@@ -57,8 +57,8 @@ def ranked(scores: Mapping[str, Scores]) -> list[str]:
 
 def cases(study: Study, images: Sequence[str], scores: Mapping[str, Scores]) -> list[Case]:
     """Return `images` as the first arm's first seed found them."""
-    runs = next(iter(study.arms[0].runs.values()))
-    maps = {name: level for run in runs for name, level in read_held_out(run).items()}
+    folds = predicted_folds(next(iter(study.arms[0].runs.values())))
+    maps = {name: level for run in folds for name, level in read_held_out(run).items()}
     pairs = {pair.image_id: pair for pair in find_pairs(study.data, study.data_settings.mask_frame)}
     return [
         make_case(
