@@ -19,13 +19,29 @@ from dermseg.export.calibration import (
     fit,
     gather,
     read_along,
+    split_of,
 )
 from dermseg.export.rating import Quality, judge
 from dermseg.imaging.images import write_image
 from dermseg.imaging.mask_files import write_mask
+from dermseg.modelfile.card import ModelCard
 from dermseg.training.run_folder import write_held_out
 
 pytestmark = pytest.mark.slow
+
+
+def test_the_split_is_that_of_the_trainings_where_it_is_of_these_data(tmp_path: Path) -> None:
+    for name in "abc":
+        for folder in ("images", "masks"):
+            (tmp_path / "data" / folder).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "data" / folder / f"{name}.png").touch()
+    splits = tmp_path / "splits.csv"
+    card = ModelCard(({"settings": {"splits": str(splits)}},), 0.0)
+    assert len(split_of(card, tmp_path / "data").training) == 3
+    splits.write_text("image_id,split\na,train\nb,test\nc,val\n")
+    assert [pair.image_id for pair in split_of(card, tmp_path / "data").training] == ["a"]
+    splits.write_text("image_id,split\nother,train\n")
+    assert len(split_of(card, tmp_path / "data").training) == 3
 
 
 class TestFit:

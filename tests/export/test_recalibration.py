@@ -144,7 +144,7 @@ def test_other_trainings_held_out_images_count(model: Path, data: Path, tmp_path
 
 @pytest.mark.slow
 def test_a_split_of_ones_own_says_what_members_have_seen(
-    model: Path, data: Path, tmp_path: Path
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import onnx
 
@@ -166,10 +166,16 @@ def test_a_split_of_ones_own_says_what_members_have_seen(
     assert replace(given, members=own.members).to_json() == own.to_json()
     rows = [f"{number},{'train' if number < 12 else 'test'}" for number in range(COUNT)]
     splits.write_text("\n".join(["image_id,split", *rows]))
+    described: list[int] = []
+    monkeypatch.setattr(
+        "dermseg.export.recalibration.learn_appearance",
+        lambda pairs, _: described.append(len(pairs)),
+    )
     tested = calibrate(model, data, tmp_path / "new.onnx", cache=tmp_path / "cache")
     (facts,) = tested.styles.values()
     assert facts.confidence is not None
     assert facts.confidence["images"] == 12
+    assert described == [12]
 
 
 @pytest.mark.slow

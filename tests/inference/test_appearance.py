@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.color import rgb2lab
 
+from dermseg.data.layouts import find_pairs
 from dermseg.export.appearance import ALARMS, describe_all, fit_appearance, learn_appearance
 from dermseg.imaging.images import resize
 from dermseg.imaging.photographs import read_photograph
@@ -74,7 +75,7 @@ def test_json_keeps_everything(known: Appearance) -> None:
 
 
 def test_few_photographs_teach_nothing(toy_data: Path) -> None:
-    assert learn_appearance(toy_data, SHAPE) is None
+    assert learn_appearance(find_pairs(toy_data), SHAPE) is None
 
 
 def test_a_portrait_is_described_as_the_network_sees_it(tmp_path: Path) -> None:

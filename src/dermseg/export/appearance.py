@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 from dermseg.cores import parallel_map
-from dermseg.data.splits import read_split
+from dermseg.data.layouts import Pair
 from dermseg.export.calibration import FEWEST
 from dermseg.imaging.images import resize
 from dermseg.imaging.orientation import Size, as_seen, shape_along
 from dermseg.imaging.photographs import image_size, read_photograph
 from dermseg.inference.appearance import Appearance, Numbers, describe
 from dermseg.progress import track
-from dermseg.settings import MaskFrame
 
 ALARMS = 0.01
 """Share of photographs like the known ones that are called unlike them."""
@@ -24,19 +23,14 @@ SHRINKAGE = 0.02
 """Added to the variances, as a share of them: a covariance of few photographs is too narrow."""
 
 
-def learn_appearance(
-    data: Path, shape: Size, mask_frame: MaskFrame | None = None
-) -> dict[str, Any] | None:
-    """Return what a card says of the training photographs of `data`; None if they are few.
+def learn_appearance(pairs: Sequence[Pair], shape: Size) -> dict[str, Any] | None:
+    """Return what a card says of the photographs of `pairs`; None if they are few.
 
-    `shape` is the (height, width) of the network's input, `mask_frame` how a person says that the
-    masks lie.
+    `shape` is the (height, width) of the network's input.
     """
-    pairs = read_split(data, mask_frame=mask_frame).training
-    photographs = [pair.photograph for pair in pairs]
-    if len(photographs) < FEWEST:
+    if len(pairs) < FEWEST:
         return None
-    return fit_appearance(describe_all(photographs, shape)).to_dict()
+    return fit_appearance(describe_all([pair.photograph for pair in pairs], shape)).to_dict()
 
 
 def describe_all(photographs: Sequence[Path], shape: Size) -> Numbers:

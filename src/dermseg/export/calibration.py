@@ -6,6 +6,7 @@ the safe side where they are better than one member, and an assumption where the
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from itertools import compress
 from pathlib import Path
@@ -16,13 +17,15 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from dermseg.data.layouts import Pair, find_all_pairs
-from dermseg.errors import DataError
+from dermseg.data.splits import Split, read_split
+from dermseg.errors import DataError, UsageError
 from dermseg.evaluation.maps import compare_all
 from dermseg.imaging.images import Mask
 from dermseg.inference.confidence import Calibration, Numbers, evidence_of, region
 from dermseg.masks.metrics import score
 from dermseg.masks.postprocess import Probability, binarise, choose_lesion
 from dermseg.masks.style import STYLE_IDS, read_style
+from dermseg.modelfile.card import ModelCard
 from dermseg.settings import MaskFrame, Style, ThresholdSettings
 from dermseg.training.run_folder import find_held_out, read_held_out
 
@@ -84,6 +87,15 @@ class Examined:
     evidence: Numbers
     jaccard: Numbers
     border: NDArray[np.float32]
+
+
+def split_of(card: ModelCard, data: Path, mask_frame: MaskFrame | None = None) -> Split:
+    """Return the split of the data: that of the trainings' `--splits` where it is of these data."""
+    given = {str(member["settings"].get("splits", "")) for member in card.members}
+    for splits in sorted(given - {""}):
+        with suppress(UsageError, DataError):
+            return read_split(data, splits, mask_frame)
+    return read_split(data, mask_frame=mask_frame)
 
 
 def gather(

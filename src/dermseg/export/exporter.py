@@ -23,7 +23,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dermseg.errors import ModelError, UsageError
 from dermseg.export.appearance import learn_appearance
-from dermseg.export.calibration import gather
+from dermseg.export.calibration import gather, split_of
 from dermseg.export.quantize import quantize
 from dermseg.export.rating import learn_styles
 from dermseg.imaging.images import Pixels, resize
@@ -216,7 +216,8 @@ def export_model(
     card = _card(members, settings)
     if data is not None:
         styles = learn_styles(gather(folders, data, mask_frame))
-        appearance = learn_appearance(data, (height, width), mask_frame)
+        seen = split_of(card, data, mask_frame).training
+        appearance = learn_appearance(seen, (height, width))
         card = replace(card, styles=styles, appearance=appearance)
     with reading(runs[0] / SAMPLES):
         samples: Pixels = np.load(runs[0] / SAMPLES)

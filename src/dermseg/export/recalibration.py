@@ -1,7 +1,6 @@
 """Calibrate a finished model on one's own images, which its networks have not seen."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,10 +12,10 @@ from numpy.typing import NDArray
 from dermseg.cores import parallel_map
 from dermseg.data import datasets, folds
 from dermseg.data.datasets import Cache
-from dermseg.data.splits import Split, read_split
+from dermseg.data.splits import Split
 from dermseg.errors import DataError, UsageError
 from dermseg.export.appearance import learn_appearance
-from dermseg.export.calibration import HeldOut, gather, sort_by_style
+from dermseg.export.calibration import HeldOut, gather, sort_by_style, split_of
 from dermseg.export.rating import learn_styles
 from dermseg.imaging.orientation import turn_back
 from dermseg.inference.segmenter import Segmenter
@@ -98,7 +97,7 @@ def calibrate(
         card,
         styles={**card.styles, **learnt},
         note=f"{card.note} {told}".strip() if kept else "",
-        appearance=learn_appearance(data, input_shape(proto), mask_frame),
+        appearance=learn_appearance(split_of(card, data, mask_frame).training, input_shape(proto)),
     )
     put_card(proto, new)
     with written_whole(file) as temporary:
@@ -120,7 +119,7 @@ def predict_unseen(
     """
     proto, card = read_model(find_model(model))
     height, width = input_shape(proto)
-    split = _split(card, data, mask_frame)
+    split = split_of(card, data, mask_frame)
     images = datasets.open_cache(split.training, height, width, cache, allow_resized=allow_resized)
     maps: dict[str, Probability] = {}
     fold_of: dict[str, str] = {}
@@ -129,15 +128,6 @@ def predict_unseen(
         maps |= zip(names, _predict(network, images, rows), strict=True)
         fold_of |= dict.fromkeys(names, name)
     return sort_by_style(maps, fold_of, {pair.image_id: pair for pair in split.training})
-
-
-def _split(card: ModelCard, data: Path, mask_frame: MaskFrame | None) -> Split:
-    """Return the split of the data: that of the trainings' `--splits` where it is of these data."""
-    given = {str(member["settings"].get("splits", "")) for member in card.members}
-    for splits in sorted(given - {""}):
-        with suppress(UsageError, DataError):
-            return read_split(data, splits, mask_frame)
-    return read_split(data, mask_frame=mask_frame)
 
 
 def _predictors(
