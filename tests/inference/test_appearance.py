@@ -70,6 +70,15 @@ def test_the_length_is_mahalanobis(known: Appearance) -> None:
     assert (expected > appearance.limit).mean() <= ALARMS
 
 
+def test_a_number_that_is_the_same_for_all_photographs_is_no_error() -> None:
+    numbers = np.random.default_rng(0).normal(size=(500, 11))
+    numbers[:, 10] = np.log(0.01)  # no pixel of any photograph is grey
+    appearance = fit_appearance(numbers)
+    assert (appearance.distances(numbers) > appearance.limit).mean() <= ALARMS
+    numbers[:, 10] = 0.0
+    assert (appearance.distances(numbers) > appearance.limit).all()
+
+
 def test_json_keeps_everything(known: Appearance) -> None:
     assert Appearance.from_dict(json.loads(json.dumps(known.to_dict()))) == known
 

@@ -21,6 +21,8 @@ PARTS = 5
 """Parts for cross-fitting the limit."""
 SHRINKAGE = 0.02
 """Added to the variances, as a share of them: a covariance of few photographs is too narrow."""
+LEAST = 1e-4
+"""The least variance: a number may be the same for all photographs, such as where none has grey."""
 
 
 def learn_appearance(pairs: Sequence[Pair], shape: Size) -> dict[str, Any] | None:
@@ -65,7 +67,8 @@ def fit_appearance(descriptions: Numbers) -> Appearance:
 def _gaussian(descriptions: Numbers, limit: float = np.inf) -> Appearance:
     """Return the mean and the whitening of some numbers, with a limit."""
     covariance = np.cov(descriptions.T)
-    covariance += SHRINKAGE * np.diag(np.diag(covariance))
+    variances = np.diag(covariance)
+    covariance += np.diag(np.maximum(SHRINKAGE * variances, LEAST - variances))
     whitening = np.linalg.cholesky(np.linalg.inv(covariance))
     return Appearance(
         mean=tuple(descriptions.mean(0).tolist()),
