@@ -11,6 +11,7 @@ from toy import Tiny, tiny_settings, write_data
 
 from dermseg.cli.main import main
 from dermseg.data.layouts import find_pairs
+from dermseg.errors import UsageError
 from dermseg.evaluation.maps import evaluate_maps
 from dermseg.evaluation.scoring import evaluate
 from dermseg.imaging.mask_files import write_mask
@@ -115,6 +116,14 @@ def test_members_can_be_trained_one_by_one(
     train_protocol(toy_data, tmp_path, tiny(fold=None, epochs=1))
     assert sum("finished already" in message for message in said) == 1
     assert len(table(tmp_path)) == 9
+
+
+def test_a_best_epoch_that_cannot_be_chosen_is_refused_before_a_fold_is_trained(
+    toy_data: Path, tmp_path: Path, tiny: Maker
+) -> None:
+    with pytest.raises(UsageError, match="--keep best needs"):
+        train_protocol(toy_data, tmp_path / "out", tiny(fold=None, keep="best"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_named_protocols() -> None:

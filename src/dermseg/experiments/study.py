@@ -23,7 +23,7 @@ from dermseg.experiments.statistics import (
 from dermseg.masks.metrics import mean
 from dermseg.settings import DataSettings, ExperimentSettings, ThresholdSettings, TrainingSettings
 from dermseg.training import precision, run_folder
-from dermseg.training.loop import train
+from dermseg.training.loop import check_keep, train
 
 SEED = "seed-"
 """How the folders of one training with several seeds begin."""
@@ -185,6 +185,7 @@ def train_arms(
     folds: list[int | None] = [*range(settings.folds_used or base.folds)]
     if experiment.sixth and settings.folds_used is None:
         folds.append(None)
+        check_keep(data, base, data_settings)
     arms = experiment.arms
     begun = precision.of_runs(sorted(output.glob("arms/*/seed-*/fold-*")))
     first = arms[0].settings(base) if arms else base

@@ -105,6 +105,7 @@ def train(
     if distributed.leads():
         remove_leftovers(run)
     find_device(data_settings.device, settings.precision)  # refused before the data are read
+    check_keep(data, settings, data_settings)
     split = read_split(data, settings.splits, data_settings.mask_frame)
     store = data_settings.cache_below(run)
     with distributed.leader_first():
@@ -121,8 +122,6 @@ def train(
     inside = np.array([settings.fold is None or fold != settings.fold for fold in fold_of])
     chosen = np.flatnonzero(inside)
     held_out = rows[len(fold_of) :] if settings.fold is None else np.flatnonzero(~inside)
-    if settings.keep == "best" and len(held_out) == 0:
-        raise UsageError("--keep best needs --fold, or data with a validation set")
     if settings.fold is not None and len(held_out) == 0:
         raise DataError(
             f"{data}: too few distinct images to fill {settings.folds} folds; give fewer --folds"
@@ -198,6 +197,14 @@ def _fit(
     facts = {**_identity(trainer), **_provenance(trainer, log), **history}
     facts["folds"] = folds.digest(fold_of)
     checkpoints.save(run / WEIGHTS, dict(trainer.result.state_dict()), facts)
+
+
+def check_keep(data: Path, settings: TrainingSettings, data_settings: DataSettings) -> None:
+    """Raise UsageError if the best epoch is to be kept, and there is nothing to choose it by."""
+    if settings.keep == "best" and settings.fold is None:
+        split = read_split(data, settings.splits, data_settings.mask_frame)
+        if not split.validation:
+            raise UsageError("--keep best needs --fold, or data with a validation set")
 
 
 def assign_folds(

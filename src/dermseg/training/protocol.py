@@ -19,7 +19,7 @@ from dermseg.masks.style import STYLE_IDS
 from dermseg.settings import DataSettings, MaskFrame, ScoringSettings, TrainingSettings
 from dermseg.storage.tables import write_table
 from dermseg.training import checkpoints, distributed, precision, run_folder
-from dermseg.training.loop import train
+from dermseg.training.loop import check_keep, train
 from dermseg.training.on_cluster import Training, same_everywhere, train_on_cluster
 
 TABLE = "members.csv"
@@ -46,6 +46,7 @@ def train_protocol(
 
     Raises as `loop.train` does.
     """
+    check_keep(data, settings, data_settings)  # before the folds, which hold something out
     folds = list(range(settings.folds))
     names = [run_folder.fold_name(fold) for fold in [*folds, None]]
     begun = precision.of_runs(output / name for name in names)
@@ -76,6 +77,7 @@ def train_protocol_on_cluster(
     `train_protocol` then writes the tables. "auto" is float32 here, as machines may differ. Raises
     as `train_on_cluster` does.
     """
+    check_keep(data, settings, data_settings)
     settings = same_everywhere(settings)
     shared = replace(data_settings, cache=data_settings.cache_below(output))
     members: list[Training] = []
