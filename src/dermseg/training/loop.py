@@ -68,8 +68,8 @@ def train(
     run
         Folder for settings.json, folds.json, log.csv (a row an epoch), progress.html (its curves),
         tensorboard (the same, where TensorBoard is installed), checkpoint.safetensors, and
-        at the end weights.safetensors; samples.npy, some images for `export_model` to calibrate
-        and check its work on; and held-out.npz, the probabilities of the held-out fold or, without
+        at the end weights.safetensors; samples.npy, training images for `export_model` to
+        calibrate and check its work on; and held-out.npz, the probabilities of the held-out fold or, without
         one, of the validation set, if the data have one.
     settings
         What is trained, and how. The defaults are the paper's.
@@ -165,7 +165,7 @@ def _fit(
             _run_epoch(trainer, held_out[:0], log, lambda _: None)
         return
     write_json(run / FOLDS, fold_of)
-    _save_samples(run / SAMPLES, images)
+    _save_samples(run / SAMPLES, trainer)
     if (code := commit()) not in history["commits"]:
         history["commits"].append(code)
     together = f", {distributed.size()} processes" if distributed.size() > 1 else ""
@@ -379,12 +379,13 @@ def _score(trainer: Trainer, rows: Rows) -> dict[str, float]:
     return {name: round(value, 5) for name, value in values.items()}
 
 
-def _save_samples(path: Path, images: datasets.Cache) -> None:
-    """Keep some training images, uint8 (n, H, W, 3), for export."""
-    count = min(SAMPLE_COUNT, len(images.image_ids))
-    rows = np.linspace(0, len(images.image_ids) - 1, count).astype(np.intp)
+def _save_samples(path: Path, trainer: Trainer) -> None:
+    """Keep some of the images trained on, uint8 (n, H, W, 3), for export; none that is held out."""
+    chosen = trainer.chosen
+    count = min(SAMPLE_COUNT, len(chosen))
+    rows = chosen[np.linspace(0, len(chosen) - 1, count).astype(np.intp)]
     with written_whole(path) as temporary:
-        np.save(temporary, images.images[rows].transpose(0, 2, 3, 1))
+        np.save(temporary, trainer.cache.images[rows].transpose(0, 2, 3, 1))
 
 
 def _progress(log: Log, epochs: int) -> str:
