@@ -211,3 +211,21 @@ def test_a_validation_set_is_scored_after_each_epoch(
     with np.load(tmp_path / "run" / "held-out.npz") as stored:
         assert stored["image_ids"].tolist() == names[:4]
     assert checkpoints.load(tmp_path / "run" / "weights.safetensors")[1]["images"] == 11
+
+
+def test_epochs_are_not_scored_on_two_validation_sets(
+    toy_data: Path, tmp_path: Path, tiny: Maker
+) -> None:
+    names, run = sorted(path.stem for path in (toy_data / "images").iterdir()), tmp_path / "run"
+    splits = tmp_path / "splits.csv"
+    for count, epochs in ((4, 1), (3, 2), (0, 2), (4, 2)):
+        parts = ["val"] * count + ["test"] * (4 - count) + ["train"] * (len(names) - 4)
+        rows = [f"{name},{part}" for name, part in zip(names, parts, strict=True)]
+        splits.write_text("\n".join(["image_id,split", *rows]))
+        settings = tiny(fold=None, epochs=epochs, splits=str(splits))
+        if count == 4:
+            train(toy_data, run, settings, ON_CPU)
+            continue
+        with pytest.raises(UsageError, match="another validation set"):
+            train(toy_data, run, settings, ON_CPU)
+    assert [row["epoch"] for row in log(run)] == ["1", "2"]

@@ -184,7 +184,8 @@ def _fit(
             _run_epoch(trainer, held_out, log, advance)
             if settings.keep == "best" and _best(log) is log[-1]:
                 checkpoints.save(run / BEST, dict(trainer.result.state_dict()), log[-1])
-            facts = {"log": log, **history, **_identity(trainer)}
+            facts: dict[str, Any] = {"log": log, **history, **_identity(trainer)}
+            facts["validation"] = _validation(trainer, fold_of)
             checkpoints.save(run / CHECKPOINT, trainer.tensors(), facts)
             say(_progress(log, settings.epochs))
             tell(log)
@@ -250,6 +251,13 @@ def _identity(trainer: Trainer) -> dict[str, Any]:
         json.dumps({"settings": asdict(trainer.settings), "data": trainer.cache.digest})
     )
     return identity
+
+
+def _validation(trainer: Trainer, fold_of: dict[str, int]) -> list[str]:
+    """Return the images that epochs are scored on and that are in no fold."""
+    if trainer.settings.fold is not None:
+        return []
+    return [image for image in trainer.cache.image_ids if image not in fold_of]
 
 
 def _provenance(trainer: Trainer, log: Log) -> dict[str, Any]:
@@ -339,6 +347,12 @@ def _begin(run: Path, trainer: Trainer, fold_of: dict[str, int]) -> tuple[Log, d
             f"{run}: its images are in other folds now (see its {FOLDS}), perhaps because the "
             "tables beside the data have changed; restore them to continue, or choose another "
             "folder"
+        )
+    validation = _validation(trainer, fold_of)
+    if facts.get("validation", validation) != validation:
+        raise UsageError(
+            f"{run}: the data have another validation set now, and epochs could not be compared: "
+            "put it back to go on with it, or choose another folder"
         )
     trainer.restore(tensors, len(log))
     if distributed.leads():
