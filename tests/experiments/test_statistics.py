@@ -78,6 +78,13 @@ def test_seeds_are_paired_too() -> None:
     assert sorted(shared["behind"][1]) == ["b", "c"]
 
 
+def test_a_seed_of_which_both_hold_no_image_is_left_out() -> None:
+    ahead = table(noisy(0.8, 0), {"one": 0.5})
+    gain = difference(ahead, table(noisy(0.7, 1), {"other": 0.5}))
+    assert (gain.images, gain.seeds) == (40, 1)
+    assert np.isfinite(gain.of("jaccard")).all()
+
+
 def test_one_seed_is_the_bootstrap_over_images() -> None:
     values = noisy(0.7, 3)
     found = estimate(table(values))

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from dermseg.data.layouts import Pair
+from dermseg.errors import DataError
 from dermseg.experiments import null, statistics
 from dermseg.experiments.findings import Verdict
 from dermseg.experiments.registry import Claim, Experiment
 from dermseg.experiments.scoring import Scorer
 from dermseg.experiments.statistics import Table, decide, difference, of_networks
-from dermseg.experiments.study import Study, Trained
+from dermseg.experiments.study import Study, Trained, adopt
 from dermseg.masks.metrics import Scores
 from dermseg.settings import DataSettings, ScoringSettings
 
@@ -155,6 +156,30 @@ class TestNull:
         groups = [row["called_real"] for row in rows if " " in str(row["first"])]
         assert groups == ["no"] * 10
         assert "0 of 10 with 3 seeds each" in null.tell(rows)
+
+
+def test_seeds_without_a_common_image_cannot_be_compared() -> None:
+    tables = {"one": {0: {"a": scores(0.8)}, 1: {"b": scores(0.7)}}}
+    study = Study(
+        name="null",
+        experiment=Experiment("a toy"),
+        output=Path(),
+        arms=[Trained("one", "one", {seed: [Path("one") / str(seed)] for seed in range(2)})],
+        scorer=cast(Scorer, Known(tables, 0.4)),
+        scored_set=None,
+        data=Path(),
+        data_settings=DataSettings(),
+    )
+    with pytest.raises(DataError, match="no image was held out by all"):
+        null.measure(study)
+
+
+def test_a_copy_of_a_seeds_folder_is_no_seed(tmp_path: Path) -> None:
+    for name in ("seed-0", "seed-0 (copy)"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights.safetensors").touch()
+    (found,) = adopt([], [tmp_path])
+    assert found.runs == {0: [tmp_path / "seed-0"]}
 
 
 def test_the_floor_is_one_mask_for_all_images(tmp_path: Path) -> None:

@@ -21,11 +21,11 @@ def measure(study: Study) -> Findings:
     table = study.out_of_fold(arm)
     if len(table) < 2:
         raise UsageError("the null experiment compares seeds: give trainings of at least 2")
+    by_seed = shared({f"seed {seed}": {0: table[seed]} for seed in table})
     rows = list(compare(table))
     beside = study.output / f"{study.name}-pairs.csv"
     write_table(beside, COLUMNS, rows)
-    by_seed: dict[str, Table] = {f"seed {seed}": {0: table[seed]} for seed in table}
-    return Findings({OUT_OF_FOLD: shared(by_seed)}, [], notes=[tell(rows)], beside=[beside])
+    return Findings({OUT_OF_FOLD: by_seed}, [], notes=[tell(rows)], beside=[beside])
 
 
 def compare(table: Table) -> Iterator[dict[str, object]]:

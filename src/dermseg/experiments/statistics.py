@@ -43,13 +43,20 @@ class Estimate:
 
 
 def restrict(tables: Mapping[str, Table]) -> dict[str, Table]:
-    """Return `tables` without what some lack: the images, of each seed, that all of them hold."""
+    """Return `tables` without what some lack: the images, of each seed, that all of them hold.
+
+    A seed of which they hold no image together is left out.
+    """
     seeds = sorted(set.intersection(*(set(table) for table in tables.values())))
     shared = {
         seed: set.intersection(*(set(table[seed]) for table in tables.values())) for seed in seeds
     }
     return {
-        name: {seed: {i: table[seed][i] for i in sorted(shared[seed])} for seed in seeds}
+        name: {
+            seed: {image: table[seed][image] for image in sorted(images)}
+            for seed, images in shared.items()
+            if images
+        }
         for name, table in tables.items()
     }
 

@@ -237,6 +237,7 @@ def adopt(arms: Sequence[Arm], folders: Sequence[Path]) -> list[Trained]:
 
 def _by_seed(folder: Path) -> dict[int, list[Path]]:
     """Return the runs in `folder`, or in its folders seed-0, seed-1 and so on, by seed."""
-    seeds = {int(each.name.removeprefix(SEED)): each for each in folder.glob(f"{SEED}[0-9]*")}
+    numbers = {each.name.removeprefix(SEED): each for each in folder.glob(f"{SEED}*")}
+    seeds = {int(number): each for number, each in numbers.items() if number.isdecimal()}
     found = {seed: run_folder.find_scored(seeds[seed]) for seed in sorted(seeds)}
     return found or {0: run_folder.find_scored(folder)}
