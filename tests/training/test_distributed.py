@@ -260,6 +260,16 @@ def test_the_end_of_another_process_is_no_bug(
         pass
 
 
+def test_a_number_of_processes_without_their_address_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(DermsegError, match="RANK"), distributed.joined():
+        pass
+
+
 def work(task: str, data: Path, run: Path, notes: Path) -> None:
     """Train as one of torchrun's processes; "kill" ends all after the first checkpoint.
 

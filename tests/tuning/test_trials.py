@@ -578,6 +578,15 @@ class TestSettings:
             tune(toy_data, tmp_path / "out", settings, TuningSettings(folds_used=3))
         assert not (tmp_path / "out").exists()
 
+    def test_processes_of_torchrun_are_refused(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """They would train one network together, each with the settings of its own trial."""
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        with pytest.raises(UsageError, match="without torchrun"):
+            tune(toy_data, tmp_path / "out", tiny(fold=None), SMALL)
+        assert not (tmp_path / "out").exists()
+
     def test_a_folder_that_cannot_be_is_named(
         self, toy_data: Path, tmp_path: Path, tiny: Maker
     ) -> None:

@@ -1,6 +1,5 @@
 """Run an experiment, from its name to its files."""
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib import import_module
@@ -24,7 +23,7 @@ from dermseg.experiments.study import (
 from dermseg.machine import describe_machine
 from dermseg.settings import DataSettings, ExperimentSettings, ScoringSettings, TrainingSettings
 from dermseg.storage.files import remove_leftovers
-from dermseg.training import networks
+from dermseg.training import distributed, networks
 from dermseg.training.provenance import commit
 from dermseg.training.run_folder import read_settings
 
@@ -80,7 +79,7 @@ def run_experiment(
 def _check(
     name: str, experiment: Experiment, base: TrainingSettings, settings: ExperimentSettings
 ) -> None:
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if distributed.started() > 1:
         raise UsageError(
             "an experiment runs in one process; train with torchrun first, then name the folders "
             "with --runs"

@@ -28,7 +28,7 @@ def joined() -> Iterator[None]:
 
     PyTorch takes gloo for what lies on processors and NCCL for what lies on GPUs.
     """
-    if size() > 1 or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if size() > 1 or started() == 1:
         yield  # joined already, or alone
         return
     with _no_bug():
@@ -37,6 +37,11 @@ def joined() -> Iterator[None]:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def started() -> int:
+    """Return the number of processes that torchrun says it started, 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def size() -> int:
@@ -81,7 +86,7 @@ def _no_bug() -> Iterator[None]:
     """Turn a failed connection into a DermsegError: most often another process has ended."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:  # the latter where only WORLD_SIZE is set
         raise DermsegError(
             f"no connection to the other processes; if one stopped, its error says why ({error})"
         ) from error

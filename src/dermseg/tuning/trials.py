@@ -46,7 +46,7 @@ from dermseg.storage.files import (
     written_whole,
 )
 from dermseg.storage.tables import write_table
-from dermseg.training import checkpoints, networks, precision, run_folder
+from dermseg.training import checkpoints, distributed, networks, precision, run_folder
 from dermseg.training.devices import find_device
 from dermseg.training.loop import train
 from dermseg.tuning.queue import JOURNAL, open_study, point_of, take, tell
@@ -131,6 +131,10 @@ def tune(
 
 def _check(training: TrainingSettings, tuning: TuningSettings, usual: TrainingSettings) -> None:
     """Raise UsageError for settings that a search cannot take over; `usual` are the protocol's."""
+    if distributed.started() > 1:  # they would average the gradients of different trials
+        raise UsageError(
+            "torchrun: a search is one process; start several without torchrun to share it"
+        )
     networks.check(training)
     for option, given, default in (
         ("learning-rate", training.learning_rate, usual.learning_rate),
