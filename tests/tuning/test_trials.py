@@ -608,8 +608,12 @@ def test_settings_are_chosen_by_the_masks_of_one_style(
     rows = [f"{name},{'traced' if n < 6 else 'semi-automatic'}" for n, name in enumerate(names)]
     (toy_data / "mine.csv").write_text("image_id,style\n" + "\n".join(rows))
     one = replace(TWO, learning_rates=(0.02,), style="traced")
-    tune(toy_data, tmp_path / "out", replace(base, epochs=1), one, DataSettings(device="cpu"))
+    computing = DataSettings(device="cpu", mask_frame="stored")
+    text = tune(toy_data, tmp_path / "out", replace(base, epochs=1), one, computing)
     assert table(tmp_path / "out")[0]["images"] == "6"
+    train, _, segment = (line for line in text.splitlines() if "dermseg" in line)
+    assert "--mask-frame stored" in train
+    assert "--style traced" in segment
 
 
 class TestCommandLine:

@@ -315,9 +315,13 @@ def _commands(
         options += ["--device", search.data_settings.device]
     if search.data_settings.allow_resized:
         options.append("--allow-resized")
+    if search.data_settings.mask_frame is not None:
+        options += ["--mask-frame", search.data_settings.mask_frame]
     thresholds = ["--high", str(best["high"]), "--low", str(best["low"])]
     if search.tuning.rule != ThresholdSettings().rule:
         thresholds += ["--rule", search.tuning.rule]
+    if search.tuning.style is not None:
+        thresholds += ["--style", search.tuning.style]
     for command in (
         ["train", str(search.data), "-o", folder, *options],
         ["export", folder, "-o", "MODEL.onnx"],
