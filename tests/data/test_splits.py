@@ -63,6 +63,16 @@ def test_a_column_says_the_folds(data: Path) -> None:
     assert read_split(data).fold_of == dict(zip(NAMES, (0, 0, 1, 1, 2, 2), strict=True))
 
 
+def test_images_that_a_split_cannot_tell_apart_are_named(tmp_path: Path) -> None:
+    for clinic in ("one", "two"):
+        for kind in ("images", "masks"):
+            (tmp_path / "data" / clinic / kind).mkdir(parents=True)
+            (tmp_path / "data" / clinic / kind / "a.png").touch()
+    (tmp_path / "s.csv").write_text("image_id,split\none/a.png,train\ntwo/a.png,test\n")
+    with pytest.raises(DataError, match="cannot tell one/a from two/a"):
+        read_split(tmp_path / "data", str(tmp_path / "s.csv"))
+
+
 def test_nnu_net_s_file_is_read(data: Path, tmp_path: Path) -> None:
     file = tmp_path / "splits_final.json"
     sides = [("abcd", "ef"), ("abef", "cd"), ("cdef", "ab")]

@@ -122,7 +122,15 @@ def _read_nnunet(file: Path) -> Columns:
 
 
 def _values(pairs: Sequence[Pair], given: Mapping[str, str], source: str) -> dict[str, str]:
-    """Return the value of each of `pairs`; raise DataError if one has none."""
+    """Return the value of each of `pairs`; raise DataError if one has none, or another's too."""
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for pair in pairs:
+        alike[image_key(pair.image_id)].append(pair.image_id)
+    if twice := next((images for images in alike.values() if len(images) > 1), None):
+        raise DataError(
+            f"{source}: cannot tell {twice[0]} from {twice[1]}, since folders do not count; give "
+            "each image a name of its own"
+        )
     values = {
         pair.image_id: given[key] for pair in pairs if (key := image_key(pair.image_id)) in given
     }
