@@ -106,6 +106,19 @@ def test_figures_on_one_training(
     assert ' src="f' not in text
 
 
+def test_a_split_of_ones_own_counts_for_more_than_folders(
+    experiment: Run, toy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(networks.NETWORKS, "cdnn29", Tiny)
+    (toy_data / "val").mkdir()
+    for folder in ("images", "masks"):
+        (toy_data / folder).rename(toy_data / "val" / folder)
+    rows = [f"ISIC_{number:07},{number % 2}" for number in range(15)]
+    (tmp_path / "splits.csv").write_text("\n".join(["image_id,fold", *rows]))
+    page = experiment("figure-4", epochs=1, splits=str(tmp_path / "splits.csv"))
+    assert table(page)[0]["images"] == "15"
+
+
 def test_the_scatter_is_drawn_from_its_file(tmp_path: Path) -> None:
     file = tmp_path / "jaccard.csv"
     lines = [f"{number},{number / 50},{(number % 7) / 7}" for number in range(50)]

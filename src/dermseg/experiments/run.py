@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dermseg.data.datasets import digest
-from dermseg.data.layouts import find_pairs
+from dermseg.data.layouts import find_all_pairs
 from dermseg.errors import UsageError
 from dermseg.experiments.findings import Findings
 from dermseg.experiments.registry import Experiment, find_experiment
@@ -52,7 +52,7 @@ def run_experiment(
     experiment = find_experiment(name)
     _check(name, experiment, base, settings)
     scored_set = find_scored_set(data, experiment.scored_set) if experiment.scored_set else None
-    pairs = {pair.image_id: pair for pair in find_pairs(data, data_settings.mask_frame)}
+    pairs = {pair.image_id: pair for pair in find_all_pairs(data, data_settings.mask_frame)}
     remove_leftovers(output)
     if settings.runs:
         arms = adopt(experiment.arms, settings.runs)
@@ -73,7 +73,7 @@ def run_experiment(
         f"dermseg.experiments.{experiment.measure}"
     ).measure
     findings = measure(study)
-    return write_report(name, experiment, findings, _facts(study, data, scored_set), output)
+    return write_report(name, experiment, findings, _facts(study, scored_set), output)
 
 
 def _check(
@@ -110,9 +110,9 @@ def _check_arms(experiment: Experiment, base: TrainingSettings) -> None:
             )
 
 
-def _facts(study: Study, data: Path, scored_set: ScoredSet | None) -> dict[str, Any]:
+def _facts(study: Study, scored_set: ScoredSet | None) -> dict[str, Any]:
     """Return what the JSON file says of how the findings came about."""
-    pairs = find_pairs(data)
+    pairs = [pair for pair in study.scorer.pairs.values() if pair.part == "training"]
     files = [file for pair in pairs for file in (pair.photograph, pair.mask)]
     return {
         "commit": commit(),

@@ -85,7 +85,7 @@ def find_scored_set(data: Path, which: SetName) -> ScoredSet:
 class Scorer:
     """Scores runs, and keeps what it found under `output`.
 
-    `pairs` are the training images with their true masks; `ledger` receives a line for each
+    `pairs` are the images of the data with their true masks; `ledger` receives a line for each
     scoring of validation or test images. `scoring` says how masks are made, and which are scored.
     """
 

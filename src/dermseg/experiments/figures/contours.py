@@ -6,7 +6,6 @@ in the order of the Jaccard index, each image predicted by the member that had n
 
 from collections.abc import Mapping, Sequence
 
-from dermseg.data.layouts import find_pairs
 from dermseg.data.metadata import UNKNOWN, read_groups
 from dermseg.experiments import arms
 from dermseg.experiments.figures.drawing import Case, draw_cases, make_case
@@ -59,7 +58,7 @@ def cases(study: Study, images: Sequence[str], scores: Mapping[str, Scores]) -> 
     """Return `images` as the first arm's first seed found them."""
     folds = predicted_folds(next(iter(study.arms[0].runs.values())))
     maps = {name: level for run in folds for name, level in read_held_out(run).items()}
-    pairs = {pair.image_id: pair for pair in find_pairs(study.data, study.data_settings.mask_frame)}
+    pairs = study.scorer.pairs
     return [
         make_case(
             pairs[image],
