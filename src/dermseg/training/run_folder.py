@@ -97,8 +97,9 @@ def find_members(folder: Path) -> list[Path]:
 def find_held_out(folder: Path) -> list[Path]:
     """Return the runs whose out-of-fold predictions stand for `folder`.
 
-    These are the runs in `folder` that held out a fold. For a protocol's run on everything they are
-    the protocol's folds. Raises ModelError as `find_members` does.
+    These are the runs in `folder` that predicted images which they had not seen: a fold, or without
+    one a validation set. For a protocol's run on everything they are the protocol's. Raises
+    ModelError as `find_members` does.
     """
     alone = folder.name == EVERYTHING and is_run(folder)
     runs = find_members(folder.parent if alone else folder)

@@ -113,8 +113,9 @@ def begin(name: str, channels: int, dropout: float) -> nn.Module:
 def take_over(network: nn.Module, tensors: dict[str, Tensor]) -> list[str]:
     """Put those of another training's `tensors` that fit into `network`.
 
-    The first convolution takes the channels that both have: red, green and blue lead. Returns
-    the names of the newly initialised tensors. Raises UsageError if half of the network's do.
+    The first convolution takes the first channels of one that has more: red, green and blue lead.
+    Returns the names of the newly initialised tensors. Raises UsageError if they are more than half
+    of the network's.
     """
     own = network.state_dict()
     first = next(name for name, tensor in own.items() if tensor.ndim == 4)
