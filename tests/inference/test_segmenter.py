@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -574,6 +575,16 @@ class TestChoices:
         assert chosen.mask[200, 650]
         assert other.outline.tolist() == chosen.outline.tolist()
         assert chosen.candidates[0].outline.tolist() == segmenter.segment(pixels).outline.tolist()
+
+    def test_a_candidates_place_is_in_it_though_the_photograph_is_small(
+        self, segmenter: Segmenter
+    ) -> None:
+        probability = np.zeros((192, 256), np.float32)
+        probability[20:80, 20:120] = 1
+        probability[100:102, 196:208] = 1
+        find = partial(segmenter.find, probability, (48, 64), thresholds=ThresholdSettings(low=0.4))
+        (other,) = find().candidates
+        assert find(at=other.place).outline.tolist() == other.outline.tolist()
 
     def test_a_click_into_the_models_own_choice_changes_nothing(
         self, calibrated: Path, examples: Examples

@@ -456,7 +456,7 @@ def _candidates(
         other = choose_lesion(probability, thresholds, (row, column))
         outline = binarise(other, *size, thresholds)[1]
         y, x = (
-            min((place + 0.5) * after / before, after - 1)
+            min(max((place + 0.5) * after / before - 0.5, 0.0), after - 1)
             for place, after, before in zip((row, column), size, probability.shape, strict=True)
         )
         if len(outline):
