@@ -167,6 +167,17 @@ def test_eight_bit_sums_may_not_overflow(
     np.testing.assert_allclose(segmenter.probability(pixels), same, atol=1e-6)
 
 
+def test_a_model_that_is_exported_again_is_loaded_again(
+    tmp_path: Path, uncalibrated: Path, calibrated: Path, examples: Examples
+) -> None:
+    (photograph, _), file = examples[0], tmp_path / "mine.onnx"
+    shutil.copyfile(uncalibrated, file)
+    assert segment(photograph, model=file).confidence is None
+    shutil.copyfile(calibrated, file)
+    os.utime(file, ns=(0, 0))
+    assert segment(photograph, model=file).confidence is not None
+
+
 class TestInputs:
     def test_every_kind_of_photograph_gives_the_same(
         self, segmenter: Segmenter, examples: Examples

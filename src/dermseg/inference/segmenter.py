@@ -465,8 +465,8 @@ def _candidates(
 
 
 @lru_cache(maxsize=4)
-def _loaded(model: str | Path, mirror: bool | None) -> Segmenter:
-    """Return a segmenter of a model, the same one again for the last few."""
+def _loaded(model: str | Path, mirror: bool | None, _file: tuple[Path, int]) -> Segmenter:
+    """Return a segmenter of a model, the same one again for the last few files as they were."""
     return Segmenter(model, mirror=mirror)
 
 
@@ -481,8 +481,8 @@ def segment(
 ) -> Segmentation:
     """Segment a photograph.
 
-    A model is loaded at the first call; the last four stay loaded. A `Segmenter` chooses the
-    device, too.
+    A model is loaded at the first call, and again where its file has changed; the last four stay
+    loaded. A `Segmenter` chooses the device, too.
 
     Parameters
     ----------
@@ -528,5 +528,6 @@ def segment(
     >>> dermseg.segment(lesion.photograph, style="semi-automatic").area < lesion.area
     True
     """
-    segmenter = _loaded(model, mirror)
+    file = find_model(model).resolve()
+    segmenter = _loaded(model, mirror, (file, file.stat().st_mtime_ns))
     return segmenter.segment(photograph, style=style, thresholds=thresholds, at=at)
