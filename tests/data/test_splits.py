@@ -73,6 +73,13 @@ def test_images_that_a_split_cannot_tell_apart_are_named(tmp_path: Path) -> None
         read_split(tmp_path / "data", str(tmp_path / "s.csv"))
 
 
+def test_persons_of_images_that_tables_cannot_tell_apart_are_not_guessed() -> None:
+    pairs = [Pair(name, Path(), Path()) for name in ("one/a", "two/a", "one/b")]
+    assert group(pairs, range(3), {"lesion_id": {"b": "L1"}}) == [0, 1, 2]
+    with pytest.raises(DataError, match="patient_id: cannot tell one/a from two/a"):
+        group(pairs, range(3), {"patient_id": {"a": "P1"}})
+
+
 def test_nnu_net_s_file_is_read(data: Path, tmp_path: Path) -> None:
     file = tmp_path / "splits_final.json"
     sides = [("abcd", "ef"), ("abef", "cd"), ("cdef", "ab")]

@@ -8,7 +8,7 @@ order.
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -122,15 +122,8 @@ def _read_nnunet(file: Path) -> Columns:
 
 
 def _values(pairs: Sequence[Pair], given: Mapping[str, str], source: str) -> dict[str, str]:
-    """Return the value of each of `pairs`; raise DataError if one has none, or another's too."""
-    alike: defaultdict[str, list[str]] = defaultdict(list)
-    for pair in pairs:
-        alike[image_key(pair.image_id)].append(pair.image_id)
-    if twice := next((images for images in alike.values() if len(images) > 1), None):
-        raise DataError(
-            f"{source}: cannot tell {twice[0]} from {twice[1]}, since folders do not count; give "
-            "each image a name of its own"
-        )
+    """Return the value of each of `pairs`; raise DataError if one has none, or another's."""
+    _check_apart(pairs, given, source)
     values = {
         pair.image_id: given[key] for pair in pairs if (key := image_key(pair.image_id)) in given
     }
@@ -139,6 +132,18 @@ def _values(pairs: Sequence[Pair], given: Mapping[str, str], source: str) -> dic
             f"{source}: {len(lost)} images have no value, such as {lost[0]}; give each image one"
         )
     return values
+
+
+def _check_apart(pairs: Sequence[Pair], named: Container[str], source: str) -> None:
+    """Raise DataError if two of `pairs` have one name, without folders, that is `named`."""
+    known: dict[str, str] = {}
+    for image in (pair.image_id for pair in pairs):
+        key = image_key(image)
+        if key in named and (other := known.setdefault(key, image)) != image:
+            raise DataError(
+                f"{source}: cannot tell {other} from {image}, since folders do not count; give "
+                "each image a name of its own"
+            )
 
 
 def _part(value: str, source: str) -> Part:
@@ -175,8 +180,10 @@ def group(pairs: Sequence[Pair], near_duplicates: Sequence[int], people: Columns
     """Return a group number for each of `pairs`: what must not be in two folds has one number.
 
     These are near-duplicates, and images of one person or one lesion, transitively. `people` is
-    what `read_people` returns.
+    what `read_people` returns. Raises DataError if it cannot tell two images apart.
     """
+    for column, values in people.items():
+        _check_apart(pairs, values, f"the tables' column {column}")
     return grouped(
         [("near-duplicate", duplicate), *_belongings(pair, people)]
         for pair, duplicate in zip(pairs, near_duplicates, strict=True)

@@ -68,8 +68,8 @@ def train(
     run
         Folder for settings.json, folds.json, log.csv (a row an epoch), progress.html (its curves),
         tensorboard (the same, where TensorBoard is installed), checkpoint.safetensors, and
-        at the end weights.safetensors; samples.npy, training images for `export_model` to
-        calibrate and check its work on; and held-out.npz, the probabilities of the held-out fold or, without
+        at the end weights.safetensors; samples.npy, training images for `export_model` to calibrate
+        and check its work on; and held-out.npz, the probabilities of the held-out fold or, without
         one, of the validation set, if the data have one.
     settings
         What is trained, and how. The defaults are the paper's.
