@@ -155,3 +155,9 @@ def test_a_damaged_experiment_is_named_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "table-2.json").write_text("{")
     with pytest.raises(DataError, match=r"table-2\.json: damaged .*; remove it"):
         write_page(tmp_path)
+
+
+def test_an_experiment_that_lacks_its_table_is_no_bug(tmp_path: Path) -> None:
+    (tmp_path / "table-2.json").write_text("{}")
+    with pytest.raises(DataError, match=r"damaged.*table-2\.csv"):
+        write_page(tmp_path)

@@ -11,7 +11,7 @@ from dermseg.errors import DataError
 from dermseg.experiments.opening import open_report
 from dermseg.experiments.registry import EXPERIMENTS
 from dermseg.experiments.report import describe
-from dermseg.storage.files import read_json, write_text
+from dermseg.storage.files import read_json, reading, write_text
 
 NAME = "report"
 STYLE = """
@@ -44,20 +44,22 @@ EVERY = "Every claim"
 def write_page(folder: Path) -> tuple[Path, Path]:
     """Write report.md and report.html into `folder`, from the experiments' files there.
 
-    Raises DataError if there are none, or one is damaged.
+    Raises DataError if there are none, or one is damaged or lacks a file.
     """
     found = [name for name in EXPERIMENTS if (folder / f"{name}.json").is_file()]
     if not found:
         raise DataError(
             f"{folder}: holds no experiment; `dermseg experiment NAME DATA -o {folder}` makes one"
         )
-    contents = [read_json(folder / f"{name}.json") for name in found]
-    parts = [describe(folder / f"{name}.csv", folder / f"{name}.json") for name in found]
-    opening = "\n".join(open_report(folder, contents))
-    every = "\n".join(_verdicts(contents))
-    text = "\n\n".join([f"# {TITLE}", opening, *parts, f"# {EVERY}", every]).strip() + "\n"
+    with reading(folder):  # a table or a picture may be gone
+        contents = [read_json(folder / f"{name}.json") for name in found]
+        parts = [describe(folder / f"{name}.csv", folder / f"{name}.json") for name in found]
+        opening = "\n".join(open_report(folder, contents))
+        every = "\n".join(_verdicts(contents))
+        text = "\n\n".join([f"# {TITLE}", opening, *parts, f"# {EVERY}", every]).strip() + "\n"
+        html = to_html(text, folder)
     markdown, page = folder / f"{NAME}.md", folder / f"{NAME}.html"
-    for file, content in ((markdown, text), (page, to_html(text, folder))):
+    for file, content in ((markdown, text), (page, html)):
         write_text(file, content)
     return markdown, page
 
