@@ -594,6 +594,14 @@ class TestSettings:
         with pytest.raises(OutputError, match=r"file.*: cannot be written"):
             tune(toy_data, tmp_path / "file" / "out", tiny(fold=None), SMALL)
 
+    def test_a_trial_that_cannot_be_written_is_named(
+        self, toy_data: Path, tmp_path: Path, tiny: Maker
+    ) -> None:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "trials").touch()
+        with pytest.raises(OutputError, match=r"rate-0\.02_.*cannot be written"):
+            tune(toy_data, tmp_path / "out", tiny(fold=None), SMALL)
+
     def test_names_tell_points_apart(self) -> None:
         values = [0.1, 0.1000001, 1e-5, 10.0, 5]
         names = {Point(rate, 0.5, 10.0).name for rate in values}

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dermseg.errors import DataError
 from dermseg.settings import TuningSettings
-from dermseg.storage.files import DAMAGE, is_special
+from dermseg.storage.files import DAMAGE, is_special, writing
 from dermseg.tuning.ranking import Point, Result
 from dermseg.tuning.search import LOCK, Search, grid
 
@@ -119,7 +119,8 @@ def point_of(search: Search, trial: FrozenTrial) -> Point | None:
 def _claim(search: Search, number: int, point: Point) -> Task | None:
     """Return the trial with its folder's lock, None if another process holds it."""
     folder = search.folder(point)
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(blocking=False)

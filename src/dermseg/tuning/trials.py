@@ -12,6 +12,7 @@ Optuna's journal beside them says who does what next (`queue.py`), and can be re
 import json
 import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -93,10 +94,12 @@ def tune(
     find_device(data_settings.device, training.precision)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     pairs = read_split(data, training.splits, data_settings.mask_frame).training
-    with writing(output):
-        output.mkdir(parents=True, exist_ok=True)
     store = data_settings.cache_below(output)
-    with FileLock(output / LOCK):  # one process reads the data, the others wait for it
+    with ExitStack() as stack:
+        with writing(output):
+            output.mkdir(parents=True, exist_ok=True)
+            # One process reads the data, the others wait for it.
+            stack.enter_context(FileLock(output / LOCK))
         digest = datasets.open_cache(
             pairs,
             training.height,
