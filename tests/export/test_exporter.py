@@ -531,6 +531,8 @@ def test_the_commit_says_whether_the_tree_was_changed(tmp_path: Path) -> None:
 def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert provenance.commit() is None
+    (tmp_path / "git").write_text("no program")
+    assert provenance.commit() is None
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -18,11 +18,11 @@ def commit() -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """Return what git prints, or None where it fails or is not installed."""
+    """Return what git prints, or None where it fails or cannot be run."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False
         )
-    except FileNotFoundError:
+    except OSError:  # there is none, or none that may be run
         return None
     return done.stdout.strip() if done.returncode == 0 else None
