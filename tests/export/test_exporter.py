@@ -180,6 +180,13 @@ def test_norms_that_do_not_follow_a_convolution_are_not_folded_into_it(
         torch.testing.assert_close(load_run(run).network(x), plain(x))
 
 
+def test_a_norm_without_statistics_of_its_own_is_not_folded() -> None:
+    norm = nn.BatchNorm2d(4, track_running_stats=False)
+    network = nn.Sequential(nn.Conv2d(7, 4, 3), norm).eval()
+    settings = TrainingSettings(height=SIZE[0], width=SIZE[1])
+    assert module._folded(network, settings) is network
+
+
 def test_the_graph_is_the_contract(exported: Path) -> None:
     file = exported / "model.onnx"
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])

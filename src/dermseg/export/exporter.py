@@ -131,7 +131,7 @@ def _folded(network: nn.Module, settings: TrainingSettings) -> nn.Module:
     folded = deepcopy(network)
     try:
         _fold_norms(folded)
-    except RuntimeError:  # the two do not even have the same number of maps
+    except (AssertionError, RuntimeError):  # a norm without statistics, or of other maps
         return network
     shape = 1, CHANNEL_COUNT[settings.channels], settings.height, settings.width
     x = torch.rand(shape, generator=torch.Generator().manual_seed(0))
