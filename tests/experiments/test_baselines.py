@@ -9,17 +9,20 @@ import pytest
 from toy import Tiny, draw_picture
 
 from dermseg.data.datasets import Cache
+from dermseg.data.layouts import find_all_pairs
 from dermseg.errors import DataError
 from dermseg.evaluation.maps import binariser
 from dermseg.experiments import crossfit as module
 from dermseg.experiments.baselines import BASELINES, Baseline, dense_crf
 from dermseg.experiments.baselines.baseline import Parameters
-from dermseg.experiments.crossfit import Images, Method, choices, crossfit
-from dermseg.experiments.study import Trained
+from dermseg.experiments.crossfit import Images, Method, choices, crossfit, open_images
+from dermseg.experiments.registry import Experiment
+from dermseg.experiments.scoring import Scorer
+from dermseg.experiments.study import Study, Trained
 from dermseg.imaging.images import Pixels
 from dermseg.masks.metrics import score
 from dermseg.masks.postprocess import Probability
-from dermseg.settings import ThresholdSettings
+from dermseg.settings import DataSettings, ThresholdSettings
 from dermseg.training import networks
 from dermseg.training.run_folder import read_held_out, write_held_out
 
@@ -166,6 +169,26 @@ def test_a_single_image_leaves_nothing_to_choose_by(tmp_path: Path) -> None:
     alone = Trained("net", "a network", {0: [tmp_path / "fold-0"]})
     with pytest.raises(DataError, match="too few images"):
         crossfit(method(images, lambda _: "a", []), alone, images, tmp_path / "out")
+
+
+def test_held_out_images_may_lie_in_other_folders(toy_data: Path, tmp_path: Path) -> None:
+    (toy_data / "val").mkdir()
+    for folder in ("images", "masks"):
+        (toy_data / folder).rename(toy_data / "val" / folder)
+    pairs = {pair.image_id: pair for pair in find_all_pairs(toy_data)}
+    study = Study(
+        name="toy",
+        experiment=Experiment("a toy"),
+        output=tmp_path / "out",
+        arms=[],
+        scorer=Scorer(tmp_path / "out", pairs, tmp_path / "ledger.csv"),
+        scored_set=None,
+        data=toy_data,
+        data_settings=DataSettings(),
+    )
+    images = open_images(study, {0: {NAMES[3]: np.zeros((32, 32), np.float32)}})
+    assert images.pixels(NAMES[3]).shape == (32, 32, 3)
+    assert images.cache.image_ids == [NAMES[3]]
 
 
 def darkest(pixels: Pixels, *, level: int) -> Probability:

@@ -156,7 +156,8 @@ def open_images(study: Study, maps: Maps) -> Images:
             f"{study.arms[0].label}: needs held-out predictions, all of one height and width"
         )
     ((height, width),) = shapes
-    return Images.of(study.open_images(height, width), study.thresholds)
+    held_out = {image for each in maps.values() for image in each}
+    return Images.of(study.open_images(held_out, height, width), study.thresholds)
 
 
 def baseline_method(name: str, baseline: Baseline, images: Images) -> Method:

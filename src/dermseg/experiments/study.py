@@ -1,11 +1,10 @@
 """The trainings of an experiment, and their scores and verdicts."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dermseg.data.datasets import Cache, open_cache
-from dermseg.data.layouts import find_pairs
 from dermseg.errors import DataError, UsageError
 from dermseg.evaluation.maps import binariser
 from dermseg.experiments.findings import Computing, Verdict
@@ -74,10 +73,14 @@ class Study:
         """How masks are made of the predictions."""
         return self.scorer.scoring.thresholds
 
-    def open_images(self, height: int, width: int) -> Cache:
-        """Return the training images at a network's size; DataError if they are unusable."""
+    def open_images(self, held_out: Container[str], height: int, width: int) -> Cache:
+        """Return the training images at a network's size, with all that are `held_out`.
+
+        These may lie in other folders, by a split of one's own. Raises DataError for unusable ones.
+        """
+        pairs = self.scorer.pairs.values()
         return open_cache(
-            find_pairs(self.data, self.data_settings.mask_frame),
+            [pair for pair in pairs if pair.part == "training" or pair.image_id in held_out],
             height,
             width,
             self.data_settings.cache_below(self.output),
