@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -75,6 +76,14 @@ class TestLosses:
     def test_what_is_no_loss_is_refused(self, text: str) -> None:
         with pytest.raises(UsageError, match=r"choose from cross-entropy, dice"):
             losses.find_loss(text)
+
+    def test_an_installed_packages_loss_is_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def load() -> None:
+            monkeypatch.setitem(losses.LOSSES, "brier", losses.focal)
+
+        entries = {plugins.GROUP: [SimpleNamespace(load=load)]}
+        monkeypatch.setattr(plugins, "entry_points", lambda group: entries[group])
+        assert losses.find_loss("brier") is losses.focal
 
     def test_names_are_taken_once(self) -> None:
         for name in ("dice", "a+b", "2*a"):

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dermseg.errors import UsageError
+from dermseg.training import plugins
 
 
 def jaccard_distance(probability: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
@@ -145,6 +146,8 @@ def find_loss(text: str) -> LossFunction:
             factor = float(weight) if weight else 1.0
         except ValueError:
             factor = 0.0
+        if name.strip() not in LOSSES:
+            plugins.load_installed()
         if name.strip() not in LOSSES or not 0 < factor < math.inf:
             raise UsageError(
                 f"--loss {text}: choose from {', '.join(sorted(LOSSES))}, or a weighted sum such "
