@@ -214,6 +214,18 @@ class TestFromAToyModel:
         with pytest.raises(UsageError, match="another network's"):
             train(toy_data, tmp_path / "run", tiny(fine_tune_from="cdnn29"))
 
+    def test_a_network_that_nobody_registered_is_named(
+        self,
+        toy_data: Path,
+        tmp_path: Path,
+        tiny: Maker,
+        file: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.delitem(networks.NETWORKS, "tiny")
+        with pytest.raises(UsageError, match="unknown network 'tiny'"):
+            train(toy_data, tmp_path / "run", tiny(network="cdnn19", fine_tune_from=str(file)))
+
     def test_a_file_that_export_did_not_write_is_refused(
         self, toy_data: Path, tmp_path: Path, tiny: Maker, file: Path
     ) -> None:

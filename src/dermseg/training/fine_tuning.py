@@ -93,6 +93,7 @@ def _of_model(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, di
     index = fitting[0] if len(members) > 1 else 0
     facts = members[index]
     settings = TrainingSettings.from_dict(facts["settings"])
+    networks.check(settings)
     same_split = _split(settings) == _split(trainer.settings)
     # Older files do not say which image was in which fold.
     same_folds = facts.get("folds", "") in ("", folds.digest(fold_of))
