@@ -12,6 +12,7 @@ import pytest
 import torch
 from monai.losses import DiceLoss, FocalLoss, TverskyLoss
 from PIL import Image
+from toy import Tiny
 
 import dermseg
 from dermseg.cli.main import main
@@ -136,6 +137,20 @@ def test_a_network_that_nobody_registered_is_refused_with_the_way_out(
     assert "--plugin" in capsys.readouterr().err
     assert main([*command, "--plugin", "not_there"]) == 2
     assert main([*command, "--plugin", str(tmp_path / "not_there.py")]) == 2
+
+
+def test_a_network_whose_logits_have_another_shape_is_refused(
+    toy_data: Path, tmp_path: Path, tiny: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """(N, 1, H, W) times (N, H, W) is (N, N, H, W): every image would learn from every mask."""
+
+    class OneMap(Tiny):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x)[:, None]
+
+    monkeypatch.setitem(networks.NETWORKS, "tiny", OneMap)
+    with pytest.raises(UsageError, match=r"\(4, 1, 32, 32\) in place of logits \(4, 32, 32\)"):
+        train(toy_data, tmp_path / "run", tiny(fold=None, epochs=1), ON_CPU)
 
 
 def test_a_file_called_like_another_module_is_refused(tmp_path: Path) -> None:

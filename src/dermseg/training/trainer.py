@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from dermseg.data.datasets import Cache
+from dermseg.errors import UsageError
 from dermseg.masks.style import UNTOLD
 from dermseg.settings import CHANNEL_COUNT, TrainingSettings
 from dermseg.training import augment, checkpoints, distributed, networks
@@ -76,10 +77,14 @@ def prepare(
 def apply(network: nn.Module, device: Device, channels: Tensor, *style: Tensor) -> Tensor:
     """Return the logits, float32 (n, H, W), of `channels`, computed in the device's arithmetic.
 
-    `style` is what else the network takes: nothing, or the style asked for (n,).
+    `style` is what else the network takes: nothing, or the style asked for (n,). Raises UsageError
+    if a network of one's own returns another shape, which losses would not refuse.
     """
     with device.autocast():
         logits: Tensor = network(channels.contiguous(memory_format=torch.channels_last), *style)
+    wanted = (len(channels), *channels.shape[2:])
+    if not torch.compiler.is_compiling() and logits.shape != wanted:
+        raise UsageError(f"the network returns {tuple(logits.shape)} in place of logits {wanted}")
     return logits.float()
 
 
