@@ -20,7 +20,7 @@ from dermseg.imaging.mask_files import write_mask
 from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.segmenter import Segmenter
 from dermseg.modelfile.card import StyleFacts
-from dermseg.modelfile.graph import member_model, put_card, read_model
+from dermseg.modelfile.graph import member_model, member_tensors, put_card, read_model
 from dermseg.training import networks
 from dermseg.training.protocol import train_protocol
 from dermseg.training.run_folder import read_held_out
@@ -191,6 +191,24 @@ def test_members_of_an_ensemble_average_to_it(model: Path, data: Path, tmp_path:
     whole = Segmenter(model).probability(pixels)
     assert np.abs(parts[0] - parts[1]).max() > 0.01
     np.testing.assert_allclose(np.mean(parts, 0), whole, atol=1e-5)
+
+
+def test_a_networks_own_scale_is_one_of_its_weights() -> None:
+    from onnx import helper, numpy_helper
+
+    stored = {
+        "layer_scale": np.full(3, 0.5, np.float32),
+        "w_quantized": np.array([[2], [4]], np.int8),
+        "w_scale": np.array([0.5, 0.25], np.float32),
+        "w_zero_point": np.zeros(2, np.int8),
+        "b_quantized": np.array([8, 16], np.int32),
+        "b_quantized_scale": np.array([0.5, 0.25], np.float32),
+        "b_quantized_zero_point": np.zeros(2, np.int32),
+    }
+    weights = [numpy_helper.from_array(a, f"networks.0.{name}") for name, a in stored.items()]
+    proto = helper.make_model(helper.make_graph([], "a network", [], [], weights))
+    found = {name: array.tolist() for name, array in member_tensors(proto, 0).items()}
+    assert found == {"layer_scale": [0.5] * 3, "w": [[1.0], [1.0]], "b": [4.0, 4.0]}
 
 
 def test_a_network_with_sigmoids_inside_is_taken_whole() -> None:

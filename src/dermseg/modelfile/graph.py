@@ -90,7 +90,9 @@ def _decoded(stored: dict[str, NDArray[np.generic]]) -> Iterator[tuple[str, NDAr
             scale = stored[f"{scaled}_scale"].astype(np.float64).reshape(along)
             values = (values - zero) * scale
         elif name.endswith(("_scale", "_zero_point")):
-            continue
+            of = name.removesuffix("_zero_point").removesuffix("_scale").removesuffix("_quantized")
+            if f"{of}_quantized" in stored:  # else a network's own, called so
+                continue
         yield own, values.astype(np.float32)
 
 
