@@ -30,6 +30,7 @@ from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.style import STYLE_IDS
 from dermseg.modelfile.card import KEY
+from dermseg.modelfile.graph import HALVED
 from dermseg.settings import (
     CHANNEL_COUNT,
     Arithmetic,
@@ -178,6 +179,14 @@ def test_norms_that_do_not_follow_a_convolution_are_not_folded_into_it(
     x = torch.rand(2, 7, *SIZE, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         torch.testing.assert_close(load_run(run).network(x), plain(x))
+
+
+def test_large_statistics_are_rounded_as_the_file_stores_them() -> None:
+    norm = nn.BatchNorm2d(HALVED)
+    assert norm.running_mean is not None
+    norm.running_mean.fill_(0.1)
+    halve(norm)
+    assert norm.running_mean[0] == torch.tensor(0.1).half().float()
 
 
 def test_a_norm_without_statistics_of_its_own_is_not_folded() -> None:

@@ -117,9 +117,9 @@ def load_run(run: Path) -> Member:
 def halve(network: nn.Module) -> None:
     """Round the large weights of `network` to half precision, in place, as a file stores them."""
     with torch.no_grad():
-        for parameter in network.parameters():
-            if parameter.numel() >= HALVED:
-                parameter.copy_(parameter.half().float())
+        for tensor in (*network.parameters(), *network.buffers()):
+            if tensor.dtype == torch.float32 and tensor.numel() >= HALVED:
+                tensor.copy_(tensor.half().float())
 
 
 def _folded(network: nn.Module, settings: TrainingSettings) -> nn.Module:
