@@ -136,6 +136,21 @@ def test_other_facts_are_found_again(tmp_path: Path, reference: Trained) -> None
     assert len(calls) == 3 * len(NAMES)
 
 
+def test_a_search_that_is_read_again_makes_the_same_choice(
+    tmp_path: Path, reference: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def predict(_seed: int, _image: str, parameters: Parameters) -> Probability:
+        return np.full((32, 32), parameters["way"], np.float32)
+
+    monkeypatch.setattr(Images, "jaccard", lambda _, __, found: float(found.mean()))
+    nearly = Method("m", "a method", "a test", [{"way": 0.500001}, {"way": 0.500003}], predict)
+    found = crossfit(nearly, reference, draw_images(), tmp_path / "out")
+    first = choices(found)
+    for run in found.runs[0]:
+        (run / module.CHOICE).unlink()
+    assert choices(crossfit(nearly, reference, draw_images(), tmp_path / "out")) == first
+
+
 def test_the_halves_of_a_single_fold_choose_for_each_other(
     tmp_path: Path, reference: Trained
 ) -> None:

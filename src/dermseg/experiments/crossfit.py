@@ -213,9 +213,9 @@ def _search(
         ]
 
     progress = track(searched, f"{method.label}, search", len(searched))
-    tried = np.array([score_all(image) for image in progress]).T
+    tried = np.array([score_all(image) for image in progress]).T.round(5)  # as they are kept
     means = [round(value, 5) for value in tried.mean(1).tolist()]
-    result = {"images": list(searched), "mean": means, "jaccard": tried.round(5).tolist()}
+    result = {"images": list(searched), "mean": means, "jaccard": tried.tolist()}
     write_json(folder / SEARCH, {**facts, **result}, compact=True)
     return tried
 
