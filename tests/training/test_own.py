@@ -149,7 +149,7 @@ def test_a_network_whose_logits_have_another_shape_is_refused(
             return super().forward(x)[:, None]
 
     monkeypatch.setitem(networks.NETWORKS, "tiny", OneMap)
-    with pytest.raises(UsageError, match=r"\(4, 1, 32, 32\) in place of logits \(4, 32, 32\)"):
+    with pytest.raises(UsageError, match=r"\(4, 1, 32, 32\), not logits \(4, 32, 32\)"):
         train(toy_data, tmp_path / "run", tiny(fold=None, epochs=1), ON_CPU)
 
 

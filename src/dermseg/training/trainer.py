@@ -82,9 +82,10 @@ def apply(network: nn.Module, device: Device, channels: Tensor, *style: Tensor) 
     """
     with device.autocast():
         logits: Tensor = network(channels.contiguous(memory_format=torch.channels_last), *style)
-    wanted = (len(channels), *channels.shape[2:])
-    if not torch.compiler.is_compiling() and logits.shape != wanted:
-        raise UsageError(f"the network returns {tuple(logits.shape)} in place of logits {wanted}")
+    if not torch.compiler.is_compiling():
+        wanted = (len(channels), *channels.shape[2:])
+        if logits.shape != wanted:
+            raise UsageError(f"the network returns {tuple(logits.shape)}, not logits {wanted}")
     return logits.float()
 
 
