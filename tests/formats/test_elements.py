@@ -90,6 +90,19 @@ def test_a_fault_is_said_where_it_is(tmp_path: Path) -> None:
         json_elements(path, KEEP)
 
 
+def test_a_fault_is_said_where_it_is_in_a_file_that_is_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elements, "CHUNK", 1 << 20)
+    path = tmp_path / "a.json"
+    path.write_text('{"é": 1,\n "large": [1, 2, nil]}', encoding="utf-8")
+    with pytest.raises(ValueError, match="Expecting value at byte 27"):
+        json_elements(path, KEEP)
+    path.write_text(" 12-")
+    with pytest.raises(ValueError, match="the end is missing at byte 3"):
+        json_elements(path, KEEP)
+
+
 NAMES = st.text("aäß<&'\"", max_size=3)
 
 
@@ -126,6 +139,26 @@ def test_xml_is_what_it_is_as_a_whole(
     for element, image in zip(found, expected, strict=True):
         image.tail = None
         assert ElementTree.tostring(element.xml()) == ElementTree.tostring(image)
+
+
+@pytest.mark.parametrize("head", ["", '<?xml version="1.0" encoding="utf-16"?>'])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_xml_of_two_bytes_a_character_needs_no_mark(
+    tmp_path: Path, encoding: str, head: str
+) -> None:
+    path = tmp_path / "a.xml"
+    path.write_bytes(f'{head}<a><image name="ä"/></a>'.encode(encoding))
+    (element,) = xml_elements(path, "image", lambda own, _: own["name"])
+    assert element.kept == "ä"
+    assert element.xml().attrib == {"name": "ä"}
+
+
+def test_xml_that_declares_a_document_type_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    kind = '<!DOCTYPE a [<!ATTLIST polygon label CDATA "lesion">]>'
+    path.write_text(f'{kind}<a><image name="b"><polygon points="1,1"/></image></a>')
+    with pytest.raises(ValueError, match="declares a document type"):
+        xml_elements(path, "image", lambda own, _: own)
 
 
 def test_an_element_that_has_changed_since_is_a_fault(tmp_path: Path) -> None:

@@ -17,7 +17,13 @@ NUMBER = re.compile(r"[-+.0-9eE]*")
 DECODER = json.JSONDecoder()
 MARK = "\ufeff"
 """What a text may begin with, and does not count."""
-WIDE = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+WIDE = {
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+    b"<\0": "utf-16-le",
+    b"\0<": "utf-16-be",
+}
+"""First bytes of an XML file of two bytes a character, with or without a mark."""
 
 
 @dataclass(frozen=True)
@@ -153,10 +159,10 @@ class _Text:
                 return value
 
     def _read_on(self) -> bool:
-        """Read on, as much as there is at least; False at the end."""
-        rest = self._text[self._at :]
-        more = self._file.read(max(CHUNK, len(rest)))
-        self._text, self._at = rest + more, 0
+        """Read on, as much as there is at least; False at the end, where all stays as it is."""
+        more = self._file.read(max(CHUNK, len(self._text) - self._at))
+        if more:
+            self._text, self._at = self._text[self._at :] + more, 0
         return bool(more)
 
     def _go_to(self, end: int) -> None:
@@ -181,7 +187,8 @@ def xml_elements(
     Raises
     ------
     ValueError
-        The file is no XML. What `keep` raises is passed on.
+        The file is no XML, or declares a document type: attributes and entities that it defines
+        would be missing where an element is read again. What `keep` raises is passed on.
     """
     with path.open("rb") as file:
         encoding = WIDE.get(file.read(2), "utf-8")
@@ -201,6 +208,7 @@ class _Found:
         self.elements: list[Element] = []
         self.parser = expat.ParserCreate()
         self.parser.XmlDeclHandler = self._declared
+        self.parser.StartDoctypeDeclHandler = self._has_type
         self.parser.StartElementHandler = self._begins
         self.parser.EndElementHandler = self._ends
         self._path, self._name, self._keep, self._encoding = path, name, keep, encoding
@@ -212,6 +220,9 @@ class _Found:
     def _declared(self, _version: str, encoding: str | None, _standalone: int) -> None:
         if encoding and self._encoding not in WIDE.values():
             self._encoding = encoding
+
+    def _has_type(self, *_: object) -> None:
+        raise ValueError("it declares a document type, which is not read")
 
     def _begins(self, name: str, attributes: dict[str, str]) -> None:
         self._complete()
