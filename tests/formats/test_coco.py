@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +168,14 @@ def test_a_name_leads_nowhere_else(tmp_path: Path) -> None:
     }.items():
         image = {"id": 7, "file_name": told, "height": 4, "width": 5}
         assert load(tmp_path, content(images=[image]))[0].photograph == kept
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no name has a colon there")
+def test_a_folder_may_be_named_after_an_hour(tmp_path: Path) -> None:
+    names = ["12:30/a.jpg", "12:45/a.jpg"]
+    images = [
+        {"id": number, "file_name": name, "height": 4, "width": 5}
+        for number, name in enumerate(names)
+    ]
+    found = load(tmp_path, content(images=images, annotations=[]))
+    assert [each.photograph for each in found] == names

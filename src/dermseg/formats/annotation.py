@@ -1,6 +1,9 @@
 """An outlined photograph, whatever tool outlined it: what all forms read and write."""
 
 import json
+import os
+import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,6 +28,8 @@ from dermseg.storage.files import files_below
 
 Frame: TypeAlias = Literal["stored", "shown"]
 """Whether a form's coordinates count the pixels as the file stores them, or as EXIF shows them."""
+ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
+"""How a path on a drive of Windows begins, or the address of a store."""
 SAFE_INTEGER = 53
 """Bits of the whole numbers that every reader of JSON keeps."""
 
@@ -169,11 +174,24 @@ def find_files(source: Path, pattern: str, kind: str) -> list[tuple[Path, Path]]
     return [(path, path.relative_to(folder).with_suffix(".jpg")) for path in files]
 
 
+def is_name(text: str) -> bool:
+    """Say whether a text can be the path of a photograph in a folder, and of none outside it."""
+    path = Path(text)
+    try:
+        can_be = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        can_be = False
+    colon = sys.platform == "win32" and ":" in text
+    return can_be and bool(path.name) and not (path.anchor or colon or ".." in path.parts)
+
+
 def safe_name(text: str) -> str:
-    """Return the name of a photograph that a foreign file tells, which cannot lead elsewhere."""
-    name = PurePosixPath(text.replace("\\", "/"))
-    leads_away = name.is_absolute() or ".." in name.parts or ":" in text
-    return name.name if leads_away else str(name)
+    """Return the name of a photograph that a foreign file tells, which cannot lead elsewhere.
+
+    Of what is no name, or the path on another machine, the end is left. That may be none either.
+    """
+    name = str(PurePosixPath(text.replace("\\", "/")))
+    return name if is_name(name) and not ELSEWHERE.match(name) else PurePosixPath(name).name
 
 
 def stable_id(photograph: str) -> int:

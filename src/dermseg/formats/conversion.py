@@ -1,7 +1,5 @@
 """Outlines from any form into any other."""
 
-import os
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
@@ -12,7 +10,7 @@ from typing import Protocol
 from dermseg.cores import parallel_map
 from dermseg.errors import DataError, DermsegError, ImageError, UsageError
 from dermseg.formats import coco, cvat, geojson, label_studio, labelme, masks, yolo
-from dermseg.formats.annotation import Annotation, Entry, Frame, Photographs
+from dermseg.formats.annotation import Annotation, Entry, Frame, Photographs, is_name
 from dermseg.imaging.images import Mask
 from dermseg.imaging.orientation import as_filed
 from dermseg.imaging.photographs import image_size, read_orientation
@@ -191,7 +189,7 @@ def read_all(reading: Reading) -> list[Entry]:
     entries = list(reading.entries())
     stems: dict[str, str] = {}
     for entry in entries:
-        if not _is_name(entry.photograph):
+        if not is_name(entry.photograph):
             raise DataError(
                 f"{reading.source}: names a photograph {entry.photograph!r}, which is no path "
                 "inside a folder; correct it"
@@ -205,17 +203,6 @@ def read_all(reading: Reading) -> list[Entry]:
         Entry(entry.photograph, partial(_stored, entry, frame, reading.photographs))
         for entry in entries
     ]
-
-
-def _is_name(text: str) -> bool:
-    """Say whether a text can be the path of a file in a folder, and of none outside it."""
-    path = Path(text)
-    try:
-        can_be = b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:
-        can_be = False
-    colon = sys.platform == "win32" and ":" in text
-    return can_be and bool(path.name) and not (path.anchor or colon or ".." in path.parts)
 
 
 def _stored(entry: Entry, frame: Frame, photographs: Photographs) -> Annotation:
