@@ -63,3 +63,12 @@ def test_a_folder_has_masks_and_one_of_each_photograph(tmp_path: Path) -> None:
         Image.new("L", (3, 3)).save(tmp_path / name)
     with pytest.raises(DataError, match="two masks"):
         list(masks.read(tmp_path, NOWHERE, None))
+
+
+def test_pictures_beside_masks_are_none_and_a_suffix_may_be_in_capitals(tmp_path: Path) -> None:
+    mask = Image.fromarray(np.full((3, 3), 255, np.uint8))
+    for name in ("a_segmentation.PNG", "a_probability.png", "a_Crop.png", ".b.png"):
+        mask.save(tmp_path / name)
+    (entry,) = masks.read(tmp_path, NOWHERE, None)
+    assert entry.photograph == "a.jpg"
+    assert entry.load().mask.all()

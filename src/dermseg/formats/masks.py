@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Iterable, Iterator
-from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from dermseg.formats.annotation import Annotation, Entry, Frame, Photographs
 from dermseg.imaging.mask_files import (
     MASK_FOREGROUND,
     MASK_SUFFIX,
+    OTHER_ENDINGS,
     by_name,
     composed,
     mask_stem,
@@ -38,13 +38,13 @@ def write(annotations: Iterable[Annotation], target: Path, _: OutlineSettings) -
 
 
 def read(source: Path, _: Photographs, __: str | None) -> Iterator[Entry]:
-    """Read the masks of a folder and its subfolders, `*.png`.
+    """Read the masks of a folder and its subfolders, `*.png`; pictures of a run are none.
 
     Where a report.csv of `dermseg segment` lies in the folder, it tells the photographs' names and
     orientations; without one a photograph is called after its mask, with .jpg. Raises DataError
     too for two masks of one photograph; an entry raises ImageError.
     """
-    paths = sorted(path for path in files_below(source) if fnmatch(path.name, "[!.]*.png"))
+    paths = sorted(filter(_may_be_mask, files_below(source)))
     if not paths:
         raise DataError(f"{source}: holds no masks (*.png)")
     stems = (path.relative_to(source).with_name(mask_stem(path)).as_posix() for path in paths)
@@ -57,6 +57,11 @@ def read(source: Path, _: Photographs, __: str | None) -> Iterator[Entry]:
         name = undefused(row.get("photograph", "")) or f"{stem}.jpg"
         said = row.get("orientation")
         yield Entry(name, partial(_load, path, name, said if said in ORIENTATIONS else "1"))
+
+
+def _may_be_mask(path: Path) -> bool:
+    is_other = path.name.startswith(".") or path.stem.lower().endswith(OTHER_ENDINGS)
+    return path.suffix.lower() == ".png" and not is_other
 
 
 def read_kept(reader: Reader) -> Iterator[Entry]:
