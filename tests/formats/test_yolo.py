@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from round_trips import (
 
 from dermseg.errors import DataError
 from dermseg.formats import yolo
-from dermseg.formats.annotation import Photographs
+from dermseg.formats.annotation import Annotation, Photographs
 from dermseg.settings import OutlineSettings
 
 
@@ -78,6 +79,16 @@ def test_only_the_label_asked_for_is_read(tmp_path: Path, names: str) -> None:
     for label in ("mole", "1"):
         (entry,) = yolo.read(folder, photographs, label)
         assert entry.load().mask.tolist() == [[False, False, True, True]] * 2
+
+
+@pytest.mark.parametrize("label", ["a #b", "no", "1", "it's: so", '"\\', "two\nlines", "näevus"])
+def test_a_label_is_a_text_to_yaml_and_comes_back(tmp_path: Path, label: str) -> None:
+    mask = np.ones((2, 4), np.bool_)
+    yolo.write([Annotation("a.jpg", mask)], tmp_path, OutlineSettings(label=label))
+    text = (tmp_path / "data.yaml").read_text(encoding="utf-8")
+    assert f"  0: {json.dumps(label, ensure_ascii=False)}\n" in text
+    (entry,) = yolo.read(tmp_path, NOWHERE, label)
+    assert entry.photograph == "a.jpg"
 
 
 @pytest.mark.parametrize("space", ["\n", " ", "\t"])

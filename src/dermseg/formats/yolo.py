@@ -1,7 +1,9 @@
 """YOLO's segmentation labels: a text file for each photograph, fractions of its sides as shown."""
 
+import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +26,8 @@ FRAME: Frame = "shown"
 FILE = ""
 LABELS, NAMES = "labels", "data.yaml"
 KIND = "YOLO's labels"
+PLAIN = re.compile(r"(?!(?:yes|no|on|off|true|false|null)$)[a-z][a-z ]*[a-z]", re.IGNORECASE)
+"""What YAML takes for a text without quotes: it reads numbers, no and "a #b" as other values."""
 DECIMALS = 6
 """Of coordinates from 0 to 1: a two-hundredth of a pixel at 10,000 pixels."""
 
@@ -36,7 +40,7 @@ def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSett
 
     The format: https://docs.ultralytics.com/datasets/segment
     """
-    names = f"train: images\nval: images\nnames:\n  0: {settings.name}\n"
+    names = f"train: images\nval: images\nnames:\n  0: {_scalar(settings.name)}\n"
     write_text(target / NAMES, names)
     for annotation in annotations:
         height, width = annotation.size
@@ -90,9 +94,17 @@ def _classes(path: Path) -> dict[str, str]:
     return classes
 
 
+def _scalar(text: str) -> str:
+    """Return a text as a value of YAML, which knows the strings of JSON."""
+    return text if PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+
+
 def _plain(value: str) -> str:
     """Return a value of YAML without its quotes, and without the comment behind it."""
     value = value.strip()
+    if value.startswith('"'):
+        with suppress(ValueError):
+            return str(json.JSONDecoder().raw_decode(value)[0])
     if value.startswith(("'", '"')):
         return value[1:].partition(value[0])[0]
     return re.split(r"(?:^|\s)#", value, maxsplit=1)[0].rstrip()
