@@ -1,6 +1,8 @@
 """Files with sound pixels are read whatever surrounds them; lost pixels are said."""
 
 import random
+import struct
+import time
 from io import BytesIO
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from PIL import Image, TiffImagePlugin
 from spoilt import SPOILERS, scene
 
 from dermseg.errors import ImageError
-from dermseg.imaging.containers import form_of
+from dermseg.imaging.containers import form_of, jpeg_segments, png_chunks
 from dermseg.imaging.photographs import Photograph, image_size, read_orientation, read_photograph
 
 EXAMPLE = next((Path(__file__).parents[2] / "examples").rglob("*.jpg"))
@@ -236,3 +238,14 @@ class TestForms:
         photograph = read_photograph(tmp_path / "a.heic")
         assert np.abs(photograph.pixels.astype(int) - scene(4)).mean() < 6
         assert photograph.orientation == 1
+
+
+def test_a_file_that_is_damaged_everywhere_is_looked_through_once() -> None:
+    began = time.process_time()
+    damaged = struct.pack(">I4s4x", 2**24, b"\1\1\1\1")
+    chunks = (damaged + png_chunk(b"IDAT", b"")) * 5000
+    found = png_chunks(b"\x89PNG\r\n\x1a\n" + chunks + bytes(2**24))
+    assert [kind for kind, _, _, _ in found] == [b"IDAT"] * 5000
+    segments = b"\xff\xdb\x00\x02\1\1" * 20_000
+    assert len(list(jpeg_segments(b"\xff\xd8" + segments + bytes(2**25)))) == 20_000
+    assert time.process_time() - began < 5

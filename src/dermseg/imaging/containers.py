@@ -6,7 +6,7 @@ Lengths that lead astray are passed over, to find pixels that a decoder would mi
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 HEAD = 512
 """First bytes of a file that tell its form."""
@@ -46,6 +46,8 @@ NO_PICTURES = re.compile(
 segmentations, measurements, reports and documents."""
 MOST_PARTS = 100_000
 """Chunks, segments or tags of a file beyond which it is not looked through."""
+MOST_SUMMED = 8
+"""How many times a file's bytes are summed at most: damaged lengths lead over them again."""
 LARGEST_PROFILE = 2**20
 """Bytes of a colour profile, uncompressed, that Pillow reads from a PNG."""
 PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
@@ -116,25 +118,44 @@ def without_metadata(content: bytes) -> bytes | None:
     return None if bare == content else bare
 
 
+class _Marks:
+    """Where one of some marks comes next; each byte is looked at once, however often one asks."""
+
+    def __init__(self, content: bytes, marks: Iterable[bytes]) -> None:
+        self._content = content
+        self._places = dict.fromkeys(marks, -1)
+
+    def after(self, position: int) -> int:
+        """Return the first place from a position on, or the end; positions grow."""
+        for mark, place in self._places.items():
+            if place < position:
+                found = self._content.find(mark, position)
+                self._places[mark] = found if found >= 0 else len(self._content)
+        return min(self._places.values())
+
+
 def png_chunks(content: bytes) -> Iterator[tuple[bytes, int, int, bool]]:
     """Yield each chunk's kind, its first byte and the end, and whether its checksum is right.
 
     Lengths that lead astray are passed over: the next chunk with pixels is looked for. The
     checksums of chunks with pixels are not computed.
     """
-    position = 8
+    position, left = 8, MOST_SUMMED * len(content)
+    marks = _Marks(content, (b"PLTE", b"IDAT"))
     for _ in range(MOST_PARTS):
         if position + 8 > len(content):
             return
         length, kind = struct.unpack_from(">I4s", content, position)
         end = position + 12 + length
-        sound = kind in PNG_PIXELS or _has_checksum(content[position + 4 : end])
+        sound = kind in PNG_PIXELS
+        if not sound and end <= len(content) and length <= left:
+            left -= length
+            sound = _has_checksum(content[position + 4 : end])
         if sound or (kind.isalpha() and content[end + 4 : end + 8].isalpha()):
             yield kind, position, end, sound
             position = end
         else:
-            places = [content.find(mark, position + 8) for mark in (b"PLTE", b"IDAT")]
-            position = min((place - 4 for place in places if place >= 0), default=len(content))
+            position = marks.after(position + 8) - 4
 
 
 def _has_checksum(part: bytes) -> bool:
@@ -190,6 +211,7 @@ def jpeg_segments(content: bytes) -> Iterator[tuple[int, int, int]]:
     """
     position = 2
     alone = content.find(b"\xff\xd8\xff", 2, MOST_PARTS) < 0
+    marks = _Marks(content, [bytes((0xFF, table)) for table in (0xDB, 0xC4, 0xC0)])
     for _ in range(MOST_PARTS):
         if position + 4 > len(content):
             return
@@ -200,8 +222,7 @@ def jpeg_segments(content: bytes) -> Iterator[tuple[int, int, int]]:
         if fill != 0xFF:
             if not alone:
                 return
-            tables = [content.find(bytes((0xFF, table)), position) for table in (0xDB, 0xC4, 0xC0)]
-            position = min((place for place in tables if place >= 0), default=len(content))
+            position = marks.after(position)
             continue
         end = position + 2 + length
         astray = marker != START_OF_SCAN and content[end : end + 1] != b"\xff"
