@@ -84,3 +84,9 @@ def test_simplified_lines_stay_within_the_tolerance() -> None:
 def test_a_ring_too_small_for_the_tolerance_stays() -> None:
     pixel = np.ones((1, 1), np.bool_)
     assert np.array_equal(simplify(trace(pixel), 9.0)[0].outer, trace(pixel)[0].outer)
+
+
+def test_a_polygon_that_would_fill_the_memory_is_refused_at_once() -> None:
+    ring = np.array([[0.0, 0.0], [1.0, 100_000.0]] * 200)
+    with pytest.raises(ValueError, match="cross 40000000 rows"):
+        fill([ring], (100_000, 1))

@@ -18,6 +18,9 @@ from dermseg.masks.runs import from_run_lengths
 
 Ring: TypeAlias = NDArray[np.float64]
 """x and y of a closed line's corners, float64 (n, 2); the last is joined to the first."""
+MOST_CROSSINGS = 2**25
+"""Rows that all lines of a polygon cross at most: each takes some hundred bytes while it is filled.
+A lesion takes thousands. A forged polygon of a megabyte could fill any memory."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ def fill(rings: Iterable[Ring], size: tuple[int, int]) -> Mask:
     Raises
     ------
     ValueError
-        A coordinate is no finite number.
+        A coordinate is no finite number, or lines cross more than MOST_CROSSINGS rows in all.
     """
     height, width = size
     kept = [ring for ring in rings if len(ring) > 2]
@@ -126,6 +129,8 @@ def fill(rings: Iterable[Ring], size: tuple[int, int]) -> Mask:
     start, end = np.where(upwards, end, start), np.where(upwards, start, end)
     first, last = np.ceil([start[:, 1] - 0.5, end[:, 1] - 0.5]).clip(0, height)
     rows_crossed = (last - first).astype(np.intp)
+    if (crossings := int(rows_crossed.sum())) > MOST_CROSSINGS:
+        raise ValueError(f"its lines cross {crossings} rows, of {MOST_CROSSINGS} at most")
     edge = np.repeat(np.arange(len(start)), rows_crossed)
     within = np.arange(len(edge)) - np.repeat(np.cumsum(rows_crossed) - rows_crossed, rows_crossed)
     rows = within + first[edge].astype(np.intp)
