@@ -225,6 +225,8 @@ class OutlineSettings:
         """Raise UsageError for a tolerance or a label that there cannot be."""
         if self.tolerance < 0:
             raise UsageError(f"--tolerance {self.tolerance:g}: must not be negative")
+        if not self.tolerance <= 10**6:  # nor what is no number
+            raise UsageError(f"--tolerance {self.tolerance:g}: a million pixels are the most")
         if self.label and any("\ud800" <= letter <= "\udfff" for letter in self.label):
             raise UsageError(f"--label {self.label!a}: is not valid UTF-8")
 

@@ -214,6 +214,9 @@ def test_a_target_is_not_written_over(tmp_path: Path) -> None:
         attempt(tmp_path / "coco", "coco")
     with pytest.raises(UsageError, match="must not be negative"):
         attempt(tmp_path / "b.json", "coco", tolerance=-1)
+    for tolerance in (float("nan"), 1e31):
+        with pytest.raises(UsageError, match="a million pixels are the most"):
+            attempt(tmp_path / "b.json", "coco", tolerance=tolerance)
     with pytest.raises(UsageError, match=r"--label .mole\\udce4.: is not valid UTF-8"):
         attempt(tmp_path / "yolo", "yolo", label="mole\udce4")
     (tmp_path / "empty").mkdir()
