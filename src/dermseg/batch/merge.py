@@ -91,11 +91,11 @@ def _state(part: Books) -> tuple[str, Row]:
     """Return what keeps a shard from being merged, or nothing, and the facts that it noted."""
     if not part.journal.is_file():
         return "missing: run them", {}
-    has_entries(part.journal)  # raises UsageError for one of another version, which is not running
     try:
         with Journal(part.journal) as journal:
             noted = journal.last(part.report.name)
     except UsageError:
+        has_entries(part.journal)  # raises it again for one of another version
         return "running: wait for them", {}
     if noted is None or not noted.row or checksum(part.report) != noted.own[0]:
         return "stopped before their end: run them again", {}
