@@ -1162,6 +1162,16 @@ def test_undo_comes_back_to_what_was_painted_before(page: Any) -> None:
     shown(page, before)
 
 
+def test_the_ends_of_the_strip_are_said(page: Any) -> None:
+    add(page, EXAMPLE)
+    for key, end in (("n", "last"), ("p", "first")):
+        page.keyboard.press(key)
+        page.wait_for_function(
+            "said => document.querySelector('#status').innerText.includes(said)",
+            arg=f"This is the {end} photograph",
+        )
+
+
 @pytest.mark.parametrize("key", ["v", "n"])
 def test_a_stroke_counts_that_a_key_interrupts(page: Any, key: str) -> None:
     add(page, EXAMPLE, PHOTOGRAPHS / "ISIC_0014610.jpg")
@@ -1950,6 +1960,7 @@ def test_the_review_goes_through_the_masks_of_a_filter(
         page.keyboard.press("n")
         page.wait_for_selector("#stage[data-number='2']")
         page.keyboard.press("n")  # there is none
+        page.wait_for_function("() => document.body.innerText.includes('This is the last mask')")
         page.keyboard.press("a")
         page.wait_for_function("() => document.body.innerText.includes('Undecided: 1.')")
         page.keyboard.press("p")

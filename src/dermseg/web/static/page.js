@@ -553,6 +553,7 @@ async function moved(inHand = false) {
 function step(by) {
   const photo = strip.beside(current, by);
   if (photo) select(photo);
+  else if (current) say(`This is the ${by > 0 ? "last" : "first"} photograph that is shown.`);
 }
 
 // A person is done with a photograph, and goes on to the next; or is not after all.

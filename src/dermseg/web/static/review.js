@@ -289,8 +289,9 @@ async function keptNote() {
 
 async function go(by) {
   const next = beside(place, by).next().value;
-  if (painted() || next === undefined || !(await keptNote())) return;
-  show(next);
+  if (painted()) return;
+  if (next === undefined) say(`This is the ${by > 0 ? "last" : "first"} mask that is shown.`);
+  else if (await keptNote()) show(next);
 }
 
 // What was accepted, in the chosen form.
