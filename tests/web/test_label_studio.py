@@ -1,6 +1,7 @@
 """Label Studio asks for first outlines: its protocol, and what may be fetched for it."""
 
 import json
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from io import BytesIO
@@ -228,3 +229,21 @@ def test_other_bodies_are_refused(client: TestClient, body: bytes) -> None:
 def test_addresses_are_of_http() -> None:
     with pytest.raises(UsageError, match="--label-studio ftp://a: not an http or https address"):
         ServiceSettings(label_studio=("ftp://a",))
+
+
+def test_no_photograph_is_fetched_that_nobody_waits_for(segmenter: Segmenter) -> None:
+    class Slow(Studio):
+        def answer(self, handler: BaseHTTPRequestHandler) -> None:
+            time.sleep(0.5)
+            super().answer(handler)
+
+    studio = Slow()
+    with answering(studio.answer) as studio.address:
+        app = create_app(segmenter, ServiceSettings(label_studio=(studio.address,), seconds=0.3))
+        with client_of(app) as client:
+            task = {"data": {"photo": "/data/upload/1/a.jpg"}}
+            body = {"tasks": [task] * 5, "label_config": POLYGONS}
+            assert client.post("/predict", json=body).status_code == 503
+            while app.state.service.places.taken:
+                time.sleep(0.05)
+            assert len(studio.seen) <= 1

@@ -5,6 +5,7 @@ The protocol: https://labelstud.io/guide/ml_create
 
 from dataclasses import dataclass
 from http.client import HTTPException
+from threading import Event
 from typing import IO, Annotated, Any
 from urllib.parse import quote, urljoin, urlsplit
 from urllib.request import HTTPRedirectHandler, build_opener
@@ -193,14 +194,19 @@ async def predict(
             detail = "send tasks, each with data, and label_config, as Label Studio does"
             raise ProblemError(422, "invalid-settings", detail) from error
         image, control, settings = read_interface(asked.label_config)
+        ended = Event()
 
         def work() -> list[Prediction]:
             return [
                 _predicted(service, studio, _address(task, image), control, settings)
                 for task in asked.tasks
+                if not ended.is_set()  # or else nobody waits for it
             ]
 
-        results = await unless_hung_up(request, place.run(work))
+        try:
+            results = await unless_hung_up(request, place.run(work))
+        finally:
+            ended.set()
     return Predictions(results=results, model_version=_version(service))
 
 
