@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import socket
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -28,9 +29,11 @@ from dermseg.imaging.mask_files import read_mask, write_mask
 from dermseg.imaging.png import encode_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import ServiceSettings, Style
-from dermseg.storage.decisions import COLUMNS
+from dermseg.storage.decisions import COLUMNS, Reader, digest_of
 from dermseg.storage.files import occupied
+from dermseg.storage.tables import write_table
 from dermseg.web.app import create_app
+from dermseg.web.review.export import archive
 from dermseg.web.review.items import Remark, unsure_share
 from dermseg.web.review.queue import Review
 
@@ -507,3 +510,14 @@ def test_how_unsure() -> None:
     probability = np.array([[0, 0.1, 0.3, 0.9]], np.float32)
     assert unsure_share(probability) == 0.5
     assert unsure_share(np.zeros((2, 2), np.float32)) == 1
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are text there")
+def test_a_name_that_is_no_utf_8_is_exported(tmp_path: Path) -> None:
+    path = tmp_path / "l\udce9_segmentation.png"
+    path.write_bytes(encode_mask(np.ones((2, 2), np.bool_)))
+    row = {"photograph": "l\udce9.jpg", "mask": path.name, "decision": "accepted"}
+    row = {**dict.fromkeys(COLUMNS, ""), **row, "digest": digest_of(path)}
+    write_table(tmp_path / "decisions.csv", COLUMNS, [row])
+    with ZipFile(BytesIO(archive(Reader(tmp_path), "masks"))) as packed:
+        assert packed.namelist() == ["l_udce9_segmentation.png"]
