@@ -2,13 +2,21 @@
 
 import json
 import os
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from dermseg.errors import ImageError, OutputError, UsageError
 from dermseg.storage.beside import check_beside, written_beside
-from dermseg.storage.journal import Entry, Journal, is_foreign, read_journal
+from dermseg.storage.journal import (
+    Entry,
+    Journal,
+    Lines,
+    encoded_entry,
+    is_foreign,
+    read_journal,
+)
 from dermseg.storage.stores import File, LocalStore
 
 
@@ -105,6 +113,20 @@ def test_bytes_that_are_no_text_are_passed_over(tmp_path: Path) -> None:
         journal.note("a.png", Entry("f", {}, {}))
     with Journal(path) as journal:
         assert find(journal, "a.png", "f") == Entry("f", {}, {})
+
+
+def test_a_line_is_found_behind_one_that_could_not_be_written() -> None:
+    class Full(BytesIO):
+        def flush(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    file, entry = Full(), Entry("f", {"area": 3}, {})
+    lines = Lines(file, "journal")
+    with pytest.raises(OSError, match="No space"):
+        lines.add("a.jpg", encoded_entry("a.jpg", entry))
+    file.flush = lambda: None  # type: ignore[method-assign]
+    lines.add("b.jpg", encoded_entry("b.jpg", entry))
+    assert lines.get("b.jpg") == entry
 
 
 def test_names_that_are_no_utf_8_come_back(tmp_path: Path) -> None:

@@ -141,9 +141,8 @@ class Lines:
         self._lock = Lock()
         file.seek(0)
         self._begins = {mask: begins for begins, mask, _ in _entries(file, name)}
-        self._end = file.seek(0, 2)
-        if self._end:
-            file.seek(self._end - 1)
+        if end := file.seek(0, 2):
+            file.seek(end - 1)
             if file.read(1) != b"\n":  # the last line was cut short
                 self._write(b"\n")
 
@@ -165,15 +164,14 @@ class Lines:
     def add(self, mask: str, line: bytes) -> None:
         """Write a line of a mask, now."""
         with self._lock:
-            begins = self._end
-            self._write(line)
-            self._begins[mask] = begins
+            self._begins[mask] = self._write(line)
 
-    def _write(self, line: bytes) -> None:
-        self._file.seek(self._end)
+    def _write(self, line: bytes) -> int:
+        """Write a line behind all that is there, also after one that failed; return where."""
+        begins = self._file.seek(0, 2)
         self._file.write(line)
         self._file.flush()
-        self._end += len(line)
+        return begins
 
     def masks(self) -> set[str]:
         """Return all masks."""
