@@ -29,6 +29,14 @@ def test_holes_are_filled(mask: Mask) -> None:
     np.testing.assert_array_equal(edit_mask(mask, "fill"), expected)
 
 
+def test_an_island_in_a_hole_is_a_piece_of_its_own(mask: Mask) -> None:
+    mask[15:45, 15:45] = False
+    ring = edit_mask(mask, "largest")
+    mask[22:38, 22:38] = True
+    np.testing.assert_array_equal(edit_mask(mask, "largest"), ring)
+    assert edit_mask(mask, "fill")[10:50, 10:50].all()
+
+
 def test_what_is_finer_is_rounded_off(mask: Mask) -> None:
     smooth = edit_mask(mask, "smooth", 3)
     assert not smooth[30, 53:].any()

@@ -50,16 +50,18 @@ def edit_mask(mask: Mask, edit: Edit, by: int = 1) -> Mask:
 
 
 def _largest(mask: Mask, _: int) -> Mask:
-    outlines = outlines_of(mask)
-    kept = np.zeros(mask.shape, np.bool_)
-    if outlines.pieces:
-        cv2.drawContours(kept.view(np.uint8), [outlines.pieces[0]], -1, 1, cv2.FILLED)
-    return kept & mask
+    painted = mask.astype(np.uint8)
+    if pieces := outlines_of(mask).pieces:
+        # Not what lies in its holes.
+        cv2.floodFill(painted, None, pieces[0][0].tolist(), 2, flags=8)
+    largest: Mask = painted == 2
+    return largest
 
 
 def _filled(mask: Mask, _: int) -> Mask:
     filled = np.zeros(mask.shape, np.bool_)
-    cv2.drawContours(filled.view(np.uint8), outlines_of(mask).pieces, -1, 1, cv2.FILLED)
+    for piece in outlines_of(mask).pieces:  # of two at once one would be a hole in the other
+        cv2.drawContours(filled.view(np.uint8), [piece], -1, 1, cv2.FILLED)
     return filled
 
 
