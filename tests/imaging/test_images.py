@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dermseg.imaging.images import resize
+from dermseg.imaging.images import resize, write_image
 
 Pixels = NDArray[np.uint8]
 
@@ -61,3 +61,8 @@ def test_a_disk_that_is_full_leaves_the_old_picture(tmp_path: Path, name: str) -
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == f"{tmp_path / name}: cannot be written (File too large)\n"
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+def test_a_suffix_in_capitals_is_a_jpegs_too(tmp_path: Path, noise: Pixels) -> None:
+    write_image(tmp_path / "a.JPG", noise)
+    assert (tmp_path / "a.JPG").read_bytes().startswith(b"\xff\xd8\xff")

@@ -50,5 +50,5 @@ def encode_image(pixels: Pixels, form: str) -> bytes:
 def write_image(path: Path, pixels: Pixels) -> None:
     """Write grey (H, W) or RGB (H, W, 3) pixels whole: a JPEG under .jpg, otherwise a PNG."""
     # Pillow, writing itself, takes no notice of a disk that is full.
-    content = encode_image(pixels, "JPEG" if path.suffix == ".jpg" else "PNG")
+    content = encode_image(pixels, "JPEG" if path.suffix.lower() == ".jpg" else "PNG")
     write_bytes(path, content)
