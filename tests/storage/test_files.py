@@ -120,6 +120,13 @@ def test_leftovers_of_dead_processes_go_and_others_stay(tmp_path: Path) -> None:
     assert all(path.exists() for path in others)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are not asked for there")
+def test_a_number_that_no_process_can_have_is_that_of_none(tmp_path: Path) -> None:
+    (tmp_path / f"{ASIDE}{HERE}-{10**20}-x.png").touch()
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_is_occupied_once_and_free_after_a_kill(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from dermseg.storage.files import occupied\n"

@@ -322,7 +322,7 @@ def is_running(process: int) -> bool:
     """Say whether a process of this number runs on this machine; not to be asked on Windows."""
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # no process can have such a number
         return False
     except OSError:
         return True  # it runs, but is not ours to signal
