@@ -1162,6 +1162,17 @@ def test_undo_comes_back_to_what_was_painted_before(page: Any) -> None:
     shown(page, before)
 
 
+@pytest.mark.parametrize("key", ["x", "Delete"])
+def test_a_key_that_is_held_down_ends_with_one_photograph(page: Any, key: str) -> None:
+    others = [PHOTOGRAPHS / "ISIC_0014610.jpg", PHOTOGRAPHS / "ISIC_0012660.jpg"]
+    add(page, EXAMPLE, *others)
+    for _ in range(2):
+        page.keyboard.down(key)
+    page.keyboard.up(key)
+    assert page.inner_text("#name") == others[0].name
+    assert names(page)[-2:] == [path.name for path in others]
+
+
 def test_the_ends_of_the_strip_are_said(page: Any) -> None:
     add(page, EXAMPLE)
     for key, end in (("n", "last"), ("p", "first")):

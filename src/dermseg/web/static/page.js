@@ -683,10 +683,13 @@ const KEYS = {
   n: () => step(1),
   p: () => step(-1),
 };
+const ONCE = ["x", "delete"]; // held down, they would go through the whole strip
 
 document.addEventListener("keydown", (event) => {
   if (typing(event) || event.ctrlKey || event.metaKey || event.altKey) return;
-  told(async () => KEYS[event.key.toLowerCase()]?.());
+  const key = event.key.toLowerCase();
+  if (event.repeat && ONCE.includes(key)) return;
+  told(async () => KEYS[key]?.());
 });
 for (const kind of ["pointerdown", "pointerup", "pointerleave", "keydown", "keyup", "blur"]) {
   $("before").addEventListener(kind, (event) => {
