@@ -249,3 +249,19 @@ def test_a_file_that_is_damaged_everywhere_is_looked_through_once() -> None:
     segments = b"\xff\xdb\x00\x02\1\1" * 20_000
     assert len(list(jpeg_segments(b"\xff\xd8" + segments + bytes(2**25)))) == 20_000
     assert time.process_time() - began < 5
+
+
+def test_an_empty_number_of_bits_costs_no_pixel() -> None:
+    values = np.random.default_rng(0).integers(0, 2**16, (9, 11), dtype=np.uint16)
+    content = deep_png(values, None)
+    said = content[:33] + png_chunk(b"sBIT", b"") + content[33:]
+    np.testing.assert_array_equal(read(said).pixels, read(content).pixels)
+
+
+def test_blocks_without_height_are_damage() -> None:
+    content = bytearray(encoded(picture(), "JPEG"))
+    frame = content.index(b"\xff\xc0")
+    for component in range(content[frame + 9]):
+        content[frame + 11 + 3 * component] = 0
+    with pytest.raises(ImageError, match="cannot be read"):
+        read(bytes(content))

@@ -79,7 +79,8 @@ def _unit(frame: bytes) -> tuple[int, int]:
     factors = [frame[7 + 3 * component] for component in range(frame[5])]
     if len(factors) == 1:
         return 8, 8
-    return 8 * max(factor & 15 for factor in factors), 8 * max(factor >> 4 for factor in factors)
+    down, across = max(factor & 15 for factor in factors), max(factor >> 4 for factor in factors)
+    return 8 * (down or 1), 8 * (across or 1)  # 0 is damage, of which the decoder tells
 
 
 def _restarts(frame: bytes, unit: tuple[int, int], interval: int) -> int:

@@ -83,7 +83,7 @@ def _stated_white(image: Image.Image, content: bytes) -> int | None:
     """Return the highest value that a file says its channels take; None if it does not say."""
     if image.format == "PNG":
         for kind, start, end, sound in png_chunks(content):
-            if kind == b"sBIT" and sound:
+            if kind == b"sBIT" and sound and end - start > 12:  # an empty one says nothing
                 return 2 ** min(16, *content[start + 8 : end - 4][:3]) - 1 or None
             if kind == b"IDAT":
                 break
