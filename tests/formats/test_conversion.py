@@ -168,6 +168,18 @@ def test_photographs_are_there_and_of_one_name(tmp_path: Path) -> None:
         Photographs(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("form", ["geojson", "labelme", "masks", "yolo"])
+def test_a_suffix_may_be_in_capitals_and_a_hidden_file_is_none(tmp_path: Path, form: Form) -> None:
+    photographs, target = photographed(tmp_path), target_of(form, tmp_path)
+    source = Reading(written(tmp_path, ("hole",)), photographs=photographs)
+    convert(source, target, form, WRITING)
+    (path,) = (path for path in target.rglob("hole*") if path.is_file())
+    path.rename(path.with_suffix(path.suffix.upper()))
+    path.with_name(f"._{path.name}").write_bytes(b"\xff\0")  # as macOS writes beside it
+    (entry,) = read_all(Reading(target, photographs=photographs))
+    assert entry.load().mask.any()
+
+
 def test_two_outlines_are_not_one_file(tmp_path: Path) -> None:
     images = [
         {"id": n, "file_name": name, "height": 2, "width": 2}

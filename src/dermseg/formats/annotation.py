@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatch
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeAlias
@@ -159,18 +158,25 @@ class Photographs:
         return path
 
 
-def find_files(source: Path, pattern: str, kind: str) -> list[tuple[Path, Path]]:
+def files_with(folder: Path, suffix: str) -> list[Path]:
+    """Return a folder's files, and its subfolders', of a suffix in any case; no hidden ones.
+
+    macOS puts a hidden file beside each on a disk of another system.
+    """
+    found = (path for path in files_below(folder) if path.suffix.lower() == suffix)
+    return sorted(path for path in found if not path.name.startswith("."))
+
+
+def find_files(source: Path, suffix: str, kind: str) -> list[tuple[Path, Path]]:
     """Return the files of a form that has one a photograph, by name.
 
     `source` is such a file, or a folder of them with its subfolders. Each comes with the name that
     its photograph has if nothing else is known. Raises DataError for a folder that holds none.
     """
     folder = source if source.is_dir() else source.parent
-    files = [source]
-    if source.is_dir():
-        files = sorted(path for path in files_below(source) if fnmatch(path.name, pattern))
+    files = files_with(source, suffix) if source.is_dir() else [source]
     if not files:
-        raise DataError(f"{source}: holds no {kind} ({pattern})")
+        raise DataError(f"{source}: holds no {kind} (*{suffix})")
     return [(path, path.relative_to(folder).with_suffix(".jpg")) for path in files]
 
 

@@ -137,7 +137,9 @@ def recognise(source: Path) -> Form:
     Raises UsageError if it is none that is read, or cannot be read.
     """
     if source.is_dir():
-        names = [f"/{path.relative_to(source).as_posix()}" for path in files_below(source)]
+        found = (path for path in files_below(source) if not path.name.startswith("."))
+        paths = (path.relative_to(source) for path in found)
+        names = [f"/{path.with_suffix(path.suffix.lower()).as_posix()}" for path in paths]
         for pattern, form in FOLDERS.items():
             if any(fnmatch(name, f"*/{pattern}") for name in names):
                 return form

@@ -105,7 +105,7 @@ def read(source: Path, photographs: Photographs, label: str | None) -> Iterator[
     `photographs` tell the sizes of files that other programs wrote. Labels are told apart in each
     file, whose entry raises DataError if it has several.
     """
-    for path, name in find_files(source, "*.geojson", "GeoJSON"):
+    for path, name in find_files(source, ".geojson", "GeoJSON"):
         yield Entry(name.as_posix(), partial(_load, path, name, photographs, label))
 
 

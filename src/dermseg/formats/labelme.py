@@ -95,7 +95,7 @@ def _masks(annotation: Annotation) -> list[dict[str, object]]:
 
 def read(source: Path, _: Photographs, label: str | None) -> Iterator[Entry]:
     """Read labelme's files: shapes of the kinds "polygon" and "mask"."""
-    files = find_files(source, "*.json", "labelme files")
+    files = find_files(source, ".json", "labelme files")
     if label is None:
         labels: set[str] = set()
         for path, _name in files:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from dermseg.errors import DataError
-from dermseg.formats.annotation import Annotation, Entry, Frame, Photographs
+from dermseg.formats.annotation import Annotation, Entry, Frame, Photographs, files_with
 from dermseg.imaging.mask_files import (
     MASK_FOREGROUND,
     MASK_SUFFIX,
@@ -19,7 +19,6 @@ from dermseg.imaging.mask_files import (
 )
 from dermseg.settings import OutlineSettings
 from dermseg.storage.decisions import Kept, Reader
-from dermseg.storage.files import files_below
 from dermseg.storage.tables import read_table, undefused
 
 FRAME: Frame = "stored"
@@ -44,7 +43,8 @@ def read(source: Path, _: Photographs, __: str | None) -> Iterator[Entry]:
     orientations; without one a photograph is called after its mask, with .jpg. Raises DataError
     too for two masks of one photograph; an entry raises ImageError.
     """
-    paths = sorted(filter(_may_be_mask, files_below(source)))
+    found = files_with(source, ".png")
+    paths = [path for path in found if not path.stem.lower().endswith(OTHER_ENDINGS)]
     if not paths:
         raise DataError(f"{source}: holds no masks (*.png)")
     stems = (path.relative_to(source).with_name(mask_stem(path)).as_posix() for path in paths)
@@ -57,11 +57,6 @@ def read(source: Path, _: Photographs, __: str | None) -> Iterator[Entry]:
         name = undefused(row.get("photograph", "")) or f"{stem}.jpg"
         said = row.get("orientation")
         yield Entry(name, partial(_load, path, name, said if said in ORIENTATIONS else "1"))
-
-
-def _may_be_mask(path: Path) -> bool:
-    is_other = path.name.startswith(".") or path.stem.lower().endswith(OTHER_ENDINGS)
-    return path.suffix.lower() == ".png" and not is_other
 
 
 def read_kept(reader: Reader) -> Iterator[Entry]:

@@ -16,11 +16,12 @@ from dermseg.formats.annotation import (
     Frame,
     Photographs,
     choose_label,
+    files_with,
     understood,
 )
 from dermseg.masks.polygons import fill, one_ring
 from dermseg.settings import OutlineSettings
-from dermseg.storage.files import files_below, write_text
+from dermseg.storage.files import write_text
 
 FRAME: Frame = "shown"
 FILE = ""
@@ -58,7 +59,7 @@ def read(source: Path, photographs: Photographs, label: str | None) -> Iterator[
     `photographs` tell the sizes, which the labels do not say. A label is a class's name or number.
     """
     folder = source / LABELS if (source / LABELS).is_dir() else source
-    files = sorted(path for path in files_below(folder) if path.suffix == ".txt")
+    files = files_with(folder, ".txt")
     if not files:
         raise DataError(f"{source}: holds no labels (*.txt)")
     classes = _classes(source / NAMES)
