@@ -155,8 +155,9 @@ def test_of_several_frames_one_is_named(jpeg: bytes) -> None:
     made = second_frame(jpeg)
     with pytest.raises(ImageError, match="has 2 frames; choose one, from 1, with dermseg segment"):
         read_photograph(BytesIO(made.content))
-    with pytest.raises(ImageError, match="has 2 frames, from 1, and no frame 3"):
-        read_photograph(BytesIO(made.content), frame=3)
+    for wrong in (0, 3):
+        with pytest.raises(ImageError, match=f"has 2 frames, from 1, and no frame {wrong}"):
+            read_photograph(BytesIO(made.content), frame=wrong)
     one = read_photograph(BytesIO(encapsulated(jpeg).content), frame=3)
     np.testing.assert_array_equal(one.pixels, decoded(jpeg))
     first = read_photograph(BytesIO(made.content), frame=1).pixels

@@ -179,15 +179,15 @@ def _scale(dataset: Dataset) -> float | None:
 
 def _index(dataset: Dataset, frame: int | None) -> int:
     count = int(dataset.get("NumberOfFrames") or 1)
-    if frame is None and count > 1:
+    if count == 1:
+        return 0
+    if frame is None:
         raise ImageError(
             f"has {count} frames; choose one, from 1, with dermseg segment --frame (Python: frame=)"
         )
-    if count == 1:
-        return 0
-    if not 1 <= (frame or 1) <= count:
+    if not 1 <= frame <= count:
         raise ImageError(f"has {count} frames, from 1, and no frame {frame}")
-    return (frame or 1) - 1
+    return frame - 1
 
 
 def _coded(dataset: Dataset, index: int) -> bytes:
