@@ -1,5 +1,6 @@
 """A service that listens: places, hanging up, the server's own errors."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx2 as httpx
 import numpy as np
 import pytest
+from fastapi import Request
 from hostile import encoded, picture
 from local_service import listening
 from numpy.typing import NDArray
@@ -216,3 +218,17 @@ def test_places_are_given_back_after_an_error() -> None:
         pass
     assert places.taken == 0
     places.close()
+
+
+def test_a_service_stops_while_a_request_runs_out_of_time() -> None:
+    async def late() -> None:
+        places = Places(ServiceSettings(seconds=0.01))
+        async with places.time_limit(Request({"type": "http"})):
+            try:
+                await asyncio.sleep(WAIT)
+            except asyncio.CancelledError:
+                places.drain(1)
+                raise
+
+    with pytest.raises(ProblemError, match="stops"):
+        asyncio.run(late())

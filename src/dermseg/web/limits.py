@@ -114,7 +114,8 @@ class Places:
         self.close()
         end = asyncio.get_running_loop().time() + seconds
         for limit in self._limits:
-            limit.reschedule(min(limit.when() or end, end))
+            if not limit.expired():
+                limit.reschedule(min(limit.when() or end, end))
 
     def close(self) -> None:
         """Begin no more work."""
