@@ -1,6 +1,7 @@
 """Elements of large files are what the standard library's parsers find in them."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,5 +167,15 @@ def test_an_element_that_has_changed_since_is_a_fault(tmp_path: Path) -> None:
     path.write_text("<a><image/></a>")
     (element,) = xml_elements(path, "image", lambda own, _: own)
     path.write_text("<a><imag/></a>>")
-    with pytest.raises(ValueError, match="unclosed token"):
+    with pytest.raises(ValueError, match="unclosed token|written again"):
         element.xml()
+
+
+def test_no_other_element_is_read_in_the_place_of_one_that_has_moved(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("[1, 2]")
+    first, _ = json_elements(path, KEEP)
+    path.write_text("[2, 1]")
+    os.utime(path, (0, 0))
+    with pytest.raises(ValueError, match="the file was written again meanwhile"):
+        first.json()

@@ -2,11 +2,12 @@
 
 import codecs
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 from xml.etree import ElementTree
 from xml.parsers import expat
 
@@ -28,17 +29,23 @@ WIDE = {
 
 @dataclass(frozen=True)
 class Element:
-    """An element of a file: what is kept of it, and its bytes, from `begin` to before `end`."""
+    """An element of a file: what is kept of it, and its bytes, from `begin` to before `end`.
+
+    `stamp` is that of the file as it was read; one that was written again is read no more.
+    """
 
     path: Path
     begin: int
     end: int
     encoding: str
     kept: Any
+    stamp: tuple[int, int]
 
     def text(self) -> str:
-        """Return the element as it stands in the file, which is read again."""
+        """Return the element as it stands in the file, which is read again; or ValueError."""
         with self.path.open("rb") as file:
+            if _stamp(file) != self.stamp:
+                raise ValueError("the file was written again meanwhile")
             file.seek(self.begin)
             return file.read(self.end - self.begin).decode(self.encoding)
 
@@ -52,6 +59,12 @@ class Element:
             return ElementTree.fromstring(self.text())
         except ElementTree.ParseError as error:
             raise ValueError(str(error)) from error
+
+
+def _stamp(file: IO[Any]) -> tuple[int, int]:
+    """Return what changes when a file is written again: its size and its time."""
+    found = os.fstat(file.fileno())
+    return found.st_size, found.st_mtime_ns
 
 
 def json_elements(path: Path, keep: Mapping[str, Callable[[Any], Any]]) -> Any:
@@ -71,7 +84,7 @@ def json_elements(path: Path, keep: Mapping[str, Callable[[Any], Any]]) -> Any:
         The file is no JSON. What a function of `keep` raises is passed on.
     """
     with path.open(encoding="utf-8", newline="") as file:
-        text = _Text(file)
+        stamp, text = _stamp(file), _Text(file)
 
         def content(key: str) -> Any:
             if key not in keep or text.next() != "[":
@@ -79,7 +92,7 @@ def json_elements(path: Path, keep: Mapping[str, Callable[[Any], Any]]) -> Any:
             found = []
             for begin in text.members("[]"):
                 kept = keep[key](text.value())
-                found.append(Element(path, begin, text.position, "utf-8", kept))
+                found.append(Element(path, begin, text.position, "utf-8", kept, stamp))
             return found
 
         if text.next() != "{":
@@ -191,9 +204,7 @@ def xml_elements(
         would be missing where an element is read again. What `keep` raises is passed on.
     """
     with path.open("rb") as file:
-        encoding = WIDE.get(file.read(2), "utf-8")
-        file.seek(0)
-        found = _Found(path, name, keep, encoding)
+        found = _Found(file, path, name, keep)
         try:
             found.parser.ParseFile(file)
         except expat.ExpatError as error:
@@ -204,14 +215,16 @@ def xml_elements(
 class _Found:
     """What the parser has found so far of the elements below the root."""
 
-    def __init__(self, path: Path, name: str, keep: Callable[..., Any], encoding: str) -> None:
+    def __init__(self, file: IO[bytes], path: Path, name: str, keep: Callable[..., Any]) -> None:
         self.elements: list[Element] = []
         self.parser = expat.ParserCreate()
         self.parser.XmlDeclHandler = self._declared
         self.parser.StartDoctypeDeclHandler = self._has_type
         self.parser.StartElementHandler = self._begins
         self.parser.EndElementHandler = self._ends
-        self._path, self._name, self._keep, self._encoding = path, name, keep, encoding
+        self._path, self._name, self._keep, self._stamp = path, name, keep, _stamp(file)
+        self._encoding = WIDE.get(file.read(2), "utf-8")
+        file.seek(0)
         self._depth = 0
         self._inside: list[dict[str, str]] = []
         self._begin = 0
@@ -242,5 +255,6 @@ class _Found:
         if self._has_ended:
             end = self.parser.CurrentByteIndex
             kept = self._keep(self._inside[0], self._inside[1:])
-            self.elements.append(Element(self._path, self._begin, end, self._encoding, kept))
+            place = self._path, self._begin, end, self._encoding
+            self.elements.append(Element(*place, kept, self._stamp))
         self._has_ended = False
