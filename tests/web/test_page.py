@@ -567,6 +567,15 @@ def test_a_session_of_another_version_is_asked_about_again(page: Any, discs: Pat
     assert page.input_value("#scale") == "20"
 
 
+def test_a_browser_that_lets_no_page_keep_anything_shows_it_all_the_same(page: Any) -> None:
+    denied = "{ get() { throw new DOMException('denied', 'SecurityError'); } }"
+    page.add_init_script(f"Object.defineProperty(window, 'localStorage', {denied})")
+    page.reload()
+    page.wait_for_selector("body[data-ready]", state="attached")
+    assert page.is_hidden("#keep")
+    add(page, EXAMPLE)
+
+
 def test_no_session_is_kept_from_another_machine(browser: Any, segmenter: Segmenter) -> None:
     with listening(create_app(segmenter, ServiceSettings(allowed_hosts=("remote.test",)))) as here:
         page = opened(browser, here.replace("127.0.0.1", "remote.test"))

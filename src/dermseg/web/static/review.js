@@ -3,6 +3,7 @@
 import { ask, drawn, fromBase64 } from "./api.js";
 import { save } from "./files.js";
 import { flagWords, list, showOffers } from "./panel.js";
+import { memory } from "./session.js";
 import { bandPath, bordersOf } from "./stage.js";
 import { Tools, typing } from "./tools.js";
 
@@ -375,7 +376,7 @@ $("opacity").addEventListener("input", () => { stage.paint.style.opacity = $("op
 stage.paint.style.opacity = $("opacity").value;
 $("export").addEventListener("click", () => told(exportKept));
 $("compare").addEventListener("click", () => told(compareReaders));
-$("reviewer").addEventListener("change", () => localStorage.setItem("reviewer", $("reviewer").value));
+$("reviewer").addEventListener("change", () => memory?.setItem("reviewer", $("reviewer").value));
 window.addEventListener("beforeunload", (event) => {
   if (brush.touched || busy || noted()) event.preventDefault();
 });
@@ -386,7 +387,7 @@ for (const button of document.querySelectorAll("[data-style]")) {
 
 told(async () => {
   defaults = await (await ask("v1/settings")).json();
-  $("reviewer").value = defaults.reader || (localStorage.getItem("reviewer") ?? "");
+  $("reviewer").value = defaults.reader || (memory?.getItem("reviewer") ?? "");
   $("reviewer").readOnly = Boolean(defaults.reader);
   items = (await (await ask("v1/review")).json()).items;
   const first = items.findIndex((item) => !item.decision);

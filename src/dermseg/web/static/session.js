@@ -6,7 +6,16 @@ const SWITCH = "session";
 const REST = 200; // milliseconds after a change in which more may come
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 
-export const allowed = LOOPBACK.test(location.hostname);
+export const memory = remembered(); // null where the browser lets no page keep anything
+export const allowed = Boolean(memory) && LOOPBACK.test(location.hostname);
+
+function remembered() {
+  try {
+    return localStorage;
+  } catch {
+    return null;
+  }
+}
 
 function result(request) {
   return new Promise((done, fail) => {
@@ -35,7 +44,7 @@ export class Session {
   }
 
   get on() {
-    return allowed && localStorage.getItem(SWITCH) === "on";
+    return allowed && memory.getItem(SWITCH) === "on";
   }
 
   // Whether all of a photograph is kept as it is now.
@@ -44,7 +53,7 @@ export class Session {
   }
 
   switchOn() {
-    if (allowed) localStorage.setItem(SWITCH, "on");
+    if (allowed) memory.setItem(SWITCH, "on");
   }
 
   // Keep a photograph, soon, with what was done to it.
@@ -62,7 +71,7 @@ export class Session {
 
   // Nothing is kept any more, and the switch is off.
   erase() {
-    localStorage.removeItem(SWITCH);
+    memory?.removeItem(SWITCH);
     clearTimeout(this.timer);
     this.changed.clear();
     return this.#do(async () => {
