@@ -12,6 +12,7 @@ from dermseg.errors import DataError, DermsegError, ImageError, UsageError
 from dermseg.formats import coco, cvat, geojson, label_studio, labelme, masks, yolo
 from dermseg.formats.annotation import Annotation, Entry, Frame, Photographs, is_name
 from dermseg.imaging.images import Mask
+from dermseg.imaging.mask_files import composed
 from dermseg.imaging.orientation import as_filed
 from dermseg.imaging.photographs import image_size, read_orientation
 from dermseg.progress import track
@@ -196,7 +197,7 @@ def read_all(reading: Reading) -> list[Entry]:
                 f"{reading.source}: names a photograph {entry.photograph!r}, which is no path "
                 "inside a folder; correct it"
             )
-        stem = Path(entry.photograph).with_suffix("").as_posix().casefold()
+        stem = composed(Path(entry.photograph).with_suffix("").as_posix()).casefold()
         if stem in stems:
             names = f"{stems[stem]} and {entry.photograph}"
             raise DataError(f"{reading.source}: {names} would be one file; rename one of them")
