@@ -182,9 +182,7 @@ def test_a_suffix_may_be_in_capitals_and_a_hidden_file_is_none(tmp_path: Path, f
 
 @pytest.mark.parametrize("names", [("a.jpg", "A.png"), ("\xe9.jpg", "e\u0301.jpg")])
 def test_two_outlines_are_not_one_file(tmp_path: Path, names: tuple[str, str]) -> None:
-    images = [
-        {"id": n, "file_name": name, "height": 2, "width": 2} for n, name in enumerate(names)
-    ]
+    images = [{"id": n, "file_name": name, "height": 2, "width": 2} for n, name in enumerate(names)]
     (tmp_path / "coco.json").write_text(json.dumps({"images": images, "annotations": []}))
     with pytest.raises(DataError, match=f"{names[0]} and {names[1]} would be one file"):
         read_all(Reading(tmp_path / "coco.json"))
