@@ -115,6 +115,18 @@ def test_only_the_label_asked_for_is_read(tmp_path: Path) -> None:
         load(tmp_path, both)
 
 
+@pytest.mark.parametrize("kind", ["rectanglelabels", "polygon"])
+def test_a_task_of_other_regions_alone_is_not_without_a_lesion(tmp_path: Path, kind: str) -> None:
+    other = region(type=kind, value={"x": 1, "y": 1, "width": 9, "height": 9})
+    data = {"image": "a.jpg", "height": 4, "width": 5}
+    for label in (None, "lesion"):
+        with pytest.raises(DataError, match=f"a {kind} is no outline"):
+            load(tmp_path, task(other, data=data), label)
+    assert load(tmp_path, task(other, region())).mask.sum() == 6
+    named = region(type="rectanglelabels", value={"rectanglelabels": ["ruler"]})
+    assert not load(tmp_path, task(named, data=data), "lesion").mask.any()
+
+
 def test_a_task_without_a_region_has_its_photographs_size(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="its size is not in the file"):
         load(tmp_path, task())

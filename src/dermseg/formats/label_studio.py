@@ -40,6 +40,8 @@ DECIMALS = 6
 """Of percents: a thousandth of a pixel at 100,000 pixels."""
 SIZES = (3, 4, 8, 16)
 """Bits of a run's length, as Label Studio's own encoder chooses them."""
+UNREAD = ("rectanglelabels", "ellipselabels", "rectangle", "ellipse", "polygon", "brush")
+"""Regions that are no outlines, or whose label stands apart; a lesion of such alone is refused."""
 CHANNELS = 4
 WORD = 8
 
@@ -135,10 +137,16 @@ def _name(data: dict[str, Any]) -> str:
     return safe_name(UPLOADED.sub("", unquote(path, errors="surrogateescape")))
 
 
-def _results(task: dict[str, Any]) -> list[dict[str, Any]]:
+def _regions(task: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what the annotation that counts holds, or the prediction."""
     done = [each for each in task.get("annotations") or () if not each.get("was_cancelled")]
     last = (done or task.get("predictions") or [{"result": []}])[-1]
-    return [each for each in last["result"] if each["type"] in ("polygonlabels", "brushlabels")]
+    regions: list[dict[str, Any]] = last["result"]
+    return regions
+
+
+def _results(task: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each for each in _regions(task) if each["type"] in ("polygonlabels", "brushlabels")]
 
 
 def _labels(result: dict[str, Any]) -> list[str]:
@@ -152,8 +160,12 @@ def _load(
     with understood(f"{source}, {name}", "a task of Label Studio"):
         content = task.json()
         data, results = content["data"], _results(content)
+        others = [each for each in _regions(content) if each["type"] in UNREAD]
         if label is not None:
             results = [each for each in results if label in _labels(each)]
+            others = [each for each in others if label in (_labels(each) or [label])]
+        if others and not results:
+            raise ValueError(f"a {others[0]['type']} is no outline")
         sizes = {(each["original_height"], each["original_width"]) for each in results}
         if "height" in data and "width" in data:
             sizes.add((data["height"], data["width"]))
