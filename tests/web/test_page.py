@@ -1628,7 +1628,10 @@ def test_everything_has_a_name_for_screen_readers(page: Any) -> None:
 def test_a_folder_is_dropped_with_its_subfolders(page: Any, tmp_path: Path) -> None:
     folder = tmp_path / "patients"
     (folder / "b").mkdir(parents=True)
-    (folder / ".hidden").mkdir()
+    for name in (".hidden", "@eaDir"):
+        (folder / name).mkdir()
+        shutil.copy(EXAMPLE, folder / name / "none.jpg")
+    shutil.copy(EXAMPLE, folder / "b" / "three.jfif")
     shutil.copy(EXAMPLE, folder / "b" / "two.JPG")
     shutil.copy(EXAMPLE, folder / "one.jpg")
     for name in ("Thumbs.db", ".one.jpg", "notes.txt"):
@@ -1639,8 +1642,8 @@ def test_a_folder_is_dropped_with_its_subfolders(page: Any, tmp_path: Path) -> N
     for kind in ("dragEnter", "dragOver", "drop"):
         session.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data})
     page.wait_for_selector(EXACT)
-    page.wait_for_function("() => document.querySelectorAll('.strip li').length === 2")
-    assert names(page) == ["two.JPG", "one.jpg"]
+    page.wait_for_function("() => document.querySelectorAll('.strip li').length === 3")
+    assert names(page) == ["three.jfif", "two.JPG", "one.jpg"]
 
 
 def test_a_phone_has_a_button_for_its_camera(browser: Any, address: str, page: Any) -> None:

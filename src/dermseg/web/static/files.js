@@ -75,7 +75,9 @@ export function stemOf(name) {
   return name.replace(/\.[^.]*$/, "").replace(/[\\/:*?"<>|\u0000-\u001f]/g, "_") || "photograph";
 }
 
-const PHOTOGRAPH = /\.(jpe?g|jpe|png|bmp|tiff?|webp|avif|heic|heif|mpo|dcm)$/i;
+const PHOTOGRAPH = /\.(jpe?g|jpe|jfif|png|bmp|tiff?|webp|avif|heic|heif|mpo|dcm|dicom)$/i;
+// Folders of hidden files, and those that storage devices and systems make.
+const PASSED_OVER = /^(\..*|@eadir|@__thumb|#recycle|#snapshot|\$recycle\.bin|__macosx)$/i;
 
 // The files of a drop, and the photographs in its folders and their subfolders, by name.
 export async function droppedFiles(transfer) {
@@ -96,7 +98,7 @@ async function inFolder(folder) {
   }
   entries.sort((one, other) => (one.name < other.name ? -1 : 1));
   const found = await Promise.all(entries.map((entry) => {
-    if (entry.isDirectory) return inFolder(entry);
+    if (entry.isDirectory) return PASSED_OVER.test(entry.name) ? [] : inFolder(entry);
     return PHOTOGRAPH.test(entry.name) && !entry.name.startsWith(".") ? [entry] : [];
   }));
   return found.flat();
