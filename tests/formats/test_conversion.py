@@ -180,6 +180,21 @@ def test_a_suffix_may_be_in_capitals_and_a_hidden_file_is_none(tmp_path: Path, f
     assert entry.load().mask.any()
 
 
+def test_an_outline_is_of_no_photograph_that_may_be_anothers(tmp_path: Path) -> None:
+    mask = np.ones((4, 5), np.bool_)
+    both = [Annotation(f"{folder}/a.jpg", mask) for folder in ("one", "two")]
+    write_masks(both, tmp_path / "in", WRITING)
+    (tmp_path / "all" / "two").mkdir(parents=True)
+    Image.new("RGB", (5, 4)).save(tmp_path / "all" / "two" / "a.png")
+    one, two = read_all(Reading(tmp_path / "in", photographs=Photographs(tmp_path / "all")))
+    with pytest.raises(DataError, match=r"one/a\.jpg: .* may be the photograph of another outline"):
+        one.load()
+    assert two.load().photograph == "two/a.png"
+    for entry in read_all(Reading(tmp_path / "in", photographs=Photographs(tmp_path / "all/two"))):
+        with pytest.raises(DataError, match="of another outline"):
+            entry.load()
+
+
 @pytest.mark.parametrize("names", [("a.jpg", "A.png"), ("\xe9.jpg", "e\u0301.jpg")])
 def test_two_outlines_are_not_one_file(tmp_path: Path, names: tuple[str, str]) -> None:
     images = [{"id": n, "file_name": name, "height": 2, "width": 2} for n, name in enumerate(names)]

@@ -142,6 +142,12 @@ class Photographs:
             raise DataError(f"{photograph}: {how_many} of this name in {self.folder}")
         return named[0]
 
+    def is_named(self, path: Path, photograph: str) -> bool:
+        """Say whether a file of the folder has a photograph's whole name, but for the suffix."""
+        assert self.folder is not None
+        own = path.relative_to(self.folder).with_suffix("").as_posix()
+        return composed(own) == str(PurePosixPath(composed(photograph)).with_suffix(""))
+
     def shown_size(self, photograph: str, lacking: str) -> tuple[int, int]:
         """Return the (height, width) of a photograph as EXIF shows it; DataError without it."""
         path = self.require(photograph, lacking)

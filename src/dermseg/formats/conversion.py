@@ -1,6 +1,8 @@
 """Outlines from any form into any other."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from functools import partial
@@ -202,16 +204,31 @@ def read_all(reading: Reading) -> list[Entry]:
             names = f"{stems[stem]} and {entry.photograph}"
             raise DataError(f"{reading.source}: {names} would be one file; rename one of them")
         stems[stem] = entry.photograph
+    doubtful = _doubtful(entries, reading.photographs)
     return [
-        Entry(entry.photograph, partial(_stored, entry, frame, reading.photographs))
+        Entry(entry.photograph, partial(_stored, entry, frame, reading.photographs, doubtful))
         for entry in entries
     ]
 
 
-def _stored(entry: Entry, frame: Frame, photographs: Photographs) -> Annotation:
+def _doubtful(entries: Iterable[Entry], photographs: Photographs) -> set[Path]:
+    """Return the photographs that several outlines may be of, since names end alike."""
+    claims: Counter[Path] = Counter()
+    for entry in entries:
+        with suppress(DataError):  # which the entry raises itself
+            if path := photographs.find(entry.photograph):
+                claims[path] += 1
+    return {path for path, count in claims.items() if count > 1}
+
+
+def _stored(
+    entry: Entry, frame: Frame, photographs: Photographs, doubtful: set[Path]
+) -> Annotation:
     """Load an outline, turn it into the stored frame, and add what its photograph tells."""
     annotation = entry.load()
     path = photographs.find(annotation.photograph)
+    if path and path in doubtful and not photographs.is_named(path, annotation.photograph):
+        raise DataError(f"{annotation.photograph}: {path} may be the photograph of another outline")
     orientation = annotation.orientation if path is None else read_orientation(path)
     mask = annotation.mask if frame == "stored" else _filed(annotation.mask, orientation)
     if path is None:
