@@ -84,6 +84,16 @@ def test_outlines_are_scored_like_masks(form: Form, masks: Path, tmp_path: Path)
     assert sorted(found.images) == sorted(evaluate(masks, masks).images)
 
 
+@pytest.mark.parametrize("form", ["geojson", "labelme"])
+def test_outlines_may_lie_beside_their_photographs(form: Form, masks: Path, tmp_path: Path) -> None:
+    both = converted(masks, form, tmp_path / "both")
+    for photograph in (tmp_path / "photographs").iterdir():
+        photograph.rename(both / photograph.name)
+    assert evaluate(both, masks).mean.jaccard == 1.0
+    (both / "a.jpg").rename(both / "other.jpg")  # may be a mask as far as one knows
+    assert masks_of(both) == both
+
+
 def test_masks_stay_where_they_are(masks: Path) -> None:
     converted(masks, "coco", masks / "coco.json")
     assert masks_of(masks) == masks

@@ -3,33 +3,35 @@
 import atexit
 import os
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
 from dermseg.errors import DataError, UsageError
-from dermseg.formats.annotation import Photographs
+from dermseg.formats.annotation import Photographs, files_with
 from dermseg.formats.conversion import Reading, convert, recognise
-from dermseg.imaging.mask_files import find_masks
+from dermseg.imaging.mask_files import LOSSY, find_masks
 from dermseg.settings import Form, OutlineSettings
 
 ONE_FILE: tuple[Form, ...] = ("coco", "cvat", "label-studio")
 A_FILE_EACH: tuple[Form, ...] = ("geojson", "labelme", "yolo")
+BESIDE = (".geojson", ".json")
+"""Suffixes of outlines that may lie beside JPEGs of the same names, which then are no masks."""
 PLACES = ("*.json", "*.xml", "annotations/*.json", "annotations/*.xml")
 """Where the one file lies in a data set."""
 _kept: dict[tuple[Path, Path | None, int], Path] = {}
 """Folders that were made, for as long as the process lasts, by what they were made of."""
 
 
-def masks_of(source: Path, photographs: Path | None = None) -> Path:
+def masks_of(source: Path) -> Path:
     """Return a folder of masks made of outlines; `source` itself where it has none.
 
     Parameters
     ----------
     source
-        A folder of masks, or a file or a folder of outlines.
-    photographs
-        Folder of the photographs, for forms that do not say sizes or turn photographs by EXIF.
+        A folder of masks, or a file or a folder of outlines, which may lie beside their
+        photographs.
 
     Returns
     -------
@@ -42,13 +44,22 @@ def masks_of(source: Path, photographs: Path | None = None) -> Path:
     DataError
         The outlines are damaged; the message lists every photograph whose outline is.
     """
-    if not source.exists() or (source.is_dir() and find_masks(source, below=True)):
+    images = find_masks(source, below=True) if source.is_dir() else []
+    if not source.exists() or (images and not _lie_beside_outlines(images, source)):
         return source
     try:
         form = recognise(source)
     except UsageError:  # whoever reads masks says what is wrong with it
         return source
-    return rasterised(source, form, photographs)
+    return rasterised(source, form, source if images else None)
+
+
+def _lie_beside_outlines(images: Sequence[Path], folder: Path) -> bool:
+    """Say whether all images are JPEGs beside outlines of their names, and so no masks."""
+    if any(image.suffix.lower() not in LOSSY for image in images):
+        return False
+    outlined = {path.with_suffix("") for suffix in BESIDE for path in files_with(folder, suffix)}
+    return all(image.with_suffix("") in outlined for image in images)
 
 
 def rasterised(source: Path, form: Form, photographs: Path | None) -> Path:
