@@ -226,9 +226,9 @@ class Styled(Tiny):
         super().__init__(channels, dropout)
         self.styles = nn.Embedding(1 + len(STYLE_IDS), 1)
 
-    def forward(self, x: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = super().forward(x) + self.styles(style)[:, :, None]
-        return logits
+    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+        logits: Tensor = super().forward(x)
+        return logits if style is None else logits + self.styles(style)[:, :, None]
 
 
 @pytest.mark.parametrize(("network", "arithmetic"), [("styled", "float32"), ("lite0", "int8")])

@@ -167,7 +167,7 @@ def test_an_element_that_has_changed_since_is_a_fault(tmp_path: Path) -> None:
     path.write_text("<a><image/></a>")
     (element,) = xml_elements(path, "image", lambda own, _: own)
     path.write_text("<a><imag/></a>>")
-    with pytest.raises(ValueError, match="unclosed token|written again"):
+    with pytest.raises(ValueError, match=r"unclosed token|written again"):
         element.xml()
 
 

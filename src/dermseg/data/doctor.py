@@ -75,7 +75,7 @@ REMEDIES = {
     "leak": "put all photographs of one patient or lesion on one side of the split",
     "mask-frame": "say with --mask-frame how the masks lie; --fix then turns them",
     "narrow-range": "correct if the photograph is that dark; otherwise save it with its full range",
-    "near-duplicate": "nothing to do: they are in the same fold",
+    "near-duplicate": "nothing to do, since they are in the same fold",
     "not-binary": "--fix writes copies with 0 and 255",
     "pieces": "check whether they are one lesion",
     "sizes-differ": "use the mask of this photograph; --allow-resized accepts thumbnails",
