@@ -52,7 +52,8 @@ def test_a_thread_for_each_core_works_at_once() -> None:
     assert sorted(parallel_map(lambda _: together.wait(), range(2))) == [0, 1]
 
 
-def test_items_are_taken_only_a_few_ahead() -> None:
+@pytest.mark.parametrize("ahead", [1, AHEAD])
+def test_items_are_taken_only_a_few_ahead(ahead: int) -> None:
     taken = []
 
     def items() -> Iterator[int]:
@@ -60,9 +61,9 @@ def test_items_are_taken_only_a_few_ahead() -> None:
             taken.append(item)
             yield item
 
-    with closing(parallel_map(abs, items())) as results:
+    with closing(parallel_map(abs, items(), ahead=ahead)) as results:
         next(results)
-    assert len(taken) == 2 * AHEAD + 1
+    assert len(taken) == 2 * ahead + 1
 
 
 def test_what_work_raises_is_raised_and_ends_the_rest() -> None:

@@ -117,11 +117,15 @@ def keep_memory() -> None:
 
 
 def parallel_map(
-    work: Callable[[Item], Result], items: Iterable[Item], *, threads: int = 1
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    threads: int = 1,
+    ahead: int = AHEAD,
 ) -> Generator[Result]:
     """Apply `work` to each of `items`, and yield the results in order.
 
-    `threads` a core do the work, one unless it waits for a network. At most AHEAD items for each
+    `threads` a core do the work, one unless it waits for a network. At most `ahead` items for each
     are taken in advance, so that memory is bounded. An exception of `work` is raised here. It
     cancels all items that have not begun, and so does closing the generator.
     """
@@ -133,7 +137,7 @@ def parallel_map(
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
-            if len(waiting) > AHEAD * cores:
+            if len(waiting) > ahead * cores:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

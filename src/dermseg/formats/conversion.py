@@ -23,6 +23,9 @@ from dermseg.storage.beside import written_beside
 from dermseg.storage.decisions import Reader
 from dermseg.storage.files import files_below
 
+AHEAD = 2
+"""Masks for each core that may wait to be written: each is as large as its photograph."""
+
 
 class _Form(Protocol):
     """What the module of a form has; its own docstrings say what is particular to the form."""
@@ -329,7 +332,7 @@ def _prepared(
         in_pixels = to == "masks" or settings.rle
         return annotation if in_pixels else annotation.traced(), lost
 
-    for result in track(parallel_map(prepare, entries), "Converting", len(entries)):
+    for result in track(parallel_map(prepare, entries, ahead=AHEAD), "Converting", len(entries)):
         if isinstance(result, str):
             done.failures.append(result)
             continue
