@@ -145,7 +145,8 @@ def _mask(segmentation: Any, size: tuple[int, int]) -> Mask:
             raise ValueError(f"its run lengths are of another size, {segmentation['size']}")
         counts = segmentation["counts"]
         lengths = decompress(counts) if isinstance(counts, str) else counts
-        return from_run_lengths(lengths, size[0] * size[1]).reshape(size[::-1]).T
+        columns = from_run_lengths(lengths, size[0] * size[1]).reshape(size[::-1])
+        return cv2.transpose(columns.view(np.uint8)).view(np.bool_)
     # A polygon is a piece, and pieces may overlap: each is filled alone.
     mask = np.zeros(size, np.bool_)
     for polygon in segmentation:
