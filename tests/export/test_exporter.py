@@ -196,6 +196,14 @@ def test_a_norm_without_statistics_of_its_own_is_not_folded() -> None:
     assert module._folded(network, settings) is network
 
 
+def test_a_network_that_cannot_be_copied_is_not_folded() -> None:
+    convolution = nn.Conv2d(7, 4, 3)
+    convolution.scaled = convolution.weight * 2  # as torch.nn.utils.weight_norm keeps it
+    network = nn.Sequential(convolution, nn.BatchNorm2d(4)).eval()
+    settings = TrainingSettings(height=SIZE[0], width=SIZE[1])
+    assert module._folded(network, settings) is network
+
+
 def test_the_graph_is_the_contract(exported: Path) -> None:
     file = exported / "model.onnx"
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])

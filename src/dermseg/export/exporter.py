@@ -128,10 +128,10 @@ def _folded(network: nn.Module, settings: TrainingSettings) -> nn.Module:
     It stays as it is where folding would change what it computes: a network of one's own may do
     something between a convolution and the norm that is declared after it.
     """
-    folded = deepcopy(network)
     try:
+        folded = deepcopy(network)
         _fold_norms(folded)
-    except (AssertionError, RuntimeError):  # a norm without statistics, or of other maps
+    except (AssertionError, RuntimeError):  # no copy; a norm without statistics, or of other maps
         return network
     shape = 1, CHANNEL_COUNT[settings.channels], settings.height, settings.width
     x = torch.rand(shape, generator=torch.Generator().manual_seed(0))
