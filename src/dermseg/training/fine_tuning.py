@@ -69,10 +69,12 @@ def _of_run(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, dict
         spared = facts["settings"]["fold"]
     seen = [image for image in held_out if image in theirs and theirs[image] != spared]
     if seen:
+        remedy = "use the same folds, or hold none out"
+        if trainer.settings.fold is None:
+            remedy = "take them out of the validation set"
         raise DataError(
             f"--fine-tune-from {folder}: it was trained on {len(seen)} of the {len(held_out)} "
-            f"images that are held out here, such as {min(seen)}; use the same folds, or hold none "
-            "out"
+            f"images that are held out here, such as {min(seen)}; {remedy}"
         )
     # The origin's own origin was checked against the images that the origin held out.
     apart = _origin_apart(facts) and ("fine_tuned_from" not in facts or _same_data(trainer, facts))
