@@ -165,7 +165,8 @@ def _load(
             results = [each for each in results if label in _labels(each)]
             others = [each for each in others if label in (_labels(each) or [label])]
         if others and not results:
-            raise ValueError(f"a {others[0]['type']} is no outline")
+            kind = others[0]["type"]
+            raise ValueError(f"a {kind} is no outline; use PolygonLabels or BrushLabels")
         sizes = {(each["original_height"], each["original_width"]) for each in results}
         if "height" in data and "width" in data:
             sizes.add((data["height"], data["width"]))
