@@ -351,8 +351,8 @@ def _begin(run: Path, trainer: Trainer, fold_of: dict[str, int]) -> tuple[Log, d
     validation = _validation(trainer, fold_of)
     if facts.get("validation", validation) != validation:
         raise UsageError(
-            f"{run}: the data have another validation set now, and epochs could not be compared: "
-            "put it back to go on with it, or choose another folder"
+            f"{run}: the data have another validation set now, and epochs could not be compared; "
+            "restore the earlier one to continue, or choose another folder"
         )
     trainer.restore(tensors, len(log))
     if distributed.leads():
