@@ -109,7 +109,15 @@ BOMB = "<!DOCTYPE a [<!ENTITY a 'aaaaaaaaaa'>" + "".join(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "<annotations>", "<annotations/>", "{}", f"{BOMB}]><annotations>&i;</annotations>"]
+    "text",
+    [
+        "",
+        "<annotations>",
+        "<annotations/>",
+        "{}",
+        f"{BOMB}]><annotations>&i;</annotations>",
+        "<?xml version='1.0' encoding='of-nobody'?><annotations/>",
+    ],
 )
 def test_a_file_that_is_none_of_its_kind_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.xml").write_text(text)

@@ -249,7 +249,7 @@ def understood(source: object, kind: str) -> Iterator[None]:
         ValueError,
         TypeError,
         AttributeError,
-        IndexError,
+        LookupError,
         OverflowError,
         RecursionError,
     ) as error:
