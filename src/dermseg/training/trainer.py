@@ -82,10 +82,9 @@ def apply(network: nn.Module, device: Device, channels: Tensor, *style: Tensor) 
     """
     with device.autocast():
         logits: Tensor = network(channels.contiguous(memory_format=torch.channels_last), *style)
-    if not torch.compiler.is_compiling():
-        wanted = (len(channels), *channels.shape[2:])
-        if logits.shape != wanted:
-            raise UsageError(f"the network returns {tuple(logits.shape)}, not logits {wanted}")
+    wanted = (len(channels), *channels.shape[2:])
+    if logits.shape != wanted:  # a compiled step fails here, and the uncompiled one says why
+        raise UsageError(f"the network returns {tuple(logits.shape)}, not logits {wanted}")
     return logits.float()
 
 
