@@ -186,10 +186,12 @@ def test_an_outline_is_of_no_photograph_that_may_be_anothers(tmp_path: Path) -> 
     write_masks(both, tmp_path / "in", WRITING)
     (tmp_path / "all" / "two").mkdir(parents=True)
     Image.new("RGB", (5, 4)).save(tmp_path / "all" / "two" / "a.png")
-    one, two = read_all(Reading(tmp_path / "in", photographs=Photographs(tmp_path / "all")))
-    with pytest.raises(DataError, match=r"one/a\.jpg: .* may be the photograph of another outline"):
-        one.load()
-    assert two.load().photograph == "two/a.png"
+    for folder, name in ((tmp_path / "all", "two/a.png"), (tmp_path, "all/two/a.png")):
+        photographs = Photographs(folder)
+        one, two = read_all(Reading(tmp_path / "in", photographs=photographs))
+        with pytest.raises(DataError, match=r"one/a\.jpg: .* may be the photograph of another out"):
+            one.load()
+        assert photographs.find(two.load().photograph) == folder / name
     for entry in read_all(Reading(tmp_path / "in", photographs=Photographs(tmp_path / "all/two"))):
         with pytest.raises(DataError, match="of another outline"):
             entry.load()

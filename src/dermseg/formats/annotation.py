@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeAlias
 
@@ -142,11 +143,13 @@ class Photographs:
             raise DataError(f"{photograph}: {how_many} of this name in {self.folder}")
         return named[0]
 
-    def is_named(self, path: Path, photograph: str) -> bool:
-        """Say whether a file of the folder has a photograph's whole name, but for the suffix."""
+    def parts_in_common(self, path: Path, photograph: str) -> int:
+        """Return how many parts the names of a file and of a photograph share at their ends."""
         assert self.folder is not None
         own = path.relative_to(self.folder).with_suffix("").as_posix()
-        return composed(own) == str(PurePosixPath(composed(photograph)).with_suffix(""))
+        other = str(PurePosixPath(composed(photograph)).with_suffix(""))
+        pairs = zip(reversed(composed(own).split("/")), reversed(other.split("/")), strict=False)
+        return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
     def shown_size(self, photograph: str, lacking: str) -> tuple[int, int]:
         """Return the (height, width) of a photograph as EXIF shows it; DataError without it."""

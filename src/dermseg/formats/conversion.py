@@ -1,6 +1,5 @@
 """Outlines from any form into any other."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -207,31 +206,42 @@ def read_all(reading: Reading) -> list[Entry]:
             names = f"{stems[stem]} and {entry.photograph}"
             raise DataError(f"{reading.source}: {names} would be one file; rename one of them")
         stems[stem] = entry.photograph
-    doubtful = _doubtful(entries, reading.photographs)
+    owners = _owners(entries, reading.photographs)
     return [
-        Entry(entry.photograph, partial(_stored, entry, frame, reading.photographs, doubtful))
+        Entry(entry.photograph, partial(_stored, entry, frame, reading.photographs, owners))
         for entry in entries
     ]
 
 
-def _doubtful(entries: Iterable[Entry], photographs: Photographs) -> set[Path]:
-    """Return the photographs that several outlines may be of, since names end alike."""
-    claims: Counter[Path] = Counter()
+def _owners(entries: Iterable[Entry], photographs: Photographs) -> dict[Path, str]:
+    """Return the outline that each photograph of several belongs to; "" where that is not known.
+
+    Names of outlines may end alike: it is the one that has most in common with the photograph's.
+    """
+    claims: dict[Path, list[str]] = {}
     for entry in entries:
         with suppress(DataError):  # which the entry raises itself
             if path := photographs.find(entry.photograph):
-                claims[path] += 1
-    return {path for path, count in claims.items() if count > 1}
+                claims.setdefault(path, []).append(entry.photograph)
+    owners = {}
+    for path, names in claims.items():
+        common = {name: photographs.parts_in_common(path, name) for name in names}
+        best = [name for name in names if common[name] == max(common.values())]
+        owners[path] = best[0] if len(best) == 1 else ""
+    return owners
 
 
 def _stored(
-    entry: Entry, frame: Frame, photographs: Photographs, doubtful: set[Path]
+    entry: Entry, frame: Frame, photographs: Photographs, owners: dict[Path, str]
 ) -> Annotation:
     """Load an outline, turn it into the stored frame, and add what its photograph tells."""
     annotation = entry.load()
     path = photographs.find(annotation.photograph)
-    if path and path in doubtful and not photographs.is_named(path, annotation.photograph):
-        raise DataError(f"{annotation.photograph}: {path} may be the photograph of another outline")
+    if path and owners.get(path, entry.photograph) != entry.photograph:
+        raise DataError(
+            f"{annotation.photograph}: {path} may be the photograph of another outline; give "
+            "--photographs a folder that has both"
+        )
     orientation = annotation.orientation if path is None else read_orientation(path)
     mask = annotation.mask if frame == "stored" else _filed(annotation.mask, orientation)
     if path is None:
