@@ -112,7 +112,8 @@ def _check_arms(experiment: Experiment, base: TrainingSettings) -> None:
 
 def _facts(study: Study, scored_set: ScoredSet | None) -> dict[str, Any]:
     """Return what the JSON file says of how the findings came about."""
-    pairs = [pair for pair in study.scorer.pairs.values() if pair.part == "training"]
+    every = list(study.scorer.pairs.values())
+    pairs = [pair for pair in every if pair.part == "training"] or every
     files = [file for pair in pairs for file in (pair.photograph, pair.mask)]
     return {
         "commit": commit(),
