@@ -166,7 +166,10 @@ def _load(
             others = [each for each in others if label in (_labels(each) or [label])]
         if others and not results:
             kind = others[0]["type"]
-            raise ValueError(f"a {kind} is no outline; use PolygonLabels or BrushLabels")
+            raise ValueError(
+                f"a {kind} is no outline; use PolygonLabels or BrushLabels, or name the lesion's "
+                "label with --label"
+            )
         sizes = {(each["original_height"], each["original_width"]) for each in results}
         if "height" in data and "width" in data:
             sizes.add((data["height"], data["width"]))
