@@ -389,21 +389,25 @@ def round_trips() -> list[str]:
     head = ["form", "masks", "exact", "pixels lost", "MB", "peak memory, MB"]
     if timed:
         count = f"{int(next(iter(timed.values()))['masks']):,}"
-        head += [f"of {count}: MB", "CPU s there", "CPU s back", "peak memory, MB"]
+        head += [f"{count} masks: MB", "CPU s to write", "CPU s to read", "peak memory, MB"]
     body = []
     for form, row in compared.items():
         cells = [row[name] for name in ("masks", "exact", "pixels_lost", "megabytes")]
-        cells = [f"`{form}`", *cells, _peak(row)]
-        if form in timed:
-            many = timed[form]
-            took = (f"{float(many[name]):.0f}" for name in ("write_seconds", "read_seconds"))
-            cells += [f"{float(many['megabytes']):.0f}", *took, _peak(many)]
-        body.append(cells)
+        body.append([f"`{form}`", *cells, _peak(row), *_taken(timed.get(form))][: len(head)])
     return table(head, body)
 
 
+def _taken(row: dict[str, str] | None) -> list[str]:
+    """Return what many masks take in a format; empty cells where that was not measured."""
+    if row is None:
+        return [""] * 4
+    numbers = (row[name] for name in ("megabytes", "write_seconds", "read_seconds"))
+    return [*(f"{float(number):.0f}" for number in numbers), _peak(row)]
+
+
 def _peak(row: dict[str, str]) -> str:
-    return str(max(int(row["write_memory"]), int(row["read_memory"])))
+    peaks = [int(row[name]) for name in ("write_memory", "read_memory") if row[name]]
+    return str(max(peaks, default=""))
 
 
 def dicom() -> list[str]:
