@@ -92,14 +92,20 @@ class TestTrainSmoke:
             assert tensor.isfinite().all(), name
 
 
+def trained_once(
+    folder: Path, run: str, settings: TrainingSettings, computing: DataSettings = ON_CPU
+) -> Path:
+    """Train the small network in a folder, for several tests; return the folder of the run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(networks.NETWORKS, "tiny", Tiny)
+        train(write_data(folder / "data"), folder / run, settings, computing)
+    return folder / run
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a finished run with the usual settings; no test changes it."""
-    folder = tmp_path_factory.mktemp("finished")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(networks.NETWORKS, "tiny", Tiny)
-        train(write_data(folder / "data"), folder / "run", tiny_settings(), ON_CPU)
-    return folder / "run"
+    return trained_once(tmp_path_factory.mktemp("finished"), "run", tiny_settings())
 
 
 @pytest.mark.usefixtures("tiny")
@@ -342,10 +348,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with data, their cache, and a run that no one killed; no test changes it."""
     folder = tmp_path_factory.mktemp("undisturbed")
     computing = DataSettings(device="cpu", cache=folder / "cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(networks.NETWORKS, "tiny", Tiny)
-        train(write_data(folder / "data"), folder / "whole", tiny_settings(**CHANGING), computing)
-    return folder
+    return trained_once(folder, "whole", tiny_settings(**CHANGING), computing).parent
 
 
 class TestResuming:
@@ -472,10 +475,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with data, their cache, and a run of an epoch, which no test changes."""
     folder = tmp_path_factory.mktemp("begun")
     computing = DataSettings(device="cpu", cache=folder / "cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(networks.NETWORKS, "tiny", Tiny)
-        train(write_data(folder / "data"), folder / "run", tiny_settings(epochs=1), computing)
-    return folder
+    return trained_once(folder, "run", tiny_settings(epochs=1), computing).parent
 
 
 class TestTrainExceptions:
@@ -617,12 +617,8 @@ class TestTrainExceptions:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run that learnt something, as fold 0 of a protocol; tests have copies."""
-    folder = tmp_path_factory.mktemp("made")
-    run = folder / "first" / "fold-0"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(networks.NETWORKS, "tiny", Tiny)
-        train(write_data(folder / "data"), run, tiny_settings(epochs=12, learning_rate=0.02))
-    return run
+    settings = tiny_settings(epochs=12, learning_rate=0.02)
+    return trained_once(tmp_path_factory.mktemp("made"), "first/fold-0", settings, DataSettings())
 
 
 class TestStartingFromAnotherTraining:
