@@ -226,7 +226,8 @@ def _owners(entries: Iterable[Entry], photographs: Photographs) -> dict[Path, st
     owners = {}
     for path, names in claims.items():
         common = {name: photographs.parts_in_common(path, name) for name in names}
-        best = [name for name in names if common[name] == max(common.values())]
+        most = max(common.values())
+        best = [name for name in names if common[name] == most]
         owners[path] = best[0] if len(best) == 1 else ""
     return owners
 

@@ -52,7 +52,7 @@ def edit_mask(mask: Mask, edit: Edit, by: int = 1) -> Mask:
 def _largest(mask: Mask, _: int) -> Mask:
     painted = mask.astype(np.uint8)
     if pieces := outlines_of(mask).pieces:
-        # Not what lies in its holes.
+        # Filling the outline would take in the islands in its holes.
         cv2.floodFill(painted, None, pieces[0][0].tolist(), 2, flags=8)
     largest: Mask = painted == 2
     return largest
