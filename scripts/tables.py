@@ -389,7 +389,7 @@ def round_trips() -> list[str]:
     head = ["form", "masks", "exact", "pixels lost", "MB", "peak memory, MB"]
     if timed:
         count = f"{int(next(iter(timed.values()))['masks']):,}"
-        head += [f"{count} masks: MB", "CPU s to write", "CPU s to read", "peak memory, MB"]
+        head += [f"{count} masks: MB", "CPU s to write", "CPU s to read", f"{count}: memory, MB"]
     body = []
     for form, row in compared.items():
         cells = [row[name] for name in ("masks", "exact", "pixels_lost", "megabytes")]

@@ -189,7 +189,7 @@ def test_an_outline_is_of_no_photograph_that_may_be_anothers(tmp_path: Path) -> 
     for folder, name in ((tmp_path / "all", "two/a.png"), (tmp_path, "all/two/a.png")):
         photographs = Photographs(folder)
         one, two = read_all(Reading(tmp_path / "in", photographs=photographs))
-        with pytest.raises(DataError, match=r"one/a\.jpg: .* may be the photograph of another out"):
+        with pytest.raises(DataError, match=r"one/a\.jpg: .* matches the name of another outline"):
             one.load()
         assert photographs.find(two.load().photograph) == folder / name
     for entry in read_all(Reading(tmp_path / "in", photographs=Photographs(tmp_path / "all/two"))):

@@ -120,7 +120,9 @@ def test_a_task_of_other_regions_alone_is_not_without_a_lesion(tmp_path: Path, k
     other = region(type=kind, value={"x": 1, "y": 1, "width": 9, "height": 9})
     data = {"image": "a.jpg", "height": 4, "width": 5}
     for label in (None, "lesion"):
-        with pytest.raises(DataError, match=f"a {kind} is no outline; use PolygonLabels"):
+        with pytest.raises(
+            DataError, match=f"a region of type {kind} is not read; draw .* with PolygonL"
+        ):
             load(tmp_path, task(other, data=data), label)
     assert load(tmp_path, task(other, region())).mask.sum() == 6
     named = region(type="rectanglelabels", value={"rectanglelabels": ["ruler"]})

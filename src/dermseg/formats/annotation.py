@@ -144,7 +144,7 @@ class Photographs:
         return named[0]
 
     def parts_in_common(self, path: Path, photograph: str) -> int:
-        """Return how many parts the names of a file and of a photograph share at their ends."""
+        """Return how many parts of their paths a file and a name share, counted from the end."""
         assert self.folder is not None
         own = path.relative_to(self.folder).with_suffix("").as_posix()
         other = str(PurePosixPath(composed(photograph)).with_suffix(""))

@@ -214,9 +214,9 @@ def read_all(reading: Reading) -> list[Entry]:
 
 
 def _owners(entries: Iterable[Entry], photographs: Photographs) -> dict[Path, str]:
-    """Return the outline that each photograph of several belongs to; "" where that is not known.
+    """Return the name of the outline that each photograph belongs to; "" if two match equally.
 
-    Names of outlines may end alike: it is the one that has most in common with the photograph's.
+    Of several, it is the outline that matches the most parts of its path, counted from the end.
     """
     claims: dict[Path, list[str]] = {}
     for entry in entries:
@@ -240,8 +240,8 @@ def _stored(
     path = photographs.find(annotation.photograph)
     if path and owners.get(path, entry.photograph) != entry.photograph:
         raise DataError(
-            f"{annotation.photograph}: {path} may be the photograph of another outline; give "
-            "--photographs a folder that has both"
+            f"{annotation.photograph}: {path} matches the name of another outline as well or "
+            "better; give --photographs the folder in which each outline has its photograph"
         )
     orientation = annotation.orientation if path is None else read_orientation(path)
     mask = annotation.mask if frame == "stored" else _filed(annotation.mask, orientation)

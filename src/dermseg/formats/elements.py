@@ -17,7 +17,7 @@ SPACE = re.compile(r"[ \t\n\r]*")
 NUMBER = re.compile(r"[-+.0-9eE]*")
 DECODER = json.JSONDecoder()
 MARK = "\ufeff"
-"""What a text may begin with, and does not count."""
+"""The byte order mark, which is skipped at the start of a file."""
 WIDE = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
@@ -107,7 +107,7 @@ def json_elements(path: Path, keep: Mapping[str, Callable[[Any], Any]]) -> Any:
 
 
 class _Text:
-    """A text of JSON, of which no more is in memory than one value needs."""
+    """A text of JSON, of which a piece is in memory, or one value if that is longer."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file

@@ -165,11 +165,10 @@ def _load(
             results = [each for each in results if label in _labels(each)]
             others = [each for each in others if label in (_labels(each) or [label])]
         if others and not results:
-            kind = others[0]["type"]
-            raise ValueError(
-                f"a {kind} is no outline; use PolygonLabels or BrushLabels, or name the lesion's "
-                "label with --label"
-            )
+            remedy = "draw the lesion with PolygonLabels or BrushLabels"
+            if label is None:
+                remedy += ", or name the lesion's label with --label"
+            raise ValueError(f"a region of type {others[0]['type']} is not read; {remedy}")
         sizes = {(each["original_height"], each["original_width"]) for each in results}
         if "height" in data and "width" in data:
             sizes.add((data["height"], data["width"]))
