@@ -204,13 +204,13 @@ class TestFeatures:
         Made of averages alone the network returns a ramp as a ramp, raised a little by the
         maxima of the poolings. A shift raises one ramp and lowers the other.
         """
-        network = CDNN29(1).eval()
+        network = CDNN29(1).eval().double()  # processors add up float32 in different orders
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.constant_(module.weight, 1 / module.weight[0].numel())
             elif isinstance(module, nn.BatchNorm2d):
                 module.eps = 0
-        ramp = torch.arange(272.0).expand(272, 272)[None, None]
+        ramp = torch.arange(272.0).double().expand(272, 272)[None, None]
         rising = ramp.mT if upright else ramp
         with torch.inference_mode():
             up, down = network(rising)[0], network(271 - rising)[0]
