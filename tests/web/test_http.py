@@ -332,7 +332,7 @@ def test_a_batch_is_bounded_and_leaves_its_place(segmenter: Segmenter) -> None:
     app = create_app(segmenter, ServiceSettings(megabytes=1))
     client = client_of(app)
     for status, kind, sent in (
-        (413, "too-many", files(*[("a.jpg", b"x")] * 257)),
+        (422, "too-many", files(*[("a.jpg", b"x")] * 257)),
         (413, "too-large", files(*[("a.jpg", bytes(2**20))] * 5)),
         (422, "unexpected-part", [("mask", ("a.png", b"x"))]),
     ):

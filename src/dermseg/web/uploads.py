@@ -124,7 +124,7 @@ class _Batch(_Form):
     def add(self, name: str, file: str) -> bytearray:  # noqa: ARG002
         """Return what the content of a part goes to; ProblemError if there are too many."""
         if len(self.photographs) == self.most:
-            raise ProblemError(413, "too-many", f"a batch has {self.most} photographs at most")
+            raise ProblemError(422, "too-many", f"a batch has {self.most} photographs at most")
         content = bytearray()
         # Browsers send UTF-8 in a header, which is read as Latin-1; filename*= is decoded already.
         with suppress(UnicodeError):
@@ -138,8 +138,8 @@ async def read_batch(
 ) -> list[tuple[str, bytes]]:
     """Return the photographs of a form, each with its file's name, in the order of the form.
 
-    Raises ProblemError as `read_upload` does; 413 also for more than `most` photographs, or more
-    than `limit` bytes of all together.
+    Raises ProblemError as `read_upload` does; 422 also for more than `most` photographs, and 413
+    for more than `limit` bytes of all together.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
