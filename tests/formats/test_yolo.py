@@ -3,7 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
+from hypothesis import strategies as st
 from PIL import Image
 from round_trips import (
     MASKS,
@@ -88,6 +89,24 @@ def test_a_label_is_a_text_to_yaml_and_comes_back(tmp_path: Path, label: str) ->
     text = (tmp_path / "data.yaml").read_text(encoding="utf-8")
     assert f"  0: {json.dumps(label, ensure_ascii=False)}\n" in text
     (entry,) = yolo.read(tmp_path, NOWHERE, label)
+    assert entry.photograph == "a.jpg"
+
+
+@ON_DISK
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+@example("two\u2028lines")
+@example("\x85\x7f\ufeff\uffff")
+@example("\U0010ffff")
+def test_yaml_reads_every_label_as_we_do(
+    tmp_path_factory: pytest.TempPathFactory, label: str
+) -> None:
+    yaml = pytest.importorskip("yaml")
+    folder = tmp_path_factory.mktemp("yolo")
+    annotation = Annotation("a.jpg", np.ones((2, 4), np.bool_))
+    yolo.write([annotation], folder, OutlineSettings(label=label))
+    with (folder / "data.yaml").open(encoding="utf-8") as file:
+        assert yaml.safe_load(file)["names"] == {0: label}
+    (entry,) = yolo.read(folder, NOWHERE, label)
     assert entry.photograph == "a.jpg"
 
 

@@ -29,6 +29,10 @@ LABELS, NAMES = "labels", "data.yaml"
 KIND = "YOLO's labels"
 PLAIN = re.compile(r"(?!(?:yes|no|on|off|true|false|null)$)[a-z][a-z ]*[a-z]", re.IGNORECASE)
 """What YAML takes for a text without quotes: it reads numbers, no and "a #b" as other values."""
+UNPRINTABLE = re.compile(
+    "[^ -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
+"""What YAML refuses or takes for the end of a line, and line separators."""
 DECIMALS = 6
 """Of coordinates from 0 to 1: a two-hundredth of a pixel at 10,000 pixels."""
 
@@ -97,7 +101,10 @@ def _classes(path: Path) -> dict[str, str]:
 
 def _scalar(text: str) -> str:
     """Return a text as a value of YAML, which knows the strings of JSON."""
-    return text if PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+    if PLAIN.fullmatch(text):
+        return text
+    quoted = json.dumps(text, ensure_ascii=False)
+    return UNPRINTABLE.sub(lambda found: json.dumps(found[0])[1:-1], quoted)
 
 
 def _plain(value: str) -> str:
