@@ -26,6 +26,7 @@ from dermseg.benchmark.segmenting import CHILD
 from dermseg.formats.conversion import FORMS
 from dermseg.imaging.mask_files import MASK_FOREGROUND, MASK_SUFFIX, mask_stem, read_mask
 from dermseg.imaging.photographs import image_size
+from dermseg.machine import describe_machine
 from dermseg.settings import Form
 from dermseg.storage.files import files_below
 from dermseg.storage.tables import read_table, write_table
@@ -53,6 +54,7 @@ COLUMNS = (
     "read_seconds",
     "write_memory",
     "read_memory",
+    "processor",
 )
 """Memory is the peak of the process, in megabytes; what was not measured is empty."""
 Row = dict[str, object]
@@ -135,6 +137,7 @@ def there_and_back(form: Form, option: str, source: Path, photographs: Path, bac
         "read_seconds": round(read[0], 1),
         "write_memory": round(write[1]),
         "read_memory": round(read[1]),
+        "processor": describe_machine()["processor"]["name"],
     }
 
 

@@ -68,6 +68,7 @@ SECOND_ROUND = "3790028"
 """The commit in the ledger of lite0's scorings before its third round."""
 CHIPS = {"AMD EPYC": "epyc", "Intel": "xeon"}
 """Processors of the timings, and what the names of their files say."""
+WITHOUT_VNNI = "epyc-avx2"
 
 
 WAYS = [way for model in MODELS for way in ways(model)]
@@ -304,6 +305,19 @@ def start() -> list[str]:
     return table(["model", "one photograph from start to exit, s", "importing torch, s"], body)
 
 
+def without_vnni() -> list[str]:
+    """Return what a photograph of some megapixels takes on a processor without VNNI."""
+    body = []
+    for way in TIMED:
+        timed = _timing(way, WITHOUT_VNNI)
+        folder = timed["folders"][1]
+        size, ratios = folder["name"], timed["ratios"][folder["name"]]
+        numbers = (folder["one"], folder["stages"]["network"], folder["rate"], ratios["plain"])
+        body.append([way.name, size, *(f"{number:.1f}" for number in numbers)])
+    head = ["model", "photographs", "one, ms", "network", "folder, a second"]
+    return table([*head, "times the plain loop"], body)
+
+
 def training() -> list[str]:
     """Return how long an epoch takes, beside a plain loop and the arithmetic alone."""
     body = []
@@ -312,6 +326,7 @@ def training() -> list[str]:
         ours, plain = timed["dermseg"], timed["plain"]
         body.append(
             [
+                timed["device"].partition(",")[0],
                 timed["network"],
                 timed["precision"],
                 f"{ours['seconds_per_epoch']:.0f}",
@@ -323,8 +338,8 @@ def training() -> list[str]:
                 f"{plain['peak_megabytes']:.0f}",
             ]
         )
-    head = ["network", "arithmetic", "an epoch, s", "plain loop, s", "times the plain loop"]
-    head += ["data path, %", "floor, s", "MB", "plain loop, MB"]
+    head = ["processor", "network", "arithmetic", "an epoch, s", "plain loop, s"]
+    head += ["times the plain loop", "data path, %", "floor, s", "MB", "plain loop, MB"]
     return table(head, body)
 
 
@@ -390,6 +405,7 @@ def round_trips() -> list[str]:
     if timed:
         count = f"{int(next(iter(timed.values()))['masks']):,}"
         head += [f"{count} masks: MB", "CPU s to write", "CPU s to read", f"{count}: memory, MB"]
+        head += ["processor"]
     body = []
     for form, row in compared.items():
         cells = [row[name] for name in ("masks", "exact", "pixels_lost", "megabytes")]
@@ -400,9 +416,9 @@ def round_trips() -> list[str]:
 def _taken(row: dict[str, str] | None) -> list[str]:
     """Return what many masks take in a format; empty cells where that was not measured."""
     if row is None:
-        return [""] * 4
+        return [""] * 5
     numbers = (row[name] for name in ("megabytes", "write_seconds", "read_seconds"))
-    return [*(f"{float(number):.0f}" for number in numbers), _peak(row)]
+    return [*(f"{float(number):.0f}" for number in numbers), _peak(row), row["processor"]]
 
 
 def _peak(row: dict[str, str]) -> str:
@@ -517,6 +533,7 @@ TABLES = {
     "ledger": ledger,
     "speed": speed,
     "start": start,
+    "without-vnni": without_vnni,
     "training": training,
     "install": install,
     "prompts": prompts,

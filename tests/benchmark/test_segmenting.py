@@ -81,6 +81,19 @@ class TestBenchmark:
         assert written["ratios"]["200 x 150"]["limit"] == folder.limit_share
 
     @pytest.mark.usefixtures("_no_children")
+    @pytest.mark.parametrize("exact", [False, True])
+    def test_a_processor_that_takes_longer_for_8_bits_says_so(
+        self,
+        segmenter: Segmenter,
+        photograph: Callable[..., Path],
+        monkeypatch: pytest.MonkeyPatch,
+        exact: bool,
+    ) -> None:
+        monkeypatch.setattr(module, "asks_for_exact_sums", lambda: exact)
+        result = time_segmenting(segmenter, [photograph("a.png")])
+        assert result.machine.endswith(" cores, no VNNI" if exact else " cores")
+
+    @pytest.mark.usefixtures("_no_children")
     def test_photographs_can_be_given(
         self, segmenter: Segmenter, photograph: Callable[..., Path]
     ) -> None:
