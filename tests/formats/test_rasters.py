@@ -1,5 +1,6 @@
 """Outlines of any form stand where masks may: in evaluate, train and doctor."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -119,3 +120,20 @@ def test_of_several_files_none_is_taken(masks: Path, tmp_path: Path) -> None:
         converted(masks, "coco", tmp_path / "photographs" / name)
     with pytest.raises(DataError, match=r"several files of outlines, one\.json, two\.json"):
         find_all_pairs(tmp_path / "photographs")
+
+
+def test_what_only_convert_can_be_told_is_said_with_its_command(tmp_path: Path) -> None:
+    truth = tmp_path / "truth.json"
+    square = {"image_id": 1, "iscrowd": 0, "segmentation": [[1, 1, 4, 1, 4, 4, 1, 4]]}
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": 6, "width": 8}],
+        "categories": [{"id": 1, "name": "lesion"}, {"id": 2, "name": "ruler"}],
+        "annotations": [{**square, "id": n, "category_id": n} for n in (1, 2)],
+    }
+    truth.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"several labels.*\n  `dermseg convert .* has --label"):
+        masks_of(truth)
+    made = tmp_path / "made"
+    convert = ["convert", str(truth), "-o", str(made), "--to", "masks"]
+    assert main([*convert, "--label", "lesion"]) == 0
+    assert masks_of(made) == made

@@ -20,6 +20,8 @@ BESIDE = (".geojson", ".json")
 """Suffixes of outlines that may lie beside JPEGs of the same names, which then are no masks."""
 PLACES = ("*.json", "*.xml", "annotations/*.json", "annotations/*.xml")
 """Where the one file lies in a data set."""
+CONVERTS = ("--label", "--photographs")
+"""What errors of reading ask for, and `dermseg convert` alone has."""
 _kept: dict[tuple[Path, Path | None, int], Path] = {}
 """Folders that were made, for as long as the process lasts, by what they were made of."""
 
@@ -70,9 +72,15 @@ def rasterised(source: Path, form: Form, photographs: Path | None) -> Path:
         made = Path(mkdtemp(prefix="dermseg-masks-"))
         atexit.register(shutil.rmtree, made, ignore_errors=True)
         reading = Reading(source, form, photographs=Photographs(photographs))
-        done = convert(reading, made, "masks", OutlineSettings(), over=True)
-        if done.failures:
-            raise DataError.listing(f"{source}: some outlines cannot be read", done.failures)
+        try:
+            done = convert(reading, made, "masks", OutlineSettings(), over=True)
+            if done.failures:
+                raise DataError.listing(f"{source}: some outlines cannot be read", done.failures)
+        except DataError as error:
+            if named := [option for option in CONVERTS if option in str(error)]:
+                remedy = f"`dermseg convert {source} -o masks --to masks` has {' and '.join(named)}"
+                raise DataError(f"{error}\n  {remedy}; give its masks here") from error
+            raise
         for path in _files(made):
             os.utime(path, ns=(changed, changed))
         _kept[key] = made
