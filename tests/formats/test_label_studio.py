@@ -89,6 +89,8 @@ def test_the_last_annotation_counts_that_was_not_cancelled(tmp_path: Path) -> No
     both = task(annotations=done, predictions=[{"result": [other]}])
     assert load(tmp_path, both).mask.sum() == 6
     assert load(tmp_path, {**both, "annotations": []}).mask.all()
+    with pytest.raises(DataError, match="skipped"):  # the prediction may be what was refused
+        load(tmp_path, {**both, "annotations": done[-1:]})
 
 
 def test_names_are_the_photographs(tmp_path: Path) -> None:
@@ -115,7 +117,7 @@ def test_only_the_label_asked_for_is_read(tmp_path: Path) -> None:
         load(tmp_path, both)
 
 
-@pytest.mark.parametrize("kind", ["rectanglelabels", "polygon"])
+@pytest.mark.parametrize("kind", ["rectanglelabels", "polygon", "bitmasklabels", "vectorlabels"])
 def test_a_task_of_other_regions_alone_is_not_without_a_lesion(tmp_path: Path, kind: str) -> None:
     other = region(type=kind, value={"x": 1, "y": 1, "width": 9, "height": 9})
     data = {"image": "a.jpg", "height": 4, "width": 5}

@@ -40,7 +40,8 @@ DECIMALS = 6
 """Of percents: a thousandth of a pixel at 100,000 pixels."""
 SIZES = (3, 4, 8, 16)
 """Bits of a run's length, as Label Studio's own encoder chooses them."""
-UNREAD = ("rectanglelabels", "ellipselabels", "rectangle", "ellipse", "polygon", "brush")
+SHAPES = ("rectangle", "ellipse", "polygon", "brush", "bitmask", "vector", "keypoint")
+UNREAD = {*SHAPES, *(f"{shape}labels" for shape in SHAPES)} - {"polygonlabels", "brushlabels"}
 """Regions that are no outlines, or whose label stands apart; a lesion of such alone is refused."""
 CHANNELS = 4
 WORD = 8
@@ -139,10 +140,16 @@ def _name(data: dict[str, Any]) -> str:
 
 def _regions(task: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what the annotation that counts holds, or the prediction."""
-    done = [each for each in task.get("annotations") or () if not each.get("was_cancelled")]
-    last = (done or task.get("predictions") or [{"result": []}])[-1]
-    regions: list[dict[str, Any]] = last["result"]
+    annotations = task.get("annotations") or task.get("predictions") or []
+    done = [each for each in annotations if not each.get("was_cancelled")]
+    regions: list[dict[str, Any]] = done[-1]["result"] if done else []
     return regions
+
+
+def _is_skipped(task: dict[str, Any]) -> bool:
+    """Say whether a task was skipped: its prediction is perhaps what somebody refused."""
+    annotations = task.get("annotations") or []
+    return bool(annotations) and all(each.get("was_cancelled") for each in annotations)
 
 
 def _results(task: dict[str, Any]) -> list[dict[str, Any]]:
@@ -159,6 +166,8 @@ def _load(
 ) -> Annotation:
     with understood(f"{source}, {name}", "a task of Label Studio"):
         content = task.json()
+        if _is_skipped(content):
+            raise ValueError("skipped in Label Studio; annotate it, or leave it out of the export")
         data, results = content["data"], _results(content)
         others = [each for each in _regions(content) if each["type"] in UNREAD]
         if label is not None:
