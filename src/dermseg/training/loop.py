@@ -34,6 +34,7 @@ from dermseg.training.run_folder import (
     BEST,
     CHECKPOINT,
     FOLDS,
+    HELD_OUT,
     SAMPLES,
     SETTINGS,
     WEIGHTS,
@@ -356,7 +357,10 @@ def _begin(run: Path, trainer: Trainer, fold_of: dict[str, int]) -> tuple[Log, d
         )
     trainer.restore(tensors, len(log))
     if distributed.leads():
-        write_json(run / SETTINGS, identity)  # perhaps with more epochs
+        if begun.epochs < trainer.settings.epochs:  # what the run has left is of fewer epochs
+            for name in (WEIGHTS, HELD_OUT):
+                (run / name).unlink(missing_ok=True)
+        write_json(run / SETTINGS, identity)
         write_log(run, log)  # the last run may have been killed before it could
     return log, history
 
