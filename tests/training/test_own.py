@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +17,11 @@ from toy import Tiny
 
 import dermseg
 from dermseg.cli.main import main
-from dermseg.errors import UsageError
+from dermseg.errors import ModelError, UsageError
 from dermseg.settings import DataSettings, TrainingSettings
 from dermseg.training import checkpoints, losses, networks, plugins
 from dermseg.training.loop import train
+from dermseg.training.run_folder import find_members
 
 Maker = Callable[..., TrainingSettings]
 ON_CPU = DataSettings(device="cpu")
@@ -86,12 +88,22 @@ class TestLosses:
         monkeypatch.setattr(plugins, "entry_points", lambda group: entries[group])
         assert losses.find_loss("brier") is losses.focal
 
-    def test_names_are_taken_once(self) -> None:
+    def test_built_in_names_are_refused(self) -> None:
         for name in ("dice", "a+b", "2*a"):
-            with pytest.raises(UsageError, match="taken"):
+            with pytest.raises(UsageError, match="built-in"):
                 losses.register_loss(name, losses.focal)
-        with pytest.raises(UsageError, match="taken"):
+        with pytest.raises(UsageError, match="built-in"):
             networks.register_network("lite0", networks.Lite0)
+
+    def test_a_notebooks_cell_that_registers_can_run_again(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for registry in (networks.NETWORKS, networks.STRIDES, losses.LOSSES):
+            monkeypatch.setitem(registry, "plain", None)  # type: ignore[arg-type]
+        networks.register_network("plain", networks.UNet)
+        losses.register_loss("plain", losses.focal)
+        assert networks.NETWORKS["plain"] is networks.UNet
+        assert losses.find_loss("plain") is losses.focal
 
 
 @pytest.mark.slow
@@ -190,6 +202,24 @@ def test_a_finished_training_goes_on_with_more_epochs(
     assert all(torch.equal(one[name], two[name]) for name in one)
     with pytest.raises(UsageError, match="3 --epochs, more than asked for"):
         train(toy_data, run, tiny(epochs=2), ON_CPU)
+
+
+def test_a_longer_training_that_is_stopped_leaves_no_earlier_weights(
+    toy_data: Path, tmp_path: Path, tiny: Maker
+) -> None:
+    run = tmp_path / "run"
+    train(toy_data, run, tiny(epochs=1), ON_CPU)
+
+    def stop(row: Any) -> None:
+        if row["epoch"] == 2:  # its checkpoint is written, and the weights are not
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(toy_data, run, tiny(epochs=2), ON_CPU, callbacks=[stop])
+    with pytest.raises(ModelError, match="holds no finished training"):
+        find_members(run)
+    train(toy_data, run, tiny(epochs=2), ON_CPU)
+    assert checkpoints.load(run / "weights.safetensors")[1]["epochs"] == 2
 
 
 def test_a_one_cycle_training_says_why_it_does_not_go_on(

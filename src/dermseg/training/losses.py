@@ -101,10 +101,12 @@ LOSSES: dict[str, LossFunction] = {
     "focal": focal,
 }
 """Losses by name."""
+BUILT_IN = frozenset(LOSSES)
+"""Names that no loss of one's own may have."""
 
 
 def register_loss(name: str, loss: LossFunction) -> None:
-    """Let trainings minimise your own loss.
+    """Let trainings minimise your own loss, in place of an earlier one that you gave this name.
 
     Parameters
     ----------
@@ -117,7 +119,7 @@ def register_loss(name: str, loss: LossFunction) -> None:
     Raises
     ------
     UsageError
-        If the name is taken, or has a `+` or a `*`.
+        If a loss of dermseg's own has the name, or it has a `+` or a `*`.
 
     Examples
     --------
@@ -125,8 +127,10 @@ def register_loss(name: str, loss: LossFunction) -> None:
     >>> from torch.nn.functional import mse_loss
     >>> dermseg.register_loss("brier", lambda logits, target: mse_loss(logits.sigmoid(), target))
     """
-    if name in LOSSES or {"+", "*"} & set(name):
-        raise UsageError(f"loss {name!r}: the name is taken, or has a + or a *; choose another")
+    if name in BUILT_IN or {"+", "*"} & set(name):
+        raise UsageError(
+            f"loss {name!r}: the name of a built-in loss, or it has a + or a *; choose another"
+        )
     LOSSES[name] = loss
 
 

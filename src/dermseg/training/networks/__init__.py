@@ -29,6 +29,8 @@ NETWORKS: dict[str, Callable[[int, float], nn.Module]] = {
 
 A network takes (N, channels, H, W) in 0..1 and returns logits (N, H, W).
 """
+BUILT_IN = frozenset(NETWORKS)
+"""Names that no network of one's own may have."""
 STYLED = frozenset({"lite0"})
 """Networks that also take a style of outline for each image, (N,), as ids of `masks.style`.
 
@@ -40,7 +42,7 @@ STRIDES = {"fcrn": 32, "lite0": 32}
 def register_network(
     name: str, constructor: Callable[[int, float], nn.Module], *, stride: int = 16
 ) -> None:
-    """Let trainings use your own network.
+    """Let trainings use your own network, in place of an earlier one that you gave this name.
 
     Parameters
     ----------
@@ -55,7 +57,7 @@ def register_network(
     Raises
     ------
     UsageError
-        If the name is taken.
+        If a network of dermseg's own has the name.
 
     Examples
     --------
@@ -69,8 +71,8 @@ def register_network(
     ...         return self.last(x)[:, 0]
     >>> dermseg.register_network("plain", Plain)
     """
-    if name in NETWORKS:
-        raise UsageError(f"network {name!r}: the name is taken; choose another")
+    if name in BUILT_IN:
+        raise UsageError(f"network {name!r}: the name of a built-in network; choose another")
     NETWORKS[name] = constructor
     STRIDES[name] = stride
 
