@@ -1,4 +1,3 @@
-from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 
@@ -7,8 +6,6 @@ import pytest
 
 from dermseg.cli.main import main
 from dermseg.errors import DataError, ModelError
-from dermseg.settings import TrainingSettings
-from dermseg.storage.files import write_json
 from dermseg.training.run_folder import (
     HELD_OUT,
     LOG,
@@ -28,9 +25,7 @@ from dermseg.training.run_folder import (
 
 def finish(run: Path) -> Path:
     run.mkdir(parents=True, exist_ok=True)
-    settings = TrainingSettings(folds=2)
-    write_json(run / SETTINGS, {"settings": asdict(settings)})
-    for name in (WEIGHTS, SAMPLES):
+    for name in (SETTINGS, WEIGHTS, SAMPLES):
         (run / name).touch()
     return run
 
@@ -60,19 +55,6 @@ def test_an_unfinished_member_is_named_with_the_remedy(tmp_path: Path, missing: 
     (finish(tmp_path / "fold-1") / missing).unlink()
     with pytest.raises(ModelError, match=rf"fold-1.*{missing}.*dermseg train"):
         find_members(tmp_path)
-
-
-@pytest.mark.parametrize("missing", ["fold-0", "fold-1", "all"])
-def test_a_protocol_that_was_stopped_between_two_members_is_no_smaller_one(
-    tmp_path: Path, missing: str
-) -> None:
-    runs = [finish(tmp_path / name) for name in ("fold-0", "fold-1", "all") if name != missing]
-    with pytest.raises(ModelError, match=rf"{missing} is not trained yet.*{runs[0].name} \.\.\."):
-        find_members(tmp_path)
-    assert [find_members(run) for run in runs] == [[run] for run in runs]
-    if missing != "all":  # its confidence is learnt from the folds that there are
-        hold_out(runs[0], "a")
-        assert find_held_out(tmp_path / "all") == runs[:1]
 
 
 def test_a_folder_without_a_training(tmp_path: Path) -> None:

@@ -72,11 +72,10 @@ def find_scored(folder: Path) -> list[Path]:
     return found
 
 
-def find_members(folder: Path, *, complete: bool = True) -> list[Path]:
+def find_members(folder: Path) -> list[Path]:
     """Return the runs in a protocol's folder, folds first; of a single run, itself.
 
-    Raises ModelError if there is none, or if one of them is not finished; unless `complete` is
-    False also if a member of the protocol has not begun.
+    Raises ModelError if there is none, or if one of them is not finished.
     """
     if is_run(folder) or (folder / WEIGHTS).is_file():
         found = [folder]
@@ -92,22 +91,7 @@ def find_members(folder: Path, *, complete: bool = True) -> list[Path]:
                     f"{run}: holds no finished training ({name} is missing); "
                     "`dermseg train` with the same options continues it"
                 )
-    if complete and folder not in found:
-        _check_complete(folder, found)
     return found
-
-
-def _check_complete(folder: Path, members: Sequence[Path]) -> None:
-    """Raise ModelError if `members` are not all that the protocol in `folder` has."""
-    settings = read_settings(members[0])
-    assert settings is not None  # a member is a run that has begun
-    wanted = [folder / fold_name(fold) for fold in (*range(settings.folds), None)]
-    missing = [run.name for run in wanted if run not in members]
-    if missing:
-        raise ModelError(
-            f"{folder}: the protocol's {', '.join(missing)} is not trained yet; `dermseg train` "
-            f"with the same options continues it. To use fewer, name each run: {members[0]} ..."
-        )
 
 
 def find_held_out(folder: Path) -> list[Path]:
@@ -118,7 +102,7 @@ def find_held_out(folder: Path) -> list[Path]:
     ModelError as `find_members` does.
     """
     alone = folder.name == EVERYTHING and is_run(folder)
-    runs = find_members(folder.parent, complete=False) if alone else find_members(folder)
+    runs = find_members(folder.parent if alone else folder)
     return [run for run in runs if (run / HELD_OUT).is_file()]
 
 
