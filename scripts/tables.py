@@ -69,6 +69,7 @@ SECOND_ROUND = "3790028"
 CHIPS = {"AMD EPYC": "epyc", "Intel": "xeon"}
 """Processors of the timings, and what the names of their files say."""
 WITHOUT_VNNI = "epyc-avx2"
+"""What the names of the timings of a processor without VNNI say."""
 
 
 WAYS = [way for model in MODELS for way in ways(model)]

@@ -40,8 +40,9 @@ DECIMALS = 6
 """Of percents: a thousandth of a pixel at 100,000 pixels."""
 SIZES = (3, 4, 8, 16)
 """Bits of a run's length, as Label Studio's own encoder chooses them."""
+READ = {"polygonlabels", "brushlabels"}
 SHAPES = ("rectangle", "ellipse", "polygon", "brush", "bitmask", "vector", "keypoint")
-UNREAD = {*SHAPES, *(f"{shape}labels" for shape in SHAPES)} - {"polygonlabels", "brushlabels"}
+UNREAD = {*SHAPES, *(f"{shape}labels" for shape in SHAPES)} - READ
 """Regions that are no outlines, or whose label stands apart; a lesion of such alone is refused."""
 CHANNELS = 4
 WORD = 8
@@ -138,22 +139,21 @@ def _name(data: dict[str, Any]) -> str:
     return safe_name(UPLOADED.sub("", unquote(path, errors="surrogateescape")))
 
 
+def _done(task: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the annotations that were not cancelled; the predictions if there is no annotation."""
+    given = task.get("annotations") or task.get("predictions") or []
+    return [each for each in given if not each.get("was_cancelled")]
+
+
 def _regions(task: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what the annotation that counts holds, or the prediction."""
-    annotations = task.get("annotations") or task.get("predictions") or []
-    done = [each for each in annotations if not each.get("was_cancelled")]
+    done = _done(task)
     regions: list[dict[str, Any]] = done[-1]["result"] if done else []
     return regions
 
 
-def _is_skipped(task: dict[str, Any]) -> bool:
-    """Say whether a task was skipped: its prediction is perhaps what somebody refused."""
-    annotations = task.get("annotations") or []
-    return bool(annotations) and all(each.get("was_cancelled") for each in annotations)
-
-
 def _results(task: dict[str, Any]) -> list[dict[str, Any]]:
-    return [each for each in _regions(task) if each["type"] in ("polygonlabels", "brushlabels")]
+    return [each for each in _regions(task) if each["type"] in READ]
 
 
 def _labels(result: dict[str, Any]) -> list[str]:
@@ -166,7 +166,7 @@ def _load(
 ) -> Annotation:
     with understood(f"{source}, {name}", "a task of Label Studio"):
         content = task.json()
-        if _is_skipped(content):
+        if content.get("annotations") and not _done(content):  # a prediction may be refused so
             raise ValueError("skipped in Label Studio; annotate it, or leave it out of the export")
         data, results = content["data"], _results(content)
         others = [each for each in _regions(content) if each["type"] in UNREAD]

@@ -32,7 +32,7 @@ PLAIN = re.compile(r"(?!(?:yes|no|on|off|true|false|null)$)[a-z][a-z ]*[a-z]", r
 UNPRINTABLE = re.compile(
     "[^ -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
-"""What YAML refuses or takes for the end of a line, and line separators."""
+"""What YAML refuses, or takes for the end of a line."""
 DECIMALS = 6
 """Of coordinates from 0 to 1: a two-hundredth of a pixel at 10,000 pixels."""
 
