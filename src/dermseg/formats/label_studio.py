@@ -166,7 +166,7 @@ def _load(
 ) -> Annotation:
     with understood(f"{source}, {name}", "a task of Label Studio"):
         content = task.json()
-        if content.get("annotations") and not _done(content):  # a prediction may be refused so
+        if content.get("annotations") and not _done(content):  # all were cancelled
             raise ValueError("skipped in Label Studio; annotate it, or leave it out of the export")
         data, results = content["data"], _results(content)
         others = [each for each in _regions(content) if each["type"] in UNREAD]

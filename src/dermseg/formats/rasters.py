@@ -21,7 +21,7 @@ BESIDE = (".geojson", ".json")
 PLACES = ("*.json", "*.xml", "annotations/*.json", "annotations/*.xml")
 """Where the one file lies in a data set."""
 CONVERTS = ("--label", "--photographs")
-"""What errors of reading ask for, and `dermseg convert` alone has."""
+"""Options that errors of reading may name, and that only `dermseg convert` has."""
 _kept: dict[tuple[Path, Path | None, int], Path] = {}
 """Folders that were made, for as long as the process lasts, by what they were made of."""
 

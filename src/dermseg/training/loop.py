@@ -357,7 +357,7 @@ def _begin(run: Path, trainer: Trainer, fold_of: dict[str, int]) -> tuple[Log, d
         )
     trainer.restore(tensors, len(log))
     if distributed.leads():
-        if begun.epochs < trainer.settings.epochs:  # what the run has left is of fewer epochs
+        if begun.epochs < trainer.settings.epochs:  # these files are of fewer epochs
             for name in (WEIGHTS, HELD_OUT):
                 (run / name).unlink(missing_ok=True)
         write_json(run / SETTINGS, identity)
