@@ -91,11 +91,62 @@ def test_nnu_net_s_file_is_read(data: Path, tmp_path: Path) -> None:
     assert (names(split.training), names(split.validation)) == ("abcd", "ef")
 
 
+@pytest.mark.parametrize("layout", ["nnU-Net", "folders"])
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("s.csv", "image_id,split\na,train\nb,val\n", ("a", "b", {})),
+        ("s.csv", "image_id,fold\na,0\nb,1\n", ("ab", "", {"a": 0, "b": 1})),
+        ("s.json", '[{"train": ["a"], "val": ["b"]}]', ("a", "b", {})),
+        (
+            "s.json",
+            '[{"train": ["a"], "val": ["b"]}, {"train": ["b"], "val": ["a"]}]',
+            ("ab", "", {"a": 1, "b": 0}),
+        ),
+    ],
+)
+def test_images_that_a_file_does_not_name_are_what_their_folders_say(
+    tmp_path: Path, layout: str, name: str, content: str, expected: tuple[str, str, dict[str, int]]
+) -> None:
+    for image in "abtu":
+        part = "s" if image in "tu" else "r"
+        if layout == "nnU-Net":
+            folders, ending = (f"imagesT{part}", f"labelsT{part}"), "_0000"
+        else:
+            folder = "test" if part == "s" else "train"
+            folders, ending = (f"{folder}/images", f"{folder}/masks"), ""
+        for kind, stem in zip(folders, (f"{image}{ending}", image), strict=True):
+            file = tmp_path / "data" / kind / f"{stem}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+    (tmp_path / name).write_text(content)
+    split = read_split(tmp_path / "data", str(tmp_path / name))
+    assert (names(split.training), names(split.validation), split.fold_of) == expected
+    assert names(split.test) == "tu"
+
+
+def test_a_file_has_priority_over_folders(tmp_path: Path) -> None:
+    for image, part in (("a", "train"), ("b", "val"), ("t", "test")):
+        for kind in ("images", "masks"):
+            (tmp_path / "data" / part / kind).mkdir(parents=True)
+            (tmp_path / "data" / part / kind / f"{image}.png").touch()
+    file = tmp_path / "s.csv"
+    file.write_text("image_id,fold\na,0\nb,1\n")
+    split = read_split(tmp_path / "data", str(file))
+    assert (names(split.training), names(split.test)) == ("ab", "t")
+    file.write_text("image_id,split\na,val\nb,train\n")
+    split = read_split(tmp_path / "data", str(file))
+    assert (names(split.training), names(split.validation), names(split.test)) == ("b", "a", "t")
+    file.write_text("image_id,fold\nb,1\n")
+    with pytest.raises(DataError, match="no fold for 1 training image, such as a; give each one"):
+        read_split(tmp_path / "data", str(file))
+
+
 class TestReadSplitExceptions:
     @pytest.mark.parametrize(
         ("column", "values", "message"),
         [
-            ("split", "train val train", "3 images have no value, such as d"),
+            ("split", "train val train", "no split for 3 training images, such as d"),
             ("split", "a b a b a b", "'a' is none of training"),
             ("split", "test test val val val val", "all 6 images are for validation or test"),
             ("fold", "x 1 1 1 1 1", "a fold is not a number"),
@@ -115,6 +166,7 @@ class TestReadSplitExceptions:
             ("{", "cannot be read"),
             ('[{"train": ["a"], "val": ["a"]}, {"train": [], "val": []}]', "in both"),
             ('[{"train": ["a"], "val": ["b"]}, {"train": ["a"], "val": ["b"]}]', "by two folds"),
+            ('[{"train": ["a"], "val": ["b"]}]', r"s\.json: no split for 4 training images"),
         ],
     )
     def test_a_file_that_is_none_of_nnu_net_s_is_refused(

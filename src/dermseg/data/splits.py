@@ -16,6 +16,7 @@ from dermseg.data.folds import grouped
 from dermseg.data.layouts import PARTS, Pair, Part, find_all_pairs
 from dermseg.data.metadata import columns_of, image_key, read_columns
 from dermseg.errors import DataError, UsageError
+from dermseg.progress import counted
 from dermseg.settings import MaskFrame
 
 GROUP_COLUMNS = ("patient_id", "lesion_id")
@@ -50,22 +51,23 @@ def read_split(
 
     `splits` is a table with a column `split` (training, validation or test) or `fold`, or nnU-Net's
     splits_final.json. Without it the tables beside the data may have such columns, and folders may
-    say whether their images are for training, validation or test. `mask_frame` is how a person
-    says that the masks lie. What stands alone goes into the list `alone`, where there is one.
+    say whether their images are for training, validation or test; what a file or table does not
+    name is what its folder says. `mask_frame` is how a person says that the masks lie. What stands
+    alone goes into the list `alone`, where there is one.
 
-    Raises DataError as `find_all_pairs` does; for an image that the split leaves out; for a value
+    Raises DataError as `find_all_pairs` does; for a training image without a value; for a value
     that is no part or no fold; and where nothing is left to train on. UsageError if there is no
     file `splits`.
     """
     pairs = find_all_pairs(data, mask_frame, alone)
     given = _read_file(Path(splits)) if splits else read_columns(data, (SPLIT, FOLD))
     source = splits or f"the tables in {data}"
+    named = {column: _named(pairs, values, source) for column, values in given.items()}
     part_of: dict[str, Part] = {pair.image_id: pair.part for pair in pairs}
-    if SPLIT in given:
-        parts = _values(pairs, given[SPLIT], f"{source}, column {SPLIT}")
-        part_of = {image: _part(value, source) for image, value in parts.items()}
+    if SPLIT in named:
+        part_of |= {image: _part(value, source) for image, value in named[SPLIT].items()}
     elif splits:
-        part_of = dict.fromkeys(part_of, "training")
+        part_of |= dict.fromkeys(named[FOLD], "training")
     of_part: defaultdict[Part, list[Pair]] = defaultdict(list)
     for pair in pairs:
         of_part[part_of[pair.image_id]].append(pair)
@@ -75,9 +77,11 @@ def read_split(
             f"{data}: all {len(pairs)} images are for validation or test, according to {source}; "
             "none is left to train on"
         )
+    for column, values in named.items():
+        _check_all(training, values, f"{source}: no {column}")
     fold_of: dict[str, int] = {}
-    if FOLD in given:
-        fold_of = _number(_values(training, given[FOLD], f"{source}, column {FOLD}"), source)
+    if FOLD in named:
+        fold_of = _number({pair.image_id: named[FOLD][pair.image_id] for pair in training}, source)
     return Split(training, of_part["validation"], of_part["test"], fold_of)
 
 
@@ -121,17 +125,23 @@ def _read_nnunet(file: Path) -> Columns:
     return {FOLD: fold_of}
 
 
-def _values(pairs: Sequence[Pair], given: Mapping[str, str], source: str) -> dict[str, str]:
-    """Return the value of each of `pairs`; raise DataError if one has none, or another's."""
+def _named(pairs: Sequence[Pair], given: Mapping[str, str], source: str) -> dict[str, str]:
+    """Return the values of those of `pairs` that have one; raise DataError if it may be another's.
+
+    A file need not name the images of folders for validation or test.
+    """
     _check_apart(pairs, given, source)
-    values = {
+    return {
         pair.image_id: given[key] for pair in pairs if (key := image_key(pair.image_id)) in given
     }
-    if lost := [pair.image_id for pair in pairs if pair.image_id not in values]:
+
+
+def _check_all(training: Sequence[Pair], named: Container[str], lack: str) -> None:
+    """Raise DataError, which says what they `lack`, unless all images of `training` are `named`."""
+    if lost := [pair.image_id for pair in training if pair.image_id not in named]:
         raise DataError(
-            f"{source}: {len(lost)} images have no value, such as {lost[0]}; give each image one"
+            f"{lack} for {counted(len(lost), 'training image')}, such as {lost[0]}; give each one"
         )
-    return values
 
 
 def _check_apart(pairs: Sequence[Pair], named: Container[str], source: str) -> None:
