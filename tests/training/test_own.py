@@ -19,7 +19,7 @@ import dermseg
 from dermseg.cli.main import main
 from dermseg.errors import ModelError, UsageError
 from dermseg.settings import DataSettings, TrainingSettings
-from dermseg.training import checkpoints, losses, networks, plugins
+from dermseg.training import checkpoints, loop, losses, networks, plugins
 from dermseg.training.loop import train
 from dermseg.training.run_folder import find_members
 
@@ -244,6 +244,17 @@ def test_the_best_epoch_is_kept(toy_data: Path, tmp_path: Path, tiny: Maker) -> 
         mask = np.asarray(Image.open(toy_data / "masks" / f"{image_id}_segmentation.png"))
         scores.append(dermseg.score(mask > 128, found >= 0.5).jaccard)
     assert np.mean(scores) == pytest.approx(float(best["held_out_jaccard"]), abs=0.01)
+
+
+def test_the_facts_of_a_kept_epoch_are_its_own(
+    toy_data: Path, tmp_path: Path, tiny: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = ({"loss": 0.5, "jaccard": jaccard, "dice": 0.5} for jaccard in (0.3, 0.9, 0.6))
+    monkeypatch.setattr(loop, "_score", lambda *_: next(scores))
+    train(toy_data, tmp_path / "run", tiny(epochs=3, keep="best"), ON_CPU)
+    facts = checkpoints.load(tmp_path / "run" / "weights.safetensors")[1]
+    assert (facts["epochs"], facts["kept_epoch"], facts["held_out_jaccard"]) == (3, 2, 0.9)
+    assert facts["final_loss"] == float(log(tmp_path / "run")[1]["loss"])
 
 
 def test_the_best_epoch_needs_something_to_be_scored_on(

@@ -190,13 +190,15 @@ def _fit(
             checkpoints.save(run / CHECKPOINT, trainer.tensors(), facts)
             say(_progress(log, settings.epochs))
             tell(log)
+    kept = log[-1]
     if settings.keep == "best":
+        kept = _best(log)
         trainer.result.load_state_dict(checkpoints.load(run / BEST)[0])
-        history["kept_epoch"] = _best(log)["epoch"]
+        history["kept_epoch"] = kept["epoch"]
     if len(held_out):
         held_out_ids = [images.image_ids[row] for row in held_out]
         write_held_out(run, held_out_ids, trainer.predict(held_out), images.turned[held_out])
-    facts = {**_identity(trainer), **_provenance(trainer, log), **history}
+    facts = {**_identity(trainer), **_provenance(trainer, log, kept), **history}
     facts["folds"] = folds.digest(fold_of)
     checkpoints.save(run / WEIGHTS, dict(trainer.result.state_dict()), facts)
 
@@ -261,14 +263,14 @@ def _validation(trainer: Trainer, fold_of: dict[str, int]) -> list[str]:
     return [image for image in trainer.cache.image_ids if image not in fold_of]
 
 
-def _provenance(trainer: Trainer, log: Log) -> dict[str, Any]:
-    """Return what a model card says of how the weights came about."""
+def _provenance(trainer: Trainer, log: Log, kept: dict[str, Any]) -> dict[str, Any]:
+    """Return what a model card says of how the weights came about; `kept` is their epoch's row."""
     return {
         "images": len(trainer.chosen),
         "epochs": len(log),
         "hours": round(sum(row["seconds"] for row in log) / 3600, 3),
-        "final_loss": log[-1]["loss"],
-        "held_out_jaccard": log[-1].get("held_out_jaccard"),
+        "final_loss": kept["loss"],
+        "held_out_jaccard": kept.get("held_out_jaccard"),
         "precision": trainer.device.precision,
         "device": trainer.device.name,
         "dermseg": __version__,
