@@ -84,7 +84,7 @@ class TestLosses:
         def load() -> None:
             monkeypatch.setitem(losses.LOSSES, "brier", losses.focal)
 
-        entries = {plugins.GROUP: [SimpleNamespace(load=load)]}
+        entries = {plugins.GROUP: [SimpleNamespace(name="theirs", load=load)]}
         monkeypatch.setattr(plugins, "entry_points", lambda group: entries[group])
         assert losses.find_loss("brier") is losses.focal
 
@@ -163,31 +163,6 @@ def test_a_network_whose_logits_have_another_shape_is_refused(
     monkeypatch.setitem(networks.NETWORKS, "tiny", OneMap)
     with pytest.raises(UsageError, match=r"\(4, 1, 32, 32\), not logits \(4, 32, 32\)"):
         train(toy_data, tmp_path / "run", tiny(fold=None, epochs=1), ON_CPU)
-
-
-def test_a_file_called_like_another_module_is_refused(tmp_path: Path) -> None:
-    for folder in ("one", "two"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "of_ones_own.py").write_text("")
-    (tmp_path / "json.py").write_text("")
-    one, two = (str(tmp_path / folder / "of_ones_own.py") for folder in ("one", "two"))
-    plugins.load([one, one])
-    try:
-        for path in (two, str(tmp_path / "json.py")):
-            with pytest.raises(UsageError, match="another module is called so; rename the file"):
-                plugins.load([path])
-    finally:
-        del sys.modules["of_ones_own"]
-
-
-def test_a_file_may_have_dataclasses_and_may_fail(tmp_path: Path) -> None:
-    path = tmp_path / "with_dataclass.py"
-    future = "from __future__ import annotations\nfrom dataclasses import dataclass\n"
-    path.write_text(f"{future}@dataclass\nclass A:\n    a: int\nraise ValueError(A(1))\n")
-    for _ in range(2):
-        with pytest.raises(ValueError, match=r"A\(a=1\)"):
-            plugins.load([str(path)])
-    assert "with_dataclass" not in sys.modules
 
 
 def test_a_finished_training_goes_on_with_more_epochs(

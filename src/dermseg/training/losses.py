@@ -132,6 +132,7 @@ def register_loss(name: str, loss: LossFunction) -> None:
             f"loss {name!r}: the name of a built-in loss, or it has a + or a *; choose another"
         )
     LOSSES[name] = loss
+    plugins.REGISTERED.append(name)
 
 
 def _sum(terms: Sequence[tuple[float, LossFunction]], logits: Tensor, target: Tensor) -> Tensor:

@@ -75,6 +75,7 @@ def register_network(
         raise UsageError(f"network {name!r}: the name of a built-in network; choose another")
     NETWORKS[name] = constructor
     STRIDES[name] = stride
+    plugins.REGISTERED.append(name)
 
 
 def check(settings: TrainingSettings) -> None:
