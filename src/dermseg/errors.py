@@ -7,6 +7,7 @@ DermsegError
 │   └── TooManyPixelsError  more pixels than are decoded
 ├── DataError         a data set is incomplete or inconsistent
 │   ├── MissingFolderError  a folder that was named is not there (exit status 2)
+│   ├── UnsaidError   outlines leave open what an option of `dermseg convert` says
 │   └── DivergedError a training's loss is no longer a number
 ├── ModelError        a model's file is not what dermseg writes
 │   └── UnknownModelError   a model that was named is not there (exit status 2)
@@ -58,6 +59,19 @@ class DataError(DermsegError):
     def listing(cls, title: str, problems: Sequence[str]) -> "DataError":
         """Return an error whose message has a line for each problem."""
         return cls("\n  ".join([title, *problems]))
+
+
+class UnsaidError(DataError):
+    """Outlines leave open what an option of `dermseg convert` says; the message names it."""
+
+    option = ""
+
+    @classmethod
+    def about(cls, option: str, message: str) -> "UnsaidError":
+        """Return an error with the option that says what is open."""
+        error = cls(message)
+        error.option = option
+        return error
 
 
 class DivergedError(DataError):

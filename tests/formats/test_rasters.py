@@ -137,3 +137,19 @@ def test_what_only_convert_can_be_told_is_said_with_its_command(tmp_path: Path) 
     convert = ["convert", str(truth), "-o", str(made), "--to", "masks"]
     assert main([*convert, "--label", "lesion"]) == 0
     assert masks_of(made) == made
+
+
+def test_what_one_outline_leaves_open_is_said_with_the_command(masks: Path, tmp_path: Path) -> None:
+    source = converted(masks, "geojson", tmp_path / "outlines")
+    content = json.loads((source / "a.geojson").read_text())
+    (source / "a.geojson").write_text(json.dumps(content["features"]))  # no size
+    with pytest.raises(DataError, match=r"a\.jpg: .*\n  `dermseg .* has --photographs; give"):
+        masks_of(source)
+
+
+def test_a_name_is_no_option(masks: Path, tmp_path: Path) -> None:
+    source = converted(masks, "geojson", tmp_path / "outlines")
+    (source / "no--label.geojson").write_text("{")
+    with pytest.raises(DataError, match=r"some outlines cannot be read\n.*no--label") as caught:
+        masks_of(source)
+    assert "dermseg convert" not in str(caught.value)

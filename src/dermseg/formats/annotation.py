@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from dermseg.cores import cached_property
-from dermseg.errors import DataError, TooManyPixelsError
+from dermseg.errors import DataError, TooManyPixelsError, UnsaidError
 from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import composed
 from dermseg.imaging.orientation import exchanges_sides, upright
@@ -152,18 +152,17 @@ class Photographs:
         return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
     def shown_size(self, photograph: str, lacking: str) -> tuple[int, int]:
-        """Return the (height, width) of a photograph as EXIF shows it; DataError without it."""
+        """Return the (height, width) of a photograph as EXIF shows it; UnsaidError without it."""
         path = self.require(photograph, lacking)
         height, width = image_size(path)
         return (width, height) if exchanges_sides(read_orientation(path)) else (height, width)
 
     def require(self, photograph: str, lacking: str) -> Path:
-        """Return the file of a photograph; DataError, saying what a form lacks, without one."""
+        """Return the file of a photograph; UnsaidError, saying what a form lacks, without one."""
         path = self.find(photograph)
         if path is None:
-            raise DataError(
-                f"{photograph}: {lacking}; name the photographs' folder with --photographs"
-            )
+            message = f"{photograph}: {lacking}; name the photographs' folder with --photographs"
+            raise UnsaidError.about("--photographs", message)
         return path
 
 
@@ -230,11 +229,12 @@ def frame_size(height: object, width: object) -> tuple[int, int]:
 
 
 def choose_label(labels: Iterable[str], wanted: str | None, source: Path) -> None:
-    """Raise DataError unless the wanted label is there, or there is only one to read."""
+    """Raise DataError unless the wanted label is there; UnsaidError for several, none wanted."""
     known = sorted(set(labels))
     if wanted is None and len(known) > 1:
         listed = ", ".join(known)
-        raise DataError(f"{source}: has several labels; name the lesion's with --label: {listed}")
+        message = f"{source}: has several labels; name the lesion's with --label: {listed}"
+        raise UnsaidError.about("--label", message)
     if wanted is not None and known and wanted not in known:
         raise DataError(f"{source}: has no label {wanted!r}; it has {', '.join(known)}")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dermseg.cores import parallel_map
-from dermseg.errors import DataError, DermsegError, ImageError, UsageError
+from dermseg.errors import DataError, DermsegError, ImageError, UnsaidError, UsageError
 from dermseg.formats import coco, cvat, geojson, label_studio, labelme, masks, yolo
 from dermseg.formats.annotation import Annotation, Entry, Frame, Photographs, is_name
 from dermseg.imaging.images import Mask
@@ -127,12 +127,14 @@ class Reading:
 class Conversion:
     """What became of a conversion.
 
-    `written` counts photographs, `failures` are sentences about those that could not be read, and
-    `lost` are the numbers of pixels in which outlines differ from their source, by photograph.
+    `written` counts photographs, `failures` are sentences about those that could not be read,
+    `unsaid` are the options that some of these need, and `lost` are the numbers of pixels in which
+    outlines differ from their source, by photograph.
     """
 
     written: int = 0
     failures: list[str] = field(default_factory=list)
+    unsaid: set[str] = field(default_factory=set)
     lost: dict[str, int] = field(default_factory=dict)
 
 
@@ -239,9 +241,10 @@ def _stored(
     annotation = entry.load()
     path = photographs.find(annotation.photograph)
     if path and owners.get(path, entry.photograph) != entry.photograph:
-        raise DataError(
+        raise UnsaidError.about(
+            "--photographs",
             f"{annotation.photograph}: {path} matches the name of another outline as well or "
-            "better; give --photographs the folder in which each outline has its photograph"
+            "better; give --photographs the folder in which each outline has its photograph",
         )
     orientation = annotation.orientation if path is None else read_orientation(path)
     mask = annotation.mask if frame == "stored" else _filed(annotation.mask, orientation)
@@ -332,11 +335,11 @@ def _prepared(
 ) -> Iterator[Annotation]:
     """Yield the outlines that can be read, in the frame and the detail to write them in."""
 
-    def prepare(entry: Entry) -> tuple[Annotation, int] | str:
+    def prepare(entry: Entry) -> tuple[Annotation, int] | DermsegError:
         try:
             annotation = entry.load()
         except DermsegError as error:
-            return str(error)
+            return error
         if FORMS[to].FRAME == "shown":
             annotation = annotation.shown()
         annotation, lost = annotation.reduced(settings)
@@ -344,8 +347,10 @@ def _prepared(
         return annotation if in_pixels else annotation.traced(), lost
 
     for result in track(parallel_map(prepare, entries, ahead=AHEAD), "Converting", len(entries)):
-        if isinstance(result, str):
-            done.failures.append(result)
+        if isinstance(result, DermsegError):
+            done.failures.append(str(result))
+            if isinstance(result, UnsaidError):
+                done.unsaid.add(result.option)
             continue
         annotation, lost = result
         done.written += 1

@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import numpy as np
 
+from dermseg.errors import UnsaidError
 from dermseg.formats.annotation import (
     Annotation,
     Entry,
@@ -175,9 +176,11 @@ def _load(
             others = [each for each in others if label in (_labels(each) or [label])]
         if others and not results:
             remedy = "draw the lesion with PolygonLabels or BrushLabels"
+            problem = f"a region of type {others[0]['type']} is not read; {remedy}"
             if label is None:
-                remedy += ", or name the lesion's label with --label"
-            raise ValueError(f"a region of type {others[0]['type']} is not read; {remedy}")
+                message = f"{source}, {name}: {problem}, or name the lesion's label with --label"
+                raise UnsaidError.about("--label", message)
+            raise ValueError(problem)
         sizes = {(each["original_height"], each["original_width"]) for each in results}
         if "height" in data and "width" in data:
             sizes.add((data["height"], data["width"]))

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
-from dermseg.errors import DataError, UsageError
+from dermseg.errors import DataError, UnsaidError, UsageError
 from dermseg.formats.annotation import Photographs, files_with
 from dermseg.formats.conversion import Reading, convert, recognise
 from dermseg.imaging.mask_files import LOSSY, find_masks
@@ -20,8 +20,6 @@ BESIDE = (".geojson", ".json")
 """Suffixes of outlines that may lie beside JPEGs of the same names, which then are no masks."""
 PLACES = ("*.json", "*.xml", "annotations/*.json", "annotations/*.xml")
 """Where the one file lies in a data set."""
-CONVERTS = ("--label", "--photographs")
-"""Options that errors of reading may name, and that only `dermseg convert` has."""
 _kept: dict[tuple[Path, Path | None, int], Path] = {}
 """Folders that were made, for as long as the process lasts, by what they were made of."""
 
@@ -74,17 +72,22 @@ def rasterised(source: Path, form: Form, photographs: Path | None) -> Path:
         reading = Reading(source, form, photographs=Photographs(photographs))
         try:
             done = convert(reading, made, "masks", OutlineSettings(), over=True)
-            if done.failures:
-                raise DataError.listing(f"{source}: some outlines cannot be read", done.failures)
-        except DataError as error:
-            if named := [option for option in CONVERTS if option in str(error)]:
-                remedy = f"`dermseg convert {source} -o masks --to masks` has {' and '.join(named)}"
-                raise DataError(f"{error}\n  {remedy}; give its masks here") from error
-            raise
+        except UnsaidError as error:
+            raise DataError(f"{error}\n  {_remedy(source, {error.option})}") from error
+        if done.failures:
+            remedies = [_remedy(source, done.unsaid)] if done.unsaid else []
+            title = f"{source}: some outlines cannot be read"
+            raise DataError.listing(title, [*done.failures, *remedies])
         for path in _files(made):
             os.utime(path, ns=(changed, changed))
         _kept[key] = made
     return _kept[key]
+
+
+def _remedy(source: Path, options: set[str]) -> str:
+    """Say which command has options that whoever reads masks has not."""
+    command = f"dermseg convert {source} -o masks --to masks"
+    return f"`{command}` has {' and '.join(sorted(options))}; give its masks here"
 
 
 def _files(folder: Path) -> list[Path]:
