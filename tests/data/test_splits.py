@@ -63,6 +63,19 @@ def test_a_column_says_the_folds(data: Path) -> None:
     assert read_split(data).fold_of == dict(zip(NAMES, (0, 0, 1, 1, 2, 2), strict=True))
 
 
+def test_folds_that_are_counted_otherwise_are_told(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = table(tmp_path / "s.csv", "fold", "5 1 2.0 3 4 5")
+    split = read_split(data, str(file))
+    assert split.fold_of == dict(zip(NAMES, (4, 0, 1, 2, 3, 4), strict=True))
+    line = f"folds 1, 2, 3, 4, 5 of {file} are folds 0, 1, 2, 3, 4 here"
+    assert split.renumbered == line
+    assert main(["doctor", str(data), "--splits", str(file)]) == 0
+    assert capsys.readouterr().err.count(line) == 1
+    assert read_split(data, str(table(file, "fold", "0 1 2 0 1 2"))).renumbered == ""
+
+
 def test_images_that_a_split_cannot_tell_apart_are_named(tmp_path: Path) -> None:
     for clinic in ("one", "two"):
         for kind in ("images", "masks"):
@@ -149,7 +162,9 @@ class TestReadSplitExceptions:
             ("split", "train val train", "no split for 3 training images, such as d"),
             ("split", "a b a b a b", "'a' is none of training"),
             ("split", "test test val val val val", "all 6 images are for validation or test"),
-            ("fold", "x 1 1 1 1 1", "a fold is not a number"),
+            ("fold", "x 1 1 1 1 1", "fold 'x' is not a whole number"),
+            ("fold", "1.2 1.7 2 2 3 3", "fold '1.2' is not a whole number"),
+            ("fold", "1 inf 2 2 3 3", "fold 'inf' is not a whole number"),
             ("part", "train val val val val val", "no column split or fold"),
         ],
     )

@@ -253,6 +253,19 @@ def test_a_validation_set_is_scored_after_each_epoch(
     assert checkpoints.load(tmp_path / "run" / "weights.safetensors")[1]["images"] == 11
 
 
+def test_folds_of_ones_own_that_are_counted_from_1_are_told_once(
+    toy_data: Path, tmp_path: Path, tiny: Maker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = sorted(path.stem for path in (toy_data / "images").iterdir())
+    rows = [f"{name},{1 + number % 3}" for number, name in enumerate(names)]
+    (toy_data / "folds.csv").write_text("\n".join(["image_id,fold", *rows]))
+    train(toy_data, tmp_path / "run", tiny(fold=2, folds=3, epochs=1), ON_CPU)
+    line = f"folds 1, 2, 3 of the tables in {toy_data} are folds 0, 1, 2 here\n"
+    assert capsys.readouterr().err.count(line) == 1
+    with np.load(tmp_path / "run" / "held-out.npz") as stored:
+        assert stored["image_ids"].tolist() == names[2::3]
+
+
 def test_epochs_are_not_scored_on_two_validation_sets(
     toy_data: Path, tmp_path: Path, tiny: Maker
 ) -> None:

@@ -63,6 +63,8 @@ def doctor(
     findings = examination.findings
     for line in examination.passed_over:
         say(f"skipped: {line}")
+    if examination.renumbered:
+        say(examination.renumbered)
     for finding in findings:
         show(f"{finding.image}: {finding.kind}: {finding.detail}")
     odd = {finding.image for finding in findings}

@@ -100,13 +100,15 @@ class Examination:
     """What was found in a data set: findings, the likeliest wrong masks first.
 
     `pairs` are all that were examined. `styles` counts their masks by style, as tables beside the
-    data say or as they are read; `passed_over` has a line for each reason why tables were not used.
+    data say or as they are read; `passed_over` has a line for each reason why tables were not used,
+    and `renumbered` is that of the `Split`.
     """
 
     pairs: list[Pair]
     findings: list[Finding]
     styles: Counter[str]
     passed_over: list[str]
+    renumbered: str
 
 
 def examine(
@@ -141,7 +143,7 @@ def examine(
     findings.sort(key=lambda f: (f.kind != "suspicious", f.kind, f.value, f.image))
     styles = Counter(style for _, style in examined if style)
     passed_over = read_groups(data).passed_over(pair.image_id for pair in pairs)
-    return Examination(pairs, findings, styles, passed_over)
+    return Examination(pairs, findings, styles, passed_over, split.renumbered)
 
 
 def _examine(pair: Pair, predictions: Predictions) -> tuple[list[Finding], str]:

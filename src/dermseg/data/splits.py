@@ -7,6 +7,7 @@ order.
 
 import csv
 import json
+import math
 from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,13 +33,15 @@ class Split:
     """The images of a data set by what they are for.
 
     `fold_of` gives the fold of each training image where people have chosen folds, and is empty
-    where they are dealt. `test` is neither trained on nor scored.
+    where they are dealt. `test` is neither trained on nor scored. Folds are counted from 0;
+    `renumbered` is a line for people who have numbered them otherwise, or empty.
     """
 
     training: list[Pair]
     validation: list[Pair] = field(default_factory=list)
     test: list[Pair] = field(default_factory=list)
     fold_of: dict[str, int] = field(default_factory=dict)
+    renumbered: str = ""
 
 
 def read_split(
@@ -79,10 +82,9 @@ def read_split(
         )
     for column, values in named.items():
         _check_all(training, values, f"{source}: no {column}")
-    fold_of: dict[str, int] = {}
-    if FOLD in named:
-        fold_of = _number({pair.image_id: named[FOLD][pair.image_id] for pair in training}, source)
-    return Split(training, of_part["validation"], of_part["test"], fold_of)
+    own = {pair.image_id: named[FOLD][pair.image_id] for pair in training if FOLD in named}
+    fold_of, renumbered = _renumbered(_number(own, source), source)
+    return Split(training, of_part["validation"], of_part["test"], fold_of, renumbered)
 
 
 def _read_file(file: Path) -> Columns:
@@ -166,13 +168,30 @@ def _part(value: str, source: str) -> Part:
 
 
 def _number(fold_of: Mapping[str, str], source: str) -> dict[str, int]:
-    """Return folds counted from 0 in the order of their numbers."""
-    try:
-        values = {image: int(float(value)) for image, value in fold_of.items()}
-    except (ValueError, OverflowError) as error:
-        raise DataError(f"{source}: a {FOLD} is not a number ({error})") from error
-    order = sorted(set(values.values()))
-    return {image: order.index(value) for image, value in values.items()}
+    """Return the folds' own numbers; raise DataError if one is not whole."""
+    values: dict[str, int] = {}
+    for image, text in fold_of.items():
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not number.is_integer():
+            raise DataError(
+                f"{source}: {FOLD} {text!r} is not a whole number; number the folds, such as 0 to 4"
+            )
+        values[image] = int(number)
+    return values
+
+
+def _renumbered(own: Mapping[str, int], source: str) -> tuple[dict[str, int], str]:
+    """Return folds counted from 0 in the order of their own numbers, and a line if these differ."""
+    order = sorted(set(own.values()))
+    numbers = range(len(order))
+    line = ""
+    if order != list(numbers):
+        theirs, ours = (", ".join(map(str, each)) for each in (order, numbers))
+        line = f"folds {theirs} of {source} are folds {ours} here"
+    return {image: order.index(number) for image, number in own.items()}, line
 
 
 def read_people(data: Path, column: str = "") -> Columns:

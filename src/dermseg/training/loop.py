@@ -108,6 +108,8 @@ def train(
     find_device(data_settings.device, settings.precision)  # refused before the data are read
     check_keep(data, settings, data_settings)
     split = read_split(data, settings.splits, data_settings.mask_frame)
+    if split.renumbered and distributed.leads():
+        say(split.renumbered)
     store = data_settings.cache_below(run)
     with distributed.leader_first():
         images = datasets.open_cache(
