@@ -103,6 +103,21 @@ def test_a_frame_is_chosen(tmp_path: Path) -> None:
     assert masks[0] == masks[1]
 
 
+@pytest.mark.parametrize("form", ["coco", "yolo"])
+def test_the_outline_of_a_frame_goes_into_other_forms(tmp_path: Path, form: str) -> None:
+    study, output = tmp_path / "study", tmp_path / "masks"
+    study.mkdir()
+    (study / "two.dcm").write_bytes(second_frame(EXAMPLE.read_bytes()).content)
+    assert main(["segment", str(study), "-o", str(output), "--frame", "2"]) == 0
+    target = tmp_path / ("x.json" if form == "coco" else "x")
+    photographs = ["--photographs", str(study)]
+    assert main(["convert", str(output), "-o", str(target), "--to", form, *photographs]) == 0
+    back = ["convert", str(target), "-o", str(tmp_path / "back"), "--to", "masks"]
+    assert main([*back, *photographs]) == 0
+    name = "two_segmentation.png"
+    assert (tmp_path / "back" / name).read_bytes() == (output / name).read_bytes()
+
+
 def test_a_scale_that_is_given_holds_where_the_file_says_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -164,6 +164,20 @@ def test_of_several_frames_one_is_named(jpeg: bytes) -> None:
     assert np.abs(first[::-1].astype(int) - decoded(jpeg)).mean() < 3
 
 
+def test_the_size_of_all_frames_is_known_without_decoding_one(jpeg: bytes) -> None:
+    data = data_set(decoded(jpeg), DERMOSCOPIC, NumberOfFrames=2)
+    undecodable = file_of(data, JPEGLosslessSV1, encapsulate([b"no", b"code"]))
+    for content in (second_frame(jpeg).content, undecodable):
+        assert image_size(BytesIO(content)) == (256, 384)
+        assert read_orientation(BytesIO(content)) == 1
+    data.Rows = 60_000
+    data.Columns = 60_000
+    with pytest.raises(TooManyPixelsError, match="the image: 60000 x 60000 pixels"):
+        image_size(BytesIO(file_of(data, JPEGLosslessSV1, encapsulate([b"no", b"code"]))))
+    with pytest.raises(ImageError, match="without a photograph"):
+        image_size(get_testdata_file("reportsi.dcm", download=False))
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

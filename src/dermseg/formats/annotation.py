@@ -21,7 +21,7 @@ from dermseg.errors import DataError, TooManyPixelsError, UnsaidError
 from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import composed
 from dermseg.imaging.orientation import exchanges_sides, upright
-from dermseg.imaging.photographs import image_size, may_be_photograph, read_orientation
+from dermseg.imaging.photographs import may_be_photograph, read_header
 from dermseg.masks.polygons import Polygon, fill, join, one_ring, rings_of, simplify, trace
 from dermseg.settings import OutlineSettings
 from dermseg.storage.files import files_below
@@ -154,8 +154,9 @@ class Photographs:
     def shown_size(self, photograph: str, lacking: str) -> tuple[int, int]:
         """Return the (height, width) of a photograph as EXIF shows it; UnsaidError without it."""
         path = self.require(photograph, lacking)
-        height, width = image_size(path)
-        return (width, height) if exchanges_sides(read_orientation(path)) else (height, width)
+        header = read_header(path)
+        height, width = header.size
+        return (width, height) if exchanges_sides(header.orientation) else (height, width)
 
     def require(self, photograph: str, lacking: str) -> Path:
         """Return the file of a photograph; UnsaidError, saying what a form lacks, without one."""

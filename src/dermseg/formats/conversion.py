@@ -15,7 +15,7 @@ from dermseg.formats.annotation import Annotation, Entry, Frame, Photographs, is
 from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import composed
 from dermseg.imaging.orientation import as_filed
-from dermseg.imaging.photographs import image_size, read_orientation
+from dermseg.imaging.photographs import read_header
 from dermseg.progress import track
 from dermseg.settings import Form, OutlineSettings, Written
 from dermseg.storage.beside import written_beside
@@ -246,12 +246,13 @@ def _stored(
             f"{annotation.photograph}: {path} matches the name of another outline as well or "
             "better; give --photographs the folder in which each outline has its photograph",
         )
-    orientation = annotation.orientation if path is None else read_orientation(path)
+    header = None if path is None else read_header(path)
+    orientation = annotation.orientation if header is None else header.orientation
     mask = annotation.mask if frame == "stored" else _filed(annotation.mask, orientation)
-    if path is None:
+    if path is None or header is None:
         return replace(annotation, mask=mask, drawn=None)
-    if (size := image_size(path)) != mask.shape:
-        (height, width), (rows, columns) = mask.shape, size
+    if header.size != mask.shape:
+        (height, width), (rows, columns) = mask.shape, header.size
         raise ImageError(f"{path}: {rows} x {columns}, but its outline is of {height} x {width}")
     name = Path(annotation.photograph).with_suffix(path.suffix).as_posix()
     return Annotation(name, mask, orientation)

@@ -14,6 +14,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
+from types import ModuleType
 from typing import BinaryIO, Literal, TypeAlias, TypeVar
 
 import numpy as np
@@ -182,22 +183,37 @@ def unwrapped(source: S, frame: int | None = None, most: int | None = None) -> "
     `frame` counts from 1 and is needed where there are several. Raises ImageError, naming the file,
     if there is no such frame or it cannot be read, TooManyPixelsError for more than `most` pixels.
     """
-    name = _name_of(source)
-    most = min(most or sys.maxsize, 2 * (Image.MAX_IMAGE_PIXELS or sys.maxsize))
+    most = min(most or sys.maxsize, _most_pixels())
+    read = _of_dicom(source, lambda reader, content: reader.frame_file(content, frame, most))
+    if read is None:
+        return source
     file = Unwrapped()
+    content, file.pixels_per_mm = read
+    file.name = str(_name_of(source))
+    file.write(content)
+    file.seek(0)
+    return file
+
+
+def _of_dicom(source: Source, read: Callable[[ModuleType, bytes], T]) -> T | None:
+    """Return what `read` makes of a DICOM file with its reader's module; None for other files.
+
+    Raises ImageError, naming the file, if it cannot be read.
+    """
+    name = _name_of(source)
     try:
         if not READS_DICOM or form_of(_content(source, HEAD)) != "DICOM":
-            return source
-        reader = import_module("dermseg.imaging.readers.dicom")
-        content, file.pixels_per_mm = reader.frame_file(_content(source), frame, most)
+            return None
+        return read(import_module("dermseg.imaging.readers.dicom"), _content(source))
     except ImageError as error:
         raise type(error)(f"{name}: {error}") from error
     except DAMAGE as error:
         raise _unread(name, error) from error
-    file.name = str(name)
-    file.write(content)
-    file.seek(0)
-    return file
+
+
+def _most_pixels() -> int:
+    """Return how many pixels are decoded at most."""
+    return 2 * (Image.MAX_IMAGE_PIXELS or sys.maxsize)
 
 
 def scale_of(source: Source) -> float | None:
@@ -402,22 +418,28 @@ class Header:
 
 
 def read_header(source: Source) -> Header:
-    """Read what an image file says of its picture, without decoding it."""
+    """Read what an image file says of its picture, without decoding it.
+
+    The frames of a DICOM file are all as its header says, and none is turned.
+    """
 
     def read(file: File) -> Header:
         return Header(stored_size(file.image), exif_orientation(file.image))
 
-    return read_with(source, read, decode=False)
+    size: Size | None = _of_dicom(
+        source, lambda reader, content: reader.frame_size(content, _most_pixels())
+    )
+    return read_with(source, read, decode=False) if size is None else Header(size, 1)
 
 
 def read_orientation(source: Source) -> int:
     """Return an image's EXIF orientation, 1 to 8, without decoding it; 1 if it says none."""
-    return read_with(source, lambda file: exif_orientation(file.image), decode=False)
+    return read_header(source).orientation
 
 
 def image_size(source: Source) -> Size:
     """Return (height, width) of an image file as stored, without decoding it."""
-    return read_with(source, lambda file: stored_size(file.image), decode=False)
+    return read_header(source).size
 
 
 def is_whole_image(source: Source) -> bool:

@@ -5,6 +5,8 @@ decodes other codings. VOI windows and modality tables are not applied: a photog
 """
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 
 import numpy as np
@@ -106,19 +108,40 @@ def frame_file(content: bytes, frame: int | None, most: int) -> tuple[bytes, flo
     ImageError, whose message names no file, if there is no such frame, several and none is chosen,
     or it cannot be read; TooManyPixelsError for more than `most` pixels.
     """
-    try:
+    with _understood():
         dataset, syntax = _read(content)
         return _image_file(dataset, syntax, _index(dataset, frame), most), _scale(dataset)
+
+
+def frame_size(content: bytes, most: int) -> tuple[int, int]:
+    """Return the (height, width) of a DICOM file's frames, all of one size, decoding none.
+
+    Raises as `frame_file` does.
+    """
+    with _understood():
+        return _size(_read(content)[0], most)
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Raise ImageError for a damaged file, of which pydicom raises whatever it trips over."""
+    try:
+        yield
     except ImageError:
         raise
-    except Exception as error:  # of damaged files pydicom raises whatever it trips over
+    except Exception as error:
         raise ImageError(f"damaged DICOM ({type(error).__name__})") from error
 
 
-def _image_file(dataset: Dataset, syntax: UID, index: int, most: int) -> bytes:
+def _size(dataset: Dataset, most: int) -> tuple[int, int]:
     size = int(dataset.Rows), int(dataset.Columns)
     if size[0] * size[1] > most:
         raise TooManyPixelsError(f"{size[0]} x {size[1]} pixels; {most:,} are the most")
+    return size
+
+
+def _image_file(dataset: Dataset, syntax: UID, index: int, most: int) -> bytes:
+    size = _size(dataset, most)
     coded = _coded(dataset, index) if syntax.is_encapsulated else b""
     if (found := _coded_size(coded)) not in (None, size):
         raise ImageError(f"says {size[0]} x {size[1]} pixels, but codes {found}")
