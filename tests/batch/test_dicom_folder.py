@@ -96,9 +96,12 @@ def test_a_frame_is_chosen(tmp_path: Path) -> None:
         errors = [row["error"] for row in csv.DictReader(handle)]
     assert errors[0] == ""
     assert errors[1].endswith(
-        "has 2 frames; choose one, from 1, with dermseg segment --frame (Python: frame=)"
+        "has 2 frames; choose one, from 1, with --frame of dermseg segment or convert (Python: "
+        "frame=)"
     )
     assert main([*call, "--frame", "2", "--review", "2"]) == 0
+    with (output / "report.csv").open(encoding="utf-8", newline="") as handle:
+        assert [row["frame"] for row in csv.DictReader(handle)] == ["", "2"]
     masks = [(output / f"{name}_segmentation.png").read_bytes() for name in ("one", "two")]
     assert masks[0] == masks[1]
 

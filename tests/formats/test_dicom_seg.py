@@ -156,6 +156,9 @@ def test_what_cannot_be_referred_to_is_refused_without_a_word_of_the_patient(
         write(jpeg, mask, MAKER)
     with pytest.raises(ImageError, match="has 512 x 768 pixels, its mask 2 x 2"):
         write(encapsulated(jpeg).content, mask[:2, :2], MAKER)
+    for frame, said in ((None, "choose one"), (3, "no frame 3")):
+        with pytest.raises(ImageError, match=f"has 2 frames.*{said}"):
+            write(FORMS["second-frame"](jpeg).content, mask, MAKER, frame)
     caplog.set_level(logging.DEBUG)
     odd = encapsulated(jpeg, PatientName="Odd Name without caret", PatientSex="X?")
     write(odd.content, mask, MAKER)
@@ -299,6 +302,33 @@ class TestConvert:
         call = ["convert", str(masks), "-o", str(tmp_path / "seg"), "--to", "dicom-seg"]
         assert main(call) == 2
         assert "name their folder, --photographs" in capsys.readouterr().err
+
+    def test_the_frame_is_that_of_the_mask(
+        self, tmp_path: Path, jpeg: bytes, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        study, masks, coco = tmp_path / "study", tmp_path / "masks", tmp_path / "x.json"
+        study.mkdir()
+        (study / "two.dcm").write_bytes(FORMS["second-frame"](jpeg).content)
+        (study / "one.dcm").write_bytes(encapsulated(jpeg).content)
+        assert main(["segment", str(study), "-o", str(masks), "--frame", "2"]) == 0
+        photographs = ["--photographs", str(study)]
+        assert main(["convert", str(masks), "-o", str(coco), "--to", "coco", *photographs]) == 0
+        call = ["--to", "dicom-seg", *photographs]
+        assert main(["convert", str(coco), "-o", str(tmp_path / "no"), *call]) == 1
+        said = capsys.readouterr().err
+        assert (
+            f"failed: {study / 'two.dcm'}: has 2 frames; choose one, from 1, with --frame" in said
+        )
+        for source, options in ((masks, []), (masks, ["--frame", "1"]), (coco, ["--frame", "2"])):
+            target = tmp_path / f"seg-{source.stem}-{len(options)}"
+            assert main(["convert", str(source), "-o", str(target), *call, *options]) == 0
+            for name, frame in (("two", 2), ("one", None)):
+                mask = read_mask(masks / f"{name}_segmentation.png") > 128
+                content = (target / f"{name}.dcm").read_bytes()
+                np.testing.assert_array_equal(read_back(content, frame), mask)
+        geojson = ["convert", str(masks), "-o", str(tmp_path / "y"), "--to", "geojson"]
+        assert main([*geojson, "--frame", "2"]) == 2
+        assert "--frame needs --to dicom-seg" in capsys.readouterr().err
 
     def test_a_failure_names_its_photograph_once(
         self, masks: Path, tmp_path: Path, jpeg: bytes, capsys: pytest.CaptureFixture[str]

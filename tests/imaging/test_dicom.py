@@ -153,7 +153,7 @@ def test_the_exif_of_a_jpeg_inside_turns_nothing() -> None:
 
 def test_of_several_frames_one_is_named(jpeg: bytes) -> None:
     made = second_frame(jpeg)
-    with pytest.raises(ImageError, match="has 2 frames; choose one, from 1, with dermseg segment"):
+    with pytest.raises(ImageError, match="has 2 frames; choose one, from 1, with --frame"):
         read_photograph(BytesIO(made.content))
     for wrong in (0, 3):
         with pytest.raises(ImageError, match=f"has 2 frames, from 1, and no frame {wrong}"):

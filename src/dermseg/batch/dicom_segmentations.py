@@ -101,13 +101,16 @@ def _keep(content: bytes, folder: Path, name: Path) -> None:
     write_bytes(folder / name.with_name(name.stem + ".dcm"), content)
 
 
-def convert_segmentations(reading: Reading, target: Path, settings: OutlineSettings) -> Conversion:
+def convert_segmentations(
+    reading: Reading, target: Path, settings: OutlineSettings, frame: int | None = None
+) -> Conversion:
     """Write the outlines of a source as segmentations of DICOM photographs.
 
-    A mask that is as `dermseg segment` left it names the model that made it. Any other outline
-    names a person, also one that was corrected in a review. Raises UsageError without the
-    photographs' folder, or if the target is in the way; DataError if the source is damaged;
-    OutputError if a file cannot be written.
+    `frame` is the one that was outlined in files of several, where the source does not say it. A
+    mask that is as `dermseg segment` left it names the model that made it. Any other outline names
+    a person, also one that was corrected in a review. Raises UsageError without the photographs'
+    folder, or if the target is in the way; DataError if the source is damaged; OutputError if a
+    file cannot be written.
     """
     if reading.photographs.folder is None:
         raise UsageError("--to dicom-seg: refers to photographs; name their folder, --photographs")
@@ -121,7 +124,7 @@ def convert_segmentations(reading: Reading, target: Path, settings: OutlineSetti
             annotation, lost = entry.load().reduced(settings)
             path = reading.photographs.require(annotation.photograph, "a segmentation refers to it")
             maker = makers.get(_stem(annotation.photograph), BY_HAND)
-            content = _segmentation(path, annotation.mask, maker)
+            content = _segmentation(path, annotation.mask, maker, annotation.frame or frame)
         except DermsegError as error:
             done.failures.append(str(error))
             continue

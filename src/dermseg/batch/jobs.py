@@ -13,6 +13,7 @@ from dermseg.imaging.photographs import (
     DICOM_SUFFIXES,
     PHOTOGRAPH_SUFFIXES,
     READS_DICOM,
+    Source,
     head_of,
     may_be_photograph,
     scale_of,
@@ -51,10 +52,10 @@ class Job:
     def __str__(self) -> str:
         return str(self.stored or self.photograph)
 
-    def scale(self, photograph: BytesIO) -> float | None:
+    def scale(self, photograph: Source) -> float | None:
         """Return the pixels a millimetre: the file's own, or what the user says; None if unknown.
 
-        `photograph` is what `open` returned.
+        `photograph` is what `unwrapped` returned.
         """
         return scale_of(photograph) or self.pixels_per_mm
 

@@ -4,6 +4,7 @@ from pathlib import PurePath
 
 from dermseg import __version__
 from dermseg.batch.jobs import Job
+from dermseg.imaging.photographs import Source, frame_of
 from dermseg.inference.segmentation import Segmentation
 from dermseg.inference.segmenter import Segmenter
 from dermseg.storage.journal import Row
@@ -21,6 +22,7 @@ COLUMNS = (
     "height",
     "width",
     "orientation",
+    "frame",
     "area",
     "box_x",
     "box_y",
@@ -44,7 +46,8 @@ COLUMNS = (
 )
 """The report's columns. Lengths are in pixels of the mask as stored, areas in square pixels, and in
 millimetres too where the scale is known: a DICOM file says it (Pixel Spacing), or the user. The
-orientation is the photograph's in EXIF, 1 to 8. The predicted Jaccard index, with its 90 %
+orientation is the photograph's in EXIF, 1 to 8. The frame is empty unless a DICOM file has several.
+The predicted Jaccard index, with its 90 %
 interval, says how sure the mask is, and the score orders masks by it (see
 `dermseg.inference.confidence`)."""
 
@@ -67,16 +70,17 @@ def made_by(segmenter: Segmenter) -> Row:
     }
 
 
-def report_row(job: Job, segmentation: Segmentation, scale: float | None = None) -> Row:
+def report_row(job: Job, segmentation: Segmentation, photograph: Source = "") -> Row:
     """Return a job's row of the report, but for what made it.
 
-    Names have forward slashes everywhere. `scale` is the photograph's pixels a millimetre, where
-    they are known.
+    Names have forward slashes everywhere. `photograph` is what was segmented: the file in a DICOM
+    file tells its scale and its frame.
     """
     row: Row = dict.fromkeys(COLUMNS, "")
     row["photograph"], row["mask"] = job.name.as_posix(), job.mask.as_posix()
     row["height"], row["width"] = segmentation.mask.shape
     row["orientation"], row["area"] = segmentation.orientation, segmentation.area
+    row["frame"] = frame_of(photograph) or ""
     row["flags"] = " ".join(segmentation.flags)
     if segmentation.confidence is not None:
         sure = segmentation.confidence
@@ -89,6 +93,7 @@ def report_row(job: Job, segmentation: Segmentation, scale: float | None = None)
         row["centroid_x"], row["centroid_y"] = (round(place, 2) for place in centroid)
         row["perimeter"] = round(segmentation.perimeter, 1)
         row["diameter"] = round(segmentation.diameter, 1)
+    scale = job.scale(photograph)
     if scale is not None:
         row["pixels_per_mm"] = round(scale, 4)
         row["area_mm2"] = round(segmentation.area / scale**2, 3)

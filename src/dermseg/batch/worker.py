@@ -214,7 +214,7 @@ class _Task:
         contents = worker.draw(photograph, segmentation)
         self._check_own(unknown, contents)
         sums = self._write(contents)
-        row = {**report_row(job, segmentation, job.scale(photograph)), **worker.made_by}
+        row = {**report_row(job, segmentation, photograph), **worker.made_by}
         entry = Entry(fingerprint, row, sums, own_sums(self._noted, *sums.values()))
         return Outcome(Result(job, row), entry)
 

@@ -21,6 +21,7 @@ def convert(
     photographs: Path | None = None,
     accepted: Annotated[bool, Parameter(negative=())] = False,
     reader: str = "",
+    frame: int | None = None,
     settings: Annotated[OutlineSettings, FlatFlags] = OutlineSettings(),
 ) -> int:
     """Write outlines in another tool's format, exact to the pixel unless an option says otherwise.
@@ -45,6 +46,9 @@ def convert(
         accepted masks and the corrected ones.
     reader
         With --accepted: the reader whose review counts, where there were several.
+    frame
+        With --to dicom-seg: the frame that was outlined, from 1, of DICOM files that have several.
+        Of masks that `dermseg segment` wrote, report.csv says it.
     """
     from dermseg.formats.annotation import Photographs
     from dermseg.formats.conversion import Reading, convert, frame_told
@@ -52,13 +56,15 @@ def convert(
 
     if reader and not accepted:
         raise UsageError("--reader needs --accepted")
+    if frame is not None and to != "dicom-seg":
+        raise UsageError("--frame needs --to dicom-seg")
     kept_by = Reader(source, reader) if accepted else None
     reading = Reading(source, from_, settings.label, Photographs(photographs), kept_by).resolved()
     if to == "dicom-seg":
         require("dicom", "highdicom")
         from dermseg.batch.dicom_segmentations import convert_segmentations
 
-        done = convert_segmentations(reading, output, settings)
+        done = convert_segmentations(reading, output, settings, frame)
     else:
         if line := frame_told(reading, to):
             say(line)

@@ -290,7 +290,7 @@ def _segment_input(job: "Job", segmenter: "Segmenter", json: bool) -> int:
     photograph = unwrapped(source, job.frame)
     found = segmenter.segment(photograph)
     if json:
-        row = report_row(job, found, job.scale(photograph))
+        row = report_row(job, found, photograph)
         _show_row({**row, "mask": "", **made_by(segmenter)})
     else:
         show_bytes(encode_mask(found.mask))

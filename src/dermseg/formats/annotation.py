@@ -39,13 +39,15 @@ class Annotation:
     """The lesion of one photograph.
 
     `photograph` is its file's name, perhaps with subfolders, with forward slashes. `mask` is
-    boolean (H, W). `orientation` is the photograph's EXIF orientation, 1 to 8. `drawn` are polygons
-    that stand for the mask where they are not simply its pixels' edges.
+    boolean (H, W). `orientation` is the photograph's EXIF orientation, 1 to 8. `frame` says which
+    of a DICOM file's several frames it is, from 1, where that is known. `drawn` are polygons that
+    stand for the mask where they are not simply its pixels' edges.
     """
 
     photograph: str
     mask: Mask
     orientation: int = 1
+    frame: int | None = None
     drawn: tuple[Polygon, ...] | None = None
 
     @property

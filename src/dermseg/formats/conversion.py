@@ -255,7 +255,7 @@ def _stored(
         (height, width), (rows, columns) = mask.shape, header.size
         raise ImageError(f"{path}: {rows} x {columns}, but its outline is of {height} x {width}")
     name = Path(annotation.photograph).with_suffix(path.suffix).as_posix()
-    return Annotation(name, mask, orientation)
+    return replace(annotation, photograph=name, mask=mask, orientation=orientation, drawn=None)
 
 
 def _filed(mask: Mask, orientation: int) -> Mask:

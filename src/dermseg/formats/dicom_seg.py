@@ -18,7 +18,7 @@ from pydicom.valuerep import DT
 from dermseg.errors import ImageError
 from dermseg.imaging.containers import holds_picture
 from dermseg.imaging.images import Mask
-from dermseg.imaging.readers.dicom import LONGEST_VALUE
+from dermseg.imaging.readers.dicom import LONGEST_VALUE, frame_number
 from dermseg.masks.postprocess import Probability
 from dermseg.storage.journal import Row
 
@@ -92,7 +92,7 @@ def write(
     maker
         What made the mask.
     frame
-        The frame that was segmented, from 1, where the file has several.
+        The frame that was segmented, from 1; needed where the file has several.
 
     Returns
     -------
@@ -103,7 +103,8 @@ def write(
     Raises
     ------
     ImageError
-        The photograph is not DICOM, has another size, or lacks what a segmentation refers to.
+        The photograph is not DICOM, has another size, or lacks what a segmentation refers to; or
+        it has several frames, and not the one that is meant.
 
     Notes
     -----
@@ -114,6 +115,7 @@ def write(
     try:
         source = dcmread(BytesIO(photograph))
         _drop_large(source)
+        frame = frame_number(source, frame)
         if (source.Rows, source.Columns) != mask.shape:
             size = f"{source.Rows} x {source.Columns}"
             raise ImageError(f"has {size} pixels, its mask {mask.shape[0]} x {mask.shape[1]}")
@@ -186,7 +188,7 @@ def _complete(made: Segmentation, told: dict[str, Any], frame: int | None) -> No
     for element in made.iterall():
         if element.keyword == "ReferencedSOPClassUID":
             element.value = told["SOPClassUID"]
-    if int(told.get("NumberOfFrames") or 1) > 1:
+    if frame is not None:
         derived = made.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0]
         derived.SourceImageSequence[0].ReferencedFrameNumber = frame
     made.InstanceCreationDate, made.InstanceCreationTime = made.ContentDate, made.ContentTime

@@ -1,6 +1,7 @@
 """Masks as the challenge wants them: a PNG for each photograph, 0 or 255, as stored."""
 
 import csv
+import re
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from dermseg.storage.tables import read_table, undefused
 FRAME: Frame = "stored"
 FILE = ""
 ORIENTATIONS = tuple("12345678")
+NUMBER = re.compile("[1-9][0-9]{0,8}")
 REPORT = "report.csv"
 """The table of `dermseg segment`, which knows the photographs of the masks beside it."""
 
@@ -39,9 +41,9 @@ def write(annotations: Iterable[Annotation], target: Path, _: OutlineSettings) -
 def read(source: Path, _: Photographs, __: str | None) -> Iterator[Entry]:
     """Read the masks of a folder and its subfolders, `*.png`; pictures of a run are none.
 
-    Where a report.csv of `dermseg segment` lies in the folder, it tells the photographs' names and
-    orientations; without one a photograph is called after its mask, with .jpg. Raises DataError
-    too for two masks of one photograph; an entry raises ImageError.
+    Where a report.csv of `dermseg segment` lies in the folder, it tells the photographs' names,
+    orientations and frames; without one a photograph is called after its mask, with .jpg. Raises
+    DataError too for two masks of one photograph; an entry raises ImageError.
     """
     found = files_with(source, ".png")
     paths = [path for path in found if not path.stem.lower().endswith(OTHER_ENDINGS)]
@@ -55,8 +57,7 @@ def read(source: Path, _: Photographs, __: str | None) -> Iterator[Entry]:
     for stem, path in masks.items():
         row = known.get(composed(path.relative_to(source).as_posix()), {})
         name = undefused(row.get("photograph", "")) or f"{stem}.jpg"
-        said = row.get("orientation")
-        yield Entry(name, partial(_load, path, name, said if said in ORIENTATIONS else "1"))
+        yield Entry(name, partial(_load, path, name, row))
 
 
 def read_kept(reader: Reader) -> Iterator[Entry]:
@@ -70,8 +71,8 @@ def read_kept(reader: Reader) -> Iterator[Entry]:
         raise DataError(f"{reader.table}: no mask was accepted or corrected; finish the review")
     known = _reported(reader.masks / REPORT)
     for one in kept:
-        said = known.get(composed(one.mask), {}).get("orientation")
-        yield Entry(one.photograph, partial(_load_kept, one, said if said in ORIENTATIONS else "1"))
+        row = known.get(composed(one.mask), {})
+        yield Entry(one.photograph, partial(_load_kept, one, row))
 
 
 def read_orientations(source: Path) -> dict[str, int]:
@@ -84,19 +85,25 @@ def read_orientations(source: Path) -> dict[str, int]:
     return {mask: int(turn) for mask, turn in said.items() if turn in ORIENTATIONS}
 
 
-def _load_kept(kept: Kept, orientation: str) -> Annotation:
+def _load_kept(kept: Kept, row: dict[str, str]) -> Annotation:
     if not kept.path.is_file():
         raise DataError(f"{kept.photograph}: {kept.path} is missing; review it again")
     if kept.changed:
         raise DataError(
             f"{kept.photograph}: the mask was made again since it was accepted; review it again"
         )
-    return _load(kept.path, kept.photograph, orientation)
+    return _load(kept.path, kept.photograph, row)
 
 
-def _load(path: Path, name: str, orientation: str) -> Annotation:
-    mask = read_mask(path)
-    return Annotation(name, mask > MASK_FOREGROUND, int(orientation))
+def _load(path: Path, name: str, row: dict[str, str]) -> Annotation:
+    """Read a mask, of whose photograph a row of the report tells orientation and frame."""
+    turn, frame = row.get("orientation"), row.get("frame", "")
+    return Annotation(
+        name,
+        read_mask(path) > MASK_FOREGROUND,
+        int(turn) if turn in ORIENTATIONS else 1,
+        int(frame) if NUMBER.fullmatch(frame) else None,
+    )
 
 
 def _reported(path: Path) -> dict[str, dict[str, str]]:

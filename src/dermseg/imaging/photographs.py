@@ -171,10 +171,14 @@ def _unread(name: object, error: Exception) -> ImageError:
 
 
 class Unwrapped(BytesIO):
-    """The image file in a DICOM file, and its scale where the file says it."""
+    """The image file in a DICOM file.
+
+    Also its scale where the file says it, and which frame it is where the file has several.
+    """
 
     name = ""
     pixels_per_mm: float | None = None
+    frame: int | None = None
 
 
 def unwrapped(source: S, frame: int | None = None, most: int | None = None) -> "S | Unwrapped":
@@ -188,7 +192,7 @@ def unwrapped(source: S, frame: int | None = None, most: int | None = None) -> "
     if read is None:
         return source
     file = Unwrapped()
-    content, file.pixels_per_mm = read
+    content, file.pixels_per_mm, file.frame = read
     file.name = str(_name_of(source))
     file.write(content)
     file.seek(0)
@@ -219,6 +223,11 @@ def _most_pixels() -> int:
 def scale_of(source: Source) -> float | None:
     """Return the pixels a millimetre of what `unwrapped` returned; None where it does not say."""
     return source.pixels_per_mm if isinstance(source, Unwrapped) else None
+
+
+def frame_of(source: Source) -> int | None:
+    """Return which of several frames `unwrapped` returned, from 1; None for other photographs."""
+    return source.frame if isinstance(source, Unwrapped) else None
 
 
 def _name_of(source: Source) -> object:

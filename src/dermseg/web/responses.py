@@ -16,7 +16,7 @@ from dermseg.batch.jobs import Job
 from dermseg.batch.report import report_row
 from dermseg.formats import geojson, svg
 from dermseg.imaging.images import encode_image, resize, size_within
-from dermseg.imaging.photographs import Source, read_photograph, scale_of
+from dermseg.imaging.photographs import Source, read_photograph
 from dermseg.imaging.png import encode_mask
 from dermseg.inference.segmentation import Segmentation
 from dermseg.masks.polygons import trace
@@ -78,7 +78,7 @@ class Found:
         """Return what is said of the lesion, with the images of `include` in it."""
         lesion = self.segmentation
         box, centroid = lesion.bounding_box, lesion.centroid
-        report = report_row(Job(Path(), Path("photograph")), lesion, scale_of(self.photograph))
+        report = report_row(Job(Path(), Path("photograph")), lesion, self.photograph)
         images: dict[Include, Callable[[], bytes]] = {
             "mask": self.mask,
             "probability": self.probability,

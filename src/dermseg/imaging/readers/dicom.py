@@ -101,8 +101,12 @@ class _Followed(BytesIO):
         return super().read(size)
 
 
-def frame_file(content: bytes, frame: int | None, most: int) -> tuple[bytes, float | None]:
-    """Return a frame of a DICOM file as a JPEG or TIFF file, and its pixels a millimetre.
+def frame_file(
+    content: bytes, frame: int | None, most: int
+) -> tuple[bytes, float | None, int | None]:
+    """Return a frame of a DICOM file as a JPEG or TIFF file, and what else is known of it.
+
+    That is its pixels a millimetre, and which of several frames it is, None of a single one.
 
     `frame`, from 1, chooses one of several; a file of one frame is read whatever it says. Raises
     ImageError, whose message names no file, if there is no such frame, several and none is chosen,
@@ -110,7 +114,8 @@ def frame_file(content: bytes, frame: int | None, most: int) -> tuple[bytes, flo
     """
     with _understood():
         dataset, syntax = _read(content)
-        return _image_file(dataset, syntax, _index(dataset, frame), most), _scale(dataset)
+        number = frame_number(dataset, frame)
+        return _image_file(dataset, syntax, (number or 1) - 1, most), _scale(dataset), number
 
 
 def frame_size(content: bytes, most: int) -> tuple[int, int]:
@@ -200,17 +205,22 @@ def _scale(dataset: Dataset) -> float | None:
     return 2 / sum(spacing) if is_square else None
 
 
-def _index(dataset: Dataset, frame: int | None) -> int:
+def frame_number(dataset: Dataset, frame: int | None) -> int | None:
+    """Return which frame is meant, from 1, in a file of several; None in a file of one.
+
+    Raises ImageError if there is no such frame, or several and none is chosen.
+    """
     count = int(dataset.get("NumberOfFrames") or 1)
     if count == 1:
-        return 0
+        return None
     if frame is None:
         raise ImageError(
-            f"has {count} frames; choose one, from 1, with dermseg segment --frame (Python: frame=)"
+            f"has {count} frames; choose one, from 1, with --frame of dermseg segment or convert "
+            "(Python: frame=)"
         )
     if not 1 <= frame <= count:
         raise ImageError(f"has {count} frames, from 1, and no frame {frame}")
-    return frame - 1
+    return frame
 
 
 def _coded(dataset: Dataset, index: int) -> bytes:
