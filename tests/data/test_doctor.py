@@ -192,7 +192,7 @@ def test_the_mix_of_styles_and_what_fits_none(
     assert main(["doctor", str(tmp_path)]) == 0
     printed = capsys.readouterr()
     assert "outlines: " in printed.out
-    assert "skipped: scores.csv: no column of diagnosis, age, sex or style" in printed.err
+    assert "skipped: scores.csv: no column of diagnosis, age, sex, style, " in printed.err
     pairs = find_pairs(tmp_path)
     cache = open_cache(pairs, 32, 48, tmp_path / "cache", allow_resized=False)
     styles = dict(zip(cache.image_ids, (STYLE_NAMES[s] for s in cache.styles), strict=True))

@@ -64,12 +64,40 @@ def test_other_tables_are_named_and_say_nothing(tmp_path: Path) -> None:
     assert sorted(groups.passed_over(["I1"])) == [
         "empty.csv: has no rows",
         "folder.csv: not a file",
-        "list.csv, report.csv, scores.csv: no column of diagnosis, age, sex or style",
+        "list.csv, report.csv, scores.csv: no column of diagnosis, age, sex, style, patient_id, "
+        "lesion_id, split or fold",
         "notes.csv: no column that names images, such as image_id, isic_id or image",
         "others.csv: names none of these images",
         "rle.csv: cannot be read (field larger than field limit (131072))",
         "sheet.xlsx: spreadsheets are not read; save it as CSV",
     ]
+
+
+def test_tables_lie_anywhere_between_a_data_set_and_its_photographs(tmp_path: Path) -> None:
+    photographs = [tmp_path / "clinic" / "images" / f"{name}.jpg" for name in ("I1", "I2")]
+    for folder in (photographs[0].parent, tmp_path / "clinic" / "masks", tmp_path / "runs"):
+        folder.mkdir(parents=True)
+    table(tmp_path, "own.csv", "image_id,sex\nI1,male\n")
+    table(tmp_path / "clinic", "HAM10000_metadata", "image_id,dx,sex\nI1,nv,female\n")
+    table(tmp_path / "clinic" / "images", "metadata.csv", "isic_id,age_approx\nI2,30\n")
+    table(tmp_path / "clinic" / "images", "I1.txt", "image_id,sex\nI2,male\n")  # a label
+    table(tmp_path / "runs", "report.csv", "photograph,style\nI1.jpg,traced\n")
+    table(tmp_path.parent, f"{tmp_path.name}-beside.csv", "image_id,sex\nI2,male\n")
+    groups = read_groups(tmp_path, photographs)
+    assert groups == {"I1": {"sex": "male", "diagnosis": "nevus"}, "I2": {"age": "20 to 39"}}
+    assert groups.passed_over(["I2"]) == [
+        "own.csv, clinic/HAM10000_metadata: names none of these images",
+        "1 images: clinic/HAM10000_metadata has another sex than an earlier row or table",
+    ]
+
+
+@pytest.mark.parametrize("column", ["patient_id", "Lesion", "split", "fold"])
+def test_a_table_that_says_only_who_or_where_is_no_useless_one(tmp_path: Path, column: str) -> None:
+    table(tmp_path, "people.csv", f"image_id,{column}\nI1,P1\n")
+    groups = read_groups(tmp_path)
+    assert groups == {}
+    assert groups.passed_over(["I1"]) == []
+    assert groups.passed_over(["I2"]) == ["people.csv: names none of these images"]
 
 
 @pytest.mark.parametrize("age", ["inf", "nan", "unknown", "", "-1", "400", "old"])

@@ -3,15 +3,25 @@
 import json
 import random
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from dermseg.cli.main import main
 from dermseg.data import folds
 from dermseg.data.layouts import Pair
-from dermseg.data.splits import group, read_people, read_split
+from dermseg.data.splits import (
+    Split,
+    describe_people,
+    find_leaks,
+    group,
+    read_people,
+    read_split,
+)
 from dermseg.errors import DataError, UsageError
 
 NAMES = tuple("abcdef")
@@ -196,35 +206,64 @@ class TestReadSplitExceptions:
             read_split(data, str(tmp_path / "none.csv"))
 
 
-def test_patients_near_duplicates_and_strata_hold_at_once(tmp_path: Path) -> None:
-    """40 patients with 3 photographs each, every tenth photograph twice: nothing leaks."""
-    chance = random.Random(0)
-    pairs = [Pair(f"I{i}", Path(f"I{i}.jpg"), Path(f"I{i}.png")) for i in range(120)]
-    chance.shuffle(pairs)
-    patients = {pair.image_id: int(pair.image_id[1:]) // 3 for pair in pairs}
-    rows = [f"{image},P{patient}" for image, patient in patients.items()]
-    (tmp_path / "metadata.csv").write_text("\n".join(["isic_id,patient_id", *rows]))
-    duplicates = [row - row % 10 if row % 10 == 1 else row for row in range(120)]
+@given(
+    seed=st.integers(0, 2**32),
+    column=st.sampled_from(["patient_id", "PatientID", "Patient", "subject_id", "lesion_id"]),
+    place=st.sampled_from([".", "clinic", "clinic/images"]),
+    halves=st.booleans(),
+)
+@settings(max_examples=25, deadline=None)
+def test_patients_near_duplicates_and_strata_hold_at_once(
+    seed: int, column: str, place: str, halves: bool
+) -> None:
+    """40 patients, near-duplicates of some photographs, a table or two: nothing leaks."""
+    chance = random.Random(seed)
+    with TemporaryDirectory() as folder:
+        data, images = Path(folder), Path(folder) / "clinic" / "images"
+        images.mkdir(parents=True)
+        pairs = [Pair(f"I{i}", images / f"I{i}.jpg", images / f"I{i}.png") for i in range(120)]
+        patients = {pair.image_id: chance.randrange(40) for pair in pairs}
+        rows = [f"{image},P{patient}" for image, patient in patients.items()]
+        tables = [rows[::2], rows[1::2]] if halves else [rows]
+        for number, part in enumerate(tables):
+            file = data / place / f"{number}.csv"
+            file.write_text("\n".join([f"isic_id,{column}", *part]))
+        people = read_people(data, pairs)
+    duplicates = [row - chance.randrange(2) * (row % 10 == 1) for row in range(120)]
     strata = [chance.choice(("melanoma", "nevus", "nevus")) for _ in pairs]
-    groups = group(pairs, duplicates, read_people(tmp_path))
-    fold_of = folds.assign(groups, strata, 5, 0)
+    fold_of = folds.assign(group(pairs, duplicates, people), strata, 5, seed)
+    by_image = dict(zip((pair.image_id for pair in pairs), fold_of, strict=True))
+    twins = dict(zip(by_image, duplicates, strict=True))
+    assert find_leaks(Split(pairs, fold_of=by_image), twins, people) == []
     of_patient: dict[int, set[int]] = {}
-    for pair, fold in zip(pairs, fold_of, strict=True):
-        of_patient.setdefault(patients[pair.image_id], set()).add(fold)
+    for image, fold in by_image.items():
+        of_patient.setdefault(patients[image], set()).add(fold)
     assert all(len(found) == 1 for found in of_patient.values())
     assert all(fold_of[row] == fold_of[duplicates[row]] for row in range(120))
-    assert max(fold_of.count(fold) for fold in range(5)) <= 28
+    assert set(fold_of) == set(range(5))
 
 
 def test_a_column_of_one_s_own_makes_groups(data: Path) -> None:
     table(data / "visits.csv", "Visit", "v1 v2 v1 v3 v3 v4")
     pairs = read_split(data).training
-    groups = group(pairs, range(6), read_people(data, "visit"))
+    groups = group(pairs, range(6), read_people(data, pairs, "visit"))
     assert groups[0] == groups[2]
     assert groups[3] == groups[4]
     assert len(set(groups)) == 4
     with pytest.raises(UsageError, match="--group clinic: no table"):
-        read_people(data, "clinic")
+        read_people(data, pairs, "clinic")
+
+
+def test_what_folds_keep_together_is_told(data: Path) -> None:
+    table(data / "images" / "metadata.csv", "PatientID", "P1 P1 P2 P2 P3 P3")
+    table(data / "visits.csv", "Visit", "v1 v2 v1")
+    table(data / "more.csv", "lesion", "L1")
+    split = read_split(data)
+    people = read_people(data, split.pairs, "visit")
+    assert describe_people(people, split.training) == (
+        "folds keep together the images of 1 lesion (lesion_id of more.csv) and "
+        "3 patients (patient_id of images/metadata.csv) and 2 groups (visit of visits.csv)"
+    )
 
 
 def test_doctor_shows_leaks_in_a_given_split(

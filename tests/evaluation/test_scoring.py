@@ -147,7 +147,7 @@ def test_a_person_s_own_labels_go_before_the_reading(
     styles = json.loads((outlined / "scores.json").read_text())["groups"]["style"]
     assert {value: part["count"] for value, part in styles.items()} == {"traced": 2, "unclear": 1}
     said = capsys.readouterr().err
-    assert "skipped: train.csv: no column of diagnosis, age, sex or style" in said
+    assert "skipped: train.csv: no column of diagnosis, age, sex, style, " in said
     assert "1 images: labels.csv has a style other than traced or semi-automatic" in said
 
 

@@ -266,6 +266,19 @@ def test_folds_of_ones_own_that_are_counted_from_1_are_told_once(
         assert stored["image_ids"].tolist() == names[2::3]
 
 
+def test_a_training_says_whose_images_its_folds_keep_together(
+    toy_data: Path, tmp_path: Path, tiny: Maker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = sorted(path.stem for path in (toy_data / "images").iterdir())
+    rows = [f"{name},P{number // 3}" for number, name in enumerate(names)]
+    (toy_data / "images" / "metadata.csv").write_text("\n".join(["isic_id,Patient ID", *rows]))
+    train(toy_data, tmp_path / "run", tiny(epochs=1), ON_CPU)
+    line = "folds keep together the images of 5 patients (patient_id of images/metadata.csv)\n"
+    assert capsys.readouterr().err.count(line) == 1
+    with np.load(tmp_path / "run" / "held-out.npz") as stored:
+        assert len({names.index(image) // 3 for image in stored["image_ids"].tolist()}) == 1
+
+
 def test_epochs_are_not_scored_on_two_validation_sets(
     toy_data: Path, tmp_path: Path, tiny: Maker
 ) -> None:

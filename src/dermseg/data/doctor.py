@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from dermseg.cores import parallel_map
 from dermseg.data.datasets import read_signatures
 from dermseg.data.folds import near_duplicates
-from dermseg.data.layouts import Pair, find_all_pairs
-from dermseg.data.metadata import read_groups
+from dermseg.data.layouts import Pair, find_all_pairs, read_facts
 from dermseg.data.splits import find_leaks, read_people, read_split
 from dermseg.errors import ImageError, UsageError
 from dermseg.imaging.contact_sheet import CELL_HEIGHT, CELL_WIDTH, contact_sheet
@@ -128,7 +127,7 @@ def examine(
     """
     alone: list[str] = []
     split = read_split(data, splits, mask_frame, alone)
-    pairs = [*split.training, *split.validation, *split.test]
+    pairs = split.pairs
     results = parallel_map(lambda pair: _examine(pair, predictions or {}), pairs)
     examined = list(track(results, "Examining", len(pairs)))
     findings = [finding for found, _ in examined for finding in found]
@@ -138,11 +137,11 @@ def examine(
     unreadable = {finding.image for finding in findings if finding.kind == "unreadable"}
     duplicates = _find_duplicates([pair for pair in pairs if pair.image_id not in unreadable])
     findings += _duplicates(duplicates)
-    leaks = find_leaks(split, duplicates, read_people(data))
+    leaks = find_leaks(split, duplicates, read_people(data, pairs))
     findings += [Finding(image, "leak", detail) for image, detail in leaks]
     findings.sort(key=lambda f: (f.kind != "suspicious", f.kind, f.value, f.image))
     styles = Counter(style for _, style in examined if style)
-    passed_over = read_groups(data).passed_over(pair.image_id for pair in pairs)
+    passed_over = read_facts(data, pairs).passed_over(pair.image_id for pair in pairs)
     return Examination(pairs, findings, styles, passed_over, split.renumbered)
 
 

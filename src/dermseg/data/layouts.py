@@ -6,13 +6,13 @@ file belongs to the nearest such folder above it. Where no folder says so, the f
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
 
-from dermseg.data.metadata import UNKNOWN, Groups, read_groups
+from dermseg.data.metadata import UNKNOWN, Metadata, read_groups
 from dermseg.errors import DataError, MissingFolderError
 from dermseg.formats.annotation import Photographs
 from dermseg.formats.rasters import find_outlines, rasterised
@@ -197,12 +197,12 @@ def find_all_pairs(
         kinds = {file.is_mask for file in files}
         if kinds == {True, False}:
             pairs = [replace(pair, mask_frame=mask_frame) for pair in _pair_up(data, files, alone)]
-            return _labelled(pairs, read_groups(data))
+            return _labelled(pairs, data)
     if paths and (outlines := find_outlines(data)):
         masks = rasterised(*outlines, data)
         pairs = _pair_up(data, list(_with_masks(data, paths, masks)), alone)
         # Outlines are turned along the stored pixels when they become masks.
-        return _labelled([replace(pair, mask_frame="stored") for pair in pairs], read_groups(data))
+        return _labelled([replace(pair, mask_frame="stored") for pair in pairs], data)
     raise DataError(_unknown(data, paths))
 
 
@@ -222,8 +222,14 @@ def _with_masks(data: Path, paths: list[Path], folder: Path) -> Iterator[_File]:
             yield replace(files[photograph], path=mask, is_mask=True)
 
 
-def _labelled(pairs: list[Pair], groups: Groups) -> list[Pair]:
+def read_facts(data: Path, pairs: Sequence[Pair]) -> Metadata:
+    """Return what the tables of the data set say of each image."""
+    return read_groups(data, [pair.photograph for pair in pairs])
+
+
+def _labelled(pairs: list[Pair], data: Path) -> list[Pair]:
     """Return `pairs` with the styles that a person's table says."""
+    groups = read_facts(data, pairs)
 
     def label(pair: Pair) -> Style | None:
         said = groups.get(pair.image_id, {}).get("style", UNKNOWN)

@@ -1,4 +1,4 @@
-"""Who is in a data set: diagnosis, age, sex and style from the tables that lie beside it.
+"""Who is in a data set: diagnosis, age, sex, style and groups from the tables that lie beside it.
 
 The tables of the ISIC challenges of 2016 to 2024, of isic-cli, HAM10000 and PH2 are known by their
 columns, in any spelling, separator and encoding; a column `style` holds one's own labels of how a
@@ -52,6 +52,13 @@ COLUMNS = {
     "style": ("style",),
 }
 """Columns that say something of each kind; the first of them that a table has counts."""
+GROUP_COLUMNS = {
+    "patient_id": ("patient_id", "patientid", "patient", "subject_id", "subjectid", "subject"),
+    "lesion_id": ("lesion_id", "lesionid", "lesion"),
+}
+"""Columns whose images of one value share a fold, likewise."""
+SPLIT, FOLD = "split", "fold"
+"""Columns that say what an image is for, and in which fold it is held out."""
 MARKS = {
     "melanoma": "melanoma",
     "seborrheic_keratosis": "seborrheic_keratosis",
@@ -83,7 +90,7 @@ OLDEST = 130
 SPREADSHEETS = (".xlsx", ".xls", ".ods")
 TEXT = ".txt"
 TABLES = (".csv", ".tsv", ".tab", TEXT, *SPREADSHEETS)
-NO_FACTS = "no column of diagnosis, age, sex or style"
+NO_FACTS = f"no column of {', '.join((*KINDS, *GROUP_COLUMNS, SPLIT))} or {FOLD}"
 NO_IDS = f"no column that names images, such as {IDS[0]}, {IDS[1]} or {IDS[2]}"
 SHOWN = 3
 """Tables that a line names."""
@@ -119,20 +126,24 @@ class Metadata(Groups):
         lines = [f"{_listed(tables)}: {why}" for why, tables in reasons.items() if tables]
         return lines + [f"{count} images: {what}" for what, count in self._odd.items()]
 
-    def add(self, table: Path) -> None:
-        """Add what a table says; one that says nothing, or cannot be read, is noted as unused."""
+    def add(self, table: Path, name: str) -> None:
+        """Add what a table says; one that says nothing, or cannot be read, is noted as unused.
+
+        `name` is what people call it.
+        """
         try:
             rows = list(_read(table))  # all of it or nothing
         except _UnusedError as error:
             if table.suffix.lower() != TEXT:  # PH2's table is one, and most others are prose
-                self._unused[str(error)].append(table.name)
+                self._unused[str(error)].append(name)
         except (OSError, ValueError, csv.Error) as error:
             known = isinstance(error, OSError) and error.strerror
-            self._unused[f"cannot be read ({known or error})"].append(table.name)
+            self._unused[f"cannot be read ({known or error})"].append(name)
         else:
-            self._named[table.name] = {image_key(image_id) for image_id, _ in rows}
+            self._named[name] = {image_key(image_id) for image_id, _ in rows}
             for image_id, facts in rows:
-                self._add(table.name, image_id, facts)
+                if facts:  # a table of patients or folds alone has none
+                    self._add(name, image_id, facts)
 
     def _add(self, table: str, image_id: str, facts: Facts) -> None:
         name, known = self._known.get(image_key(image_id), (image_id, {}))
@@ -147,52 +158,76 @@ class Metadata(Groups):
         self._known[image_key(image_id)] = name, known
 
 
-def read_groups(folder: Path) -> Metadata:
-    """Return what the tables in `folder` say of each image; empty where there are none."""
+class Column(dict[str, str]):
+    """A column's values by `image_key`, and the names of the `tables` that have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables: list[str] = []
+
+
+def read_groups(folder: Path, photographs: Collection[Path] = ()) -> Metadata:
+    """Return what the tables of a data set say of each image; empty where there are none.
+
+    They lie in `folder`, or between it and its `photographs`: beside these, or beside a folder
+    that holds them.
+    """
     found = Metadata()
-    for table in _tables(folder):
-        found.add(table)
+    for name, table in _tables(folder, photographs):
+        found.add(table, name)
     return found
 
 
-def _tables(folder: Path) -> Iterator[Path]:
-    try:
-        files = sorted(folder.iterdir())
-    except OSError:  # whoever asks reads the folder's images too, and says so
-        return
-    for table in files:
-        kind, name = table.suffix.lower(), table.name.lower()
-        if not name.startswith(".") and (kind in TABLES or name.endswith("metadata")):
-            yield table
+def _tables(folder: Path, photographs: Collection[Path]) -> Iterator[tuple[str, Path]]:
+    """Yield each table with its path in `folder`, its own first."""
+    holding = {photograph.parent for photograph in photographs}
+    above = {place for held in holding for place in (held, *held.parents)}
+    for place in sorted({folder, *(each for each in above if each.is_relative_to(folder))}):
+        try:
+            files = sorted(place.iterdir())
+        except OSError:  # whoever asks reads the folder's images too, and says so
+            continue
+        # Texts beside photographs below are most often labels, one an image.
+        kinds = {*TABLES} - ({TEXT} if place != folder and place in holding else set())
+        for table in files:
+            kind, name = table.suffix.lower(), table.name.lower()
+            if not name.startswith(".") and (kind in kinds or name.endswith("metadata")):
+                yield table.relative_to(folder).as_posix(), table
 
 
-def read_columns(folder: Path, columns: Collection[str]) -> dict[str, dict[str, str]]:
-    """Return the values of `columns` in the tables in `folder`, by column and `image_key`.
+def read_columns(
+    folder: Path, columns: Collection[str], photographs: Collection[Path] = ()
+) -> dict[str, Column]:
+    """Return the values of `columns` in the tables that `read_groups` reads, by column.
 
     Blank values are left out, and so are tables that cannot be read. The first table counts.
     """
-    found: dict[str, dict[str, str]] = {}
-    for table in _tables(folder):
+    found: dict[str, Column] = {}
+    for name, table in _tables(folder, photographs):
         try:
             values = columns_of(table, columns) if table.is_file() else {}
         except (OSError, ValueError, csv.Error):
             continue  # `Metadata.passed_over` says so
         for column, by_image in values.items():
-            found[column] = by_image | found.get(column, {})
+            known = found.setdefault(column, Column())
+            known.update(by_image | known)
+            known.tables.append(name)
     return found
 
 
 def columns_of(table: Path, columns: Collection[str]) -> dict[str, dict[str, str]]:
     """Return the values of `columns` in one table, by column and `image_key`, without blanks.
 
-    Nothing if it names no images. Raises as `foreign_rows` does.
+    Those of GROUP_COLUMNS are known in other spellings. Nothing if it names no images. Raises as
+    `foreign_rows` does.
     """
     found: dict[str, dict[str, str]] = {}
     for row in foreign_rows(table):
         cells = {_plain(name): cell for name, cell in row.items() if isinstance(name, str)}
         image = next((cells[name] for name in IDS if name in cells), "")
         for column in columns:
-            value = cells.get(_plain(column), "").strip()
+            spellings = GROUP_COLUMNS.get(column, (_plain(column),))
+            value = next((cells[name] for name in spellings if name in cells), "").strip()
             if image and value.casefold() not in BLANKS:
                 found.setdefault(column, {}).setdefault(image_key(undefused(image)), value)
     return found
@@ -200,6 +235,10 @@ def columns_of(table: Path, columns: Collection[str]) -> dict[str, dict[str, str
 
 def _plain(column: str) -> str:
     return re.sub(r"\W+", "_", column.strip().casefold())
+
+
+_OF_SPLITS = {SPLIT, FOLD, *(name for names in GROUP_COLUMNS.values() for name in names)}
+"""Columns that are facts of no image, and that `dermseg.data.splits` reads."""
 
 
 class _UnusedError(Exception):
@@ -232,7 +271,7 @@ class _Columns:
         marks = {names[name]: name for name in MARKS if name in names}
         if "diagnosis" in facts or len(marks) < 2:
             marks = {}
-        if not facts and not marks:
+        if not facts and not marks and names.keys().isdisjoint(_OF_SPLITS):
             raise _UnusedError(NO_FACTS)
         return cls(image, facts, marks)
 

@@ -9,22 +9,26 @@ import csv
 import json
 import math
 from collections import defaultdict
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dermseg.data.folds import grouped
 from dermseg.data.layouts import PARTS, Pair, Part, find_all_pairs
-from dermseg.data.metadata import columns_of, image_key, read_columns
+from dermseg.data.metadata import (
+    FOLD,
+    GROUP_COLUMNS,
+    SPLIT,
+    Column,
+    columns_of,
+    image_key,
+    read_columns,
+)
 from dermseg.errors import DataError, UsageError
 from dermseg.progress import counted
 from dermseg.settings import MaskFrame
 
-GROUP_COLUMNS = ("patient_id", "lesion_id")
-"""Columns whose images of one value share a fold."""
-SPLIT, FOLD = "split", "fold"
-"""Columns that say what an image is for, and in which fold it is held out."""
-Columns = dict[str, dict[str, str]]
+Columns = Mapping[str, Mapping[str, str]]
 """Column to image key (`metadata.image_key`) to value."""
 
 
@@ -42,6 +46,11 @@ class Split:
     test: list[Pair] = field(default_factory=list)
     fold_of: dict[str, int] = field(default_factory=dict)
     renumbered: str = ""
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """All of them."""
+        return [*self.training, *self.validation, *self.test]
 
 
 def read_split(
@@ -63,7 +72,8 @@ def read_split(
     file `splits`.
     """
     pairs = find_all_pairs(data, mask_frame, alone)
-    given = _read_file(Path(splits)) if splits else read_columns(data, (SPLIT, FOLD))
+    given: Columns
+    given = _read_file(Path(splits)) if splits else _read_tables(data, pairs, (SPLIT, FOLD))
     source = splits or f"the tables in {data}"
     named = {column: _named(pairs, values, source) for column, values in given.items()}
     part_of: dict[str, Part] = {pair.image_id: pair.part for pair in pairs}
@@ -194,15 +204,30 @@ def _renumbered(own: Mapping[str, int], source: str) -> tuple[dict[str, int], st
     return {image: order.index(number) for image, number in own.items()}, line
 
 
-def read_people(data: Path, column: str = "") -> Columns:
-    """Return the values of the columns that name persons or lesions: GROUP_COLUMNS and `column`.
+def _read_tables(data: Path, pairs: Sequence[Pair], columns: Collection[str]) -> dict[str, Column]:
+    return read_columns(data, columns, [pair.photograph for pair in pairs])
+
+
+def read_people(data: Path, pairs: Sequence[Pair], column: str = "") -> dict[str, Column]:
+    """Return the columns that name persons or lesions: GROUP_COLUMNS and `column`.
 
     Raises UsageError if no table beside the data has `column`.
     """
-    people = read_columns(data, {*GROUP_COLUMNS, *([column] if column else [])})
+    people = _read_tables(data, pairs, {*GROUP_COLUMNS, *([column] if column else [])})
     if column and column not in people:
         raise UsageError(f"--group {column}: no table in {data} has this column with values")
     return people
+
+
+def describe_people(people: Mapping[str, Column], training: Sequence[Pair]) -> str:
+    """Return a line for people: what dealt folds keep together, and which tables say so."""
+    keys = {image_key(pair.image_id) for pair in training}
+    parts = []
+    for column, values in sorted(people.items()):
+        count = len({values[key] for key in keys & values.keys()})
+        noun = column.removesuffix("_id") if column in GROUP_COLUMNS else "group"
+        parts.append(f"{counted(count, noun)} ({column} of {' and '.join(values.tables)})")
+    return f"folds keep together the images of {' and '.join(parts)}"
 
 
 def group(pairs: Sequence[Pair], near_duplicates: Sequence[int], people: Columns) -> list[int]:

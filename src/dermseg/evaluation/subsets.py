@@ -64,7 +64,7 @@ def _values(
     """Return what is known of each image in a column."""
     kind = column.casefold()
     if kind not in KINDS:
-        by_key = read_columns(folder, (column,)).get(column, {})
+        by_key: Facts = read_columns(folder, (column,)).get(column, {})
         return {image: by_key[key] for image in truths if (key := image_key(image)) in by_key}
     known = {image: groups.get(image, {}).get(kind, UNKNOWN) for image in truths}
     if kind == "style":

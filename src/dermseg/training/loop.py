@@ -14,9 +14,9 @@ import torch
 
 from dermseg import __version__
 from dermseg.data import datasets, folds, sources
-from dermseg.data.layouts import Pair
-from dermseg.data.metadata import UNKNOWN, read_groups
-from dermseg.data.splits import Split, group, read_people, read_split
+from dermseg.data.layouts import Pair, read_facts
+from dermseg.data.metadata import UNKNOWN
+from dermseg.data.splits import Split, describe_people, group, read_people, read_split
 from dermseg.errors import DataError, DivergedError, UsageError
 from dermseg.imaging.mask_files import MASK_FOREGROUND
 from dermseg.imaging.photographs import image_size
@@ -108,8 +108,6 @@ def train(
     find_device(data_settings.device, settings.precision)  # refused before the data are read
     check_keep(data, settings, data_settings)
     split = read_split(data, settings.splits, data_settings.mask_frame)
-    if split.renumbered and distributed.leads():
-        say(split.renumbered)
     store = data_settings.cache_below(run)
     with distributed.leader_first():
         images = datasets.open_cache(
@@ -121,6 +119,8 @@ def train(
             identity=split.training,
         )
         fold_of = assign_folds(data, split, images, store, settings)
+    if distributed.leads():
+        _say_split(data, split, settings)
     rows = np.arange(len(images.image_ids))
     inside = np.array([settings.fold is None or fold != settings.fold for fold in fold_of])
     chosen = np.flatnonzero(inside)
@@ -228,13 +228,22 @@ def assign_folds(
         return [split.fold_of[pair.image_id] for pair in pairs]
     photographs = [pair.photograph for pair in pairs]
     duplicates = folds.near_duplicates(datasets.read_signatures(photographs, store))
-    groups = group(pairs, duplicates, read_people(data, settings.group))
+    groups = group(pairs, duplicates, read_people(data, split.pairs, settings.group))
     if settings.folds_by == "source":
         styles = [STYLE_NAMES[number] for number in images.styles.tolist()[: len(pairs)]]
         return _assign_sources(pairs, groups, styles, settings)
-    groups_of = read_groups(data)
+    groups_of = read_facts(data, pairs)
     strata = [groups_of.get(pair.image_id, {}).get("diagnosis", UNKNOWN) for pair in pairs]
     return folds.assign(groups, strata, settings.folds, settings.fold_seed)
+
+
+def _say_split(data: Path, split: Split, settings: TrainingSettings) -> None:
+    """Say how a split's folds are numbered, or whose images dealt folds keep together."""
+    if split.renumbered:
+        say(split.renumbered)
+    people = read_people(data, split.pairs, settings.group)
+    if people and not split.fold_of:
+        say(describe_people(people, split.training))
 
 
 def _assign_sources(

@@ -9,8 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from dermseg.data.layouts import find_all_pairs
-from dermseg.data.metadata import read_groups
+from dermseg.data.layouts import find_all_pairs, read_facts
 from dermseg.errors import DataError
 from dermseg.evaluation.maps import evaluate_maps
 from dermseg.evaluation.scoring import Evaluation, Summary
@@ -95,7 +94,9 @@ def report(
     """Write the tables of a finished protocol; DataError if there is no mask of the style."""
     maps = run_folder.read_held_out(output)
     pairs = {pair.image_id: pair for pair in find_all_pairs(data, mask_frame)}
-    evaluation = evaluate_maps(maps, pairs, scoring.thresholds, read_groups(data))
+    evaluation = evaluate_maps(
+        maps, pairs, scoring.thresholds, read_facts(data, list(pairs.values()))
+    )
     if scoring.style is not None:
         evaluation = evaluation.where("style", scoring.style)
         if not evaluation.images:

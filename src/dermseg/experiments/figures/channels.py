@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dermseg.data.layouts import Pair, find_pairs
-from dermseg.data.metadata import read_groups
+from dermseg.data.layouts import Pair, find_pairs, read_facts
 from dermseg.experiments.figures.drawing import save
 from dermseg.experiments.findings import Findings
 from dermseg.experiments.study import Study
@@ -39,7 +38,8 @@ def measure(study: Study) -> Findings:
 
 
 def _choose(data: Path) -> Pair:
-    pairs, groups = find_pairs(data), read_groups(data)
+    pairs = find_pairs(data)
+    groups = read_facts(data, pairs)
     melanomas = (p for p in pairs if groups.get(p.image_id, {}).get("diagnosis") == "melanoma")
     return next(melanomas, pairs[0])
 

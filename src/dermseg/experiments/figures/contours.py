@@ -6,7 +6,8 @@ in the order of the Jaccard index, each image predicted by the member that had n
 
 from collections.abc import Mapping, Sequence
 
-from dermseg.data.metadata import UNKNOWN, read_groups
+from dermseg.data.layouts import find_pairs, read_facts
+from dermseg.data.metadata import UNKNOWN
 from dermseg.experiments import arms
 from dermseg.experiments.figures.drawing import Case, draw_cases, make_case
 from dermseg.experiments.findings import Findings
@@ -29,7 +30,7 @@ def measure(study: Study) -> Findings:
     """Score the arm, and draw images of each diagnosis."""
     scored = arms.measure(study)
     scores = first_scores(study)
-    groups = read_groups(study.data)
+    groups = read_facts(study.data, find_pairs(study.data))
     parts: dict[str, list[str]] = {}
     for image in ranked(scores):
         diagnosis = groups.get(image, {}).get("diagnosis", UNKNOWN)
