@@ -96,11 +96,14 @@ def test_images_that_a_split_cannot_tell_apart_are_named(tmp_path: Path) -> None
         read_split(tmp_path / "data", str(tmp_path / "s.csv"))
 
 
-def test_persons_of_images_that_tables_cannot_tell_apart_are_not_guessed() -> None:
+def test_persons_of_images_that_tables_cannot_tell_apart_are_not_guessed(tmp_path: Path) -> None:
     pairs = [Pair(name, Path(), Path()) for name in ("one/a", "two/a", "one/b")]
-    assert group(pairs, range(3), {"lesion_id": {"b": "L1"}}) == [0, 1, 2]
+    people = tmp_path / "people.csv"
+    people.write_text("image_id,lesion_id\nb,L1\n")
+    assert group(pairs, range(3), read_people(tmp_path, pairs)) == [0, 1, 2]
+    people.write_text("image_id,patient_id\none/a,P1\ntwo/a,P2\n")
     with pytest.raises(DataError, match="patient_id: cannot tell one/a from two/a"):
-        group(pairs, range(3), {"patient_id": {"a": "P1"}})
+        read_people(tmp_path, pairs)
 
 
 def test_nnu_net_s_file_is_read(data: Path, tmp_path: Path) -> None:
@@ -278,3 +281,8 @@ def test_doctor_shows_leaks_in_a_given_split(
     assert "a: leak: patient_id P1: b is in the validation set" in said
     assert said.count(": leak: ") == 2
     assert "\n  2 leak: put all photographs of one patient or lesion on one side" in said
+    table(data / "visits.csv", "Visit", "v1 v2 v2 v3 v4 v5")
+    assert main(["doctor", str(data), "--splits", str(file), "--group", "Visit"]) == 0
+    assert "b: leak: Visit v2: c is in the training set" in capsys.readouterr().out
+    assert main(["doctor", str(data), "--group", "clinic"]) == 2
+    assert "--group clinic: no table" in capsys.readouterr().err

@@ -266,6 +266,35 @@ def test_folds_of_ones_own_that_are_counted_from_1_are_told_once(
         assert stored["image_ids"].tolist() == names[2::3]
 
 
+@pytest.mark.parametrize("column", ["fold", "split"])
+def test_a_split_that_leaks_is_warned_about_once(
+    toy_data: Path, tmp_path: Path, tiny: Maker, capsys: pytest.CaptureFixture[str], column: str
+) -> None:
+    names = sorted(path.stem for path in (toy_data / "images").iterdir())
+    sides = ["0", "1", "2"] if column == "fold" else ["train", "train", "val"]
+    rows = [f"{name},{sides[number // 5]},v{number // 4}" for number, name in enumerate(names)]
+    (toy_data / "own.csv").write_text("\n".join([f"image_id,{column},visit", *rows]))
+    twin = toy_data / "images" / f"{names[-1]}.png"
+    twin.write_bytes((toy_data / "images" / f"{names[0]}.png").read_bytes())
+
+    def told(**changes: Any) -> str:
+        settings = tiny(epochs=1, folds=3, fold=0 if column == "fold" else None, **changes)
+        train(toy_data, tmp_path / "-".join(["run", *changes]), settings, ON_CPU)
+        return capsys.readouterr().err
+
+    leak = "from an image of the same patient or lesion, such as "
+    side = ("fold 2", "fold 1") if column == "fold" else ("the validation set",) * 2
+    said = told()
+    assert said.count(leak) == 1
+    assert "separates 2 images" in said
+    assert f"{names[0]} (near-duplicate: {names[-1]} is in {side[0]}); scores may be" in said
+    said = told(group="visit")
+    assert said.count(leak) == 1
+    assert f"separates {10 if column == 'fold' else 6} images" in said
+    with pytest.raises(UsageError, match="--group clinic: no table"):
+        told(group="clinic")
+
+
 def test_a_training_says_whose_images_its_folds_keep_together(
     toy_data: Path, tmp_path: Path, tiny: Maker, capsys: pytest.CaptureFixture[str]
 ) -> None:

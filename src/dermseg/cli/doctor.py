@@ -21,6 +21,7 @@ def doctor(
     mask_frame: MaskFrame | None = None,
     fix: Path | None = None,
     splits: str = "",
+    group: str = "",
 ) -> int:
     """Find the faults of a data set that would stop a training or mislead it.
 
@@ -51,6 +52,9 @@ def doctor(
     splits
         A split of your own, as in `dermseg train`: patients, lesions and near-duplicates on both
         sides are listed. A split in the data's tables or folders is found without this option.
+    group
+        A column of the tables beside the data, as in `dermseg train`: images with the same value on
+        both sides are listed too.
     """
     from dermseg.data import doctor as room
     from dermseg.data.doctor import REMEDIES, examine, report
@@ -58,7 +62,12 @@ def doctor(
 
     maps = read_held_out(predictions) if predictions else {}
     examination = examine(
-        data, maps, allow_resized=allow_resized, splits=splits, mask_frame=mask_frame
+        data,
+        maps,
+        allow_resized=allow_resized,
+        splits=splits,
+        mask_frame=mask_frame,
+        group=group,
     )
     findings = examination.findings
     for line in examination.passed_over:

@@ -117,13 +117,15 @@ def examine(
     allow_resized: bool = False,
     splits: str = "",
     mask_frame: MaskFrame | None = None,
+    group: str = "",
 ) -> Examination:
     """Return what deserves a look in the data set `data`.
 
     `predictions` maps image ids to out-of-fold probabilities (h, w), as `read_held_out` gives
     them. `allow_resized` accepts photographs whose size is not their mask's. `splits` is a split of
-    one's own (see `splits.read_split`), `mask_frame` how a person says that the masks lie. Raises
-    DataError if no photograph has a mask.
+    one's own (see `splits.read_split`), `mask_frame` how a person says that the masks lie, `group`
+    a further column whose images stay together. Raises DataError if no photograph has a mask, or if
+    tables cannot tell two images apart, UsageError if no table has the column `group`.
     """
     alone: list[str] = []
     split = read_split(data, splits, mask_frame, alone)
@@ -137,7 +139,7 @@ def examine(
     unreadable = {finding.image for finding in findings if finding.kind == "unreadable"}
     duplicates = _find_duplicates([pair for pair in pairs if pair.image_id not in unreadable])
     findings += _duplicates(duplicates)
-    leaks = find_leaks(split, duplicates, read_people(data, pairs))
+    leaks = find_leaks(split, duplicates, read_people(data, pairs, group))
     findings += [Finding(image, "leak", detail) for image, detail in leaks]
     findings.sort(key=lambda f: (f.kind != "suspicious", f.kind, f.value, f.image))
     styles = Counter(style for _, style in examined if style)

@@ -211,11 +211,14 @@ def _read_tables(data: Path, pairs: Sequence[Pair], columns: Collection[str]) ->
 def read_people(data: Path, pairs: Sequence[Pair], column: str = "") -> dict[str, Column]:
     """Return the columns that name persons or lesions: GROUP_COLUMNS and `column`.
 
-    Raises UsageError if no table beside the data has `column`.
+    `pairs` are all of the data. Raises UsageError if no table beside them has `column`, DataError
+    if a table's value may be one or another image's.
     """
     people = _read_tables(data, pairs, {*GROUP_COLUMNS, *([column] if column else [])})
     if column and column not in people:
         raise UsageError(f"--group {column}: no table in {data} has this column with values")
+    for name, values in people.items():
+        _check_apart(pairs, values, f"the tables' column {name}")
     return people
 
 
@@ -234,10 +237,8 @@ def group(pairs: Sequence[Pair], near_duplicates: Sequence[int], people: Columns
     """Return a group number for each of `pairs`: what must not be in two folds has one number.
 
     These are near-duplicates, and images of one person or one lesion, transitively. `people` is
-    what `read_people` returns. Raises DataError if it cannot tell two images apart.
+    what `read_people` returns.
     """
-    for column, values in people.items():
-        _check_apart(pairs, values, f"the tables' column {column}")
     return grouped(
         [("near-duplicate", duplicate), *_belongings(pair, people)]
         for pair, duplicate in zip(pairs, near_duplicates, strict=True)
@@ -255,7 +256,8 @@ def find_leaks(
 ) -> list[tuple[str, str]]:
     """Return the images that a given split separates from their own kind, each with the reason.
 
-    `duplicates` are groups of near-duplicates by image id. Where folds are dealt nothing leaks.
+    `duplicates` are groups of near-duplicates by image id. Where folds are dealt nothing leaks
+    between them.
     """
     side_of = {pair.image_id: "the validation set" for pair in split.validation}
     side_of |= {pair.image_id: "the test set" for pair in split.test}
@@ -263,7 +265,7 @@ def find_leaks(
         fold = split.fold_of.get(pair.image_id)
         side_of[pair.image_id] = "the training set" if fold is None else f"fold {fold}"
     members: defaultdict[tuple[str, object], list[str]] = defaultdict(list)
-    for pair in (*split.training, *split.validation, *split.test):
+    for pair in split.pairs:
         for key in _belongings(pair, people):
             members[key].append(pair.image_id)
         if pair.image_id in duplicates:

@@ -11,18 +11,26 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dermseg import __version__
 from dermseg.data import datasets, folds, sources
 from dermseg.data.layouts import Pair, read_facts
 from dermseg.data.metadata import UNKNOWN
-from dermseg.data.splits import Split, describe_people, group, read_people, read_split
+from dermseg.data.splits import (
+    Split,
+    describe_people,
+    find_leaks,
+    group,
+    read_people,
+    read_split,
+)
 from dermseg.errors import DataError, DivergedError, UsageError
 from dermseg.imaging.mask_files import MASK_FOREGROUND
 from dermseg.imaging.photographs import image_size
 from dermseg.masks.metrics import mean, score
 from dermseg.masks.style import STYLE_NAMES
-from dermseg.progress import Advance, bar, say
+from dermseg.progress import Advance, bar, counted, say
 from dermseg.settings import DataSettings, TrainingSettings
 from dermseg.storage.files import occupied, reading, remove_leftovers, write_json, written_whole
 from dermseg.training import checkpoints, distributed, fine_tuning, networks, precision
@@ -120,7 +128,7 @@ def train(
         )
         fold_of = assign_folds(data, split, images, store, settings)
     if distributed.leads():
-        _say_split(data, split, settings)
+        _say_split(data, split, store, settings)
     rows = np.arange(len(images.image_ids))
     inside = np.array([settings.fold is None or fold != settings.fold for fold in fold_of])
     chosen = np.flatnonzero(inside)
@@ -219,16 +227,16 @@ def assign_folds(
     """Return the fold of each training image of `data`, as trainings with these settings do.
 
     `split` is that of the data, `store` the folder of the decoded images. Raises UsageError if
-    people have chosen another number of folds than the settings.
+    people have chosen another number of folds than the settings, or if no table has their column.
     """
     pairs = split.training
+    people = read_people(data, split.pairs, settings.group)
     if split.fold_of:
         if (given := len(set(split.fold_of.values()))) != settings.folds:
             raise UsageError(f"{data} has {given} folds of its own: give --folds {given}")
         return [split.fold_of[pair.image_id] for pair in pairs]
-    photographs = [pair.photograph for pair in pairs]
-    duplicates = folds.near_duplicates(datasets.read_signatures(photographs, store))
-    groups = group(pairs, duplicates, read_people(data, split.pairs, settings.group))
+    duplicates = folds.near_duplicates(_signatures(split, store)[: len(pairs)])
+    groups = group(pairs, duplicates, people)
     if settings.folds_by == "source":
         styles = [STYLE_NAMES[number] for number in images.styles.tolist()[: len(pairs)]]
         return _assign_sources(pairs, groups, styles, settings)
@@ -237,13 +245,34 @@ def assign_folds(
     return folds.assign(groups, strata, settings.folds, settings.fold_seed)
 
 
-def _say_split(data: Path, split: Split, settings: TrainingSettings) -> None:
-    """Say how a split's folds are numbered, or whose images dealt folds keep together."""
+def _signatures(split: Split, store: Path) -> NDArray[np.uint8]:
+    """Return the signatures of the images for training, then of those for validation."""
+    read = [*split.training, *split.validation]
+    return datasets.read_signatures([pair.photograph for pair in read], store)
+
+
+def _say_split(data: Path, split: Split, store: Path, settings: TrainingSettings) -> None:
+    """Say how a split's folds are numbered, whose images dealt folds keep together, and what leaks.
+
+    Near-duplicates among the test images are left to `dermseg doctor`: a training reads none of
+    these.
+    """
+    people = read_people(data, split.pairs, settings.group)
     if split.renumbered:
         say(split.renumbered)
-    people = read_people(data, split.pairs, settings.group)
     if people and not split.fold_of:
         say(describe_people(people, split.training))
+    if not (split.fold_of or split.validation or split.test):
+        return
+    twins = folds.near_duplicates(_signatures(split, store))
+    ids = [pair.image_id for pair in (*split.training, *split.validation)]
+    if leaks := find_leaks(split, dict(zip(ids, twins, strict=True)), people):
+        image, reason = leaks[0]
+        say(
+            f"this split separates {counted(len(dict(leaks)), 'image')} from a near-duplicate, or "
+            f"from an image of the same patient or lesion, such as {image} ({reason}); scores may "
+            "be too high; dermseg doctor lists all"
+        )
 
 
 def _assign_sources(
