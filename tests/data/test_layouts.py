@@ -1,14 +1,18 @@
 """Layouts of data sets: each is read, and its first pair is the right photograph and mask."""
 
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from toy import draw_picture
 
 from dermseg.data.datasets import open_cache
-from dermseg.data.layouts import find_all_pairs, find_pairs
+from dermseg.data.layouts import ALL_MASK_ENDINGS, find_all_pairs, find_pairs
 from dermseg.errors import DataError
 
 NAMES = ("ISIC_0000001", "ISIC_0000002", "ISIC_0000003")
@@ -138,6 +142,79 @@ class TestFindAllPairs:
         for name in ("latest", "images/up"):
             (tmp_path / name).symlink_to(tmp_path, target_is_directory=True)
         assert find_pairs(tmp_path) == before
+
+
+ENDINGS = st.sampled_from(("", *ALL_MASK_ENDINGS, "_Lesion"))
+STEMS = st.builds("{}{}{}".format, st.sampled_from("ab"), ENDINGS, ENDINGS)
+IN_FOLDERS = {
+    "archive": ("ISIC-2017_Training_Data/{n}.jpg", "ISIC-2017_Training_Part1_GroundTruth/{m}.png"),
+    "ph2": ("{i}/IMD{i}_Dermoscopic_Image/{n}.bmp", "{i}/IMD{i}_lesion/{m}.bmp"),
+    "nnu-net": ("imagesTr/{n}_0000.png", "labelsTr/{m}.png"),
+    "images and masks": ("images/{n}.jpg", "masks/{m}.png"),
+    "classes": ("images/{c}/{n}.png", "masks/{c}/{m}.png"),
+    "classes of photographs": ("images/{c}/{n}.png", "masks/{m}.png"),
+    "masks below the photographs": ("{n}.png", "masks/{m}.png"),
+}
+SIDE_BY_SIDE = {
+    "by ending": ("{n}.png", "{m}.png"),
+    "by suffix": ("{n}.jpg", "{m}.png"),
+    "in classes": ("{c}/{n}.jpg", "{c}/{m}.png"),
+}
+
+
+class TestNamesThatEndAsAMasks:
+    """`{n}` in a path is the photograph's name, `{m}` the mask's."""
+
+    @staticmethod
+    def pairs(layout: tuple[str, str], endings: dict[str, str]) -> dict[str, str]:
+        """Return the path of each photograph's mask; `endings` are the masks', by stem."""
+        facts = [
+            {"n": stem, "m": stem + ending, "i": number, "c": ("mel", "nv")[number % 2]}
+            for number, (stem, ending) in enumerate(endings.items())
+        ]
+        return {layout[0].format(**each): layout[1].format(**each) for each in facts}
+
+    @staticmethod
+    def found(pairs: dict[str, str]) -> dict[str, str]:
+        """Return the same as it is found in a folder of such files, which are empty."""
+        with TemporaryDirectory() as folder:
+            data = Path(folder)
+            for path in map(data.joinpath, (*pairs, *pairs.values())):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+            return {
+                pair.photograph.relative_to(data).as_posix(): pair.mask.relative_to(data).as_posix()
+                for pair in find_all_pairs(data)
+            }
+
+    @settings(max_examples=200)
+    @given(
+        st.sampled_from([*IN_FOLDERS.values(), *SIDE_BY_SIDE.values()]),
+        st.dictionaries(STEMS, ENDINGS, min_size=1, max_size=4),
+    )
+    def test_they_pair_rightly_or_are_refused(
+        self, layout: tuple[str, str], endings: dict[str, str]
+    ) -> None:
+        pairs = self.pairs(layout, endings)
+        assume(len({path.lower() for path in (*pairs, *pairs.values())}) == 2 * len(endings))
+        with suppress(DataError):
+            assert self.found(pairs) == pairs
+
+    @given(
+        st.sampled_from([*IN_FOLDERS.values(), SIDE_BY_SIDE["by suffix"]]),
+        st.lists(STEMS, min_size=1, max_size=4, unique_by=str.lower),
+    )
+    def test_masks_named_exactly_as_their_photographs_are_read(
+        self, layout: tuple[str, str], stems: list[str]
+    ) -> None:
+        pairs = self.pairs(layout, dict.fromkeys(stems, ""))
+        assert self.found(pairs) == pairs
+
+    @pytest.mark.parametrize("layout", IN_FOLDERS)
+    def test_they_are_read_beside_masks_with_an_ending(self, layout: str) -> None:
+        endings = {"case1_lesion": "", "case2": "_segmentation", "case3_seg": "_mask", "case4": ""}
+        pairs = self.pairs(IN_FOLDERS[layout], endings)
+        assert self.found(pairs) == pairs
 
 
 class TestFindAllPairsExceptions:

@@ -165,5 +165,8 @@ def test_masks_for_sizes_are_found_by_either_name(tmp_path: Path) -> None:
     assert find_mask(tmp_path, Path("a.jpg")) == tmp_path / "a.png"
     (tmp_path / "a_segmentation.png").touch()
     assert find_mask(tmp_path, Path("a.jpg")) == tmp_path / "a_segmentation.png"
+    (tmp_path / "C_mask.bmp").touch()
+    assert find_mask(tmp_path, Path("c.jpg")) == tmp_path / "C_mask.bmp"
+    assert find_mask(tmp_path, Path("c_mask.jpg")) == tmp_path / "C_mask.bmp"
     with pytest.raises(UsageError, match=r"b_segmentation\.png or b\.png"):
         find_mask(tmp_path, Path("b.jpg"))

@@ -151,11 +151,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class _File:
-    """An image file; `key` is its path without what says its kind, `folder` what says it."""
+    """An image file; `key` is its path without what says its kind, `folder` what says it.
+
+    `whole` is the same with the whole of the file's name; see `_named_whole`.
+    """
 
     path: Path
     is_mask: bool
     key: str
+    whole: str
     part: Part
     folder: str
 
@@ -182,7 +186,8 @@ def find_all_pairs(
 
     Known are the layouts of LAYOUTS; folders whose names say image or mask in other words, at any
     depth; photographs and masks side by side; and photographs with outlines in another form. A
-    mask is named after its photograph, with or without one of ALL_MASK_ENDINGS. The id is the
+    mask is named after its photograph, with or without one of ALL_MASK_ENDINGS; where that is in
+    doubt, it belongs to the photograph of exactly its name. The id is the
     photograph's name; where that is not unique, its path within `data`, without the folders that
     say what is a photograph. `mask_frame` is how a person says that the masks lie.
 
@@ -260,9 +265,12 @@ def _readings(data: Path, paths: list[Path]) -> Iterator[list[_File]]:
     if any(file.is_mask for file in by_words):  # photographs in no folder of their own
         masks = {file.path: file for file in by_words if file.is_mask}
         yield [masks.get(path) or _file(data, path, [], is_mask=False) for path in paths]
-    for tells_mask in (_ends_as_mask, _is_png):
-        files = [_file(data, path, [], is_mask=tells_mask(path)) for path in paths]
-        if {f.key for f in files if f.is_mask} & {f.key for f in files if not f.is_mask}:
+    side_by_side = [
+        _named_whole([_file(data, path, [], is_mask=tells_mask(path)) for path in paths])
+        for tells_mask in (_ends_as_mask, _is_png)
+    ]
+    for files in sorted(side_by_side, key=_pairs_wholly, reverse=True):
+        if set(_keys(files, is_mask=True)) & set(_keys(files, is_mask=False)):
             yield files
 
 
@@ -298,15 +306,19 @@ def _words(folder: str) -> list[str]:
 def _file(data: Path, path: Path, telling: list[int], *, is_mask: bool, ending: str = "") -> _File:
     """Return what `path` is; `telling` are the positions of the folders that say its kind."""
     folders = path.relative_to(data).parts[:-1]
-    stem = mask_stem(path, ALL_MASK_ENDINGS) if is_mask else path.stem.removesuffix(ending)
+    whole = path.stem.removesuffix(ending)
+    stem = mask_stem(path, ALL_MASK_ENDINGS) if is_mask else whole
     kept = [folder for i, folder in enumerate(folders) if i not in telling]
-    if stem.lower() in (*PHOTOGRAPH_FOLDERS, *MASK_FOLDERS, "lesion") and kept:
-        key = "/".join(kept)  # a folder an image: case-1/image.jpg and case-1/mask.png
-    else:
-        key = "/".join([*kept, stem])
+    key, whole = (composed(_key(kept, name)) for name in (stem, whole))
     parts = [PARTS[word] for folder in folders for word in _words(folder) if word in PARTS]
     outermost = folders[telling[0]] if telling else ""
-    return _File(path, is_mask, composed(key), parts[0] if parts else "training", outermost)
+    return _File(path, is_mask, key, whole, parts[0] if parts else "training", outermost)
+
+
+def _key(folders: list[str], name: str) -> str:
+    if name.lower() in (*PHOTOGRAPH_FOLDERS, *MASK_FOLDERS, "lesion") and folders:
+        return "/".join(folders)  # a folder an image: case-1/image.jpg and case-1/mask.png
+    return "/".join([*folders, name])
 
 
 def _ends_as_mask(path: Path) -> bool:
@@ -316,6 +328,34 @@ def _ends_as_mask(path: Path) -> bool:
 def _is_png(path: Path) -> bool:
     """Say whether a file is a PNG, as masks are where photographs are a camera's JPEGs."""
     return path.suffix.lower() == ".png"
+
+
+def _keys(files: list[_File], *, is_mask: bool) -> list[str]:
+    return sorted(file.key for file in files if file.is_mask is is_mask)
+
+
+def _pairs_wholly(files: list[_File]) -> bool:
+    masks = _keys(files, is_mask=True)
+    return masks == _keys(files, is_mask=False) and len(set(masks)) == len(masks)
+
+
+def _named_whole(files: list[_File]) -> list[_File]:
+    """Return `files`, where a mask that is named exactly as a photograph belongs to it.
+
+    The ending of such a mask's name is the photograph's own, and so part of the key. A photograph
+    in the mask's own folder has priority over one in another, whatever the ending.
+    """
+    keys = set(_keys(files, is_mask=False))
+    names = {_name(key) for key in keys}
+
+    def is_whole(file: _File) -> bool:
+        return file.whole in keys or (file.key not in keys and _name(file.whole) in names)
+
+    return [replace(f, key=f.whole) if f.is_mask and is_whole(f) else f for f in files]
+
+
+def _name(key: str) -> str:
+    return key.rpartition("/")[2]
 
 
 def _check_whole(data: Path, files: list[_File]) -> None:
@@ -335,7 +375,7 @@ def _check_whole(data: Path, files: list[_File]) -> None:
 def _pair_up(data: Path, files: list[_File], alone: list[str] | None) -> list[Pair]:
     """Return the pairs of `files`; raise DataError for files that stand alone, or note them."""
     files = _without_lone_parts(files)
-    named = _by_stem(files)
+    named = _by_stem(_named_whole(files))
     photographs, problems = by_name((n, f.path) for n, f in named if not f.is_mask)
     masks, doubled = by_name((n, f.path) for n, f in named if f.is_mask)
     problems += doubled
@@ -360,10 +400,10 @@ def _without_lone_parts(files: list[_File]) -> list[_File]:
 def _by_stem(files: list[_File]) -> list[tuple[str, _File]]:
     """Return `files` with the ids of their images: names if these are unique, otherwise paths."""
     for is_mask in (True, False):
-        keys = {file.key for file in files if file.is_mask is is_mask}
-        if len({key.rpartition("/")[2] for key in keys}) < len(keys):
+        keys = set(_keys(files, is_mask=is_mask))
+        if len(set(map(_name, keys))) < len(keys):
             return [(file.key, file) for file in files]
-    return [(file.key.rpartition("/")[2], file) for file in files]
+    return [(_name(file.key), file) for file in files]
 
 
 def _unknown(data: Path, paths: Iterable[Path]) -> str:

@@ -94,8 +94,10 @@ def find_mask(folder: Path, name: Path) -> Path:
 
 @lru_cache(maxsize=16)
 def _by_stem(folder: Path, _changed: int) -> dict[str, Path]:
-    """Return a folder's masks by the comparable names of their photographs."""
-    return {_comparable(mask_stem(path)): path for path in find_masks(folder)}
+    """Return a folder's masks by the comparable names of their photographs, and by their own."""
+    masks = find_masks(folder)
+    named = {_comparable(mask_stem(path)): path for path in masks}
+    return named | {_comparable(path.stem): path for path in masks}
 
 
 def _comparable(name: str) -> str:
