@@ -117,8 +117,8 @@ def convert_segmentations(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target}: is there already; choose another name, or move it away")
     makers = _makers(reading) if reading.form == "masks" else {}
-    done = Conversion()
     entries = read_all(reading)
+    done = Conversion(unlabelled=sum(entry.unlabelled for entry in entries))
     for entry in track(entries, "Converting", len(entries)):
         try:
             annotation, lost = entry.load().reduced(settings)

@@ -71,6 +71,8 @@ def convert(
         done = convert(reading, output, to, settings)
     for failure in done.failures:
         say(f"failed: {failure}")
+    if done.unlabelled:
+        say(f"photographs without a file of labels, which have no lesion: {done.unlabelled}")
     if done.lost:
         name = max(done.lost, key=lambda name: done.lost[name])
         total = sum(done.lost.values())

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import takewhile
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeAlias
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import cv2
 import numpy as np
@@ -30,8 +30,11 @@ Frame: TypeAlias = Literal["stored", "shown"]
 """Whether a form's coordinates count the pixels as the file stores them, or as EXIF shows them."""
 ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 """How a path on a drive of Windows begins, or the address of a store."""
+IMAGES = "images"
+"""A folder of photographs that other tools' names leave out."""
 SAFE_INTEGER = 53
 """Bits of the whole numbers that every reader of JSON keeps."""
+Folder = TypeVar("Folder", bound=PurePath)
 
 
 @dataclass(frozen=True)
@@ -105,11 +108,13 @@ class Entry:
     """A photograph of a source, and the function that reads its outline.
 
     `photograph` is what is known of its name beforehand: the suffix may be another. What `load`
-    raises, a DermsegError, costs this photograph alone.
+    raises, a DermsegError, costs this photograph alone. Of an `unlabelled` one the source says
+    nothing, which means that it has no lesion.
     """
 
     photograph: str
     load: Callable[[], Annotation]
+    unlabelled: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,7 @@ class Photographs:
 
     folder: Path | None = None
     _by_stem: dict[str, list[Path]] = field(default_factory=dict, init=False, repr=False)
+    _by_place: dict[PurePosixPath, list[Path]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.folder is None:
@@ -129,6 +135,7 @@ class Photographs:
                 within = path.relative_to(self.folder)
                 for stem in {within.with_suffix("").as_posix(), path.stem}:
                     self._by_stem.setdefault(composed(stem), []).append(path)
+                self._by_place.setdefault(_place(within.as_posix()), []).append(path)
 
     def find(self, photograph: str) -> Path | None:
         """Return the file of a photograph, None if no folder was given.
@@ -138,7 +145,12 @@ class Photographs:
         if self.folder is None:
             return None
         name = PurePosixPath(composed(photograph))
-        found = self._by_stem.get(str(name.with_suffix(""))) or self._by_stem.get(name.stem) or []
+        found = (
+            self._by_stem.get(str(name.with_suffix("")))
+            or self._by_place.get(_place(photograph))
+            or self._by_stem.get(name.stem)
+            or []
+        )
         named = [path for path in found if composed(path.name) == name.name] or found
         if len(named) != 1:
             how_many = "several photographs" if named else "no photograph"
@@ -148,9 +160,8 @@ class Photographs:
     def parts_in_common(self, path: Path, photograph: str) -> int:
         """Return how many parts of their paths a file and a name share, counted from the end."""
         assert self.folder is not None
-        own = path.relative_to(self.folder).with_suffix("").as_posix()
-        other = str(PurePosixPath(composed(photograph)).with_suffix(""))
-        pairs = zip(reversed(composed(own).split("/")), reversed(other.split("/")), strict=False)
+        own, other = _place(path.relative_to(self.folder).as_posix()), _place(photograph)
+        pairs = zip(reversed(own.parts), reversed(other.parts), strict=False)
         return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
     def shown_size(self, photograph: str, lacking: str) -> tuple[int, int]:
@@ -167,6 +178,21 @@ class Photographs:
             message = f"{photograph}: {lacking}; name the photographs' folder with --photographs"
             raise UnsaidError.about("--photographs", message)
         return path
+
+
+def exchanged(folder: Folder, old: str, new: str = "") -> Folder | None:
+    """Return a folder with `new`, or nothing, for the last `old` in its path; None without any."""
+    parts = [*folder.parts]
+    if old not in parts:
+        return None
+    at = len(parts) - 1 - parts[::-1].index(old)
+    return type(folder)(*parts[:at], new, *parts[at + 1 :])
+
+
+def _place(photograph: str) -> PurePosixPath:
+    """Return a photograph's name without its suffix, and without the folder `images`."""
+    path = PurePosixPath(composed(photograph))
+    return (exchanged(path.parent, IMAGES) or path.parent) / path.stem
 
 
 def files_with(folder: Path, suffix: str) -> list[Path]:

@@ -108,12 +108,17 @@ class Reading:
     kept_by: Reader | None = None
 
     def resolved(self) -> "Reading":
-        """Return the same with its form; UsageError if there is no source, or no form is known."""
+        """Return the same with its form, and with the photographs that lie beside YOLO's labels.
+
+        Raises UsageError if there is no source, or no form is known.
+        """
         if not self.source.exists():
             raise UsageError(f"{self.source}: no such file or folder")
-        if self.form:
-            return self
-        return replace(self, form="masks" if self.kept_by else recognise(self.source))
+        form = self.form or ("masks" if self.kept_by else recognise(self.source))
+        photographs = self.photographs
+        if form == "yolo" and photographs.folder is None:
+            photographs = Photographs(yolo.photographs_beside(self.source))
+        return replace(self, form=form, photographs=photographs)
 
     def entries(self) -> Iterator[Entry]:
         """Yield the outlines, in the form's frame; DataError for a damaged source."""
@@ -129,13 +134,15 @@ class Conversion:
 
     `written` counts photographs, `failures` are sentences about those that could not be read,
     `unsaid` are the options that some of these need, and `lost` are the numbers of pixels in which
-    outlines differ from their source, by photograph.
+    outlines differ from their source, by photograph. `unlabelled` counts photographs that have no
+    lesion because the source says nothing of them.
     """
 
     written: int = 0
     failures: list[str] = field(default_factory=list)
     unsaid: set[str] = field(default_factory=set)
     lost: dict[str, int] = field(default_factory=dict)
+    unlabelled: int = 0
 
 
 def recognise(source: Path) -> Form:
@@ -145,11 +152,12 @@ def recognise(source: Path) -> Form:
     """
     if source.is_dir():
         found = (path for path in files_below(source) if not path.name.startswith("."))
-        paths = (path.relative_to(source) for path in found)
+        paths = [path.relative_to(source) for path in found]
         names = [f"/{path.with_suffix(path.suffix.lower()).as_posix()}" for path in paths]
-        for pattern, form in FOLDERS.items():
-            if any(fnmatch(name, f"*/{pattern}") for name in names):
-                return form
+        for above in ("", "/" + "/".join(source.absolute().parts[-2:])):  # as labels/train has it
+            for pattern, form in FOLDERS.items():
+                if any(fnmatch(f"{above}{name}", f"*/{pattern}") for name in names):
+                    return form
     else:
         try:
             with source.open("rb") as file:
@@ -210,7 +218,7 @@ def read_all(reading: Reading) -> list[Entry]:
         stems[stem] = entry.photograph
     owners = _owners(entries, reading.photographs)
     return [
-        Entry(entry.photograph, partial(_stored, entry, frame, reading.photographs, owners))
+        replace(entry, load=partial(_stored, entry, frame, reading.photographs, owners))
         for entry in entries
     ]
 
@@ -303,7 +311,7 @@ def convert(
     if not over:
         _check_target(target, to)
     entries = read_all(reading)
-    done = Conversion()
+    done = Conversion(unlabelled=sum(entry.unlabelled for entry in entries))
     FORMS[to].write(_prepared(entries, to, settings, done), target, settings)
     return done
 

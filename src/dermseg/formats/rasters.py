@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from dermseg.errors import DataError, UnsaidError, UsageError
-from dermseg.formats.annotation import Photographs, files_with
+from dermseg.formats.annotation import IMAGES, Photographs, files_with
 from dermseg.formats.conversion import Reading, convert, recognise
 from dermseg.imaging.mask_files import LOSSY, find_masks
 from dermseg.settings import Form, OutlineSettings
@@ -44,18 +44,25 @@ def masks_of(source: Path) -> Path:
     DataError
         The outlines are damaged; the message lists every photograph whose outline is.
     """
-    images = find_masks(source, below=True) if source.is_dir() else []
-    if not source.exists() or (images and not _lie_beside_outlines(images, source)):
+    if not source.exists():
         return source
     try:
         form = recognise(source)
     except UsageError:  # whoever reads masks says what is wrong with it
         return source
+    images = find_masks(source, below=True) if source.is_dir() else []
+    if images and not _are_photographs(images, source, form):
+        return source
     return rasterised(source, form, source if images else None)
 
 
-def _lie_beside_outlines(images: Sequence[Path], folder: Path) -> bool:
-    """Say whether all images are JPEGs beside outlines of their names, and so no masks."""
+def _are_photographs(images: Sequence[Path], folder: Path, form: Form) -> bool:
+    """Say whether all images are photographs of outlines in a folder, and so no masks.
+
+    YOLO's are in folders `images`; others are JPEGs beside outlines of their names.
+    """
+    if form == "yolo":
+        return all(IMAGES in image.relative_to(folder).parts for image in images)
     if any(image.suffix.lower() not in LOSSY for image in images):
         return False
     outlined = {path.with_suffix("") for suffix in BESIDE for path in files_with(folder, suffix)}

@@ -11,14 +11,18 @@ import numpy as np
 
 from dermseg.errors import DataError
 from dermseg.formats.annotation import (
+    IMAGES,
     Annotation,
     Entry,
     Frame,
     Photographs,
     choose_label,
+    exchanged,
     files_with,
     understood,
 )
+from dermseg.imaging.mask_files import composed
+from dermseg.imaging.photographs import may_be_photograph
 from dermseg.masks.polygons import fill, one_ring
 from dermseg.settings import OutlineSettings
 from dermseg.storage.files import write_text
@@ -26,6 +30,10 @@ from dermseg.storage.files import write_text
 FRAME: Frame = "shown"
 FILE = ""
 LABELS, NAMES = "labels", "data.yaml"
+LISTED = "classes.txt"
+"""Names of classes, one a line, as Label Studio and labelImg write them."""
+ABOVE = 2
+"""Folders above a given one that may have the names of classes: it may be `train/labels`."""
 KIND = "YOLO's labels"
 PLAIN = re.compile(r"(?!(?:yes|no|on|off|true|false|null)$)[a-z][a-z ]*[a-z]", re.IGNORECASE)
 """What YAML takes for a text without quotes: it reads numbers, no and "a #b" as other values."""
@@ -58,34 +66,97 @@ def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSett
 
 
 def read(source: Path, photographs: Photographs, label: str | None) -> Iterator[Entry]:
-    """Read YOLO's labels, from the folder with `labels` and perhaps data.yaml, or from `labels`.
+    """Read YOLO's labels, from a folder with folders `labels`, from one of these, or from any.
 
-    `photographs` tell the sizes, which the labels do not say. A label is a class's name or number.
+    A photograph's name does not say `labels`: `train/labels/a.txt` and `labels/train/a.txt` belong
+    to `train/a`. Where a folder `images` stands for `labels`, its photographs without a file of
+    labels have no lesion, as in YOLO's own training. `photographs` tell the sizes, which the labels
+    do not say. A label is a class's name or number, by the nearest data.yaml or classes.txt.
     """
-    folder = source / LABELS if (source / LABELS).is_dir() else source
-    files = files_with(folder, ".txt")
+    files = _files(source)
     if not files:
         raise DataError(f"{source}: holds no labels (*.txt)")
-    classes = _classes(source / NAMES)
-    if label is None or not classes:
+    classes = {folder: _classes(folder, source) for folder in {path.parent for path in files}}
+    if label is None or not all(classes.values()):
         labels = set()
         for path in files:
             with understood(path, KIND):
                 lines = path.read_text(encoding="utf-8").splitlines()
-            labels |= {_name(line, classes) for line in lines if line.strip()}
+            labels |= {_name(line, classes[path.parent]) for line in lines if line.strip()}
         choose_label(labels, label, source)
-    elif label not in {*classes, *classes.values()}:
-        choose_label(classes.values(), label, source)
-    for path in files:
-        name = path.relative_to(folder).with_suffix(".jpg").as_posix()
-        yield Entry(name, partial(_load, path, name, photographs, label, classes))
+    elif not any(label in {*named, *named.values()} for named in classes.values()):
+        choose_label({name for named in classes.values() for name in named.values()}, label, source)
+    for path, name in files.items():
+        load = partial(_load, path, name, photographs, label, classes[path.parent])
+        yield Entry(name, load)
+    for name in _unlabelled(files):
+        yield Entry(name, partial(_load, None, name, photographs, label, {}), unlabelled=True)
 
 
-def _classes(path: Path) -> dict[str, str]:
-    """Return the names of classes by number, in any of YAML's forms; none without data.yaml."""
-    if not path.is_file():
-        return {}
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+def photographs_beside(source: Path) -> Path | None:
+    """Return the folder in which labels' photographs lie, where it is beside `labels`."""
+    folders = {path.parent for path in _files(source)}
+    return _images_of(source) or (source if any(map(_images_of, folders)) else None)
+
+
+def _files(source: Path) -> dict[Path, str]:
+    """Return the files of labels with their photographs' names.
+
+    Where folders `labels` are, others hold none: README.dataset.txt, or lists of photographs.
+    """
+    found = {
+        path: path.relative_to(source).parent
+        for path in files_with(source, ".txt")
+        if path.name.lower() != LISTED
+    }
+    within = {
+        path: without
+        for path, folder in found.items()
+        if (without := exchanged(folder, LABELS)) is not None
+    }
+    return {
+        path: (folder / path.with_suffix(".jpg").name).as_posix()
+        for path, folder in (within or found).items()
+    }
+
+
+def _images_of(folder: Path) -> Path | None:
+    """Return the folder of photographs that belongs to one of labels, if it is there."""
+    images = exchanged(folder.absolute(), LABELS, IMAGES)
+    return images if images is not None and images.is_dir() else None
+
+
+def _unlabelled(files: dict[Path, str]) -> list[str]:
+    """Return the names of photographs that have no file in their folder's folder of labels."""
+    labelled = {composed(str(Path(name).with_suffix(""))) for name in files.values()}
+    folders = {path.parent: Path(name).parent for path, name in files.items()}
+    return [
+        (folder / path.name).as_posix()
+        for labels, folder in sorted(folders.items())
+        if (images := _images_of(labels)) is not None
+        for path in sorted(images.iterdir())
+        if not path.name.startswith(".")
+        and may_be_photograph(path)
+        and composed(str(folder / path.stem)) not in labelled
+    ]
+
+
+def _classes(folder: Path, source: Path) -> dict[str, str]:
+    """Return the names of classes by number, for the labels in a folder; none where none says."""
+    beyond = source.absolute().parents[ABOVE:]
+    for place in (folder.absolute(), *folder.absolute().parents):
+        if place in beyond:
+            break
+        if (place / NAMES).is_file():
+            return _in_yaml((place / NAMES).read_text(encoding="utf-8-sig", errors="replace"))
+        if (place / LISTED).is_file():
+            names = (place / LISTED).read_text(encoding="utf-8-sig", errors="replace").splitlines()
+            return {str(number): name.strip() for number, name in enumerate(names)}
+    return {}
+
+
+def _in_yaml(text: str) -> dict[str, str]:
+    """Return the names of classes by number, in any of YAML's forms."""
     key = re.search(r"^names:", text, re.MULTILINE)
     names = text[key.end() :] if key else ""
     if listed := re.match(r"\s*\[(.*?)\]", names, re.DOTALL):
@@ -124,15 +195,23 @@ def _name(line: str, classes: dict[str, str]) -> str:
 
 
 def _load(
-    path: Path, name: str, photographs: Photographs, label: str | None, classes: dict[str, str]
+    path: Path | None,
+    name: str,
+    photographs: Photographs,
+    label: str | None,
+    classes: dict[str, str],
 ) -> Annotation:
     size = photographs.shown_size(name, "YOLO's labels do not say its size")
+    mask = np.zeros(size, np.bool_)
+    if path is None:
+        return Annotation(name, mask)
     with understood(path, KIND):
-        mask = np.zeros(size, np.bool_)
         for line in path.read_text(encoding="utf-8").splitlines():
             number, *places = line.split() or [""]
             if not number or label not in (None, number, classes.get(number)):
                 continue
+            if len(places) == 4:
+                raise ValueError("a line is a box; outline the lesion there, or delete the line")
             if len(places) < 6 or len(places) % 2:
                 raise ValueError(f"a line of {len(places)} numbers is no outline")
             ring = np.array(places, np.float64).reshape(-1, 2) * size[::-1]
