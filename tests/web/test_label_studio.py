@@ -3,17 +3,20 @@
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 from pathlib import Path
+from threading import Event
 from typing import Any
 
+import httpx2 as httpx
 import numpy as np
 import pytest
 from answering_server import answering
 from conftest import EXAMPLES
 from fastapi.testclient import TestClient
-from local_service import client_of
+from local_service import client_of, listening
 from PIL import Image
 
 from dermseg.errors import UsageError
@@ -22,6 +25,7 @@ from dermseg.formats.label_studio import read
 from dermseg.imaging.orientation import upright
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import ServiceSettings
+from dermseg.web import label_studio
 from dermseg.web.app import create_app
 
 EXAMPLE = EXAMPLES / "photographs" / "ISIC_0003582.jpg"
@@ -40,16 +44,22 @@ class Studio:
         self.redirects: dict[str, str] = {}
         self.seen: list[tuple[str, str | None]] = []
         self.address = ""
+        self.kept_back: set[str] = set()
+        self.ended = Event()
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         self.seen.append((handler.path, handler.headers.get("Authorization")))
         if handler.path in self.redirects:
             handler.send_response(303)
             handler.send_header("Location", self.redirects[handler.path])
+            if handler.path in self.kept_back:
+                handler.send_header("Content-Length", "1000000000")
             handler.end_headers()
+            self.wait(handler)
         elif handler.path == "/noise.jpg":
             handler.wfile.write(b"no status line\r\n\r\n")
         elif handler.path in self.files:
+            self.wait(handler)
             content = self.files[handler.path]
             handler.send_response(200)
             handler.send_header("Content-Length", str(len(content)))
@@ -58,10 +68,15 @@ class Studio:
         else:
             handler.send_error(404)
 
+    def wait(self, handler: BaseHTTPRequestHandler) -> None:
+        if handler.path in self.kept_back:
+            self.ended.wait(20)
+
 
 def served(studio: Studio) -> Iterator[Studio]:
     with answering(studio.answer) as studio.address:
         yield studio
+        studio.ended.set()
 
 
 @pytest.fixture
@@ -81,10 +96,22 @@ def client(studio: Studio, segmenter: Segmenter) -> Iterator[TestClient]:
         yield made
 
 
-def ask(client: TestClient, address: str, config: str | None = POLYGONS, **data: Any) -> Any:
-    task = {"id": 7, "data": {"photo": address, **data}}
-    body = {"tasks": [task], "label_config": config, "project": "1.2", "params": {"context": None}}
+def ask_all(client: TestClient, addresses: list[Any], config: str | None = POLYGONS) -> Any:
+    tasks = [{"id": 7 + n, "data": {"photo": each}} for n, each in enumerate(addresses)]
+    body = {"tasks": tasks, "label_config": config, "project": "1.2", "params": {"context": None}}
     return client.post("/predict", json=body)
+
+
+def ask(client: TestClient, address: str, config: str | None = POLYGONS) -> Any:
+    return ask_all(client, [address], config)
+
+
+def outlined(response: Any) -> list[bool]:
+    """Say which tasks have an outline; the others have an empty list, which is not kept."""
+    assert response.status_code == 200, response.json()
+    results = response.json()["results"]
+    assert all(each == [] or each["result"] for each in results)
+    return [each != [] for each in results]
 
 
 @pytest.mark.parametrize("config", [POLYGONS, BRUSH])
@@ -129,7 +156,7 @@ def test_a_turned_photograph_is_outlined_as_it_is_shown(
 def test_an_address_is_encoded_as_browsers_do(client: TestClient, studio: Studio) -> None:
     studio.files["/my%20photo-%C3%A9.jpg?d=a%20b"] = EXAMPLE.read_bytes()
     for address in ("/my photo-é.jpg?d=a b", "/my%20photo-%C3%A9.jpg?d=a%20b"):
-        assert ask(client, address).status_code == 200
+        assert outlined(ask(client, address)) == [True]
 
 
 def test_health_and_setup(client: TestClient) -> None:
@@ -166,18 +193,22 @@ class TestWhatMayBeFetched:
         ],
     )
     def test_other_places_are_not(self, client: TestClient, studio: Studio, address: str) -> None:
-        response = ask(client, address)
-        assert response.status_code == 422
-        assert response.json()["type"] == "urn:dermseg:not-fetched"
+        assert outlined(ask(client, address)) == [False]
         assert studio.seen == []
 
     def test_nor_where_a_redirection_leads(
         self, client: TestClient, studio: Studio, other: Studio
     ) -> None:
         studio.redirects["/a.jpg"] = f"{other.address}/data/upload/1/a.jpg"
-        response = ask(client, "/a.jpg")
-        assert response.json()["type"] == "urn:dermseg:not-fetched"
+        assert outlined(ask(client, "/a.jpg")) == [False]
         assert other.seen == []
+
+    def test_nothing_is_read_of_what_comes_with_a_redirection(
+        self, client: TestClient, studio: Studio
+    ) -> None:
+        studio.redirects["/a.jpg"] = "/data/upload/1/a.jpg"
+        studio.kept_back.add("/a.jpg")
+        assert outlined(ask(client, "/a.jpg")) == [True]
 
     def test_a_store_is_allowed_by_name_and_gets_no_key(
         self, studio: Studio, other: Studio, segmenter: Segmenter
@@ -185,21 +216,36 @@ class TestWhatMayBeFetched:
         settings = ServiceSettings(label_studio=(studio.address, other.address))
         studio.redirects["/a.jpg"] = f"{other.address}/data/upload/1/a.jpg"
         with client_of(create_app(segmenter, settings, label_studio_key=KEY)) as client:
-            assert ask(client, "/a.jpg").status_code == 200
-            assert ask(client, f"{other.address}/data/upload/1/a.jpg").status_code == 200
+            assert outlined(ask(client, "/a.jpg")) == [True]
+            assert outlined(ask(client, f"{other.address}/data/upload/1/a.jpg")) == [True]
         assert [key for _, key in other.seen] == [None, None]
 
-    def test_large_and_missing_files_are_refused(
-        self, studio: Studio, segmenter: Segmenter
+    def test_large_and_missing_files_cost_their_tasks(
+        self, studio: Studio, segmenter: Segmenter, caplog: pytest.LogCaptureFixture
     ) -> None:
-        studio.files["/large.jpg"] = bytes(2**20 + 1)
+        studio.files |= {"/large.jpg": bytes(2**20 + 1), "/text.jpg": b"no photograph"}
+        studio.redirects["/away.jpg"] = "s3://bucket/a.jpg?secret=1"
         settings = ServiceSettings(label_studio=(studio.address,), megabytes=1)
+        good = "/data/upload/1/a.jpg"
+        spoilt = ["/large.jpg", "/gone.jpg?secret=1", "/noise.jpg", "/text.jpg", "/away.jpg", 7]
         with client_of(create_app(segmenter, settings)) as client:
-            assert "more than 1 megabytes" in ask(client, "/large.jpg").json()["detail"]
-            assert "cannot be fetched" in ask(client, "/gone.jpg").json()["detail"]
-            assert "cannot be fetched" in ask(client, "/noise.jpg").json()["detail"]
-            studio.files["/text.jpg"] = b"no photograph"
-            assert ask(client, "/text.jpg").status_code == 422
+            found = outlined(ask_all(client, [good, *spoilt, good]))
+        assert found == [True, *(False for _ in spoilt), True]
+        (entry,) = caplog.messages
+        for number, why in enumerate(
+            (
+                "has more than 1 megabytes",
+                "cannot be fetched (status 404)",
+                "cannot be fetched (BadStatusLine)",
+                "not an image that can be read",
+                "cannot be fetched (status 303)",
+                "its data have no 'photo'",
+            ),
+            start=8,
+        ):
+            assert any(f"({number}): " in line and why in line for line in entry.splitlines())
+        assert "secret" not in entry
+        assert "gone" not in entry
 
 
 @pytest.mark.parametrize(
@@ -231,19 +277,42 @@ def test_addresses_are_of_http() -> None:
         ServiceSettings(label_studio=("ftp://a",))
 
 
-def test_no_photograph_is_fetched_that_nobody_waits_for(segmenter: Segmenter) -> None:
-    class Slow(Studio):
-        def answer(self, handler: BaseHTTPRequestHandler) -> None:
-            time.sleep(0.5)
-            super().answer(handler)
+@pytest.fixture
+def slow(studio: Studio) -> Studio:
+    """The server, which keeps /slow.jpg back until the test ends."""
+    studio.files["/slow.jpg"] = EXAMPLE.read_bytes()
+    studio.kept_back.add("/slow.jpg")
+    return studio
 
-    studio = Slow()
-    with answering(studio.answer) as studio.address:
-        app = create_app(segmenter, ServiceSettings(label_studio=(studio.address,), seconds=0.3))
-        with client_of(app) as client:
-            task = {"data": {"photo": "/data/upload/1/a.jpg"}}
-            body = {"tasks": [task] * 5, "label_config": POLYGONS}
-            assert client.post("/predict", json=body).status_code == 503
-            while app.state.service.places.taken:
-                time.sleep(0.05)
-            assert len(studio.seen) <= 1
+
+def test_each_task_has_the_time_of_a_request(slow: Studio, segmenter: Segmenter) -> None:
+    app = create_app(segmenter, ServiceSettings(label_studio=(slow.address,), seconds=2))
+    with client_of(app) as client:
+        good = "/data/upload/1/a.jpg"
+        assert outlined(ask_all(client, [good, "/slow.jpg", good])) == [True, False, True]
+        slow.ended.set()
+
+
+def test_what_there_is_no_time_for_is_left_for_the_next_request(
+    studio: Studio, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(label_studio, "BEGINS", 0)
+    with client_of(
+        create_app(segmenter, ServiceSettings(label_studio=(studio.address,)))
+    ) as client:
+        assert outlined(ask_all(client, ["/data/upload/1/a.jpg"] * 3)) == [True, False, False]
+    assert len(studio.seen) == 1
+
+
+def test_no_photograph_is_fetched_that_nobody_waits_for(slow: Studio, segmenter: Segmenter) -> None:
+    app = create_app(segmenter, ServiceSettings(label_studio=(slow.address,)))
+    tasks = [{"data": {"photo": "/slow.jpg"}}] * 5
+    with listening(app) as address:
+        with suppress(httpx.ReadTimeout):
+            httpx.post(
+                f"{address}predict", json={"tasks": tasks, "label_config": POLYGONS}, timeout=0.5
+            )
+        slow.ended.set()
+        while app.state.service.places.taken:
+            time.sleep(0.05)
+    assert len(slow.seen) <= 1

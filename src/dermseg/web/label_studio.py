@@ -3,10 +3,13 @@
 The protocol: https://labelstud.io/guide/ml_create
 """
 
+import logging
+import time
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
-from threading import Event
 from typing import IO, Annotated, Any
+from urllib.error import HTTPError
 from urllib.parse import quote, urljoin, urlsplit
 from urllib.request import HTTPRedirectHandler, build_opener
 from urllib.request import Request as Call
@@ -16,17 +19,24 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ValidationError
 
 from dermseg import __version__
+from dermseg.errors import ImageError
 from dermseg.formats.annotation import Annotation
 from dermseg.formats.label_studio import CONTROL, Control, regions
+from dermseg.progress import counted, printable
 from dermseg.settings import OutlineSettings
 from dermseg.web.dependencies import Service, TheService
 from dermseg.web.errors import ProblemError, describe
-from dermseg.web.limits import bounded, read_body, unless_hung_up
+from dermseg.web.limits import Place, bounded, read_body, unless_hung_up
 from dermseg.web.middleware import DEFAULT_PORTS
 from dermseg.web.segmenting import opened
 
 SECONDS = 20.0
 """How long a photograph's server may be silent."""
+BEGINS = 60.0
+"""How long a request goes on to further tasks: Label Studio waits 100 seconds for all of them."""
+SHOWN = 5
+"""Tasks that the log names for each reason."""
+logger = logging.getLogger(__name__)
 MOST_BYTES = 2**22
 """Bytes of a request: addresses of tasks, and a labelling interface."""
 MEANING = "!#$%&'()*+,/:;=?@[]~"
@@ -59,9 +69,13 @@ class Prediction(BaseModel):
 
 
 class Predictions(BaseModel):
-    """One prediction for each task."""
+    """For each task a prediction, or an empty list.
 
-    results: list[Prediction]
+    Label Studio keeps nothing for an empty list, and asks again. A prediction without regions it
+    would keep: as a photograph without a lesion.
+    """
+
+    results: list[Prediction | list[Prediction]]
     model_version: str
 
 
@@ -103,8 +117,11 @@ class LabelStudio:
         try:
             with build_opener(_Redirects(self)).open(call, timeout=SECONDS) as response:
                 content: bytes = response.read(limit + 1)
+        except HTTPError as error:
+            error.close()
+            raise _unfetched(f"cannot be fetched (status {error.code})") from error
         except (OSError, HTTPException, ValueError) as error:
-            raise _unfetched(f"cannot be fetched ({error})") from error
+            raise _unfetched(f"cannot be fetched ({_reason(error)})") from error
         if len(content) > limit:
             raise _unfetched(f"has more than {limit / 2**20:g} megabytes")
         return content
@@ -131,6 +148,7 @@ class _Redirects(HTTPRedirectHandler):
     def redirect_request(
         self, req: Call, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> Call | None:
+        fp.close()  # or else urllib would read all that comes with it
         self._studio._check(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -143,6 +161,12 @@ def _origin(url: str) -> tuple[str, str, int]:
     except (ValueError, KeyError) as error:
         raise _unfetched("has no address of http or https") from error
     return parts.scheme, (parts.hostname or "").lower(), port
+
+
+def _reason(error: Exception) -> str:
+    """Return why a server sends nothing; never an address, which may name a patient or a token."""
+    cause = getattr(error, "reason", error)
+    return getattr(cause, "strerror", None) or type(cause).__name__
 
 
 def _unfetched(why: str) -> ProblemError:
@@ -185,28 +209,24 @@ async def setup(request: Request, service: TheService) -> Setup:
 async def predict(
     request: Request, service: TheService, studio: Annotated[LabelStudio, Depends(the_studio)]
 ) -> Predictions:
-    """Outline the lesions in the photographs of Label Studio's tasks."""
-    async with service.place(request) as place:
-        body = await read_body(request, MOST_BYTES, place.hold)
+    """Outline the lesions in the photographs of Label Studio's tasks.
+
+    A photograph that cannot be fetched or read costs its own task. The tasks share one place, and
+    each has the time of a request.
+    """
+    with service.places.take() as place:
+        async with service.places.time_limit(request):
+            body = await read_body(request, MOST_BYTES, place.hold)
         try:
             asked = Predict.model_validate_json(body)
         except ValidationError as error:
             detail = "send tasks, each with data, and label_config, as Label Studio does"
             raise ProblemError(422, "invalid-settings", detail) from error
-        image, control, settings = read_interface(asked.label_config)
-        ended = Event()
-
-        def work() -> list[Prediction]:
-            return [
-                _predicted(service, studio, _address(task, image), control, settings)
-                for task in asked.tasks
-                if not ended.is_set()  # or else nobody waits for it
-            ]
-
-        try:
-            results = await unless_hung_up(request, place.run(work))
-        finally:
-            ended.set()
+        outliner = _Outliner(service, studio, *read_interface(asked.label_config))
+        if asked.tasks and not any(outliner.image in task.data for task in asked.tasks):
+            raise _unfetched(f"is missing: no task's data have {outliner.image[:80]!a}")
+        work = _predicted(request, place, outliner, asked.tasks)
+        results = await unless_hung_up(request, work)
     return Predictions(results=results, model_version=_version(service))
 
 
@@ -214,28 +234,61 @@ def _version(service: Service) -> str:
     return f"dermseg {__version__} {service.segmenter.name}"
 
 
-def _address(task: Task, image: str) -> str:
-    address = task.data.get(image)
-    if not isinstance(address, str):
-        raise _unfetched(f"is missing: its data have no {image[:80]!a}")
-    return address
+@dataclass(frozen=True)
+class _Outliner:
+    """What outlines tasks: `image` is the photograph's key in their data."""
+
+    service: Service
+    studio: LabelStudio
+    image: str
+    control: Control
+    settings: OutlineSettings
+
+    def prediction(self, task: Task) -> Prediction:
+        """Return the prediction of a task; ProblemError or ImageError if it cannot have one."""
+        address = task.data.get(self.image)
+        if not isinstance(address, str):
+            raise _unfetched(f"is missing: its data have no {self.image[:80]!a}")
+        content = self.studio.fetch(address, self.service.settings.megabytes * 2**20)
+        photograph, _ = opened(self.service, content)
+        found = self.service.segmenter.segment(photograph)
+        name = urlsplit(address).path.rpartition("/")[2] or "photograph"
+        score = found.confidence.jaccard if found.confidence is not None else None
+        annotation = Annotation(name, found.mask, found.orientation)
+        outlined = regions(annotation.shown(), self.settings, self.control)
+        return Prediction(result=outlined, score=score, model_version=_version(self.service))
 
 
-def _predicted(
-    service: Service,
-    studio: LabelStudio,
-    address: str,
-    control: Control,
-    settings: OutlineSettings,
-) -> Prediction:
-    content = studio.fetch(address, service.settings.megabytes * 2**20)
-    photograph, _ = opened(service, content)
-    found = service.segmenter.segment(photograph)
-    name = urlsplit(address).path.rpartition("/")[2] or "photograph"
-    score = found.confidence.jaccard if found.confidence is not None else None
-    annotation = Annotation(name, found.mask, found.orientation)
-    outlined = regions(annotation.shown(), settings, control)
-    return Prediction(result=outlined, score=score, model_version=_version(service))
+async def _predicted(
+    request: Request, place: Place, outliner: _Outliner, tasks: list[Task]
+) -> list[Prediction | list[Prediction]]:
+    """Return the prediction of each task, an empty list for one that cannot have any."""
+    results: list[Prediction | list[Prediction]] = []
+    failed: dict[str, list[Task]] = {}
+    end = time.monotonic() + BEGINS
+    for task in tasks:
+        if results and time.monotonic() > end:
+            left = tasks[len(results) :]
+            failed["there was no time left for them; ask again"] = left
+            results.extend([] for _ in left)
+            break
+        try:
+            async with outliner.service.places.time_limit(request):
+                results.append(await place.run(partial(outliner.prediction, task)))
+        except (ProblemError, ImageError) as error:
+            failed.setdefault(str(error), []).append(task)
+            results.append([])
+    if failed:
+        logger.warning("%s", "\n".join(_told(why, failed[why]) for why in failed))
+    return results
+
+
+def _told(why: str, tasks: list[Task]) -> str:
+    """Return a line of the log about tasks without an outline: their numbers, nothing of theirs."""
+    numbers = [str(task.id)[:20] for task in tasks if isinstance(task.id, int)]
+    shown = ", ".join(numbers[:SHOWN]) + (", ..." if len(numbers) > SHOWN else "")
+    without = f"{counted(len(tasks), 'task')} without an outline ({shown})"
+    return f"Label Studio: {without}: {printable(why)}"
 
 
 def read_interface(config: str | None) -> tuple[str, Control, OutlineSettings]:

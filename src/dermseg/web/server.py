@@ -77,7 +77,7 @@ LOG: dict[str, Any] = {
     },
     "loggers": {
         name: {"handlers": ["stderr"], "level": "WARNING", "propagate": False}
-        for name in ("uvicorn.error", "asyncio")
+        for name in ("uvicorn.error", "asyncio", "dermseg.web")
     },
 }
 
