@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,16 +13,17 @@ from toy import Tiny, tiny_settings
 
 from dermseg.cli.main import main
 from dermseg.errors import DataError, UsageError
-from dermseg.export import calibration
+from dermseg.export import calibration, recalibration
 from dermseg.export.exporter import export_model
 from dermseg.export.recalibration import calibrate
 from dermseg.imaging.images import write_image
 from dermseg.imaging.mask_files import write_mask
 from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.segmenter import Segmenter
-from dermseg.modelfile.card import StyleFacts
+from dermseg.modelfile.card import ModelCard, StyleFacts
 from dermseg.modelfile.graph import member_model, member_tensors, put_card, read_model
 from dermseg.training import networks
+from dermseg.training.loop import train
 from dermseg.training.protocol import train_protocol
 from dermseg.training.run_folder import read_held_out
 
@@ -43,6 +45,17 @@ def write_data(folder: Path, seed: int) -> Path:
         write_image(folder / "images" / f"{number}.png", pixels)
         write_mask(folder / "masks" / f"{number}_segmentation.png", mask)
     return folder
+
+
+def unseen_maps(
+    model: Path, data: Path, folder: Path
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]:
+    """Return what a model predicts of the images that it has not seen, and by which network."""
+    found: list[dict[str, Any]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recalibration, "sort_by_style", lambda *given: found.extend(given))
+        recalibration.predict_unseen(model, data, cache=folder / "cache")
+    return found[0], found[1]
 
 
 @pytest.fixture(scope="module")
@@ -142,40 +155,122 @@ def test_other_trainings_held_out_images_count(model: Path, data: Path, tmp_path
     assert read_model(model)[0].graph == read_model(tmp_path / "new.onnx")[0].graph
 
 
-@pytest.mark.slow
-def test_a_split_of_ones_own_says_what_members_have_seen(
-    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def changed(model: Path, splits: str = "", *, listed: bool = True) -> ModelCard:
+    """Write `model` as if trained with --splits, or by a dermseg that lists no photographs."""
     import onnx
 
-    own = calibrate(model, data, tmp_path / "own.onnx", cache=tmp_path / "cache")
-    splits, (proto, card) = tmp_path / "splits.csv", read_model(model)
+    proto, card = read_model(model)
     for member in card.members:
-        member["settings"]["splits"] = str(splits)
+        member["settings"]["splits"] = splits
+        if not listed:
+            del member["seen"]
     put_card(proto, card)
     onnx.save_model(proto, model)
-    with pytest.raises(DataError, match=r"splits\.csv, which is not there; .* --held-out-by"):
-        calibrate(model, data, tmp_path / "new.onnx", cache=tmp_path / "cache")
+    return card
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_split_of_ones_own_says_what_members_have_seen(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: bool
+) -> None:
+    own = calibrate(model, data, tmp_path / "own.onnx", cache=tmp_path / "cache")
+    splits, new = tmp_path / "splits.csv", tmp_path / "new.onnx"
+    members = changed(model, str(splits), listed=listed).members
+    expected = replace(own, members=members).to_json()
+    if listed:  # the list says it, wherever the split is now
+        assert calibrate(model, data, new, cache=tmp_path / "cache").to_json() == expected
+    else:
+        with pytest.raises(DataError, match=r"splits\.csv, which is not there; .* --held-out-by"):
+            calibrate(model, data, new, cache=tmp_path / "cache")
     rows = [
         f"{name},{fold}"
         for fold in range(2)
         for name in read_held_out(tmp_path / "runs" / f"fold-{fold}")
     ]
     splits.write_text("\n".join(["image_id,fold", *rows]))
-    given = calibrate(model, data, tmp_path / "new.onnx", cache=tmp_path / "cache")
-    assert replace(given, members=own.members).to_json() == own.to_json()
+    assert calibrate(model, data, new, cache=tmp_path / "cache").to_json() == expected
     rows = [f"{number},{'train' if number < 12 else 'test'}" for number in range(COUNT)]
     splits.write_text("\n".join(["image_id,split", *rows]))
+    if not listed:
+        with pytest.raises(DataError, match="before they changed, and its file does not list"):
+            calibrate(model, data, new, cache=tmp_path / "cache")
+        return
     described: list[int] = []
     monkeypatch.setattr(
         "dermseg.export.recalibration.learn_appearance",
         lambda pairs, _: described.append(len(pairs)),
     )
-    tested = calibrate(model, data, tmp_path / "new.onnx", cache=tmp_path / "cache")
+    tested = calibrate(model, data, new, cache=tmp_path / "cache")
     (facts,) = tested.styles.values()
     assert facts.confidence is not None
     assert facts.confidence["images"] == 12
     assert described == [12]
+
+
+@pytest.mark.slow
+def test_of_data_that_have_grown_only_what_is_new_is_new(
+    model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_data(tmp_path / "other", 1)
+    for number in range(3):
+        for kind, ending in (("images", ""), ("masks", "_segmentation")):
+            shutil.copy(
+                other / kind / f"{number}{ending}.png", data / kind / f"new-{number}{ending}.png"
+            )
+    for kind, ending in (("images", ""), ("masks", "_segmentation")):  # a name hides nothing
+        (data / kind / f"0{ending}.png").rename(data / kind / f"renamed{ending}.png")
+    maps, fold_of = unseen_maps(model, data, tmp_path)
+    assert {name for name, fold in fold_of.items() if fold == "whole"} == {
+        f"new-{number}" for number in range(3)
+    }
+    held_out = read_held_out(tmp_path / "runs" / "fold-1")
+    names = {"renamed" if name == "0" else name for name in held_out}
+    assert {name for name, fold in fold_of.items() if fold == "fold-1"} == names
+    assert len(maps) == COUNT + 3
+    line = (
+        "of 27 images, 3 count as new to the model, 24 were held out by a member, and 0 were seen"
+    )
+    assert line in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_what_every_member_has_seen_does_not_count(
+    model: Path,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(networks.NETWORKS, "tiny", Tiny)
+    export_model([tmp_path / "runs" / "all"], model)
+    with pytest.raises(DataError, match="0 held-out images are too few"):
+        calibrate(model, data, tmp_path / "new.onnx", cache=tmp_path / "cache")
+    assert "24 were seen by all and do not count\n" in capsys.readouterr().err
+    settings = tiny_settings(fold=None, epochs=1, fine_tune_from=str(tmp_path / "runs" / "all"))
+    train(write_data(tmp_path / "other", 1), tmp_path / "tuned", settings)
+    export_model([tmp_path / "tuned"], tmp_path / "tuned.onnx")
+    assert unseen_maps(tmp_path / "tuned.onnx", data, tmp_path)[0] == {}
+    said = capsys.readouterr().err
+    assert "0 were held out by a member, and 24 were seen by all and do not count\n" in said
+    _, card = read_model(tmp_path / "tuned.onnx")
+    del card.members[0]["fine_tuned_from"]["seen"]
+    line = recalibration.describe_unseen(np.ones((1, 3), np.bool_), card)
+    assert line.endswith("; its file does not list all photographs that it may have seen")
+
+
+@pytest.mark.slow
+def test_a_model_that_lists_no_photographs_says_so(
+    model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed(model, listed=False)
+    other = write_data(tmp_path / "other", 1)
+    assert set(unseen_maps(model, other, tmp_path)[1].values()) == {"whole"}
+    said = capsys.readouterr().err
+    assert "24 count as new to the model" in said
+    assert "; its file does not list all photographs that it may have seen\n" in said
+    assert set(unseen_maps(model, data, tmp_path)[1].values()) == {"fold-0", "fold-1"}
+    assert "count as new" not in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -34,8 +34,8 @@ def calibrate(
     model
         A shipped model's name, or an .onnx file written by `dermseg export`.
     data
-        Folder laid out like the official archives, or with the folders images and masks. If the
-        model was trained on it, each member of the ensemble predicts the fold that it held out.
+        Folder laid out like the official archives, or with the folders images and masks. Only
+        images count that a member of the model was not trained on.
     output
         The ONNX file to write.
     allow_resized

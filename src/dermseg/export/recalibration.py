@@ -1,9 +1,10 @@
 """Calibrate a finished model on one's own images, which its networks have not seen."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from dermseg.cores import parallel_map
 from dermseg.data import datasets, folds
 from dermseg.data.datasets import Cache
+from dermseg.data.fingerprints import decoded, read_fingerprints
 from dermseg.data.splits import Split
 from dermseg.errors import DataError, UsageError
 from dermseg.export.appearance import learn_appearance
@@ -23,14 +25,19 @@ from dermseg.masks.postprocess import Probability
 from dermseg.masks.style import STYLE_IDS, STYLE_NAMES
 from dermseg.modelfile.card import ModelCard
 from dermseg.modelfile.graph import input_shape, member_model, put_card, read_model
-from dermseg.progress import track
+from dermseg.progress import counted, say, track
 from dermseg.settings import DEFAULT_STYLE, MaskFrame, Style, TrainingSettings
 from dermseg.storage.files import written_whole
 from dermseg.training.loop import assign_folds
+from dermseg.training.run_folder import fold_name
 from dermseg.weights import find_model
 
 Predictor = tuple[str, Segmenter, NDArray[np.intp]]
 """A name, a network, and the rows of the images that it has not seen."""
+Unseen = NDArray[np.bool_]
+"""Which members have not seen which images, (members, images)."""
+WHOLE = -1
+"""The index of all members together."""
 
 
 def calibrate(
@@ -47,8 +54,10 @@ def calibrate(
 
     A style of which the data have too few masks keeps what the model's file said of it.
 
-    Of the data that it was trained on, each member of an ensemble predicts the fold that it held
-    out. Of other data all images count, and the whole model predicts them. Given trainings that
+    An image counts that a member of the model was not trained on; a line on the terminal says how
+    many these are. What is new to all is predicted by the whole model, what one member held out by
+    this one. Files of older trainings do not list their photographs: of the data that they were
+    trained on folds count, and of other data all images. Given trainings that
     held out whole sources (`--folds-by source`), theirs count instead: networks of the same kind,
     on cameras that they had not seen, make what a model does on the next camera.
 
@@ -134,28 +143,83 @@ def _predictors(
     proto: onnx.ModelProto, card: ModelCard, data: Path, split: Split, images: Cache, store: Path
 ) -> Iterator[Predictor]:
     """Yield the networks, and the images that each has not seen."""
+    listed = all("seen" in member for member in card.members)
+    if not listed and all(member["data"] == images.digest for member in card.members):
+        unseen = _unseen_by_folds(card, data, split, images, store)
+    elif not listed and any(member["settings"].get("splits") for member in card.members):
+        raise DataError(
+            f"{data}: the model was trained with --splits, on other data or on these before they "
+            "changed, and its file does not list its photographs; train it again, or name the "
+            "trainings with --held-out-by"
+        )
+    else:
+        prints = read_fingerprints([pair.photograph for pair in split.training])
+        known = [seen_by(member) for member in card.members]
+        unseen = np.array([[each not in seen for each in prints] for seen in known])
+        say(describe_unseen(unseen, card))
+    yield from _by_network(proto, card, unseen)
+
+
+def seen_by(facts: Mapping[str, Any]) -> set[bytes]:
+    """Return the fingerprints of a member's photographs, and of what its weights started from."""
+    origin = facts.get("fine_tuned_from")
+    return decoded(facts.get("seen", "")) | (seen_by(origin) if origin else set())
+
+
+def _lists_all(facts: Mapping[str, Any]) -> bool:
+    """Say whether `seen_by` knows everything that a member has seen."""
+    origin = facts.get("fine_tuned_from")
+    return "seen" in facts and (not origin or _lists_all(origin))
+
+
+def describe_unseen(unseen: Unseen, card: ModelCard) -> str:
+    """Return a line for people: how many images count, and why."""
+    count, new, some = unseen.shape[1], int(unseen.all(0).sum()), int(unseen.any(0).sum())
+    line = (
+        f"of {counted(count, 'image')}, {new} count as new to the model, {some - new} were held "
+        f"out by a member, and {count - some} were seen by all and do not count"
+    )
+    if not all(_lists_all(member) for member in card.members):
+        line += "; its file does not list all photographs that it may have seen"
+    return line
+
+
+def _unseen_by_folds(
+    card: ModelCard, data: Path, split: Split, images: Cache, store: Path
+) -> Unseen:
+    """Return what members of an older file have not seen of the data that they were trained on."""
+    unseen = np.zeros((len(card.members), len(images.image_ids)), np.bool_)
+    for index, member in enumerate(card.members):
+        settings = TrainingSettings.from_dict(member["settings"])
+        if settings.fold is None:
+            continue
+        if settings.splits and not Path(settings.splits).is_file():
+            raise DataError(
+                f"{data}: the model's members were trained with --splits {settings.splits}, "
+                "which is not there; put it there, or name the trainings with --held-out-by"
+            )
+        fold_of = assign_folds(data, split, images, store, settings)
+        digest = folds.digest(dict(zip(images.image_ids, fold_of, strict=True)))
+        if member.get("folds", digest) != digest:
+            raise DataError(f"{data}: the model's members were trained on other folds")
+        unseen[index] = np.array(fold_of) == settings.fold
+    return unseen
+
+
+def _by_network(proto: onnx.ModelProto, card: ModelCard, unseen: Unseen) -> Iterator[Predictor]:
+    """Yield the whole model for what is new to all members, and for the rest a member each."""
+    member_of = np.where(unseen.all(0), WHOLE, unseen.argmax(0))
     with TemporaryDirectory() as folder:
         file = Path(folder) / "network.onnx"
-        if any(member["data"] != images.digest for member in card.members):
-            onnx.save_model(proto, file)
-            yield "whole", Segmenter(file), np.arange(len(images.image_ids))
-            return
-        for index, member in enumerate(card.members):
-            settings = TrainingSettings.from_dict(member["settings"])
-            if settings.fold is None:
-                continue
-            if settings.splits and not Path(settings.splits).is_file():
-                raise DataError(
-                    f"{data}: the model's members were trained with --splits {settings.splits}, "
-                    "which is not there; put it there, or name the trainings with --held-out-by"
-                )
-            fold_of = assign_folds(data, split, images, store, settings)
-            digest = folds.digest(dict(zip(images.image_ids, fold_of, strict=True)))
-            if member.get("folds", digest) != digest:
-                raise DataError(f"{data}: the model's members were trained on other folds")
-            onnx.save_model(member_model(proto, index), file)
-            rows = np.flatnonzero(np.array(fold_of) == settings.fold)
-            yield f"fold-{settings.fold}", Segmenter(file), rows
+        for index in np.unique(member_of[unseen.any(0)]).tolist():
+            rows = np.flatnonzero((member_of == index) & unseen.any(0))
+            if index == WHOLE:
+                name, network = "whole", proto
+            else:
+                name = fold_name(card.members[index]["settings"]["fold"])
+                network = member_model(proto, index)
+            onnx.save_model(network, file)
+            yield name, Segmenter(file), rows
 
 
 def _predict(network: Segmenter, images: Cache, rows: NDArray[np.intp]) -> list[Probability]:

@@ -32,7 +32,8 @@ class StyleFacts:
 class ModelCard:
     """What a model's file says of itself.
 
-    `members` holds a dictionary for each network: its training settings, data, epochs and hours.
+    `members` holds a dictionary for each network: its training settings, data, epochs and hours,
+    and in `seen` the fingerprints of its photographs (`dermseg.data.fingerprints`).
     `hours` is the training time of all members. `mirror` says whether the model is used with
     mirror averaging unless the user decides otherwise. `styles` has the facts of each style of
     outline that the model's thresholds were chosen for; `note` is a sentence about where they

@@ -31,7 +31,7 @@ SHOWN = 64
 """Images that the batch norms of a model file get their statistics from."""
 TINY = 1e-6
 """A filter shorter than this is none, and stays as it is."""
-KNOWN = ("settings", "images", "epochs", "hours", "commits", "fine_tuned_from")
+KNOWN = ("settings", "images", "epochs", "hours", "commits", "seen", "fine_tuned_from")
 """What of the weights' origin the new training's facts repeat."""
 Tensors = dict[str, Tensor]
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dermseg import __version__
 from dermseg.data import datasets, folds, sources
+from dermseg.data.fingerprints import encoded, read_fingerprints
 from dermseg.data.layouts import Pair, read_facts
 from dermseg.data.metadata import UNKNOWN
 from dermseg.data.splits import (
@@ -149,7 +150,8 @@ def train(
     trainer = Trainer(settings, where, images, chosen)
     with occupied(run) if distributed.leads() else nullcontext():
         fold_by_id = dict(zip(images.image_ids, fold_of, strict=False))
-        _fit(run, trainer, held_out, fold_by_id, callbacks)
+        photographs = [split.training[row].photograph for row in chosen]
+        _fit(run, trainer, held_out, fold_by_id, photographs, callbacks)
 
 
 def _fit(
@@ -157,9 +159,13 @@ def _fit(
     trainer: Trainer,
     held_out: Rows,
     fold_of: dict[str, int],
+    photographs: Sequence[Path],
     callbacks: Sequence[Callback],
 ) -> None:
-    """Train to the end from where `run` was stopped, and leave there what `train` promises."""
+    """Train to the end from where `run` was stopped, and leave there what `train` promises.
+
+    `photographs` are those trained on.
+    """
     settings, images = trainer.settings, trainer.cache
     log, history = _begin(run, trainer, fold_of)
     if settings.fine_tune_from and not log:
@@ -177,6 +183,7 @@ def _fit(
         return
     write_json(run / FOLDS, fold_of)
     _save_samples(run / SAMPLES, trainer)
+    seen = encoded(read_fingerprints(photographs))
     if (code := commit()) not in history["commits"]:
         history["commits"].append(code)
     together = f", {distributed.size()} processes" if distributed.size() > 1 else ""
@@ -209,7 +216,7 @@ def _fit(
         held_out_ids = [images.image_ids[row] for row in held_out]
         write_held_out(run, held_out_ids, trainer.predict(held_out), images.turned[held_out])
     facts = {**_identity(trainer), **_provenance(trainer, log, kept), **history}
-    facts["folds"] = folds.digest(fold_of)
+    facts |= {"folds": folds.digest(fold_of), "seen": seen}
     checkpoints.save(run / WEIGHTS, dict(trainer.result.state_dict()), facts)
 
 
