@@ -415,6 +415,23 @@ def test_eight_bits_equal_nothing_that_photographs_could_show(tiny_run: Path) ->
         export_model([tiny_run], tiny_run / "a.onnx", INT8, photographs=[tiny_run / "a.jpg"])
 
 
+@pytest.mark.parametrize(
+    ("folds", "missing"), [(2, ""), (5, "fold-2, fold-3, fold-4: not trained yet")]
+)
+def test_an_ensemble_without_all_members_of_the_protocol_says_so(
+    protocol: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], folds: int, missing: str
+) -> None:
+    for run in protocol.iterdir():
+        tensors, facts = checkpoints.load(run / WEIGHTS)
+        facts["settings"]["folds"] = folds
+        checkpoints.save(run / WEIGHTS, tensors, facts)
+    export_model([protocol], tmp_path / "model.onnx")
+    said = capsys.readouterr().err
+    assert missing in said if missing else "not trained" not in said
+    export_model([protocol / "fold-0"], tmp_path / "model.onnx")  # one run was asked for
+    assert "not trained" not in capsys.readouterr().err
+
+
 def test_networks_of_unlike_sizes_make_no_ensemble(protocol: Path, tmp_path: Path) -> None:
     settings = {"height": 64, "width": 64}
     tensors, facts = checkpoints.load(protocol / "all" / WEIGHTS)

@@ -33,6 +33,7 @@ from dermseg.inference.session import open_session
 from dermseg.masks.style import STYLE_IDS
 from dermseg.modelfile.card import ModelCard
 from dermseg.modelfile.graph import HALVED, halve_weights, put_card
+from dermseg.progress import say
 from dermseg.settings import (
     CHANNEL_COUNT,
     DEFAULT_STYLE,
@@ -46,7 +47,7 @@ from dermseg.storage.files import reading, written_whole
 from dermseg.training import checkpoints, networks
 from dermseg.training.color import ColorChannels
 from dermseg.training.networks.layers import normed_convolutions
-from dermseg.training.run_folder import SAMPLES, WEIGHTS, find_members
+from dermseg.training.run_folder import SAMPLES, WEIGHTS, find_members, not_begun
 
 TOLERANCE = 1e-4
 """Largest difference in probability between the written file and PyTorch."""
@@ -211,6 +212,12 @@ def export_model(
         raise UsageError("int8 shifts every border a little: no photograph can be checked on")
     runs = [run for folder in folders for run in find_members(folder)]
     members = [load_run(run) for run in runs]
+    for folder in folders:
+        if lacking := not_begun(folder, members[0].settings.folds):
+            say(
+                f"{folder}: without {', '.join(lacking)}: not trained yet; `dermseg train` "
+                "with the same options trains the rest"
+            )
     (height, width), styled = _shared_input(members, file)
     model = EndToEnd.of(members).eval()
     card = _card(members, settings)

@@ -94,6 +94,17 @@ def find_members(folder: Path) -> list[Path]:
     return found
 
 
+def not_begun(folder: Path, folds: int) -> list[str]:
+    """Return the names of the members that a protocol of so many folds still lacks; of a run, none.
+
+    A protocol that was stopped between two members looks like a smaller one.
+    """
+    if is_run(folder) or (folder / WEIGHTS).is_file():
+        return []
+    names = [fold_name(fold) for fold in (*range(folds), None)]
+    return [name for name in names if not is_run(folder / name)]
+
+
 def find_held_out(folder: Path) -> list[Path]:
     """Return the runs whose out-of-fold predictions stand for `folder`.
 
