@@ -19,9 +19,9 @@ from dermseg.formats.conversion import (
     convert,
     frame_told,
     read_all,
-    recognise,
 )
 from dermseg.formats.masks import write as write_masks
+from dermseg.formats.recognition import recognise
 from dermseg.imaging.orientation import as_filed, upright
 from dermseg.imaging.png import encode_mask
 from dermseg.settings import Form, OutlineSettings

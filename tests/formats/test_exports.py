@@ -1,5 +1,6 @@
 """Data sets are read as the tools export them, from their roots: what was drawn comes back."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,14 +9,16 @@ import pytest
 from conftest import skin
 from numpy.typing import NDArray
 from PIL import Image
+from round_trips import annotations, hard_masks
 
 from dermseg.cli.main import main
 from dermseg.data.layouts import find_all_pairs
 from dermseg.errors import DataError
 from dermseg.evaluation.scoring import evaluate
 from dermseg.formats.annotation import Photographs
-from dermseg.formats.conversion import Reading, read_all
+from dermseg.formats.conversion import FORMS, Reading, read_all
 from dermseg.imaging.mask_files import read_mask
+from dermseg.settings import Form, OutlineSettings
 
 Truth = dict[str, NDArray[np.bool_]]
 SPLITS = {"train": ("a", "b"), "valid": ("a",), "test": ("c",)}
@@ -85,6 +88,30 @@ def label_studio(root: Path) -> Truth:
 
 
 YOLO = (roboflow, ultralytics, label_studio)
+
+
+def coco(root: Path, beside: Callable[[str], str], images: Callable[[str], str]) -> Truth:
+    """Write photographs and a COCO file for each split; return the truth by name."""
+    truth = {}
+    categories = [{"id": 0, "name": "lesions"}, {"id": 1, "name": "lesion"}]
+    for split, stems in SPLITS.items():
+        listed, outlines = [], []
+        for number, stem in enumerate(stems):
+            size, box = (40 + number, 60), (10, 5, 30 + len(split), 25)
+            photograph(root / images(split) / f"{stem}.jpg", size)
+            sides = {"height": size[0], "width": size[1]}
+            listed.append({"id": number, "file_name": f"{stem}.jpg", **sides})
+            ring = {"segmentation": [corners(box)], "image_id": number, "category_id": 1}
+            truth[f"{split}/{stem}"] = drawn(size, box) & (f"{split}/{stem}" != BLANK)
+            outlines += [] if f"{split}/{stem}" == BLANK else [{"id": number, **ring}]
+        content = {"categories": categories, "images": listed, "annotations": outlines}
+        write(root / beside(split), json.dumps(content))
+    return truth
+
+
+def roboflows_coco(root: Path) -> Truth:
+    write(root / "README.dataset.txt", "Lesions > 2024\n")
+    return coco(root, lambda split: f"{split}/_annotations.coco.json", lambda split: split)
 
 
 def convert(source: Path, target: Path, *options: str) -> int:
@@ -166,3 +193,63 @@ def test_a_photograph_is_found_without_the_folder_images(tmp_path: Path) -> None
     assert photographs.parts_in_common(tmp_path / "train/images/a.jpg", "train/a.jpg") == 2
     with pytest.raises(DataError, match="several photographs"):
         photographs.find("a.jpg")
+
+
+def test_coco_is_read_from_its_root(tmp_path: Path) -> None:
+    truth = roboflows_coco(tmp_path / "export")
+    assert convert(tmp_path / "export", tmp_path / "masks") == 0
+    assert_masks(tmp_path / "masks", truth)
+    found = evaluate(tmp_path / "export", tmp_path / "masks")  # whose JPEGs are no masks
+    assert found.images.keys() == truth.keys()
+    assert found.mean.jaccard == 1.0
+    part = evaluate(tmp_path / "export" / "train", tmp_path / "masks" / "train")
+    assert part.images.keys() == {"a", "b"}
+
+
+def test_a_data_set_may_be_cocos_export(tmp_path: Path) -> None:
+    truth = roboflows_coco(tmp_path)
+    pairs = find_all_pairs(tmp_path)
+    assert {pair.image_id for pair in pairs} == truth.keys()
+    for pair in pairs:
+        np.testing.assert_array_equal(pair.read_mask() > 0, truth[pair.image_id])
+
+
+def test_a_folder_annotations_is_no_part_of_a_name(tmp_path: Path) -> None:
+    coco(tmp_path, lambda split: f"{split}/annotations/x.json", lambda split: f"{split}/images")
+    assert {entry.photograph for entry in read_all(Reading(tmp_path))} == {
+        f"{split}/{stem}.jpg" for split in SPLITS for stem in SPLITS[split]
+    }
+    assert len(find_all_pairs(tmp_path)) == 4
+
+
+def test_labels_are_those_of_all_files(tmp_path: Path) -> None:
+    roboflows_coco(tmp_path)
+    hair = tmp_path / "test" / "_annotations.coco.json"
+    hair.write_text(hair.read_text().replace('"name": "lesion"', '"name": "hair"'))
+    with pytest.raises(DataError, match=r"several labels; .* --label: hair, lesion"):
+        read_all(Reading(tmp_path))
+    with pytest.raises(DataError, match=r"several labels; .*\n  `dermseg convert .* has --label"):
+        evaluate(tmp_path, tmp_path)
+    found = {each.photograph: each.load() for each in read_all(Reading(tmp_path, label="lesion"))}
+    assert not found["test/c.jpg"].mask.any()
+    assert found["valid/a.jpg"].mask.any()
+
+
+def test_of_two_files_of_coco_in_a_folder_none_is_taken(tmp_path: Path) -> None:
+    roboflows_coco(tmp_path)
+    (tmp_path / "train" / "b.json").write_bytes(
+        (tmp_path / "train" / "_annotations.coco.json").read_bytes()
+    )
+    with pytest.raises(DataError, match=r"train: has several .*, _annotations\.coco\.json, b\.j"):
+        read_all(Reading(tmp_path))
+
+
+@pytest.mark.parametrize("form", ["cvat", "label-studio"])
+def test_one_file_in_a_folder_is_found(tmp_path: Path, form: Form) -> None:
+    target = tmp_path / "export" / "deep" / f"x{FORMS[form].FILE}"
+    FORMS[form].write(annotations(hard_masks()), target, OutlineSettings())
+    assert len(read_all(Reading(tmp_path / "export"))) == len(hard_masks())
+    write(tmp_path / "export" / f"y{FORMS[form].FILE}", target.read_text())
+    with pytest.raises(DataError, match=r"several files of outlines, deep/x.*, y.*; give one"):
+        read_all(Reading(tmp_path / "export"))
+    assert convert(tmp_path / "export", tmp_path / "masks", "--from", "coco") == 1

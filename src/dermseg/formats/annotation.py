@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import takewhile
@@ -156,6 +156,15 @@ class Photographs:
             how_many = "several photographs" if named else "no photograph"
             raise DataError(f"{photograph}: {how_many} of this name in {self.folder}")
         return named[0]
+
+    def found(self, photographs: Iterable[str]) -> dict[Path, list[str]]:
+        """Return the files that photographs have, each with the names that it is found by."""
+        files: dict[Path, list[str]] = {}
+        for photograph in photographs:
+            with suppress(DataError):
+                if path := self.find(photograph):
+                    files.setdefault(path, []).append(photograph)
+        return files
 
     def parts_in_common(self, path: Path, photograph: str) -> int:
         """Return how many parts of their paths a file and a name share, counted from the end."""

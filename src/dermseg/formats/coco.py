@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ from dermseg.formats.annotation import (
     Frame,
     Photographs,
     choose_label,
+    exchanged,
     frame_size,
     safe_name,
     stable_id,
     understood,
 )
 from dermseg.formats.elements import Element, json_elements
+from dermseg.formats.recognition import files_of
 from dermseg.imaging.images import Mask
 from dermseg.masks.polygons import Ring, fill, one_ring
 from dermseg.masks.runs import from_run_lengths, run_lengths
@@ -33,6 +36,8 @@ FRAME: Frame = "stored"
 FILE = ".json"
 KIND = "a COCO file"
 CATEGORY = 1
+ANNOTATIONS = "annotations"
+"""A folder of files whose photographs lie elsewhere."""
 
 
 def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSettings) -> None:
@@ -87,36 +92,77 @@ def _described(annotation: Annotation, rle: bool) -> dict[str, object]:
     }
 
 
+@dataclass(frozen=True)
+class _File:
+    """A COCO file: what its images say by id, and annotations by label and image's id.
+
+    `folder` is what the photographs' names begin with in the source.
+    """
+
+    path: Path
+    folder: Path
+    images: dict[object, dict[str, Any]]
+    outlines: dict[str, dict[object, list[Element]]]
+
+    def name_of(self, image: dict[str, Any]) -> str:
+        """Return the name of an image's photograph."""
+        return (self.folder / safe_name(image["file_name"])).as_posix()
+
+
 def read(source: Path, _: Photographs, label: str | None) -> Iterator[Entry]:
-    """Read the outlines of a COCO file.
+    """Read the outlines of a COCO file, or of those in a folder.
 
     Several annotations of an image are pieces of its lesion. Polygons are filled by the even-odd
     rule; a crowd's run lengths, compressed or not, count as others do. Raises DataError too if two
-    images have one id or one name.
+    images of a file have one id or one name.
     """
-    with understood(source, KIND):
-        content = json_elements(source, {"images": _image, "annotations": _annotation})
-        images = {image.kept["id"]: image for image in content["images"]}
-        names = {image.kept["file_name"] for image in content["images"]}
-        if len(images) < len(content["images"]) or len(names) < len(images):
-            raise DataError(f"{source}: two images have the same id or file_name; correct one")
+    files = _files(source)
+    choose_label({name for file in files for name in file.outlines}, label, source)
+    for file in files:
+        for number, image in file.images.items():
+            found = [
+                element
+                for name, elements in file.outlines.items()
+                if label in (None, name)
+                for element in elements.get(number, [])
+            ]
+            name = file.name_of(image)
+            yield Entry(name, partial(_load, file.path, name, image, found))
+
+
+def names(source: Path) -> list[str]:
+    """Return the names of the photographs that a COCO file is about, or the files of a folder."""
+    return [file.name_of(image) for file in _files(source) for image in file.images.values()]
+
+
+def _files(source: Path) -> list[_File]:
+    """Read a file, or those of a folder: beside their photographs, or in folders `annotations`."""
+    if not source.is_dir():
+        return [_file(source, Path())]
+    folders = {path: path.parent.relative_to(source) for path in files_of(source, "coco")}
+    return [
+        _file(path, exchanged(folder, ANNOTATIONS) or folder) for path, folder in folders.items()
+    ]
+
+
+def _file(path: Path, folder: Path) -> _File:
+    with understood(path, KIND):
+        content = json_elements(path, {"images": _image, "annotations": _annotation})
+        images = {image.kept["id"]: image.kept for image in content["images"]}
+        told = {image["file_name"] for image in images.values()}
+        if len(images) < len(content["images"]) or len(told) < len(images):
+            raise DataError(f"{path}: two images have the same id or file_name; correct one")
         categories = {each["id"]: str(each["name"]) for each in content.get("categories", ())}
-        found: dict[object, list[Element]] = {}
-        labels = set()
+        outlines: dict[str, dict[object, list[Element]]] = {}
         for annotation in content.get("annotations", ()):
             number, category = annotation.kept
-            name = categories.get(category, str(category))
-            labels.add(name)
-            if label in (None, name):
-                found.setdefault(number, []).append(annotation)
-        choose_label(labels, label, source)
-        if strange := found.keys() - images.keys():
-            raise DataError(
-                f"{source}: has annotations of image {strange.pop()}, which is not in the file"
-            )
-    for number, image in images.items():
-        name = safe_name(image.kept["file_name"])
-        yield Entry(name, partial(_load, source, name, image.kept, found.get(number, [])))
+            if number not in images:
+                raise DataError(
+                    f"{path}: has annotations of image {number}, which is not in the file"
+                )
+            of_label = outlines.setdefault(categories.get(category, str(category)), {})
+            of_label.setdefault(number, []).append(annotation)
+    return _File(path, folder, images, outlines)
 
 
 def _image(content: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """Outlines from any form into any other."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +10,7 @@ from dermseg.cores import parallel_map
 from dermseg.errors import DataError, DermsegError, ImageError, UnsaidError, UsageError
 from dermseg.formats import coco, cvat, geojson, label_studio, labelme, masks, yolo
 from dermseg.formats.annotation import Annotation, Entry, Frame, Photographs, is_name
+from dermseg.formats.recognition import check_alone, files_of, recognise
 from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import composed
 from dermseg.imaging.orientation import as_filed
@@ -20,7 +19,6 @@ from dermseg.progress import track
 from dermseg.settings import Form, OutlineSettings, Written
 from dermseg.storage.beside import written_beside
 from dermseg.storage.decisions import Reader
-from dermseg.storage.files import files_below
 
 AHEAD = 2
 """Masks for each core that may wait to be written: each is as large as its photograph."""
@@ -125,7 +123,11 @@ class Reading:
         if self.kept_by is not None:
             return masks.read_kept(self.kept_by)
         assert self.form is not None
-        return FORMS[self.form].read(self.source, self.photographs, self.label)
+        source = self.source
+        if self.form in ("cvat", "label-studio") and source.is_dir():
+            source, *others = files_of(source, self.form)
+            check_alone(self.source, (source, *others))
+        return FORMS[self.form].read(source, self.photographs, self.label)
 
 
 @dataclass
@@ -143,55 +145,6 @@ class Conversion:
     unsaid: set[str] = field(default_factory=set)
     lost: dict[str, int] = field(default_factory=dict)
     unlabelled: int = 0
-
-
-def recognise(source: Path) -> Form:
-    """Return the form of a file or a folder, by its suffix and its first bytes.
-
-    Raises UsageError if it is none that is read, or cannot be read.
-    """
-    if source.is_dir():
-        found = (path for path in files_below(source) if not path.name.startswith("."))
-        paths = [path.relative_to(source) for path in found]
-        names = [f"/{path.with_suffix(path.suffix.lower()).as_posix()}" for path in paths]
-        for above in ("", "/" + "/".join(source.absolute().parts[-2:])):  # as labels/train has it
-            for pattern, form in FOLDERS.items():
-                if any(fnmatch(f"{above}{name}", f"*/{pattern}") for name in names):
-                    return form
-    else:
-        try:
-            with source.open("rb") as file:
-                start = file.read(BEGINNING)
-        except OSError as error:
-            raise UsageError(f"{source}: cannot be read ({error.strerror})") from error
-        for sign, form in FILES.items():
-            if sign in start:
-                return form
-    raise UsageError(f"{source}: its format is not recognised; name it with --from")
-
-
-BEGINNING = 1 << 16
-"""Bytes of a file by which its form is recognised."""
-FOLDERS: dict[str, Form] = {
-    "*_segmentation.png": "masks",
-    "*.geojson": "geojson",
-    "labels/*.txt": "yolo",
-    "*.json": "labelme",
-    "*.png": "masks",
-}
-"""A pattern of a folder's files to the form that they are in."""
-FILES: dict[bytes, Form] = {
-    b"<annotations": "cvat",
-    b'"shapes"': "labelme",
-    b'"predictions"': "label-studio",
-    b'"completed_by"': "label-studio",
-    b'"original_width"': "label-studio",
-    b'"FeatureCollection"': "geojson",
-    b'"Feature"': "geojson",
-    b'"images"': "coco",
-    b'"annotations"': "coco",
-}
-"""What stands near the beginning of a file to its form."""
 
 
 def read_all(reading: Reading) -> list[Entry]:
@@ -228,13 +181,8 @@ def _owners(entries: Iterable[Entry], photographs: Photographs) -> dict[Path, st
 
     Of several, it is the outline that matches the most parts of its path, counted from the end.
     """
-    claims: dict[Path, list[str]] = {}
-    for entry in entries:
-        with suppress(DataError):  # which the entry raises itself
-            if path := photographs.find(entry.photograph):
-                claims.setdefault(path, []).append(entry.photograph)
     owners = {}
-    for path, names in claims.items():
+    for path, names in photographs.found(entry.photograph for entry in entries).items():
         common = {name: photographs.parts_in_common(path, name) for name in names}
         most = max(common.values())
         best = [name for name in names if common[name] == most]

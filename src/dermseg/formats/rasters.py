@@ -9,13 +9,13 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from dermseg.errors import DataError, UnsaidError, UsageError
+from dermseg.formats import coco
 from dermseg.formats.annotation import IMAGES, Photographs, files_with
-from dermseg.formats.conversion import Reading, convert, recognise
+from dermseg.formats.conversion import FORMS, Reading, convert
+from dermseg.formats.recognition import check_alone, recognise
 from dermseg.imaging.mask_files import LOSSY, find_masks
 from dermseg.settings import Form, OutlineSettings
 
-ONE_FILE: tuple[Form, ...] = ("coco", "cvat", "label-studio")
-A_FILE_EACH: tuple[Form, ...] = ("geojson", "labelme", "yolo")
 BESIDE = (".geojson", ".json")
 """Suffixes of outlines that may lie beside JPEGs of the same names, which then are no masks."""
 PLACES = ("*.json", "*.xml", "annotations/*.json", "annotations/*.xml")
@@ -59,12 +59,15 @@ def masks_of(source: Path) -> Path:
 def _are_photographs(images: Sequence[Path], folder: Path, form: Form) -> bool:
     """Say whether all images are photographs of outlines in a folder, and so no masks.
 
-    YOLO's are in folders `images`; others are JPEGs beside outlines of their names.
+    YOLO's are in folders `images`; others are JPEGs beside outlines of their names, or JPEGs that
+    COCO's files name.
     """
     if form == "yolo":
         return all(IMAGES in image.relative_to(folder).parts for image in images)
     if any(image.suffix.lower() not in LOSSY for image in images):
         return False
+    if form == "coco":
+        return Photographs(folder).found(coco.names(folder)).keys() >= set(images)
     outlined = {path.with_suffix("") for suffix in BESIDE for path in files_with(folder, suffix)}
     return all(image.with_suffix("") in outlined for image in images)
 
@@ -109,13 +112,11 @@ def find_outlines(data: Path) -> tuple[Path, Form] | None:
     found: list[tuple[Path, Form]] = []
     for path in sorted(path for place in PLACES for path in data.glob(place)):
         with suppress(UsageError):
-            if (form := recognise(path)) in ONE_FILE:
+            if FORMS[form := recognise(path)].FILE:
                 found.append((path, form))
-    if len(found) > 1:
-        names = ", ".join(path.name for path, _ in found)
-        raise DataError(f"{data}: has several files of outlines, {names}; leave only one there")
+    check_alone(data, [path for path, _ in found])
     if not found:
         with suppress(UsageError):
-            if (form := recognise(data)) in A_FILE_EACH:
+            if (form := recognise(data)) != "masks":
                 found.append((data, form))
     return found[0] if found else None
