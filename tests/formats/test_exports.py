@@ -15,9 +15,10 @@ from dermseg.cli.main import main
 from dermseg.data.layouts import find_all_pairs
 from dermseg.errors import DataError
 from dermseg.evaluation.scoring import evaluate
-from dermseg.formats.annotation import Photographs
+from dermseg.formats.annotation import Annotation, Photographs
 from dermseg.formats.conversion import FORMS, Reading, read_all
 from dermseg.imaging.mask_files import read_mask
+from dermseg.imaging.orientation import as_filed
 from dermseg.settings import Form, OutlineSettings
 
 Truth = dict[str, NDArray[np.bool_]]
@@ -253,3 +254,77 @@ def test_one_file_in_a_folder_is_found(tmp_path: Path, form: Form) -> None:
     with pytest.raises(DataError, match=r"several files of outlines, deep/x.*, y.*; give one"):
         read_all(Reading(tmp_path / "export"))
     assert convert(tmp_path / "export", tmp_path / "masks", "--from", "coco") == 1
+
+
+SIDEWAYS = {
+    "a": ((40, 60), 6),
+    "b": ((40, 60), 3),
+    "c": ((50, 50), 8),
+    "d": ((40, 60), 1),
+    "e": ((40, 60), 8),
+}
+"""Photographs' sizes as stored, and their orientations; of `b` and `c` no size tells the frame."""
+
+
+def turned(root: Path, frames: dict[str, str]) -> Truth:
+    """Write photographs and one COCO file of outlines, each drawn along its photograph's frame."""
+    truth = {}
+    listed, outlines = [], []
+    for number, (name, (size, orientation)) in enumerate(SIDEWAYS.items()):
+        photograph(root / f"{name}.jpg", size, orientation)
+        box = (3, 5, 20, 12)
+        sides = size if frames[name] == "stored" or orientation < 5 else size[::-1]
+        mask = drawn(sides, box)
+        listed.append({"id": number, "file_name": f"{name}.jpg", "height": sides[0]})
+        listed[-1]["width"] = sides[1]
+        ring = {"segmentation": [corners(box)], "image_id": number, "category_id": 1}
+        outlines.append({"id": number, **ring})
+        filed = as_filed(mask.view(np.uint8), orientation).view(np.bool_)
+        truth[name] = mask if frames[name] == "stored" else filed
+    write(root / "x.json", json.dumps({"images": listed, "annotations": outlines}))
+    return truth
+
+
+@pytest.mark.parametrize("frame", ["stored", "shown"])
+def test_cocos_sizes_tell_in_which_frame_its_outlines_are(tmp_path: Path, frame: str) -> None:
+    truth = turned(tmp_path / "data", dict.fromkeys(SIDEWAYS, frame))
+    options = ["--photographs", str(tmp_path / "data")]
+    assert convert(tmp_path / "data" / "x.json", tmp_path / "masks", *options) == 0
+    assert_masks(tmp_path / "masks", truth)
+    for pair in find_all_pairs(tmp_path / "data"):
+        np.testing.assert_array_equal(pair.read_mask() > 0, truth[pair.image_id])
+
+
+def test_outlines_in_both_frames_are_not_guessed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    turned(tmp_path / "data", {**dict.fromkeys(SIDEWAYS, "stored"), "a": "shown"})
+    options = ["--photographs", str(tmp_path / "data")]
+    assert convert(tmp_path / "data" / "x.json", tmp_path / "masks", *options) == 1
+    said = capsys.readouterr().err
+    assert "4 outlines" in said
+    assert "a.jpg: 40 x 60, but its outline is of 60 x 40; it was drawn along the pixels as" in said
+
+
+def test_an_outline_of_labelmes_in_the_other_frame_is_named(tmp_path: Path) -> None:
+    photograph(tmp_path / "a.jpg", (40, 60), 6)
+    FORMS["labelme"].write(
+        [Annotation("a.jpg", drawn((40, 60), (3, 5, 50, 30)))], tmp_path, OutlineSettings()
+    )
+    with pytest.raises(DataError, match=r"along the pixels as stored: `dermseg convert` turns "):
+        find_all_pairs(tmp_path)
+
+
+def test_geojson_that_only_fits_the_shown_photograph_is_named(tmp_path: Path) -> None:
+    ring = [[3, 5], [20, 5], [20, 55], [3, 55], [3, 5]]
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    feature = {"type": "Feature", "properties": {}, "geometry": geometry}
+    write(tmp_path / "a.geojson", json.dumps(feature))
+    for orientation, fits in ((6, False), (3, True)):
+        photograph(tmp_path / "a.jpg", (40, 60), orientation)
+        (entry,) = read_all(Reading(tmp_path, photographs=Photographs(tmp_path)))
+        if fits:
+            assert entry.load().mask.any()
+            continue
+        with pytest.raises(DataError, match="fits its photograph only as EXIF shows it"):
+            entry.load()

@@ -109,12 +109,14 @@ class Entry:
 
     `photograph` is what is known of its name beforehand: the suffix may be another. What `load`
     raises, a DermsegError, costs this photograph alone. Of an `unlabelled` one the source says
-    nothing, which means that it has no lesion.
+    nothing, which means that it has no lesion. `size` is the frame's (height, width), where it is
+    known beforehand.
     """
 
     photograph: str
     load: Callable[[], Annotation]
     unlabelled: bool = False
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

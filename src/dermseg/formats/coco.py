@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dermseg.errors import DataError
+from dermseg.errors import DataError, DermsegError
 from dermseg.formats.annotation import (
     Annotation,
     Entry,
@@ -127,7 +128,7 @@ def read(source: Path, _: Photographs, label: str | None) -> Iterator[Entry]:
                 for element in elements.get(number, [])
             ]
             name = file.name_of(image)
-            yield Entry(name, partial(_load, file.path, name, image, found))
+            yield Entry(name, partial(_load, file.path, name, image, found), size=_size(image))
 
 
 def names(source: Path) -> list[str]:
@@ -168,6 +169,12 @@ def _file(path: Path, folder: Path) -> _File:
 def _image(content: dict[str, Any]) -> dict[str, Any]:
     sides = {key: side for key, side in content.items() if key in ("height", "width")}
     return {"id": content["id"], "file_name": str(content["file_name"]), **sides}
+
+
+def _size(image: dict[str, Any]) -> tuple[int, int] | None:
+    with suppress(KeyError, ValueError, DermsegError):  # which loading it raises
+        return frame_size(image["height"], image["width"])
+    return None
 
 
 def _annotation(content: dict[str, Any]) -> tuple[Any, Any]:

@@ -1,6 +1,7 @@
 """Outlines from any form into any other."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from dermseg.formats.annotation import Annotation, Entry, Frame, Photographs, is
 from dermseg.formats.recognition import check_alone, files_of, recognise
 from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import composed
-from dermseg.imaging.orientation import as_filed
+from dermseg.imaging.orientation import as_filed, exchanges_sides
 from dermseg.imaging.photographs import read_header
 from dermseg.progress import track
 from dermseg.settings import Form, OutlineSettings, Written
@@ -150,13 +151,16 @@ class Conversion:
 def read_all(reading: Reading) -> list[Entry]:
     """Return the outlines of a source in the frame of the stored pixels, to be loaded.
 
+    A tool may write a form in the other frame. Where the sizes that a source says are those of its
+    photographs in that frame, so are all its outlines.
+
     Raises DataError if the source is damaged, two of its outlines are of one photograph, or the
     name of one leads out of a folder.
     """
     reading = reading.resolved()
     assert reading.form is not None
-    frame = FORMS[reading.form].FRAME
     entries = list(reading.entries())
+    frame = _frame(entries, FORMS[reading.form].FRAME, reading.photographs)
     stems: dict[str, str] = {}
     for entry in entries:
         if not is_name(entry.photograph):
@@ -174,6 +178,19 @@ def read_all(reading: Reading) -> list[Entry]:
         replace(entry, load=partial(_stored, entry, frame, reading.photographs, owners))
         for entry in entries
     ]
+
+
+def _frame(entries: Iterable[Entry], frame: Frame, photographs: Photographs) -> Frame:
+    """Return the frame of outlines: that of a form, unless all sizes that tell say the other."""
+    told: set[Frame] = set()
+    for entry in entries:
+        with suppress(DermsegError):  # which the entry raises itself
+            if entry.size and (path := photographs.find(entry.photograph)):
+                header = read_header(path)
+                turns = exchanges_sides(header.orientation) and len(set(header.size)) == 2
+                if turns and sorted(entry.size) == sorted(header.size):
+                    told.add("stored" if entry.size == header.size else "shown")
+    return told.pop() if len(told) == 1 else frame
 
 
 def _owners(entries: Iterable[Entry], photographs: Photographs) -> dict[Path, str]:
@@ -209,7 +226,14 @@ def _stored(
         return replace(annotation, mask=mask, drawn=None)
     if header.size != mask.shape:
         (height, width), (rows, columns) = mask.shape, header.size
-        raise ImageError(f"{path}: {rows} x {columns}, but its outline is of {height} x {width}")
+        problem = f"{path}: {rows} x {columns}, but its outline is of {height} x {width}"
+        if exchanges_sides(orientation) and header.size == mask.shape[::-1]:
+            other = "shown" if frame == "stored" else "stored"
+            problem += (
+                f"; it was drawn along the pixels as {other}: `dermseg convert` turns nothing "
+                "without --photographs"
+            )
+        raise ImageError(problem)
     name = Path(annotation.photograph).with_suffix(path.suffix).as_posix()
     return replace(annotation, photograph=name, mask=mask, orientation=orientation, drawn=None)
 

@@ -19,9 +19,9 @@ from dermseg.formats.annotation import (
     safe_name,
     understood,
 )
-from dermseg.imaging.images import Mask
+from dermseg.imaging.orientation import exchanges_sides
 from dermseg.imaging.overlay import RESULT_COLOR
-from dermseg.imaging.photographs import image_size
+from dermseg.imaging.photographs import Header, read_header
 from dermseg.masks.polygons import Polygon, Ring, fill
 from dermseg.settings import OutlineSettings
 from dermseg.storage.files import write_json
@@ -118,15 +118,23 @@ def _load(path: Path, name: Path, photographs: Photographs, label: str | None) -
             name = name.with_suffix(Path(safe_name(str(facts["photograph"]))).suffix)
         photograph = name.as_posix()
         if "height" in facts:
-            size = frame_size(facts["height"], facts["width"])
+            header, size = None, frame_size(facts["height"], facts["width"])
         else:
-            size = image_size(photographs.require(photograph, "GeoJSON does not say its size"))
+            header = read_header(photographs.require(photograph, "GeoJSON does not say its size"))
+            size = header.size
         found = [(_label(each["properties"] or {}), each["geometry"]) for each in features]
         choose_label((each for each, _ in found if each), label, path)
+        polygons = [
+            polygon
+            for own, geometry in found
+            if geometry and (label is None or own == label)
+            for polygon in _polygons(geometry)
+        ]
+        if header is not None:
+            _check_frame(polygons, header)
         mask = np.zeros(size, np.bool_)
-        for own, geometry in found:
-            if geometry and (label is None or own == label):
-                mask |= _mask(geometry, size)
+        for polygon in polygons:
+            mask |= fill(polygon, size)
         return Annotation(photograph, mask)
 
 
@@ -135,11 +143,24 @@ def _label(properties: dict[str, Any]) -> str:
     return str(known.get("name", ""))
 
 
-def _mask(geometry: dict[str, Any], size: tuple[int, int]) -> Mask:
+def _polygons(geometry: dict[str, Any]) -> list[list[Ring]]:
     if geometry["type"] not in ("Polygon", "MultiPolygon"):
         raise ValueError(f"a {geometry['type']} is no outline")
     pieces = geometry["coordinates"]
-    mask = np.zeros(size, np.bool_)
-    for polygon in [pieces] if geometry["type"] == "Polygon" else pieces:
-        mask |= fill([np.array(ring, np.float64)[:, :2] for ring in polygon], size)
-    return mask
+    return [
+        [np.array(ring, np.float64)[:, :2] for ring in polygon]
+        for polygon in ([pieces] if geometry["type"] == "Polygon" else pieces)
+    ]
+
+
+def _check_frame(polygons: list[list[Ring]], photograph: Header) -> None:
+    """Raise ValueError for an outline that fits its photograph only as EXIF shows it."""
+    corners = [ring.max(axis=0) for polygon in polygons for ring in polygon]
+    if not corners or not exchanges_sides(photograph.orientation):
+        return
+    reach = np.max(corners, axis=0)
+    if (reach > photograph.size[::-1]).any() and (reach <= photograph.size).all():
+        raise ValueError(
+            "it fits its photograph only as EXIF shows it, and GeoJSON counts the pixels as "
+            "stored; let the tool that drew it leave EXIF alone"
+        )
