@@ -4,8 +4,18 @@ import csv
 from pathlib import Path
 
 import pytest
-from dicom_files import PATIENT, encapsulated, second_frame
+from dicom_files import (
+    DERMOSCOPIC,
+    PATIENT,
+    data_set,
+    decoded,
+    encapsulate,
+    encapsulated,
+    file_of,
+    second_frame,
+)
 from pydicom.data import get_testdata_file
+from pydicom.uid import JPEGBaseline8Bit
 
 from dermseg.batch import jobs
 from dermseg.batch.jobs import find_jobs, passed_over
@@ -83,6 +93,25 @@ def test_the_report_has_millimetres_where_the_file_says_its_scale(
         assert float(row["perimeter_mm"]) == pytest.approx(float(row["perimeter"]) / 50, abs=0.01)
     else:
         assert row["area_mm2"] == row["diameter_mm"] == row["perimeter_mm"] == ""
+
+
+def test_a_second_run_takes_what_has_changed_beside_the_pixels(tmp_path: Path) -> None:
+    jpeg, output = EXAMPLE.read_bytes(), tmp_path / "masks"
+
+    def row(*options: str) -> dict[str, str]:
+        assert main(["segment", str(tmp_path / "a.dcm"), "-o", str(output), *options]) == 0
+        with (output / "report.csv").open(encoding="utf-8", newline="") as handle:
+            return next(csv.DictReader(handle))
+
+    for spacing, scale in ((0.02, "50.0"), (0.04, "25.0")):
+        made = encapsulated(jpeg, PixelSpacing=[spacing, spacing])
+        (tmp_path / "a.dcm").write_bytes(made.content)
+        assert row()["pixels_per_mm"] == scale
+    alike = data_set(decoded(jpeg), DERMOSCOPIC, NumberOfFrames=2)
+    content = file_of(alike, JPEGBaseline8Bit, encapsulate([jpeg, jpeg]))
+    (tmp_path / "a.dcm").write_bytes(content)
+    for frame in ("1", "2"):
+        assert row("--frame", frame)["frame"] == frame
 
 
 def test_a_frame_is_chosen(tmp_path: Path) -> None:

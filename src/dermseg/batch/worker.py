@@ -22,7 +22,7 @@ from dermseg.cores import cached_property
 from dermseg.errors import ClusterError, DermsegError, ImageError, OutputError, StoreError
 from dermseg.imaging.mask_files import find_mask
 from dermseg.imaging.mask_frames import size_along
-from dermseg.imaging.photographs import is_whole_image, read_header
+from dermseg.imaging.photographs import frame_of, is_whole_image, read_header
 from dermseg.imaging.png import encode_mask
 from dermseg.inference.segmentation import Segmentation
 from dermseg.inference.segmenter import Segmenter
@@ -131,13 +131,14 @@ class Worker:
         return {mask: File(self._output, mask), **self._pictures.files(job)}
 
     def fingerprint(self, job: Job, photograph: BytesIO, size: tuple[int, int] | None) -> str:
-        """Return a digest of all that decides a job's mask.
+        """Return a digest of all that decides a job's mask, and what the report says of it.
 
         It finds a photograph that was changed, not one that was forged: a sum is enough, and
         takes a fifth of a hash's time.
         """
-        content = photograph.getbuffer()
-        return self._digest(job, (len(content), crc32(content)), size)
+        content, frame = photograph.getbuffer(), frame_of(photograph)
+        read = (len(content), crc32(content), *([frame] if frame else []))
+        return self._digest(job, read, size, job.scale(photograph))
 
     def listed_fingerprint(self, job: Job) -> str:
         """Return such a digest of a store's listing; nothing where that does not tell enough.
@@ -148,10 +149,12 @@ class Worker:
         if file is None or not file.tag:
             return ""
         sized = folder and (read_header(find_mask(folder, job.name)), self._settings.mask_frame)
-        return self._digest(job, (file.size, file.tag, job.frame), sized)
+        return self._digest(job, (file.size, file.tag, job.frame), sized, job.pixels_per_mm)
 
-    def _digest(self, job: Job, content: tuple[object, ...], size: object) -> str:
-        settings = (job.name.as_posix(), self.segmenter.fingerprint, size, job.pixels_per_mm)
+    def _digest(
+        self, job: Job, content: tuple[object, ...], size: object, scale: float | None
+    ) -> str:
+        settings = (job.name.as_posix(), self.segmenter.fingerprint, size, scale)
         known = repr((*content, *settings)).encode(errors="surrogateescape")
         return blake2b(known, digest_size=16).hexdigest()
 
