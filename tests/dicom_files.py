@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 
 import numpy as np
@@ -151,11 +152,18 @@ def inverted_grey(jpeg: bytes) -> Made:
     return Made(file_of(data, ExplicitVRLittleEndian, (255 - grey).tobytes()), in_png(grey))
 
 
-def twelve_bits(jpeg: bytes) -> Made:
-    grey = np.asarray(Image.open(BytesIO(jpeg)).convert("L"))
-    deep = (grey.astype(np.uint16) * 16 + grey // 16).astype("<u2")
-    data = data_set(grey, SecondaryCaptureImageStorage, BitsAllocated=16, BitsStored=12, HighBit=11)
-    return Made(file_of(data, ExplicitVRLittleEndian, deep.tobytes()), in_png(grey))
+def of_sixteen_bits(jpeg: bytes, stored: int, colours: str) -> Made:
+    """Return a photograph of so many bits a sample, which are stored in 16."""
+    image = Image.open(BytesIO(jpeg))
+    pixels = np.asarray(image.convert("RGB" if colours == "RGB" else "L"))
+    white = 2**stored - 1
+    values = np.round(pixels * (white / 255)).astype("<u2")
+    if colours == "MONOCHROME1":
+        values = white - values
+    bits = {"BitsAllocated": 16, "BitsStored": stored, "HighBit": stored - 1}
+    kind = SecondaryCaptureImageStorage
+    data = data_set(pixels, kind, PhotometricInterpretation=colours, **bits)
+    return Made(file_of(data, ExplicitVRLittleEndian, values.tobytes()), in_png(pixels))
 
 
 def in_palette(jpeg: bytes) -> Made:
@@ -184,6 +192,12 @@ FORMS: dict[str, Callable[[bytes], Made]] = {
     "jpeg-ls": lambda jpeg: compressed(jpeg, JPEGLSLossless),
     "jpeg-2000": in_jpeg2000,
     "monochrome1": inverted_grey,
-    "twelve-bits": twelve_bits,
     "palette": in_palette,
+    **{
+        f"{stored}-of-16-{colours.lower()}": partial(
+            of_sixteen_bits, stored=stored, colours=colours
+        )
+        for stored in (8, 10, 12)
+        for colours in ("MONOCHROME1", "MONOCHROME2", "RGB")
+    },
 }

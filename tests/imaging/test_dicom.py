@@ -2,6 +2,7 @@
 
 import struct
 import time
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -21,15 +22,24 @@ from dicom_files import (
     pydicom,
     second_frame,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from pydicom.data import get_testdata_file
+from pydicom.pixels.processing import convert_color_space
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGLosslessSV1,
+    RLELossless,
+    SecondaryCaptureImageStorage,
 )
 
 from dermseg.errors import ImageError, TooManyPixelsError
@@ -95,17 +105,144 @@ def test_every_form_has_the_pixels_and_the_mask_of_its_image(
 @pytest.mark.parametrize("form", [form for form in FORMS if form != "second-frame"])
 def test_pixels_are_those_that_pydicom_decodes(form: str, jpeg: bytes) -> None:
     content = FORMS[form](jpeg).content
+    header = pydicom.dcmread(BytesIO(content))
     oracle = pixel_array(BytesIO(content)).astype(np.int64)
     found = read_photograph(BytesIO(content)).pixels
-    if form == "monochrome1":
-        oracle = 255 - oracle
-    elif form == "twelve-bits":
-        oracle = np.round(oracle / (4095 / 255))
-    elif form == "palette":
-        oracle = pydicom.pixels.apply_color_lut(oracle, pydicom.dcmread(BytesIO(content)))
+    white = 2**header.BitsStored - 1
+    if form == "palette":
+        oracle = pydicom.pixels.apply_color_lut(oracle, header)
+    elif header.PhotometricInterpretation == "MONOCHROME1":
+        oracle = white - oracle
+    oracle = np.round(oracle / (white / 255))
     np.testing.assert_array_equal(
         found, oracle if oracle.ndim == 3 else oracle[..., None] + [0] * 3
     )
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How the header says that values are stored, and in which syntax."""
+
+    syntax: str
+    colours: str
+    allocated: int
+    stored: int
+    high_bit: int
+    planar: int
+    signed: int
+
+    @property
+    def is_read(self) -> bool:
+        """Whether it says what the values are, and they are a photograph's."""
+        meant = self.high_bit == self.stored - 1 or self.stored == self.allocated
+        whole = self.colours != "YBR_FULL" or self.stored == self.allocated == 8
+        return meant and whole and self.stored <= min(16, self.allocated) and not self.signed
+
+    def file(self, values: NDArray[np.uint32], beside: NDArray[np.uint32]) -> bytes:
+        """Return a file of values, and of other bits beside those that are stored."""
+        used = (2**self.stored - 1) << (self.high_bit + 1 - self.stored)
+        stored = values << (self.high_bit + 1 - self.stored) | beside & ~np.uint32(used)
+        others = {"BitsAllocated": self.allocated, "BitsStored": self.stored}
+        others |= {"HighBit": self.high_bit, "PixelRepresentation": self.signed}
+        others |= {"PlanarConfiguration": self.planar} if values.ndim == 3 else {}
+        pixels = np.zeros(values.shape, np.uint8)
+        kind = SecondaryCaptureImageStorage
+        data = data_set(pixels, kind, PhotometricInterpretation=self.colours, **others)
+        order = ">" if self.syntax == ExplicitVRBigEndian else "<"
+        samples = stored.astype(f"{order}u{self.allocated // 8}")
+        if self.syntax == RLELossless:
+            return file_of(data, RLELossless, encapsulate([in_runs(samples)]))
+        if values.ndim == 3 and self.planar:
+            samples = np.moveaxis(samples, 2, 0)
+        content = samples.tobytes()
+        return file_of(data, UID(self.syntax), content + b"\0" * (len(content) % 2))
+
+
+def in_runs(samples: NDArray[np.unsignedinteger]) -> bytes:
+    """Return little-endian samples in RLE: a segment for each byte, the highest first."""
+    planes = samples[..., None].view(np.uint8)[..., ::-1].reshape(*samples.shape[:2], -1)
+    head = bytes([samples.shape[1] - 1])
+    segments = [
+        b"".join(head + bytes(row) for row in planes[..., plane])
+        for plane in range(planes.shape[2])
+    ]
+    segments = [each + b"\0" * (len(each) % 2) for each in segments]
+    starts = np.cumsum([64, *map(len, segments)])[:-1]
+    numbers = np.zeros(16, "<u4")
+    numbers[0], numbers[1 : 1 + len(segments)] = len(segments), starts
+    return b"".join([numbers.tobytes(), *segments])
+
+
+@settings(deadline=None, max_examples=300, derandomize=True)
+@given(
+    coding=st.builds(
+        Coding,
+        syntax=st.sampled_from(
+            [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless]
+        ),
+        colours=st.sampled_from(["MONOCHROME1", "MONOCHROME2", "RGB", "YBR_FULL"]),
+        allocated=st.sampled_from([8, 16, 32]),
+        stored=st.integers(1, 16),
+        high_bit=st.integers(0, 31),
+        planar=st.integers(0, 1),
+        signed=st.sampled_from([0, 0, 0, 1]),
+    ),
+    usual=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_values_are_read_as_the_header_says_or_refused(
+    coding: Coding, usual: bool, seed: int
+) -> None:
+    stored = min(coding.stored, coding.allocated)
+    high_bit = stored - 1 if usual else min(max(coding.high_bit, stored - 1), coding.allocated - 1)
+    coding = replace(coding, stored=stored, high_bit=high_bit)
+    draw, white = np.random.default_rng(seed), 2**stored - 1
+    shape = (5, 7) if coding.colours.startswith("MONO") else (5, 7, 3)
+    values = draw.integers(0, white, shape, np.uint32, endpoint=True)
+    content = coding.file(values, draw.integers(0, 2**32, shape, np.uint32))
+    if not coding.is_read:
+        with pytest.raises(ImageError, match=r"the image: DICOM (of|whose) .*(signed|export)"):
+            read_photograph(BytesIO(content))
+        return
+    found = read_photograph(BytesIO(content)).pixels
+    shown = white - values if coding.colours == "MONOCHROME1" else values
+    expected = np.round(shown * (255 / white)).astype(np.uint8)
+    if coding.colours == "YBR_FULL":
+        expected = convert_color_space(expected, "YBR_FULL", "RGB")
+    np.testing.assert_array_equal(
+        found, expected if expected.ndim == 3 else np.dstack([expected] * 3)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SamplesPerPixel", None, "without SamplesPerPixel"),
+        ("SamplesPerPixel", 1, "RGB with 1 samples"),
+        ("BitsAllocated", None, "without BitsAllocated"),
+        ("BitsAllocated", 12, "8 bits in 12"),
+        ("BitsStored", 9, "9 bits in 8"),
+        ("PixelRepresentation", None, "without PixelRepresentation"),
+        ("PlanarConfiguration", None, "without PlanarConfiguration"),
+        ("PhotometricInterpretation", "YBR_PARTIAL_422", "none of MONOCHROME1.*export it as RGB"),
+        ("PhotometricInterpretation", "HSV", "none of MONOCHROME1.*export it as RGB"),
+        ("PhotometricInterpretation", "MONOCHROME2", "MONOCHROME2 with 3 samples"),
+    ],
+)
+def test_a_header_of_which_no_pixels_follow_says_why(
+    name: str, value: object, said: str, jpeg: bytes
+) -> None:
+    for syntax in (ExplicitVRLittleEndian, RLELossless):
+        made = FORMS["raw" if syntax == ExplicitVRLittleEndian else "rle"](jpeg)
+        data = pydicom.dcmread(BytesIO(made.content))
+        if value is None:
+            delattr(data, name)
+        else:
+            setattr(data, name, value)
+        buffer = BytesIO()
+        data.save_as(buffer)
+        with pytest.raises(ImageError, match=f"the image: DICOM .*{said}"):
+            read_photograph(BytesIO(buffer.getvalue()))
 
 
 @pytest.mark.parametrize("name", COLOURS)

@@ -25,6 +25,7 @@ from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
+    RLELossless,
 )
 
 from dermseg.errors import ImageError, TooManyPixelsError
@@ -69,6 +70,13 @@ LONGEST_VALUE = 2**17
 """Bytes of a value of another kind: a colour table has 65,536 numbers of two bytes."""
 PACKED = (DeflatedExplicitVRLittleEndian,)
 """Of a few bytes they make gigabytes."""
+SAMPLES = {
+    **dict.fromkeys(("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"), 1),
+    **dict.fromkeys(("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT"), 3),
+}
+"""Colours to their samples a pixel."""
+ALLOCATED = (1, 8, 16, 32)
+"""Bits that a sample may take in the file."""
 JPEG = (JPEGBaseline8Bit, JPEGExtended12Bit)
 JPEG_LS, JPEG_2000 = 0xF7, b"\xff\x4f\xff\x51"
 """What precedes the size in these codes."""
@@ -174,12 +182,16 @@ def _read(content: bytes) -> tuple[Dataset, UID]:
         ) from error
     needed = ("Rows", "Columns", "PhotometricInterpretation", "BitsStored", "PixelData")
     if missing := [name for name in needed if not dataset.get(name)]:
-        raise ImageError(f"DICOM without {missing[0]}, which a photograph has")
+        raise _without(missing[0])
     if dataset.get("PixelRepresentation") or dataset.BitsStored > 16:
         raise ImageError(
             f"DICOM of {dataset.BitsStored} bits, signed or more than 16, which is no photograph"
         )
     return dataset, syntax
+
+
+def _without(name: str) -> ImageError:
+    return ImageError(f"DICOM without {name}, which a photograph has")
 
 
 def _check_value(tag: BaseTag, kind: str | None, length: int) -> bool:
@@ -211,7 +223,7 @@ def frame_number(dataset: Dataset, frame: int | None) -> int | None:
     Raises ImageError if there is no such frame, or several and none is chosen.
     """
     count = int(dataset.get("NumberOfFrames") or 1)
-    if count == 1:
+    if count < 2:
         return None
     if frame is None:
         raise ImageError(
@@ -286,10 +298,41 @@ def _profile_segments(profile: bytes) -> list[bytes]:
     ]
 
 
+def _check_samples(dataset: Dataset, syntax: UID) -> None:
+    """Raise ImageError where the header does not say how to read the values.
+
+    Another High Bit than that of Bits Stored may be meant, or wrong.
+    """
+    colours = dataset.PhotometricInterpretation
+    samples = SAMPLES.get(colours)
+    if samples is None:
+        raise ImageError(f"DICOM whose colours are none of {', '.join(SAMPLES)}; export it as RGB")
+    needed = ["SamplesPerPixel", "BitsAllocated", "PixelRepresentation"]
+    needed += ["PlanarConfiguration"] if samples > 1 else []
+    if missing := [name for name in needed if name not in dataset]:
+        raise _without(missing[0])
+    if (found := dataset.SamplesPerPixel) != samples:
+        raise ImageError(f"DICOM of {colours} with {found} samples a pixel; export it again")
+    bits, allocated = int(dataset.BitsStored), int(dataset.BitsAllocated)
+    if allocated not in ALLOCATED or bits > allocated:
+        raise ImageError(
+            f"DICOM of {bits} bits in {allocated}, which are not read; export it again"
+        )
+    if colours.startswith("YBR_FULL") and (bits, allocated) != (8, 8):
+        raise ImageError(f"DICOM of YBR of {bits} bits in {allocated}; export it as RGB")
+    is_plain = not syntax.is_encapsulated or syntax == RLELossless
+    if is_plain and bits < allocated and dataset.get("HighBit", bits - 1) != bits - 1:
+        raise ImageError(
+            f"DICOM whose High Bit is {dataset.HighBit}, and not {bits - 1} as Bits Stored says, "
+            "so that its values are not known; export it again"
+        )
+
+
 def _decoded(dataset: Dataset, syntax: UID, index: int) -> Values:
     """Return a frame's values, RGB (H, W, 3) or grey (H, W), white being the highest."""
     if not get_decoder(syntax).is_available:
         raise _unread(syntax)
+    _check_samples(dataset, syntax)
     try:
         values: Values = pixel_array(dataset, index=index)
         if dataset.PhotometricInterpretation == "PALETTE COLOR":
@@ -322,9 +365,10 @@ def _as_tiff(values: Values, dataset: Dataset) -> bytes:
         white = 2**bits - 1
     tags = {}
     if values.ndim == 2 and white > 255:
+        values = values.astype(np.uint16)
         if white < WHITE:
             tags[HIGHEST_SAMPLE] = white
-    elif white != 255:
+    elif white != 255 or values.dtype != np.uint8:
         values = (values.clip(0, white) * (255 / white)).round().astype(np.uint8)
     image = Image.fromarray(np.ascontiguousarray(values))
     buffer = BytesIO()
