@@ -116,7 +116,8 @@ ARCHIVES: dict[Challenge, dict[Part, Split]] = {
 """The segmentation task of each challenge.
 
 The challenge publishes no digests. Those of 2016 and 2017 agree in the code of several projects
-that fetch the archives; those of 2018 are in the code of one.
+that fetch the archives, such as google-deepmind/dm_nevis for the photographs of 2017; those of 2018
+are in the code of one.
 """
 
 
