@@ -50,6 +50,28 @@ def test_photographs_are_found_with_and_without_a_suffix(study: Path) -> None:
     ]
 
 
+def test_what_a_hospital_keeps_beside_photographs_is_passed_over(study: Path) -> None:
+    for name in ("CT_small.dcm", "MR_small.dcm", "rtplan.dcm", "rtdose.dcm", "waveform_ecg.dcm"):
+        content = Path(get_testdata_file(name, download=False)).read_bytes()
+        (study / name).write_bytes(content)
+    assert [job.name.name for job in find_jobs([study])] == ["IM000001", "a.jpg", "b.dcm"]
+    assert passed_over([study])[0].startswith("7 .dcm without a photograph (CT_small.dcm and 6")
+
+
+def test_a_damaged_file_that_is_called_dicom_fails(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (study / "empty.dcm").touch()
+    (study / "bare.dcm").write_bytes(encapsulated(EXAMPLE.read_bytes()).content[132:])
+    (study / "other.dicom").write_bytes(b"no photograph")
+    assert main(["segment", str(study), "-o", str(tmp_path / "masks")]) == 1
+    said = capsys.readouterr().err
+    assert "empty.dcm: an empty file; copy it again" in said
+    assert "bare.dcm: DICOM without its first 132 bytes, which is not read; dcmconv" in said
+    assert "other.dicom: not an image that can be read" in said
+    assert "3 masks" in said
+
+
 def test_without_the_extra_they_are_named_with_the_remedy(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

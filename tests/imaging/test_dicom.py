@@ -45,7 +45,13 @@ from pydicom.uid import (
 from dermseg.errors import ImageError, TooManyPixelsError
 from dermseg.imaging import photographs
 from dermseg.imaging.containers import DICOM_SYNTAX, MOST_PARTS, dicom_facts
-from dermseg.imaging.photographs import image_size, read_orientation, read_photograph, unwrapped
+from dermseg.imaging.photographs import (
+    image_size,
+    read_orientation,
+    read_photograph,
+    scale_of,
+    unwrapped,
+)
 from dermseg.inference.segmenter import Segmenter
 
 EXAMPLE = sorted((Path(__file__).parents[2] / "examples" / "photographs").glob("*.jpg"))[0]
@@ -320,12 +326,17 @@ def test_the_size_of_all_frames_is_known_without_decoding_one(jpeg: bytes) -> No
     [
         ("SC_rgb_jpeg_gdcm.dcm", f"JPEG Lossless.*{JPEGLosslessSV1}.*gdcmconv --raw"),
         ("JPGExtended.dcm", "JPEG Extended"),
-        ("image_dfl.dcm", f"Deflated.*{DeflatedExplicitVRLittleEndian}"),
-        ("CT_small.dcm", "signed or more than 16"),
+        ("image_dfl.dcm", rf"Deflated.*{DeflatedExplicitVRLittleEndian}.*dcmconv \+te"),
+        ("JPEG2000.dcm", "signed or more than 16"),
+        ("CT_small.dcm", "without a photograph, such as a report, a segmentation or a CT"),
+        ("MR_small.dcm", "without a photograph"),
         ("SC_rgb_rle_32bit.dcm", "32 bits"),
         ("liver_1frame.dcm", "without a photograph"),
         ("reportsi.dcm", "without a photograph"),
-        ("rtplan.dcm", "without Rows"),
+        ("rtplan.dcm", "without a photograph"),
+        ("nested_priv_SQ.dcm", "without Rows"),
+        ("ExplVR_LitEndNoMeta.dcm", "without its first 132 bytes.*dcmconv"),
+        ("rtstruct.dcm", "without its first 132 bytes.*dcmconv"),
         ("meta_missing_tsyntax.dcm", "does not name"),
     ],
 )
@@ -391,6 +402,29 @@ def test_a_raw_file_that_is_cut_short_is_not_called_a_coding(jpeg: bytes) -> Non
     whole = native(jpeg, ExplicitVRLittleEndian).content
     with pytest.raises(ImageError, match="cut short; copy it again"):
         read_photograph(BytesIO(whole[: len(whole) // 2]))
+
+
+def test_a_coded_file_that_is_cut_short_says_so(jpeg: bytes) -> None:
+    whole = encapsulated(jpeg).content
+    told = whole.index(b"\x10\x00\x10\x00PN") + 6
+    longer = whole[:told] + b"\xff\xff" + whole[told + 2 :]
+    for content in (whole[: len(whole) // 2], longer[:1000]):
+        with pytest.raises(ImageError, match="damaged or cut short; copy it again"):
+            read_photograph(BytesIO(content))
+
+
+@pytest.mark.parametrize("spacing", [b"wide\\high ", b"0.1 ", b"nan\\nan ", b"inf\\inf "])
+def test_a_scale_that_is_none_does_not_cost_the_photograph(spacing: bytes, jpeg: bytes) -> None:
+    made = encapsulated(jpeg, spacing=0.02)
+    length = struct.pack("<H", len(spacing))
+    begins = made.content.index(b"\x28\x00\x30\x00DS") + 6
+    (old,) = struct.unpack_from("<H", made.content, begins)
+    content = made.content[:begins] + length + spacing + made.content[begins + 2 + old :]
+    inner = unwrapped(BytesIO(content))
+    assert not scale_of(inner)
+    np.testing.assert_array_equal(
+        read_photograph(inner).pixels, read_photograph(BytesIO(made.image)).pixels
+    )
 
 
 def test_without_the_extra_the_message_has_the_remedy(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 HEAD = 512
 """First bytes of a file that tell its form."""
+BARE_DICOM = "DICOM without its first 132 bytes"
 BEGINNINGS: tuple[tuple[int, bytes, str], ...] = (
     (128, b"DICM", "DICOM"),  # whatever lies in the 128 bytes before, such as a TIFF's beginning
     (0, b"\xff\xd8\xff", "JPEG"),
@@ -34,16 +35,19 @@ BEGINNINGS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"%PDF", "PDF"),
     (0, b"PK\x03\x04", "ZIP"),
     (0, b"<", "HTML or XML"),
+    *((0, bytes((2, 0, element, 0)), BARE_DICOM) for element in (0, 1, 2)),
+    *((0, bytes((8, 0, element, 0)), BARE_DICOM) for element in (0, 1, 5, 8, 0x16)),
     *((0, b"P%d%c" % (number, blank), "PNM") for number in range(1, 8) for blank in b" \n\r\t"),
 )
 """Place, bytes and form."""
 DICOM_META, DICOM_CLASS, DICOM_SYNTAX = 132, 0x0002, 0x0010
 """Where a DICOM file says what it is, and the elements that say its class and its coding."""
 NO_PICTURES = re.compile(
-    r"1\.2\.840\.10008\.(1\.3\.10|5\.1\.4\.1\.1\.(9|11|66|78|79|88|104))(\.|$)"
+    r"1\.2\.840\.10008\.(1\.3\.10|5\.1\.4\.1\.1\.([124589]|1[0-4]|20|30|6[678]|7[89]|8[0128]|9[01]"
+    r"|104|12[89]|13[01]|20[01]|481|501))(\.|$)"
 )
-"""Classes of DICOM files without a photograph: folders, waveforms, presentation states,
-segmentations, measurements, reports and documents."""
+"""Classes of DICOM files without a photograph: folders, X-rays, CT, MR, nuclear medicine and
+radiotherapy, waveforms, presentation states, segmentations, measurements, reports and documents."""
 MOST_PARTS = 100_000
 """Chunks, segments or tags of a file beyond which it is not looked through."""
 MOST_SUMMED = 8

@@ -22,7 +22,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError, features
 
 from dermseg.errors import ImageError, MissingFileError, TooManyPixelsError
 from dermseg.imaging.block_shift import shows_shift
-from dermseg.imaging.containers import HEAD, form_of, holds_picture, without_metadata
+from dermseg.imaging.containers import BARE_DICOM, HEAD, form_of, holds_picture, without_metadata
 from dermseg.imaging.decoding import Loaded, Pieces, load
 from dermseg.imaging.depth import is_deep, to_eight_bits
 from dermseg.imaging.images import Pixels, bands
@@ -114,10 +114,14 @@ class File:
 
 
 def may_be_photograph(path: Path) -> bool:
-    """Say whether a file is a photograph by its suffix; of DICOM files the first bytes say it."""
+    """Say whether a file is a photograph by its suffix; of DICOM files the first bytes say it.
+
+    What is called DICOM and is damaged counts too, so that nobody misses it.
+    """
     suffix = path.suffix.lower()
     if READS_DICOM and suffix in DICOM_SUFFIXES | {""}:
-        return holds_picture(head_of(path))
+        head = head_of(path)
+        return holds_picture(head) or (bool(suffix) and form_of(head) != "DICOM")
     return suffix in PHOTOGRAPH_SUFFIXES
 
 
@@ -262,6 +266,8 @@ def _why_unread(content: bytes) -> str:
         return "HEIC, which is read where the extra heic is installed (pip install '.[heic]')"
     if form == "DICOM" and not READS_DICOM:
         return "DICOM, which is read where the extra dicom is installed (pip install '.[dicom]')"
+    if form == BARE_DICOM:
+        return f"{form}, which is not read; dcmconv makes a file of it that is"
     readable = {"AVIF": features.check("avif"), "HEIC": READS_HEIC}
     if readable.get(form, form in ("", "JPEG", "PNG", "BMP", "TIFF", "WebP")):
         if form:

@@ -98,6 +98,8 @@ class _Followed(BytesIO):
     """A file of which pydicom reads no more parts than are decoded, and nothing packed."""
 
     reads = 0
+    is_cut = False
+    """Whether a part was shorter than it should be."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return the next bytes; raise past MOST_READS, and for the whole rest, to be unpacked."""
@@ -106,7 +108,9 @@ class _Followed(BytesIO):
         self.reads += 1
         if self.reads > MOST_READS:
             raise OSError("too many parts")
-        return super().read(size)
+        found = super().read(size)
+        self.is_cut |= 0 < len(found) < size
+        return found
 
 
 def frame_file(
@@ -166,7 +170,7 @@ def _image_file(dataset: Dataset, syntax: UID, index: int, most: int) -> bytes:
 def _read(content: bytes) -> tuple[Dataset, UID]:
     """Read what TAGS names; raise ImageError for what is no picture, or is packed as a whole."""
     if not holds_picture(content):
-        raise ImageError("DICOM without a photograph, such as a report or a segmentation")
+        raise ImageError("DICOM without a photograph, such as a report, a segmentation or a CT")
     syntax = UID(dicom_facts(content).get(DICOM_SYNTAX, ""))
     if not syntax.is_transfer_syntax or syntax in PACKED:
         raise _unread(syntax)
@@ -182,6 +186,8 @@ def _read(content: bytes) -> tuple[Dataset, UID]:
         ) from error
     needed = ("Rows", "Columns", "PhotometricInterpretation", "BitsStored", "PixelData")
     if missing := [name for name in needed if not dataset.get(name)]:
+        if file.is_cut or file.tell() > len(content):
+            raise ImageError("DICOM that is damaged or cut short; copy it again")
         raise _without(missing[0])
     if dataset.get("PixelRepresentation") or dataset.BitsStored > 16:
         raise ImageError(
@@ -212,7 +218,10 @@ def _check_value(tag: BaseTag, kind: str | None, length: int) -> bool:
 
 def _scale(dataset: Dataset) -> float | None:
     """Return the pixels a millimetre; None where a file does not say, or its pixels are oblong."""
-    spacing = [float(side) for side in dataset.get("PixelSpacing") or ()]
+    try:
+        spacing = [float(side) for side in dataset.get("PixelSpacing") or ()]
+    except (TypeError, ValueError):
+        return None
     is_square = len(spacing) == 2 and 0 < max(spacing) <= OBLONG * min(spacing)
     return 2 / sum(spacing) if is_square else None
 
@@ -351,9 +360,10 @@ def _decoded(dataset: Dataset, syntax: UID, index: int) -> Values:
 
 def _unread(syntax: UID) -> ImageError:
     coding = f"{syntax.name} ({syntax})" if syntax else "a transfer syntax that it does not name"
+    tool = "dcmconv +te" if syntax in PACKED else "gdcmconv --raw, or dcmdjpeg,"
     return ImageError(
-        f"DICOM whose pixels, coded as {coding}, cannot be read here; gdcmconv --raw, or dcmdjpeg, "
-        "makes a file of it that is read"
+        f"DICOM whose pixels, coded as {coding}, cannot be read here; {tool} makes a file of it "
+        "that is read"
     )
 
 
