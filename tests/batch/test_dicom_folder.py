@@ -148,7 +148,7 @@ def test_a_frame_is_chosen(tmp_path: Path) -> None:
     assert errors[0] == ""
     assert errors[1].endswith(
         "has 2 frames; choose one, from 1, with --frame of dermseg segment or convert (Python: "
-        "frame=)"
+        "segment what read_photograph(path, frame=1) returns)"
     )
     assert main([*call, "--frame", "2", "--review", "2"]) == 0
     with (output / "report.csv").open(encoding="utf-8", newline="") as handle:

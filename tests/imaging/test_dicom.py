@@ -42,6 +42,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
+import dermseg
 from dermseg.errors import ImageError, TooManyPixelsError
 from dermseg.imaging import photographs
 from dermseg.imaging.containers import DICOM_SYNTAX, MOST_PARTS, dicom_facts
@@ -296,14 +297,16 @@ def test_the_exif_of_a_jpeg_inside_turns_nothing() -> None:
 
 def test_of_several_frames_one_is_named(jpeg: bytes) -> None:
     made = second_frame(jpeg)
-    with pytest.raises(ImageError, match="has 2 frames; choose one, from 1, with --frame"):
+    with pytest.raises(ImageError, match=r"with --frame.*read_photograph\(path, frame=1\)"):
         read_photograph(BytesIO(made.content))
     for wrong in (0, 3):
         with pytest.raises(ImageError, match=f"has 2 frames, from 1, and no frame {wrong}"):
             read_photograph(BytesIO(made.content), frame=wrong)
     one = read_photograph(BytesIO(encapsulated(jpeg).content), frame=3)
     np.testing.assert_array_equal(one.pixels, decoded(jpeg))
-    first = read_photograph(BytesIO(made.content), frame=1).pixels
+    photograph = read_photograph(BytesIO(made.content), frame=1)
+    assert dermseg.segment(photograph).mask.shape == (256, 384)
+    first = photograph.pixels
     assert np.abs(first[::-1].astype(int) - decoded(jpeg)).mean() < 3
 
 

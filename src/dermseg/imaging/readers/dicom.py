@@ -237,7 +237,7 @@ def frame_number(dataset: Dataset, frame: int | None) -> int | None:
     if frame is None:
         raise ImageError(
             f"has {count} frames; choose one, from 1, with --frame of dermseg segment or convert "
-            "(Python: frame=)"
+            "(Python: segment what read_photograph(path, frame=1) returns)"
         )
     if not 1 <= frame <= count:
         raise ImageError(f"has {count} frames, from 1, and no frame {frame}")
