@@ -1,8 +1,10 @@
-"""Layouts of data sets: each is read, and its first pair is the right photograph and mask."""
+"""Layouts of data sets: each is read and trained on, with the right photographs and masks."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +13,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from toy import draw_picture
 
+import dermseg
 from dermseg.data.datasets import open_cache
 from dermseg.data.layouts import ALL_MASK_ENDINGS, find_all_pairs, find_pairs
 from dermseg.errors import DataError
+from dermseg.formats.annotation import Annotation
+from dermseg.formats.conversion import FORMS
+from dermseg.settings import DataSettings, Form, OutlineSettings, TrainingSettings
+from dermseg.training.run_folder import WEIGHTS
 
 NAMES = ("ISIC_0000001", "ISIC_0000002", "ISIC_0000003")
 
@@ -76,22 +83,67 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_first_pair_is_the_right_photograph_and_mask(layout: str, tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    write(data, *LAYOUTS[layout])
-    (data / "notes.txt").write_text("by hand")
+OUTLINES: dict[Form, str] = {
+    "coco": "lesions.json",
+    "cvat": "annotations/lesions.xml",
+    "label-studio": "lesions.json",
+    "labelme": "outlines",
+    "geojson": "outlines",
+    "yolo": "yolo",
+}
+"""Where each other form of outlines lies, beside the folder of photographs."""
+
+
+def write_outlines(data: Path, form: Form) -> None:
+    """Write the same photographs, with outlines of a form instead of masks."""
+    drawn = {f"{name}.png": draw_picture(number) for number, name in enumerate(NAMES)}
+    (data / "images").mkdir(parents=True)
+    for name, (pixels, _) in drawn.items():
+        Image.fromarray(pixels).save(data / "images" / name)
+    target = data / OUTLINES[form]
+    target.parent.mkdir(exist_ok=True)
+    outlined = [Annotation(name, truth > 128) for name, (_, truth) in drawn.items()]
+    FORMS[form].write(outlined, target, OutlineSettings())
+
+
+def assert_trains(data: Path, folder: Path, settings: TrainingSettings) -> None:
+    """Train, and check that what was trained on are the photographs and masks, to the pixel."""
     pairs = find_pairs(data)
     assert len(pairs) == 3
-    cache = open_cache(pairs, 32, 32, tmp_path / "cache", allow_resized=False)
+    store, log = folder / "cache", list[dict[str, Any]]()
+    dermseg.train(data, folder / "run", settings, DataSettings(cache=store), callbacks=[log.append])
+    assert [row["epoch"] for row in log] == [1, 2]
+    assert (folder / "run" / WEIGHTS).is_file()
+    kept = sorted(store.rglob("*"))
+    cache = open_cache(pairs, 32, 32, store, allow_resized=False)
+    assert sorted(store.rglob("*")) == kept  # what the training read
     for number in range(3):
         pixels, truth = draw_picture(number)
         assert np.array_equal(cache.images[number].transpose(1, 2, 0), pixels)
         assert np.array_equal(cache.masks[number] > 128, truth > 128)
 
 
-def test_there_are_24_layouts() -> None:
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_each_layout_trains_on_the_right_pairs(
+    layout: str, tmp_path: Path, tiny: Callable[..., TrainingSettings]
+) -> None:
+    data = tmp_path / "data"
+    write(data, *LAYOUTS[layout])
+    (data / "notes.txt").write_text("by hand")
+    assert_trains(data, tmp_path, tiny(epochs=2, batch_size=3, fold=None))
+
+
+@pytest.mark.parametrize("form", OUTLINES)
+def test_each_form_of_outlines_trains_on_the_right_pairs(
+    form: Form, tmp_path: Path, tiny: Callable[..., TrainingSettings]
+) -> None:
+    write_outlines(tmp_path / "data", form)
+    assert_trains(tmp_path / "data", tmp_path, tiny(epochs=2, batch_size=3, fold=None))
+
+
+def test_there_are_24_layouts_and_every_form() -> None:
     assert len(LAYOUTS) == 24
+    assert {*OUTLINES, "masks"} == set(FORMS)
 
 
 class TestFindAllPairs:
