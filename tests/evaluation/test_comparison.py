@@ -1,5 +1,7 @@
 """Two folders of masks compared image by image."""
 
+import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -54,3 +56,33 @@ def test_the_command_prints_the_differences(
     said = capsys.readouterr().out
     assert "second minus first" in said
     assert "higher on 12 images, lower on 0" in said
+
+
+@pytest.mark.parametrize("options", [[], ["--borders"]])
+def test_files_hold_both_folders_and_their_differences(
+    folders: tuple[Path, Path, Path], tmp_path: Path, options: list[str]
+) -> None:
+    truth, half, near = folders
+    contents, tables = [], []
+    for number, scored in enumerate(([half], [near], [half, near])):
+        files = [tmp_path / "scores" / f"{number}.{suffix}" for suffix in ("json", "csv")]
+        written = ["--json", str(files[0]), "--csv", str(files[1])]
+        assert main(["evaluate", str(truth), *map(str, scored), *written, *options]) == 0
+        contents.append(json.loads(files[0].read_text(encoding="utf-8")))
+        tables.append(list(csv.DictReader(files[1].read_text(encoding="utf-8").splitlines())))
+
+    first, second, both = contents
+    compared = compare(*(evaluate(truth, each, borders=bool(options)) for each in (half, near)))
+    intervals = {metric: list(ends) for metric, ends in compared.intervals.items()}
+    means = {"mean": compared.differences, "interval": intervals}
+    difference = {"count": 12, **means, "better": 12, "worse": 0}
+    assert both == {**first, "second": second, "difference": difference}
+
+    for one, other, row in zip(*tables, strict=True):
+        image, *metrics = one
+        assert list(row)[: len(one)] == [image, *metrics]
+        assert {**row, **one} == row
+        for metric in metrics:
+            assert row[f"second_{metric}"] == other[metric]
+            gain = float(other[metric]) - float(one[metric])
+            assert float(row[f"difference_{metric}"]) == pytest.approx(gain)

@@ -53,9 +53,10 @@ def evaluate(
         surface distance in pixels. If only one of two masks is empty, the IoU is 0 and the
         distances are the photograph's diagonal.
     json
-        JSON file for the means, the groups and every image's metrics.
+        JSON file for the means, the groups and every image's metrics; of two folders also the mean
+        differences with their intervals.
     csv
-        CSV file with a row for each image's metrics.
+        CSV file with a row for each image's metrics; of two folders also the differences.
     """
     from dermseg.evaluation.comparison import compare
     from dermseg.evaluation.scoring import evaluate
@@ -65,10 +66,12 @@ def evaluate(
         evaluate, local_copy(truth, tell), mask_frame=mask_frame, subset=subset, borders=borders
     )
     evaluation = score(local_copy(predictions, tell))
+    comparison = None if other is None else compare(evaluation, score(local_copy(other, tell)))
+    written = comparison or evaluation
     if json is not None:
-        evaluation.write_json(json)
+        written.write_json(json)
     if csv is not None:
-        evaluation.write_csv(csv)
+        written.write_csv(csv)
     for line in evaluation.passed_over:
         say(f"skipped: {line}")
     for path in evaluation.grey:
@@ -76,7 +79,6 @@ def evaluate(
     for path, officially in evaluation.unofficial.items():
         say(f"{path}: the official scorer would read it {officially}")
     show(evaluation)
-    if other is not None:
-        second = score(local_copy(other, tell))
-        show(f"\n{other} against {predictions}:\n{compare(evaluation, second)}")
+    if comparison is not None:
+        show(f"\n{other} against {predictions}:\n{comparison}")
     return 0

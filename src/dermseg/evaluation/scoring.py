@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -141,22 +141,31 @@ class Evaluation:
 
     def write_json(self, path: Path) -> None:
         """Write the means, the groups and every image's metrics as JSON."""
+        write_json(path, self.content())
+
+    def content(self) -> dict[str, Any]:
+        """Return what `write_json` writes."""
         groups = {
             kind: {value: asdict(part) for value, part in self.by(kind).items()}
             for kind in self.kinds
         }
-        images = dict(self._rows())
+        images = dict(self.rows())
         content = {**asdict(self.summary), "groups": groups, "images": images}
         if self.borders:
             content["borders"] = self.border_means
-        write_json(path, content)
+        return content
 
     def write_csv(self, path: Path) -> None:
         """Write a CSV file with a row for each image."""
-        columns = ("image", *METRICS, *(BORDER_METRICS if self.borders else ()))
-        write_table(path, columns, ({"image": name, **row} for name, row in self._rows()))
+        rows = ({"image": name, **row} for name, row in self.rows())
+        write_table(path, ("image", *self.metrics), rows)
 
-    def _rows(self) -> Iterator[tuple[str, dict[str, float]]]:
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of an image's metrics."""
+        return (*METRICS, *(BORDER_METRICS if self.borders else ()))
+
+    def rows(self) -> Iterator[tuple[str, dict[str, float]]]:
         """Yield each image with all its metrics."""
         for image, scores in self.images.items():
             border = asdict(self.borders[image]) if self.borders else {}
