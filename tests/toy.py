@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from dermseg.settings import TrainingSettings
-from dermseg.training import loop, networks
+from dermseg.training import loop, losses, networks
 from dermseg.training.networks.layers import Dropout, convolution
 
 Picture = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -103,6 +103,13 @@ def tiny_settings(**changes: Any) -> TrainingSettings:
         "precision": "float32",
     }
     return TrainingSettings(**{**usual, **changes})
+
+
+@pytest.fixture
+def registries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget at the end what a test registers."""
+    for home, name in ((losses, "LOSSES"), (networks, "NETWORKS"), (networks, "STRIDES")):
+        monkeypatch.setattr(home, name, dict(getattr(home, name)))
 
 
 @pytest.fixture

@@ -18,12 +18,9 @@ FORMATS = {f"dermseg.formats.{each.name}" for each in iter_modules(formats.__pat
 
 @pytest.mark.parametrize("name", sorted(HOMES | FORMATS))
 def test_the_examples_of_a_module(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registries: None
 ) -> None:
     monkeypatch.chdir(ROOT)
-    for home, registry in (("losses", "LOSSES"), ("networks", "NETWORKS"), ("networks", "STRIDES")):
-        module = import_module(f"dermseg.training.{home}")  # examples register what is one's own
-        monkeypatch.setattr(module, registry, dict(getattr(module, registry)))
     names = {"dermseg": dermseg, "folder": tmp_path}
     result = doctest.testmod(import_module(name), extraglobs=names)
     assert result.failed == 0

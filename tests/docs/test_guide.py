@@ -1,7 +1,8 @@
 """The guide's code blocks, run page by page as a reader would, in an empty folder.
 
 A block that is not run has a comment above it, `<!-- not run: REASON -->`, and is skipped here for
-that reason. Blocks without a language are not for running.
+that reason. A block that a reader puts into a file has `<!-- file: NAME -->`, and is put there.
+Blocks without a language are not for running.
 """
 
 import io
@@ -33,7 +34,8 @@ QUICKLY = {
 }
 """What makes a command time fewer rounds here, before it runs."""
 FENCE = re.compile(
-    r"(?:<!-- not run: (?P<reason>.+?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",
+    r"(?:<!-- (?:not run: (?P<reason>.+?)|file: (?P<file>.+?)) -->\n)?"
+    r"^```(?P<language>\w*)\n(?P<text>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
 REASONS = {
@@ -47,9 +49,7 @@ REASONS = {
     "needs DICOM files",
     "needs Ray",
     "needs Slurm",
-    "needs MONAI",
     "needs PyTorch",
-    "needs the file above",
     "needs the data of ISIC 2017",
     "needs a training on the data of ISIC 2017",
 }
@@ -64,11 +64,12 @@ class Block:
     language: str
     text: str
     reason: str | None
+    file: str | None
 
 
 def blocks(page: Path) -> list[Block]:
     return [
-        Block(page, found["language"], found["text"], found["reason"])
+        Block(page, found["language"], found["text"], found["reason"], found["file"])
         for found in FENCE.finditer(page.read_text(encoding="utf-8"))
     ]
 
@@ -85,7 +86,7 @@ def pages() -> Iterator[Any]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registries: None) -> Iterator[Path]:
     """Stand in an empty folder with the examples, and with `dermseg` on the path."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     command = tmp_path / "bin" / "dermseg"
@@ -99,9 +100,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     command.chmod(0o755)
     monkeypatch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for module in tmp_path.glob("*.py"):
+        sys.modules.pop(module.stem, None)
 
 
+@pytest.mark.filterwarnings("ignore:NvImgCodecPydicomReader:UserWarning")  # MONAI's
 @pytest.mark.parametrize("page", list(pages()))
 def test_a_pages_blocks_run(page: Path, folder: Path) -> None:
     names: dict[str, Any] = {}
@@ -111,6 +116,8 @@ def test_a_pages_blocks_run(page: Path, folder: Path) -> None:
             continue
         if block.language == "output":
             assert same(printed, block.text), f"{page.name} says\n{block.text}not\n{printed}"
+        elif block.file is not None:
+            (folder / block.file).write_text(block.text, encoding="utf-8")
         elif block.language == "python":
             with redirect_stdout(io.StringIO()) as out:
                 exec(compile(block.text, page.name, "exec"), names)
