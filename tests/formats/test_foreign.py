@@ -1,22 +1,31 @@
-"""Other tools read what is written here. They need the extra "formats-test"."""
+"""Other tools read what is written here. Most need the extra "formats-test"."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from round_trips import NOWHERE, annotations, hard_masks
 
-from dermseg.formats import coco, cvat, label_studio, labelme, yolo
-from dermseg.formats.annotation import Annotation
+from dermseg.formats import coco, cvat, label_studio, labelme
+from dermseg.formats.annotation import Annotation, Photographs
+from dermseg.formats.conversion import FORMS, Reading, convert
 from dermseg.masks.runs import run_lengths
-from dermseg.settings import OutlineSettings
+from dermseg.settings import Form, OutlineSettings
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"  # pycocotools'
+)
 Mask = NDArray[np.bool_]
+ORIENTATION = 274
+AS_STORED = ("coco", "geojson")
+"""Forms whose tools ignore EXIF; those of the others turn the photograph first."""
 
 
 def random_masks() -> dict[str, Mask]:
@@ -129,30 +138,75 @@ def test_strokes_of_label_studios_converter_are_read() -> None:
         assert np.array_equal(label_studio.unpack(bytes(packed), mask.shape), mask)
 
 
-def test_polygons_of_label_studio_are_the_very_masks_to_pycocotools(tmp_path: Path) -> None:
-    codec = pytest.importorskip("pycocotools.mask")
-    masks, path = random_masks(), tmp_path / "tasks.json"
-    label_studio.write(annotations(masks), path, OutlineSettings())
-    for task in json.loads(path.read_text()):
-        expected = masks[Path(task["data"]["image"]).stem]
-        height, width = expected.shape
-        found = np.zeros_like(expected)
-        for region in task["predictions"][0]["result"]:
-            places = np.array(region["value"]["points"]) * (width, height) / 100
-            runs = codec.frPyObjects([places.ravel().tolist()], height, width)
-            found |= codec.decode(codec.merge(runs)).astype(np.bool_)
-        assert np.array_equal(found, expected)
+@pytest.fixture(scope="module")
+def turned(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Image.Image], Path]:
+    """Return masks with each EXIF orientation of their photographs, and the folder of both."""
+    folder = tmp_path_factory.mktemp("turned")
+    masks = {}
+    for number, (name, mask) in enumerate(random_masks().items()):
+        for orientation in range(1, 9) if name in hard_masks() else [1 + number % 8]:
+            image = Image.fromarray(mask)
+            image.getexif()[ORIENTATION] = orientation
+            masks[f"{name}-{orientation}"] = image
+    for name, image in masks.items():
+        photograph = folder / f"photographs/folder/{name}.jpg"
+        photograph.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", image.size).save(photograph, exif=image.getexif())
+    FORMS["masks"].write(
+        annotations({name: np.asarray(image) for name, image in masks.items()}),
+        folder / "masks",
+        OutlineSettings(),
+    )
+    return masks, folder
 
 
-def test_lines_of_yolo_are_the_very_masks_to_pycocotools(tmp_path: Path) -> None:
+@cache
+def parsed(path: Path) -> Any:
+    """Return what a file holds that has all photographs."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def polygons(form: Form, target: Path, name: str, size: tuple[int, int]) -> list[Any]:
+    """Return the polygons of a photograph as they stand in a form's files, in pixels."""
+    if form == "yolo":
+        lines = (target / f"labels/folder/{name}.txt").read_text().splitlines()
+        return [np.array(line.split()[1:], float).reshape(-1, 2) * size for line in lines]
+    if form == "cvat":
+        drawn = ElementTree.parse(target).findall(f"image[@name='folder/{name}.jpg']/polygon")
+        return [[p.split(",") for p in each.attrib["points"].split(";")] for each in drawn]
+    if form == "labelme":
+        shapes = json.loads((target / f"folder/{name}.json").read_text())["shapes"]
+        return [shape["points"] for shape in shapes]
+    if form == "geojson":
+        features = json.loads((target / f"folder/{name}.geojson").read_text())["features"]
+        shapes = [feature["geometry"] for feature in features]
+        several = [
+            s["coordinates"] if s["type"] == "MultiPolygon" else [s["coordinates"]] for s in shapes
+        ]
+        return [ring for pieces in several for rings in pieces for ring in rings]
+    content = parsed(target)
+    if form == "coco":
+        number = {image["file_name"]: image["id"] for image in content["images"]}
+        found = [a for a in content["annotations"] if a["image_id"] == number[f"folder/{name}.jpg"]]
+        return [polygon for each in found for polygon in each["segmentation"]]
+    (task,) = [each for each in content if each["data"]["image"].endswith(f"/{name}.jpg")]
+    regions = task["predictions"][0]["result"]
+    return [np.array(each["value"]["points"]) * size / 100 for each in regions]
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "masks"])
+def test_polygons_of_every_form_are_the_very_masks_to_pycocotools(
+    form: Form, turned: tuple[dict[str, Image.Image], Path], tmp_path: Path
+) -> None:
     codec = pytest.importorskip("pycocotools.mask")
-    masks = random_masks()
-    yolo.write(annotations(masks), tmp_path, OutlineSettings())
-    for name, expected in masks.items():
-        height, width = expected.shape
-        found = np.zeros_like(expected)
-        for line in (tmp_path / f"labels/folder/{name}.txt").read_text().splitlines():
-            places = np.array(line.split()[1:], float).reshape(-1, 2) * (width, height)
-            runs = codec.frPyObjects([places.ravel().tolist()], height, width)
-            found |= codec.decode(codec.merge(runs)).astype(np.bool_)
-        assert np.array_equal(found, expected)
+    masks, folder = turned
+    reading = Reading(folder / "masks", photographs=Photographs(folder / "photographs"))
+    target = tmp_path / f"out{FORMS[form].FILE}"
+    assert convert(reading, target, form, OutlineSettings()).failures == []
+    for name, mask in masks.items():
+        expected = mask if form in AS_STORED else ImageOps.exif_transpose(mask)
+        found = np.zeros((expected.height, expected.width), np.bool_)
+        for polygon in polygons(form, target, name, expected.size):
+            flat = np.array(polygon, float).ravel().tolist()
+            found ^= codec.decode(codec.frPyObjects([flat], *found.shape))[..., 0].astype(np.bool_)
+        assert np.array_equal(found, np.asarray(expected)), name

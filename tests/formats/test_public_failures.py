@@ -30,7 +30,7 @@ ELSEWHERE = {
         "formats/test_foreign.py::test_pycocotools_decodes_the_very_masks"
     ),
     "YOLO lines have no holes (ultralytics 1106)": (
-        "formats/test_foreign.py::test_lines_of_yolo_are_the_very_masks_to_pycocotools"
+        "formats/test_foreign.py::test_polygons_of_every_form_are_the_very_masks_to_pycocotools"
     ),
     "images without annotations are dropped (supervision 188)": (
         "formats/test_conversion.py::test_every_form_gives_back_every_mask_to_the_byte"
