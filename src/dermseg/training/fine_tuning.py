@@ -42,9 +42,9 @@ def start(trainer: Trainer, fold_of: Mapping[str, int]) -> dict[str, Any]:
     Of a protocol's folder or an ensemble's file the member that held out the same fold is taken.
     `fold_of` maps each image to its fold.
 
-    The fact `apart` says that the weights have not seen the held-out images. A model file does not
-    list its images, so this is known only for the same data in the same folds. A training that
-    starts from this one inherits the answer.
+    The fact `apart` says that the weights have not seen the held-out images. Of a model file this
+    is known only for the same data in the same folds: what it lists of its photographs, if it does,
+    is for `dermseg calibrate`. A training that starts from this one inherits the answer.
 
     Raises ModelError if there are no such weights, UsageError if they are of another network, and
     DataError if they have seen a held-out image.
