@@ -72,6 +72,30 @@ def test_a_damaged_file_that_is_called_dicom_fails(
     assert "3 masks" in said
 
 
+def test_a_file_that_is_called_by_its_uid_has_files_of_its_own(tmp_path: Path) -> None:
+    study, output, maps = tmp_path / "study", tmp_path / "masks", tmp_path / "maps"
+    study.mkdir()
+    content = encapsulated(EXAMPLE.read_bytes()).content
+    uids = [f"1.2.840.113619.2.55.3.498.{number}" for number in (1, 2)]
+    for name in uids:
+        (study / name).write_bytes(content)
+    (study / "log.1").write_text("no photograph")
+    assert passed_over([study]) == ["1 without a suffix (log.1)"]
+    command = ["segment", str(study), "-o", str(output), "--probability", str(maps)]
+    assert main([*command, "--form", "dicom-seg"]) == 0
+    command = ["convert", str(output), "-o", str(tmp_path / "converted"), "--to", "dicom-seg"]
+    assert main([*command, "--photographs", str(study)]) == 0
+    for folder, ending in (
+        (output, "_segmentation.png"),
+        (maps, "_probability.png"),
+        (output / "dicom-seg", ".dcm"),
+        (output / "dicom-seg", "_probability.dcm"),
+        (tmp_path / "converted", ".dcm"),
+    ):
+        names = {path.name for path in folder.iterdir()}
+        assert names >= {f"{name}{ending}" for name in uids}, ending
+
+
 def test_without_the_extra_they_are_named_with_the_remedy(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

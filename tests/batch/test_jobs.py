@@ -44,6 +44,8 @@ class TestFindJobs:
     def test_names_of_outputs(self) -> None:
         job = Job(Path("in/sub/a.b.jpg"), Path("sub/a.b.jpg"))
         assert job.mask == Path("sub/a.b_segmentation.png")
+        for name, stem in (("lesion.v2.jpg", "lesion.v2"), ("a.1.jpg", "a.1"), ("1.2.3", "1.2.3")):
+            assert Job(Path(name), Path(name)).mask == Path(f"{stem}_segmentation.png")
         settings = PictureSettings(overlay=Path("o"), crops=Path("c"), probability=Path("p"))
         drawn = [str(file).replace(os.sep, "/") for file in Pictures(settings).files(job).values()]
         assert drawn == ["o/sub/a.b_overlay.jpg", "c/sub/a.b_crop.png", "p/sub/a.b_probability.png"]

@@ -285,16 +285,24 @@ class TestBucket:
 def test_photographs_are_known_by_the_listing(memory: Any, photographs: Path) -> None:
     copy(photographs, "memory://in")
     store = open_store("memory://in")
-    for name in (".hidden/a.jpg", "@eaDir/a.jpg", "a_segmentation.png", "out/a.jpg", "b.DCM"):
+    for name in (
+        ".hidden/a.jpg",
+        "@eaDir/a.jpg",
+        "a_segmentation.png",
+        "out/a.jpg",
+        "b.DCM",
+        "1.2.3",
+    ):
         store.write(name, b"x")
     unused: list[str] = []
     jobs = find_jobs(["memory://in"], without=("memory://in/out", None), unused=unused)
     assert [job.name.as_posix() for job in jobs if job.name.suffix != ".DCM"] == [
         *("a.jpg", "broken.jpg", "sub/b.png", "sub/deep/c d.jpg", "é.jpg")
     ]
-    assert unused[-2:] == [
+    assert unused[-3:] == [
         "1 in folders of a storage device (a.jpg)",
         "1 named _segmentation.png (a_segmentation.png)",
+        "1 without a suffix (1.2.3)",
     ]
     assert str(jobs[0]) == "memory://in/a.jpg"
 

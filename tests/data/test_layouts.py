@@ -15,6 +15,7 @@ from toy import draw_picture
 
 import dermseg
 from dermseg.data.datasets import open_cache
+from dermseg.data.doctor import examine
 from dermseg.data.layouts import ALL_MASK_ENDINGS, find_all_pairs, find_pairs
 from dermseg.errors import DataError
 from dermseg.formats.annotation import Annotation
@@ -154,6 +155,19 @@ class TestFindAllPairs:
         write(tmp_path / "folders", *LAYOUTS["a folder an image"])
         ids = [pair.image_id for pair in find_pairs(tmp_path / "folders")]
         assert ids == ["case 0", "case 1", "case 2"]
+
+    def test_a_dicom_file_may_be_called_by_its_uid(self, tmp_path: Path) -> None:
+        from dicom_files import ExplicitVRLittleEndian, native
+
+        write(tmp_path, "images/1.2.{i}.jpg", "masks/1.2.{i}.png")
+        for photograph in sorted((tmp_path / "images").iterdir()):
+            content = native(photograph.read_bytes(), ExplicitVRLittleEndian).content
+            photograph.write_bytes(content)
+            photograph.rename(photograph.with_suffix(""))
+        assert [pair.image_id for pair in find_pairs(tmp_path)] == ["1.2.0", "1.2.1", "1.2.2"]
+        (tmp_path / "masks" / "1.2.0.png").unlink()
+        alone = [each.image for each in examine(tmp_path).findings if each.kind == "alone"]
+        assert alone == ["1.2.0"]
 
     def test_folders_say_what_an_image_is_for(self, tmp_path: Path) -> None:
         for part in ("train", "val", "test"):

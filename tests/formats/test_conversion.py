@@ -197,6 +197,34 @@ def test_an_outline_is_of_no_photograph_that_may_be_anothers(tmp_path: Path) -> 
             entry.load()
 
 
+@pytest.mark.parametrize("form", ALL)
+def test_photographs_that_are_called_by_their_uids_are_told_apart(
+    tmp_path: Path, form: Form
+) -> None:
+    from dicom_files import ExplicitVRLittleEndian, native
+
+    (tmp_path / "photographs").mkdir()
+    Image.new("RGB", (5, 4)).save(tmp_path / "a.jpg")
+    content = native((tmp_path / "a.jpg").read_bytes(), ExplicitVRLittleEndian).content
+    masks = {f"1.2.{number}": np.eye(4, 5, number, np.bool_) for number in (1, 2, 3)}
+    for name in masks:
+        (tmp_path / "photographs" / name).write_bytes(content)
+    photographs = Photographs(tmp_path / "photographs")
+    assert photographs.find("x/1.2.3.jpg") == tmp_path / "photographs" / "1.2.3"
+    with pytest.raises(DataError, match="no photograph"):
+        photographs.find("1.2")
+    write_masks([Annotation(name, mask) for name, mask in masks.items()], tmp_path / "in", WRITING)
+    target = target_of(form, tmp_path)
+    convert(Reading(tmp_path / "in", photographs=photographs), target, form, WRITING)
+    if form == "yolo":  # whose photographs without labels count as well
+        photographs = Photographs((tmp_path / "photographs").rename(target / "images"))
+    for told in [photographs] if form == "yolo" else [photographs, Photographs()]:
+        loaded = [entry.load() for entry in read_all(Reading(target, form, photographs=told))]
+        back = {each.photograph.removesuffix(".jpg"): each.mask for each in loaded}
+        assert back.keys() == masks.keys()
+        assert all(np.array_equal(back[name], mask) for name, mask in masks.items())
+
+
 @pytest.mark.parametrize("names", [("a.jpg", "A.png"), ("\xe9.jpg", "e\u0301.jpg")])
 def test_two_outlines_are_not_one_file(tmp_path: Path, names: tuple[str, str]) -> None:
     images = [{"id": n, "file_name": name, "height": 2, "width": 2} for n, name in enumerate(names)]

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from PIL import Image
@@ -13,6 +14,7 @@ from PIL import Image
 from dermseg.errors import ImageError, UsageError
 from dermseg.imaging.images import write_image
 from dermseg.imaging.mask_files import (
+    MASK_SUFFIX,
     find_mask,
     find_masks,
     mask_stem,
@@ -20,7 +22,7 @@ from dermseg.imaging.mask_files import (
     read_stored_mask,
     write_mask,
 )
-from dermseg.imaging.photographs import image_size
+from dermseg.imaging.photographs import image_size, stem_of, with_ending
 
 
 def _palette(mask: NDArray[np.bool_]) -> Image.Image:
@@ -139,6 +141,9 @@ class TestMasks:
             ("ISIC_0000000.png", "ISIC_0000000"),
             ("ISIC_0000000_Mask.TIF", "ISIC_0000000"),
             ("a.b_segmentation.png", "a.b"),
+            ("1.2.3_segmentation.png", "1.2.3"),
+            ("1.2.3.png", "1.2.3"),
+            ("1.2.3", "1.2.3"),
             ("mole_segmentation_2.png", "mole_segmentation_2"),
             ("segmentation.png", "segmentation"),
             ("_mask.png", "_mask"),
@@ -170,3 +175,30 @@ def test_masks_for_sizes_are_found_by_either_name(tmp_path: Path) -> None:
     assert find_mask(tmp_path, Path("c_mask.jpg")) == tmp_path / "C_mask.bmp"
     with pytest.raises(UsageError, match=r"b_segmentation\.png or b\.png"):
         find_mask(tmp_path, Path("b.jpg"))
+
+
+@st.composite
+def _photographs(draw: st.DrawFn) -> tuple[str, str]:
+    """Return the name of a photograph, and the same without its suffix."""
+    part = st.sampled_from(["1", "2", "840", "a", "v2", "lésion"])
+    parts = draw(st.lists(part, min_size=1, max_size=4))
+    has_none = len(parts) == 1 or parts[-1].isdecimal()
+    suffix = draw(st.sampled_from([".jpg", ".PNG", ".dcm", *([""] if has_none else [])]))
+    return ".".join(parts) + suffix, ".".join(parts)
+
+
+@given(st.lists(_photographs(), min_size=1, unique_by=lambda named: named[1]), st.booleans())
+@settings(deadline=None, max_examples=50)
+def test_a_mask_is_found_for_its_photograph_and_for_no_other(
+    tmp_path_factory: pytest.TempPathFactory, named: list[tuple[str, str]], plain: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("masks")
+    (lacking, _), *others = named
+    for name, stem in others:
+        path = folder / with_ending(Path(name), ".png" if plain else MASK_SUFFIX)
+        path.touch()
+        assert (stem_of(Path(name)), mask_stem(path)) == (stem, stem)
+    for name, stem in others:
+        assert mask_stem(find_mask(folder, Path(name))) == stem
+    with pytest.raises(UsageError):
+        find_mask(folder, Path(lacking))

@@ -40,6 +40,7 @@ def test_no_name_in_the_archive_leads_out_of_a_folder() -> None:
     stems, _ = run(names, [])
     assert stems == [".._.._evil", ".._.._evil", "C_evil", "a_stream", "_etc_x", "photograph"]
     assert run(["lésion.1.jpg", "a b (2).png"], [])[0] == ["lésion.1", "a b (2)"]
+    assert run(["1.2.840.498.1", "1.2.3.dcm", "a"], [])[0] == ["1.2.840.498.1", "1.2.3", "a"]
 
 
 def test_no_cell_of_its_table_is_a_formula() -> None:

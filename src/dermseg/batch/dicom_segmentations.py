@@ -19,7 +19,7 @@ from dermseg.formats.dicom_seg import CERTAIN, Maker, write
 from dermseg.imaging.containers import holds_picture
 from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import MASK_FOREGROUND, read_mask
-from dermseg.imaging.photographs import head_of, read_photograph
+from dermseg.imaging.photographs import head_of, read_photograph, with_ending
 from dermseg.inference.segmenter import Segmenter
 from dermseg.masks.postprocess import Probability
 from dermseg.progress import track
@@ -67,7 +67,7 @@ def _write(maker: Maker, output: Path, maps: Path | None, result: Result) -> str
         mask = read_mask(output / job.mask) > MASK_FOREGROUND
         contents = {job.name: _segmentation(job.photograph, mask, maker, job.frame)}
         if maps is not None:
-            drawn = job.name.with_name(job.name.stem + PROBABILITY_SUFFIX)
+            drawn = with_ending(job.name, PROBABILITY_SUFFIX)
             probability = _scaled(maps / drawn, mask.shape)
             contents[drawn] = _segmentation(job.photograph, probability, maker, job.frame)
     except DermsegError as error:
@@ -98,7 +98,7 @@ def _scaled(path: Path, shape: tuple[int, ...]) -> Probability:
 
 
 def _keep(content: bytes, folder: Path, name: Path) -> None:
-    write_bytes(folder / name.with_name(name.stem + ".dcm"), content)
+    write_bytes(folder / with_ending(name, ".dcm"), content)
 
 
 def convert_segmentations(
@@ -149,4 +149,4 @@ def _makers(reading: Reading) -> dict[str, Maker]:
 
 
 def _stem(photograph: str) -> str:
-    return Path(photograph).with_suffix("").as_posix()
+    return with_ending(Path(photograph), "").as_posix()

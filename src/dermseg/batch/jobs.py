@@ -17,7 +17,10 @@ from dermseg.imaging.photographs import (
     head_of,
     may_be_photograph,
     scale_of,
+    stem_of,
+    suffix_of,
     unwrapped,
+    with_ending,
 )
 from dermseg.storage.files import is_link, is_special, leads_out, walk
 from dermseg.storage.stores import File, is_address, local_path, open_store
@@ -71,7 +74,7 @@ class Job:
     @property
     def mask(self) -> Path:
         """Where the mask goes, within the output folder."""
-        return self.name.with_name(self.name.stem + MASK_SUFFIX)
+        return with_ending(self.name, MASK_SUFFIX)
 
 
 def find_jobs(
@@ -191,7 +194,7 @@ def _written(path: Path, without: Sequence[str | Path | None]) -> set[Path]:
 
 def _kind(path: PurePath) -> str:
     """Return what kind of file is not used: by the end of its name, or by its suffix."""
-    stem, suffix = path.stem.lower(), path.suffix.lower()
+    stem, suffix = stem_of(path).lower(), suffix_of(path).lower()
     if suffix in PHOTOGRAPH_SUFFIXES:
         endings = [ending for ending in MASK_ENDINGS + OTHER_ENDINGS if stem.endswith(ending)]
         if suffix in DICOM_SUFFIXES and not endings:
@@ -250,8 +253,8 @@ def _files_below(
 
 
 def _is_photograph(path: Path) -> bool:
-    is_other = path.stem.lower().endswith(MASK_ENDINGS + OTHER_ENDINGS) or is_special(path)
-    return not is_other and may_be_photograph(path)
+    is_other = stem_of(path).lower().endswith(MASK_ENDINGS + OTHER_ENDINGS)
+    return not (is_other or is_special(path)) and may_be_photograph(path)
 
 
 def _find_stored(address: str, without: Sequence[str | Path | None]) -> tuple[list[Job], list[str]]:
@@ -292,7 +295,7 @@ def _stored_kind(name: PurePosixPath) -> str:
         return "whose names lead out of a folder"
     if not FOREIGN_FOLDERS.isdisjoint(part.lower() for part in name.parts[:-1]):
         return "in folders of a storage device"
-    stem, suffix = name.stem.lower(), name.suffix.lower()
+    stem, suffix = stem_of(name).lower(), suffix_of(name).lower()
     is_photograph = suffix in PHOTOGRAPH_SUFFIXES
     return "" if is_photograph and not stem.endswith(MASK_ENDINGS + OTHER_ENDINGS) else _kind(name)
 

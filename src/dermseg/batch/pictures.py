@@ -9,7 +9,7 @@ import numpy as np
 from dermseg.batch.jobs import Job
 from dermseg.cores import cached_property
 from dermseg.imaging.images import Pixels, encode_image
-from dermseg.imaging.photographs import read_photograph
+from dermseg.imaging.photographs import read_photograph, with_ending
 from dermseg.inference.segmentation import Segmentation
 from dermseg.settings import OVERLAY_SIDE, PictureSettings
 from dermseg.storage.stores import File, Store, open_store
@@ -86,7 +86,7 @@ class Pictures:
         manner = " (full size)" * full + " (without band)" * bare
         named = {}
         for store, ending, _ in self._wanted:
-            name = job.name.with_name(job.name.stem + ending).as_posix()
+            name = with_ending(job.name, ending).as_posix()
             named[f"{store.key(name)}{manner}"] = File(store, name)
         return named
 

@@ -33,6 +33,7 @@ from dermseg.imaging.photographs import (
     PhotographFlag,
     read_header,
     read_photograph,
+    stem_of,
 )
 from dermseg.masks.metrics import score
 from dermseg.masks.postprocess import Probability, binarise, choose_lesion
@@ -133,7 +134,7 @@ def examine(
     results = parallel_map(lambda pair: _examine(pair, predictions or {}), pairs)
     examined = list(track(results, "Examining", len(pairs)))
     findings = [finding for found, _ in examined for finding in found]
-    findings += [Finding(Path(line.rpartition(": ")[0]).stem, "alone", line) for line in alone]
+    findings += [Finding(stem_of(Path(line.rpartition(": ")[0])), "alone", line) for line in alone]
     if allow_resized:
         findings = [finding for finding in findings if finding.kind != "sizes-differ"]
     unreadable = {finding.image for finding in findings if finding.kind == "unreadable"}

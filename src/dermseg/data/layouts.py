@@ -19,7 +19,7 @@ from dermseg.formats.rasters import find_outlines, rasterised
 from dermseg.imaging.images import Pixels
 from dermseg.imaging.mask_files import MASK_ENDINGS, by_name, composed, find_masks, mask_stem
 from dermseg.imaging.mask_frames import check_frame, read_along
-from dermseg.imaging.photographs import may_be_photograph
+from dermseg.imaging.photographs import may_be_photograph, stem_of
 from dermseg.masks.style import STYLE_IDS
 from dermseg.settings import MaskFrame, Style
 from dermseg.storage.files import walk
@@ -248,7 +248,7 @@ def _walk(data: Path) -> Iterator[Path]:
     for folder, folders, names in walk(data, followlinks=True):
         folders[:] = [name for name in folders if not _any(OTHER_FOLDERS, name)]
         for name in names:
-            if not _any(OTHER_FILES, Path(name).stem):
+            if not _any(OTHER_FILES, stem_of(Path(name))):
                 yield folder / name
 
 
@@ -306,7 +306,7 @@ def _words(folder: str) -> list[str]:
 def _file(data: Path, path: Path, telling: list[int], *, is_mask: bool, ending: str = "") -> _File:
     """Return what `path` is; `telling` are the positions of the folders that say its kind."""
     folders = path.relative_to(data).parts[:-1]
-    whole = path.stem.removesuffix(ending)
+    whole = stem_of(path).removesuffix(ending)
     stem = mask_stem(path, ALL_MASK_ENDINGS) if is_mask else whole
     kept = [folder for i, folder in enumerate(folders) if i not in telling]
     key, whole = (composed(_key(kept, name)) for name in (stem, whole))
@@ -322,7 +322,8 @@ def _key(folders: list[str], name: str) -> str:
 
 
 def _ends_as_mask(path: Path) -> bool:
-    return path.stem.lower() in MASK_FOLDERS or mask_stem(path, ALL_MASK_ENDINGS) != path.stem
+    stem = stem_of(path)
+    return stem.lower() in MASK_FOLDERS or mask_stem(path, ALL_MASK_ENDINGS) != stem
 
 
 def _is_png(path: Path) -> bool:

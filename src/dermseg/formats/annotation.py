@@ -21,7 +21,7 @@ from dermseg.errors import DataError, TooManyPixelsError, UnsaidError
 from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import composed
 from dermseg.imaging.orientation import exchanges_sides, upright
-from dermseg.imaging.photographs import may_be_photograph, read_header
+from dermseg.imaging.photographs import may_be_photograph, read_header, stem_of, with_ending
 from dermseg.masks.polygons import Polygon, fill, join, one_ring, rings_of, simplify, trace
 from dermseg.settings import OutlineSettings
 from dermseg.storage.files import files_below
@@ -135,7 +135,7 @@ class Photographs:
         for path in sorted(files_below(self.folder)):
             if not path.name.startswith(".") and may_be_photograph(path):
                 within = path.relative_to(self.folder)
-                for stem in {within.with_suffix("").as_posix(), path.stem}:
+                for stem in {with_ending(within, "").as_posix(), stem_of(path)}:
                     self._by_stem.setdefault(composed(stem), []).append(path)
                 self._by_place.setdefault(_place(within.as_posix()), []).append(path)
 
@@ -148,9 +148,9 @@ class Photographs:
             return None
         name = PurePosixPath(composed(photograph))
         found = (
-            self._by_stem.get(str(name.with_suffix("")))
+            self._by_stem.get(str(with_ending(name, "")))
             or self._by_place.get(_place(photograph))
-            or self._by_stem.get(name.stem)
+            or self._by_stem.get(stem_of(name))
             or []
         )
         named = [path for path in found if composed(path.name) == name.name] or found
@@ -203,7 +203,7 @@ def exchanged(folder: Folder, old: str, new: str = "") -> Folder | None:
 def _place(photograph: str) -> PurePosixPath:
     """Return a photograph's name without its suffix, and without the folder `images`."""
     path = PurePosixPath(composed(photograph))
-    return (exchanged(path.parent, IMAGES) or path.parent) / path.stem
+    return (exchanged(path.parent, IMAGES) or path.parent) / stem_of(path)
 
 
 def files_with(folder: Path, suffix: str) -> list[Path]:

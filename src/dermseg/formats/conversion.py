@@ -15,7 +15,7 @@ from dermseg.formats.recognition import check_alone, files_of, recognise
 from dermseg.imaging.images import Mask
 from dermseg.imaging.mask_files import composed
 from dermseg.imaging.orientation import as_filed, exchanges_sides
-from dermseg.imaging.photographs import read_header
+from dermseg.imaging.photographs import read_header, suffix_of, with_ending
 from dermseg.progress import track
 from dermseg.settings import Form, OutlineSettings, Written
 from dermseg.storage.beside import written_beside
@@ -168,7 +168,7 @@ def read_all(reading: Reading) -> list[Entry]:
                 f"{reading.source}: names a photograph {entry.photograph!r}, which is no path "
                 "inside a folder; correct it"
             )
-        stem = composed(Path(entry.photograph).with_suffix("").as_posix()).casefold()
+        stem = composed(with_ending(Path(entry.photograph), "").as_posix()).casefold()
         if stem in stems:
             names = f"{stems[stem]} and {entry.photograph}"
             raise DataError(f"{reading.source}: {names} would be one file; rename one of them")
@@ -234,7 +234,7 @@ def _stored(
                 "without --photographs"
             )
         raise ImageError(problem)
-    name = Path(annotation.photograph).with_suffix(path.suffix).as_posix()
+    name = with_ending(Path(annotation.photograph), suffix_of(path)).as_posix()
     return replace(annotation, photograph=name, mask=mask, orientation=orientation, drawn=None)
 
 

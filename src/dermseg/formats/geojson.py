@@ -21,7 +21,7 @@ from dermseg.formats.annotation import (
 )
 from dermseg.imaging.orientation import exchanges_sides
 from dermseg.imaging.overlay import RESULT_COLOR
-from dermseg.imaging.photographs import Header, read_header
+from dermseg.imaging.photographs import Header, read_header, suffix_of, with_ending
 from dermseg.masks.polygons import Polygon, Ring, fill
 from dermseg.settings import OutlineSettings
 from dermseg.storage.files import write_json
@@ -80,7 +80,7 @@ def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSett
     """
     target.mkdir(parents=True, exist_ok=True)
     for annotation in annotations:
-        path = target / Path(annotation.photograph).with_suffix(".geojson")
+        path = target / with_ending(Path(annotation.photograph), ".geojson")
         write_json(path, collection(annotation, settings.name), compact=True)
 
 
@@ -115,7 +115,7 @@ def _load(path: Path, name: Path, photographs: Photographs, label: str | None) -
         features = content if isinstance(content, list) else content.get("features", [content])
         facts = {} if isinstance(content, list) else content.get("properties") or content
         if "photograph" in facts:
-            name = name.with_suffix(Path(safe_name(str(facts["photograph"]))).suffix)
+            name = with_ending(name, suffix_of(Path(safe_name(str(facts["photograph"])))))
         photograph = name.as_posix()
         if "height" in facts:
             header, size = None, frame_size(facts["height"], facts["width"])

@@ -24,7 +24,7 @@ from dermseg.formats.annotation import (
     understood,
 )
 from dermseg.imaging.images import Mask
-from dermseg.imaging.photographs import read_with
+from dermseg.imaging.photographs import read_with, suffix_of, with_ending
 from dermseg.imaging.png import encode_mask
 from dermseg.masks.polygons import fill, one_ring
 from dermseg.settings import OutlineSettings
@@ -62,7 +62,7 @@ def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSett
             "imageHeight": height,
             "imageWidth": width,
         }
-        path = target / Path(annotation.photograph).with_suffix(".json")
+        path = target / with_ending(Path(annotation.photograph), ".json")
         write_json(path, content, compact=True)
 
 
@@ -115,7 +115,7 @@ def _load(path: Path, name: Path, label: str | None) -> Annotation:
         for shape in content["shapes"]:
             if label in (None, shape["label"]):
                 mask |= _mask(shape, size, path)
-        return Annotation(name.with_suffix(photograph.suffix).as_posix(), mask)
+        return Annotation(with_ending(name, suffix_of(photograph)).as_posix(), mask)
 
 
 def _mask(shape: dict[str, Any], size: tuple[int, int], path: Path) -> Mask:

@@ -18,6 +18,7 @@ from dermseg.imaging.mask_files import (
     read_mask,
     write_mask,
 )
+from dermseg.imaging.photographs import with_ending
 from dermseg.settings import OutlineSettings
 from dermseg.storage.decisions import Kept, Reader
 from dermseg.storage.tables import read_table, undefused
@@ -34,8 +35,8 @@ def write(annotations: Iterable[Annotation], target: Path, _: OutlineSettings) -
     """Write outlines as masks, `<name>_segmentation.png`; they have no label."""
     target.mkdir(parents=True, exist_ok=True)
     for annotation in annotations:
-        name = Path(annotation.photograph)
-        write_mask(target / name.with_name(name.stem + MASK_SUFFIX), annotation.mask)
+        path = target / with_ending(Path(annotation.photograph), MASK_SUFFIX)
+        write_mask(path, annotation.mask)
 
 
 def read(source: Path, _: Photographs, __: str | None) -> Iterator[Entry]:

@@ -22,7 +22,7 @@ from dermseg.formats.annotation import (
     understood,
 )
 from dermseg.imaging.mask_files import composed
-from dermseg.imaging.photographs import may_be_photograph
+from dermseg.imaging.photographs import may_be_photograph, stem_of, with_ending
 from dermseg.masks.polygons import fill, one_ring
 from dermseg.settings import OutlineSettings
 from dermseg.storage.files import write_text
@@ -61,7 +61,7 @@ def write(annotations: Iterable[Annotation], target: Path, settings: OutlineSett
         for polygon in annotation.polygons:
             places = (one_ring(polygon) / (width, height)).ravel().tolist()
             lines.append(" ".join(["0", *(f"{place:.{DECIMALS}f}" for place in places)]))
-        path = target / LABELS / Path(annotation.photograph).with_suffix(".txt")
+        path = target / LABELS / with_ending(Path(annotation.photograph), ".txt")
         write_text(path, "".join(f"{line}\n" for line in lines))
 
 
@@ -137,7 +137,7 @@ def _unlabelled(files: dict[Path, str]) -> list[str]:
         for path in sorted(images.iterdir())
         if not path.name.startswith(".")
         and may_be_photograph(path)
-        and composed(str(folder / path.stem)) not in labelled
+        and composed(str(folder / stem_of(path))) not in labelled
     ]
 
 

@@ -14,7 +14,14 @@ from PIL import Image
 from dermseg.errors import ImageError, UsageError
 from dermseg.imaging.images import Mask, Pixels
 from dermseg.imaging.orientation import exif_orientation, stored_pixels
-from dermseg.imaging.photographs import DICOM_SUFFIXES, PHOTOGRAPH_SUFFIXES, File, read_with
+from dermseg.imaging.photographs import (
+    DICOM_SUFFIXES,
+    PHOTOGRAPH_SUFFIXES,
+    File,
+    read_with,
+    stem_of,
+    with_ending,
+)
 from dermseg.imaging.png import encode_mask
 from dermseg.storage.files import files_below, write_bytes
 
@@ -51,10 +58,11 @@ def by_name(named: Iterable[tuple[str, Path]]) -> tuple[dict[str, Path], list[st
 
 def mask_stem(path: Path, endings: tuple[str, ...] = MASK_ENDINGS) -> str:
     """Return the name of the photograph that a mask file belongs to, without a suffix."""
+    stem = stem_of(path)
     for ending in endings:
-        if path.stem.lower().endswith(ending) and len(path.stem) > len(ending):
-            return path.stem[: -len(ending)]
-    return path.stem
+        if stem.lower().endswith(ending) and len(stem) > len(ending):
+            return stem[: -len(ending)]
+    return stem
 
 
 def find_masks(folder: Path, *, below: bool = False) -> list[Path]:
@@ -81,14 +89,14 @@ def find_masks(folder: Path, *, below: bool = False) -> list[Path]:
 
 def find_mask(folder: Path, name: Path) -> Path:
     """Return the mask in `folder` of the photograph `name`; raise UsageError if there is none."""
-    candidates = [name.with_name(name.stem + MASK_SUFFIX), name.with_suffix(".png")]
+    candidates = [with_ending(name, MASK_SUFFIX), with_ending(name, ".png")]
     for candidate in candidates:
         if (folder / candidate).is_file():
             return folder / candidate
     place = folder / name.parent
     masks = _by_stem(place, place.stat().st_mtime_ns) if place.is_dir() else {}
-    if _comparable(name.stem) in masks:
-        return masks[_comparable(name.stem)]
+    if (stem := _comparable(stem_of(name))) in masks:
+        return masks[stem]
     raise UsageError(f"{folder}: holds no {' or '.join(c.as_posix() for c in candidates)}")
 
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import ModuleType
 from typing import BinaryIO, Literal, TypeAlias, TypeVar
 
@@ -30,6 +30,7 @@ from dermseg.imaging.orientation import Size, exif_orientation, stored_pixels, s
 
 T = TypeVar("T")
 S = TypeVar("S", bound=str | Path | BinaryIO)
+P = TypeVar("P", bound=PurePath)
 Source: TypeAlias = str | Path | BinaryIO
 """Where an image is read from: a file's path, or an open binary file that can be rewound.
 
@@ -113,12 +114,30 @@ class File:
         return load(self.image, self.stream if isinstance(self.stream, Pieces) else None)
 
 
+def suffix_of(path: PurePath) -> str:
+    """Return the suffix of a photograph's or a mask's name; digits alone are none.
+
+    They are the end of a UID, by which hospitals call DICOM files: 1.2.840.113619.2.55.3.498.1.
+    """
+    return "" if path.suffix[1:].isdecimal() else path.suffix
+
+
+def stem_of(path: PurePath) -> str:
+    """Return the name of a photograph or a mask without its suffix."""
+    return path.name.removesuffix(suffix_of(path))
+
+
+def with_ending(path: P, ending: str) -> P:
+    """Return the path of a photograph with another end in place of its suffix, or with none."""
+    return path.with_name(stem_of(path) + ending)
+
+
 def may_be_photograph(path: Path) -> bool:
     """Say whether a file is a photograph by its suffix; of DICOM files the first bytes say it.
 
     What is called DICOM and is damaged counts too, so that nobody misses it.
     """
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path).lower()
     if READS_DICOM and suffix in DICOM_SUFFIXES | {""}:
         head = head_of(path)
         return holds_picture(head) or (bool(suffix) and form_of(head) != "DICOM")

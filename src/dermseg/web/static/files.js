@@ -70,9 +70,10 @@ export function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-// Without what means a folder, a drive or a stream to a system that unpacks it.
+// Without what means a folder, a drive or a stream to a system that unpacks it. A suffix of digits
+// alone is none, but the end of a UID, by which hospitals call DICOM files.
 export function stemOf(name) {
-  return name.replace(/\.[^.]*$/, "").replace(/[\\/:*?"<>|\u0000-\u001f]/g, "_") || "photograph";
+  return name.replace(/\.(?!\d+$)[^.]*$/, "").replace(/[\\/:*?"<>|\u0000-\u001f]/g, "_") || "photograph";
 }
 
 const PHOTOGRAPH = /\.(jpe?g|jpe|jfif|png|bmp|tiff?|webp|avif|heic|heif|mpo|dcm|dicom)$/i;
