@@ -70,10 +70,12 @@ export function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-// Without what means a folder, a drive or a stream to a system that unpacks it. A suffix of digits
-// alone is none, but the end of a UID, by which hospitals call DICOM files.
+// Digits alone are none: they are the end of a UID, by which hospitals call DICOM files.
+const SUFFIX = /\.(?!\d+$)[^.]*$/;
+
+// Without what means a folder, a drive or a stream to a system that unpacks it.
 export function stemOf(name) {
-  return name.replace(/\.(?!\d+$)[^.]*$/, "").replace(/[\\/:*?"<>|\u0000-\u001f]/g, "_") || "photograph";
+  return name.replace(SUFFIX, "").replace(/[\\/:*?"<>|\u0000-\u001f]/g, "_") || "photograph";
 }
 
 const PHOTOGRAPH = /\.(jpe?g|jpe|jfif|png|bmp|tiff?|webp|avif|heic|heif|mpo|dcm|dicom)$/i;
@@ -85,8 +87,12 @@ export async function droppedFiles(transfer) {
   // To be asked for before anything is waited for.
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   if (!entries.some((entry) => entry.isDirectory)) return [...transfer.files];
-  const found = await Promise.all(entries.map((entry) => (entry.isDirectory ? inFolder(entry) : [entry])));
-  return Promise.all(found.flat().map((entry) => new Promise((done, fail) => entry.file(done, fail))));
+  const found = await Promise.all(entries.map((entry) => (entry.isDirectory ? inFolder(entry) : fileOf(entry))));
+  return found.flat();
+}
+
+function fileOf(entry) {
+  return new Promise((done, fail) => entry.file(done, fail));
 }
 
 async function inFolder(folder) {
@@ -98,9 +104,16 @@ async function inFolder(folder) {
     entries.push(...some);
   }
   entries.sort((one, other) => (one.name < other.name ? -1 : 1));
-  const found = await Promise.all(entries.map((entry) => {
+  const found = await Promise.all(entries.map(async (entry) => {
     if (entry.isDirectory) return PASSED_OVER.test(entry.name) ? [] : inFolder(entry);
-    return PHOTOGRAPH.test(entry.name) && !entry.name.startsWith(".") ? [entry] : [];
+    if (entry.name.startsWith(".")) return [];
+    if (PHOTOGRAPH.test(entry.name)) return fileOf(entry);
+    return SUFFIX.test(entry.name) || entry.name === "DICOMDIR" ? [] : ifDicom(await fileOf(entry));
   }));
   return found.flat();
+}
+
+// DICOM files often have no suffix; what begins so is one.
+async function ifDicom(file) {
+  return await file.slice(128, 132).text() === "DICM" ? [file] : [];
 }
