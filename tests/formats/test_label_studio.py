@@ -104,6 +104,43 @@ def test_names_are_the_photographs(tmp_path: Path) -> None:
         assert load(tmp_path, task(region(), data={"photo": address})).photograph == name
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"patient": "P7", "photo": "https://host/x/a.jpg?token=b.c"},
+        {"patient": "P7", "photo": "/data/upload/1/0123abcd-a.jpg"},
+        {"patient": "P7", "photo": "/data/local-files/?d=a.JPG", "note": "see http://[x/"},
+        {"patient": "P7", "photo": "s3://b/a.heic", "thumbnail": ["b.jpg"], "age": 50},
+        {"patient": "P7", "photo": "a.jpg", "file": "/data/upload/1/0123abcd-a.jpg"},
+        {"patient": "P7", "photo": "data:image/png;base64,AAAA/b.jpg", "file": "a.jpg"},
+        {"overview": "b.jpg", "close": "a.jpg"},
+        {"image": "b.jpg", "close": "a"},
+    ],
+)
+def test_the_name_is_no_other_of_a_tasks_data(tmp_path: Path, data: dict[str, Any]) -> None:
+    found = load(tmp_path, task(region(to_name="close"), data=data))
+    assert Path(found.photograph.lower()).stem == "a"
+
+
+@pytest.mark.parametrize(
+    "data", [{"patient": "P7", "visit": "V1"}, {"patient": "P7", "one": "a.jpg", "two": "b.jpg"}]
+)
+def test_a_name_that_is_not_clear_is_asked_for(tmp_path: Path, data: dict[str, str]) -> None:
+    with pytest.raises(
+        DataError, match=r"a\.json: which of 'patient', .* call that key 'image'"
+    ) as e:
+        load(tmp_path, task(region(), data=data))
+    assert "P7" not in str(e.value)
+    assert load(tmp_path, task(region(), data={**data, "image": "c.jpg"})).photograph == "c.jpg"
+
+
+def test_regions_of_two_photographs_are_no_mask(tmp_path: Path) -> None:
+    hair = {**region()["value"], "polygonlabels": ["hair"]}
+    regions = [region(to_name="one", value=hair), region(to_name="two")]
+    with pytest.raises(DataError, match="of several photographs"):
+        load(tmp_path, task(*regions, data={"one": "a.jpg", "two": "b.jpg"}), "lesion")
+
+
 def test_a_name_that_is_no_utf_8_comes_back(tmp_path: Path) -> None:
     masks = {"l\udce9sion": hard_masks()["hole"]}
     assert_same(masks, there_and_back("label-studio", masks, tmp_path / "tasks.json"))

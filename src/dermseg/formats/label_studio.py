@@ -2,16 +2,16 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import numpy as np
 
-from dermseg.errors import UnsaidError
+from dermseg.errors import DataError, UnsaidError
 from dermseg.formats.annotation import (
     Annotation,
     Entry,
@@ -25,6 +25,7 @@ from dermseg.formats.annotation import (
 )
 from dermseg.formats.elements import Element, json_elements
 from dermseg.imaging.images import Mask
+from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES, UNREAD_SUFFIXES
 from dermseg.masks.polygons import fill, one_ring
 from dermseg.masks.runs import run_lengths
 from dermseg.settings import OutlineSettings
@@ -119,25 +120,57 @@ def read(source: Path, photographs: Photographs, label: str | None) -> Iterator[
     without a region.
     """
     with understood(source, KIND):
-        tasks = json_elements(source, {"": _task})
+        tasks = json_elements(source, {"": partial(_task, source)})
         choose_label({label for task in tasks for label in task.kept[1]}, label, source)
     for task in tasks:
         name = task.kept[0]
         yield Entry(name, partial(_load, source, name, task, label, photographs))
 
 
-def _task(content: dict[str, Any]) -> tuple[str, set[str]]:
-    labels = {label for result in _results(content) for label in _labels(result)}
-    return _name(content["data"]), labels
+def _task(source: Path, content: dict[str, Any]) -> tuple[str, set[str]]:
+    results = _results(content)
+    labels = {label for result in results for label in _labels(result)}
+    likely = [*(result.get("to_name") for result in results), "image"]
+    return _name(content["data"], likely, source), labels
 
 
-def _name(data: dict[str, Any]) -> str:
-    address = data.get("image") or next(iter(data.values()), None)
-    if not address:
-        raise ValueError("a task has no photograph")
-    parts = urlsplit(str(address))
+def _name(data: dict[str, Any], likely: Sequence[object], source: Path) -> str:
+    """Return the name of a task's photograph.
+
+    It has one of the `likely` keys in the data, or is the only text, or the only one that ends as
+    photographs do: others may be of a patient. Raises DataError if it is none of these.
+    """
+    texts = {key: text for key, text in data.items() if text and isinstance(text, str)}
+    texts = {key: text for key, text in texts.items() if not text.startswith("data:")}
+    if not texts:
+        raise ValueError("a task names no photograph")
+    if key := next((key for key in likely if key in texts), None):
+        return _in_address(texts[key])
+    if len(texts) == 1:
+        return _in_address(*texts.values())
+    named = {_in_address(text) for text in texts.values() if _is_photograph(text)}
+    if len(named) != 1:
+        raise DataError(
+            f"{source}: which of {', '.join(map(ascii, texts))} names a task's photograph is not "
+            "clear; call that key 'image'"
+        )
+    return named.pop()
+
+
+def _in_address(address: str) -> str:
+    """Return a photograph's name in its address; ValueError if that is none."""
+    parts = urlsplit(address)
     path = parts.query.removeprefix("d=") if parts.query.startswith("d=") else parts.path
     return safe_name(UPLOADED.sub("", unquote(path, errors="surrogateescape")))
+
+
+def _is_photograph(text: str) -> bool:
+    """Say whether a text ends as the name of a photograph does."""
+    try:
+        suffix = PurePosixPath(_in_address(text)).suffix.lower()
+    except ValueError:
+        return False
+    return suffix in PHOTOGRAPH_SUFFIXES | UNREAD_SUFFIXES
 
 
 def _done(task: dict[str, Any]) -> list[dict[str, Any]]:
@@ -170,6 +203,8 @@ def _load(
         if content.get("annotations") and not _done(content):  # all were cancelled
             raise ValueError("skipped in Label Studio; annotate it, or leave it out of the export")
         data, results = content["data"], _results(content)
+        if len({each.get("to_name") for each in results}) > 1:
+            raise ValueError("its regions are of several photographs; give each a task of its own")
         others = [each for each in _regions(content) if each["type"] in UNREAD]
         if label is not None:
             results = [each for each in results if label in _labels(each)]
