@@ -1,4 +1,6 @@
 import json
+from base64 import b64encode
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +156,7 @@ def test_only_the_label_asked_for_is_read(tmp_path: Path) -> None:
         load(tmp_path, both)
 
 
-@pytest.mark.parametrize("kind", ["rectanglelabels", "polygon", "bitmasklabels", "vectorlabels"])
+@pytest.mark.parametrize("kind", ["rectanglelabels", "polygon", "ellipselabels", "vectorlabels"])
 def test_a_task_of_other_regions_alone_is_not_without_a_lesion(tmp_path: Path, kind: str) -> None:
     other = region(type=kind, value={"x": 1, "y": 1, "width": 9, "height": 9})
     data = {"image": "a.jpg", "height": 4, "width": 5}
@@ -163,9 +165,76 @@ def test_a_task_of_other_regions_alone_is_not_without_a_lesion(tmp_path: Path, k
             DataError, match=f"a region of type {kind} is not read; draw .* with PolygonL"
         ):
             load(tmp_path, task(other, data=data), label)
-    assert load(tmp_path, task(other, region())).mask.sum() == 6
     named = region(type="rectanglelabels", value={"rectanglelabels": ["ruler"]})
     assert not load(tmp_path, task(named, data=data), "lesion").mask.any()
+
+
+@pytest.mark.parametrize("kind", ["ellipselabels", "polygon", "bitmask", "vectorlabels"])
+def test_a_lesion_is_not_read_in_part(tmp_path: Path, kind: str) -> None:
+    for label in (None, "lesion"):
+        for value in ({}, {kind: ["lesion"]}):
+            with pytest.raises(DataError, match=f"a region of type {kind} is not read; draw"):
+                load(tmp_path, task(region(), region(type=kind, value=value)), label)
+        other = region(type=kind, value={kind: ["ruler"]})
+        if kind.endswith("labels"):
+            assert load(tmp_path, task(region(), other), label).mask.sum() == 6
+
+
+@pytest.mark.parametrize("kind", ["rectanglelabels", "keypoint"])
+def test_marks_beside_outlines_are_passed_over_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    mark = region(type=kind, value={"x": 1, "y": 1, kind: ["lesion"]})
+    assert load(tmp_path, task(mark, region())).mask.sum() == 6
+    told = "boxes and key points beside outlines are not read (in 1 task)"
+    assert told in capsys.readouterr().err
+    load(tmp_path, task(region()))
+    assert capsys.readouterr().err == ""
+
+
+def bitmask(image: Image.Image, form: str = "PNG", **changes: Any) -> dict[str, Any]:
+    file = BytesIO()
+    image.save(file, form)
+    address = f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
+    value = {"imageDataURL": address, "bitmasklabels": ["lesion"], **changes}
+    return region(type="bitmasklabels", value=value)
+
+
+def black(mask: Mask) -> Image.Image:
+    """Return a mask as Label Studio draws it: black where it is, transparent elsewhere."""
+    pixels = np.zeros((*mask.shape, 4), np.uint8)
+    pixels[..., 3] = mask * np.uint8(255)
+    return Image.fromarray(pixels)
+
+
+def test_bitmasks_are_read(tmp_path: Path) -> None:
+    mask = np.zeros((4, 5), np.bool_)
+    mask[1, 2:5] = mask[3, 0] = True
+    assert np.array_equal(load(tmp_path, task(bitmask(black(mask)))).mask, mask)
+    both = load(tmp_path, task(bitmask(black(mask)), region())).mask
+    assert np.array_equal(both, mask | load(tmp_path, task(region())).mask)
+    assert load(tmp_path, task(bitmask(black(np.ones((4, 5), np.bool_))))).mask.all()
+
+
+CUT_SHORT = bitmask(black(np.ones((4, 5), np.bool_)))["value"]["imageDataURL"][:86]
+
+
+@pytest.mark.parametrize(
+    ("damaged", "why"),
+    [
+        (bitmask(black(np.ones((5, 4), np.bool_))), "a bitmask of 5 x 4 pixels, not 4 x 5"),
+        (bitmask(Image.new("1", (9000, 8000))), "a bitmask of 8000 x 9000 pixels, not 4 x 5"),
+        (bitmask(Image.new("RGB", (5, 4))), "without transparency"),
+        (bitmask(black(np.ones((4, 5), np.bool_)), "WEBP"), "no PNG"),
+        (bitmask(Image.new("L", (5, 4)), imageDataURL=None), "no PNG"),
+        (bitmask(Image.new("L", (5, 4)), imageDataURL="http://a/b.png"), "no PNG"),
+        (bitmask(Image.new("L", (5, 4)), imageDataURL="data:image/png;base64,!"), "base64"),
+        (bitmask(Image.new("L", (5, 4)), imageDataURL=CUT_SHORT), "a bitmask: cannot be read"),
+    ],
+)
+def test_a_damaged_bitmask_costs_its_task(tmp_path: Path, damaged: Any, why: str) -> None:
+    with pytest.raises(DataError, match=rf"a\.jpg: not a task .*{why}"):
+        load(tmp_path, task(damaged))
 
 
 def test_a_task_without_a_region_has_its_photographs_size(tmp_path: Path) -> None:

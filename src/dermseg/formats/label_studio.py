@@ -2,16 +2,20 @@
 
 import json
 import re
+from base64 import b64decode
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
-from dermseg.errors import DataError, UnsaidError
+from dermseg.errors import DataError, ImageError, UnsaidError
 from dermseg.formats.annotation import (
     Annotation,
     Entry,
@@ -25,9 +29,17 @@ from dermseg.formats.annotation import (
 )
 from dermseg.formats.elements import Element, json_elements
 from dermseg.imaging.images import Mask
-from dermseg.imaging.photographs import PHOTOGRAPH_SUFFIXES, UNREAD_SUFFIXES
+from dermseg.imaging.photographs import (
+    PHOTOGRAPH_SUFFIXES,
+    UNREAD_SUFFIXES,
+    image_size,
+    read_with,
+)
+from dermseg.imaging.png import SIGNATURE
+from dermseg.imaging.structure import check_parts
 from dermseg.masks.polygons import fill, one_ring
 from dermseg.masks.runs import run_lengths
+from dermseg.progress import counted, say
 from dermseg.settings import OutlineSettings
 from dermseg.storage.files import text_written_whole
 
@@ -42,10 +54,14 @@ DECIMALS = 6
 """Of percents: a thousandth of a pixel at 100,000 pixels."""
 SIZES = (3, 4, 8, 16)
 """Bits of a run's length, as Label Studio's own encoder chooses them."""
-READ = {"polygonlabels", "brushlabels"}
+READ = {"polygonlabels", "brushlabels", "bitmasklabels"}
 SHAPES = ("rectangle", "ellipse", "polygon", "brush", "bitmask", "vector", "keypoint")
 UNREAD = {*SHAPES, *(f"{shape}labels" for shape in SHAPES)} - READ
-"""Regions that are no outlines, or whose label stands apart; a lesion of such alone is refused."""
+"""Regions that are no outlines, or whose label stands apart; a lesion with one is refused."""
+MARKS = {f"{shape}{labels}" for shape in ("rectangle", "keypoint") for labels in ("", "labels")}
+"""Those of them that are no part of a lesion where it has outlines too."""
+BITMASK = "data:image/png;base64,"
+"""How a bitmask begins."""
 CHANNELS = 4
 WORD = 8
 
@@ -116,22 +132,26 @@ def read(source: Path, photographs: Photographs, label: str | None) -> Iterator[
     """Read Label Studio's export (JSON), or tasks with predictions.
 
     Of a task the last annotation counts that was not cancelled, and without one the last
-    prediction. Regions are polygons and brush strokes. `photographs` tell the sizes of those
-    without a region.
+    prediction. Regions are polygons, brush strokes and bitmasks. `photographs` tell the sizes of
+    those without a region.
     """
     with understood(source, KIND):
         tasks = json_elements(source, {"": partial(_task, source)})
         choose_label({label for task in tasks for label in task.kept[1]}, label, source)
+    if marked := sum(task.kept[2] for task in tasks):
+        tasks_with = counted(marked, "task")
+        say(f"{source}: boxes and key points beside outlines are not read (in {tasks_with})")
     for task in tasks:
         name = task.kept[0]
         yield Entry(name, partial(_load, source, name, task, label, photographs))
 
 
-def _task(source: Path, content: dict[str, Any]) -> tuple[str, set[str]]:
+def _task(source: Path, content: dict[str, Any]) -> tuple[str, set[str], bool]:
     results = _results(content)
     labels = {label for result in results for label in _labels(result)}
     likely = [*(result.get("to_name") for result in results), "image"]
-    return _name(content["data"], likely, source), labels
+    marked = any(each["type"] in MARKS for each in _regions(content))
+    return _name(content["data"], likely, source), labels, marked and bool(results)
 
 
 def _name(data: dict[str, Any], likely: Sequence[object], source: Path) -> str:
@@ -190,6 +210,17 @@ def _results(task: dict[str, Any]) -> list[dict[str, Any]]:
     return [each for each in _regions(task) if each["type"] in READ]
 
 
+def _unread(task: dict[str, Any], label: str | None) -> list[dict[str, Any]]:
+    """Return the regions that are not read and may be of the lesion: of its label, or of none."""
+    lesion = {label} if label is not None else {each for r in _results(task) for each in _labels(r)}
+    return [
+        each
+        for each in _regions(task)
+        if each["type"] in UNREAD
+        and (not lesion or not (labels := _labels(each)) or not lesion.isdisjoint(labels))
+    ]
+
+
 def _labels(result: dict[str, Any]) -> list[str]:
     labels: list[str] = result["value"].get(result["type"], [])
     return labels
@@ -205,14 +236,15 @@ def _load(
         data, results = content["data"], _results(content)
         if len({each.get("to_name") for each in results}) > 1:
             raise ValueError("its regions are of several photographs; give each a task of its own")
-        others = [each for each in _regions(content) if each["type"] in UNREAD]
+        unread = _unread(content, label)
         if label is not None:
             results = [each for each in results if label in _labels(each)]
-            others = [each for each in others if label in (_labels(each) or [label])]
-        if others and not results:
-            remedy = "draw the lesion with PolygonLabels or BrushLabels"
-            problem = f"a region of type {others[0]['type']} is not read; {remedy}"
-            if label is None:
+        if results:
+            unread = [each for each in unread if each["type"] not in MARKS]
+        if unread:
+            remedy = "draw the lesion with PolygonLabels, BrushLabels or BitmaskLabels"
+            problem = f"a region of type {unread[0]['type']} is not read; {remedy}"
+            if label is None and not results:
                 message = f"{source}, {name}: {problem}, or name the lesion's label with --label"
                 raise UnsaidError.about("--label", message)
             raise ValueError(problem)
@@ -235,10 +267,42 @@ def _load(
 def _mask(value: dict[str, Any], size: tuple[int, int]) -> Mask:
     if "rle" in value:
         return unpack(bytes(value["rle"]), size)
+    if "imageDataURL" in value:
+        return _bitmask(value["imageDataURL"], size)
     ring = np.array(value["points"], np.float64)
     if len(ring) < 3:
         raise ValueError(f"a polygon of {len(ring)} points")
     return fill([ring * size[::-1] / 100], size)
+
+
+def _bitmask(address: object, size: tuple[int, int]) -> Mask:
+    """Return the mask of a bitmask, a PNG: where its opacity is not 0, as Label Studio shows it."""
+    if not (isinstance(address, str) and address.startswith(BITMASK)):
+        raise ValueError("a bitmask that is no PNG")
+    content = b64decode(address.removeprefix(BITMASK), validate=True)
+    if not content.startswith(SIGNATURE):
+        raise ValueError("a bitmask that is no PNG")
+    file = BytesIO(content)
+    file.name = "a bitmask"
+    try:
+        check_parts(content, file.name)
+        if (found := image_size(file)) != size:
+            raise ValueError(
+                f"a bitmask of {found[0]} x {found[1]} pixels, not {size[0]} x {size[1]}"
+            )
+        opacity = read_with(file, lambda file: _opacity(file.image))
+    except ImageError as error:
+        raise ValueError(str(error)) from error
+    if opacity is None:
+        raise ValueError("a bitmask without transparency, which does not say where the lesion is")
+    return opacity > 0
+
+
+def _opacity(image: Image.Image) -> NDArray[np.uint8] | None:
+    """Return the opacity of an image's pixels, (H, W); None if it has none."""
+    if not image.has_transparency_data:
+        return None
+    return np.asarray(image.convert("RGBA").getchannel("A"))
 
 
 def pack(mask: Mask) -> bytes:
