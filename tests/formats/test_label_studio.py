@@ -256,6 +256,8 @@ def test_a_task_without_a_region_has_its_photographs_size(tmp_path: Path) -> Non
         {"value": {"rle": []}},
         {"value": {"rle": [0, 0, 0, 80, 57, 75, 63, 0]}},
         {"value": {"rle": [999]}},
+        {"value": {"rle": 10**15}},
+        {"value": {"points": [[0], [80], [50]]}},
         {"value": {"rle": [0, 0, 0, 80, 57, 27, 191, 255, 255, 255, 255, 255]}},
     ],
 )

@@ -27,6 +27,7 @@ from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import ServiceSettings
 from dermseg.web import label_studio
 from dermseg.web.app import create_app
+from dermseg.web.errors import ProblemError
 
 EXAMPLE = EXAMPLES / "photographs" / "ISIC_0003582.jpg"
 KEY = "0123456789abcdef"
@@ -202,6 +203,37 @@ class TestWhatMayBeFetched:
         studio.redirects["/a.jpg"] = f"{other.address}/data/upload/1/a.jpg"
         assert outlined(ask(client, "/a.jpg")) == [False]
         assert other.seen == []
+
+    def test_an_address_has_a_length(self, client: TestClient, studio: Studio) -> None:
+        assert outlined(ask(client, "/" + "a" * 9000)) == [False]
+        assert studio.seen == []
+
+    def test_what_arrives_too_slowly_or_cut_short_is_no_photograph(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        content = EXAMPLE.read_bytes()
+
+        def answer(handler: BaseHTTPRequestHandler) -> None:
+            handler.send_response(200)
+            handler.send_header("Content-Length", str(len(content)))
+            handler.end_headers()
+            with suppress(OSError):
+                if handler.path == "/cut.jpg":
+                    handler.wfile.write(content[:-9])
+                else:
+                    for place in range(100):
+                        handler.wfile.write(content[place : place + 1])
+                        time.sleep(0.05)
+
+        monkeypatch.setattr(label_studio, "SECONDS", 0.5)
+        with answering(answer) as address:
+            studio = label_studio.LabelStudio((address,))
+            with pytest.raises(ProblemError, match=r"cannot be fetched \(IncompleteRead\)"):
+                studio.fetch("/cut.jpg", 10**6)
+            began = time.monotonic()
+            with pytest.raises(ProblemError, match=r"cannot be fetched \(TimeoutError\)"):
+                studio.fetch("/slow.jpg", 10**6)
+            assert time.monotonic() - began < 3
 
     def test_nothing_is_read_of_what_comes_with_a_redirection(
         self, client: TestClient, studio: Studio

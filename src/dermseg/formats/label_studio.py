@@ -266,11 +266,11 @@ def _load(
 
 def _mask(value: dict[str, Any], size: tuple[int, int]) -> Mask:
     if "rle" in value:
-        return unpack(bytes(value["rle"]), size)
+        return unpack(bytes(list(value["rle"])), size)
     if "imageDataURL" in value:
         return _bitmask(value["imageDataURL"], size)
     ring = np.array(value["points"], np.float64)
-    if len(ring) < 3:
+    if len(ring) < 3 or ring.shape[1:] != (2,):
         raise ValueError(f"a polygon of {len(ring)} points")
     return fill([ring * size[::-1] / 100], size)
 

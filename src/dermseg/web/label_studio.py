@@ -7,7 +7,7 @@ import logging
 import time
 from dataclasses import dataclass
 from functools import partial
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import IO, Annotated, Any
 from urllib.error import HTTPError
 from urllib.parse import quote, urljoin, urlsplit
@@ -31,7 +31,9 @@ from dermseg.web.middleware import DEFAULT_PORTS
 from dermseg.web.segmenting import opened
 
 SECONDS = 20.0
-"""How long a photograph's server may be silent."""
+"""How long a photograph's server may be silent, and how long the photograph may take to arrive."""
+LONGEST = 8192
+"""Characters of an address: Python keeps those that it took apart, each as long as a request."""
 BEGINS = 60.0
 """How long a request goes on to further tasks: Label Studio waits 100 seconds for all of them."""
 SHOWN = 5
@@ -105,6 +107,8 @@ class LabelStudio:
 
     def fetch(self, address: str, limit: int) -> bytes:
         """Return the photograph of a task; ProblemError if it may not or cannot be fetched."""
+        if len(address) > LONGEST:
+            raise _unfetched(f"has an address of more than {LONGEST} characters")
         own = self.addresses[0].rstrip("/") + "/"
         try:
             url = _joined(own, address if address[:2] == "//" else address.removeprefix("/"))
@@ -116,7 +120,7 @@ class LabelStudio:
             call.add_unredirected_header("Authorization", f"Token {self.key}")
         try:
             with build_opener(_Redirects(self)).open(call, timeout=SECONDS) as response:
-                content: bytes = response.read(limit + 1)
+                content = _received(response, limit + 1)
         except HTTPError as error:
             error.close()
             raise _unfetched(f"cannot be fetched (status {error.code})") from error
@@ -161,6 +165,21 @@ def _origin(url: str) -> tuple[str, str, int]:
     except (ValueError, KeyError) as error:
         raise _unfetched("has no address of http or https") from error
     return parts.scheme, (parts.hostname or "").lower(), port
+
+
+def _received(response: HTTPResponse, most: int) -> bytes:
+    """Return what a server sends, `most` bytes of it at most.
+
+    Raises TimeoutError if that takes too long, IncompleteRead if less comes than was announced.
+    """
+    content, end = bytearray(), time.monotonic() + SECONDS
+    while len(content) < most and (part := response.read1(most - len(content))):
+        content += part
+        if time.monotonic() > end:
+            raise TimeoutError
+    if response.length and len(content) < most:
+        raise IncompleteRead(b"", response.length)
+    return bytes(content)
 
 
 def _reason(error: Exception) -> str:
