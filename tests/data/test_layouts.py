@@ -1,6 +1,6 @@
 """Layouts of data sets: each is read and trained on, with the right photographs and masks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -95,9 +95,9 @@ OUTLINES: dict[Form, str] = {
 """Where each other form of outlines lies, beside the folder of photographs."""
 
 
-def write_outlines(data: Path, form: Form) -> None:
-    """Write the same photographs, with outlines of a form instead of masks."""
-    drawn = {f"{name}.png": draw_picture(number) for number, name in enumerate(NAMES)}
+def write_outlines(data: Path, form: Form, photographs: Sequence[str]) -> None:
+    """Write photographs of these names, with outlines of a form instead of masks."""
+    drawn = {name: draw_picture(number) for number, name in enumerate(photographs)}
     (data / "images").mkdir(parents=True)
     for name, (pixels, _) in drawn.items():
         Image.fromarray(pixels).save(data / "images" / name)
@@ -138,8 +138,18 @@ def test_each_layout_trains_on_the_right_pairs(
 def test_each_form_of_outlines_trains_on_the_right_pairs(
     form: Form, tmp_path: Path, tiny: Callable[..., TrainingSettings]
 ) -> None:
-    write_outlines(tmp_path / "data", form)
+    write_outlines(tmp_path / "data", form, [f"{name}.png" for name in NAMES])
     assert_trains(tmp_path / "data", tmp_path, tiny(epochs=2, batch_size=3, fold=None))
+
+
+@pytest.mark.parametrize("form", OUTLINES)
+def test_with_outlines_a_photographs_name_may_end_as_a_masks(form: Form, tmp_path: Path) -> None:
+    names = ["case1.jpg", "case1_lesion.jpg", "case2.jpg"]
+    write_outlines(tmp_path, form, names)
+    pairs = find_pairs(tmp_path)
+    assert [pair.photograph.name for pair in pairs] == names
+    for number, pair in enumerate(pairs):
+        assert np.array_equal(pair.read_mask(), draw_picture(number)[1])
 
 
 def test_there_are_24_layouts_and_every_form() -> None:

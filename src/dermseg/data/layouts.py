@@ -17,7 +17,14 @@ from dermseg.errors import DataError, MissingFolderError
 from dermseg.formats.annotation import Photographs
 from dermseg.formats.rasters import find_outlines, rasterised
 from dermseg.imaging.images import Pixels
-from dermseg.imaging.mask_files import MASK_ENDINGS, by_name, composed, find_masks, mask_stem
+from dermseg.imaging.mask_files import (
+    LOSSY,
+    MASK_ENDINGS,
+    by_name,
+    composed,
+    find_masks,
+    mask_stem,
+)
 from dermseg.imaging.mask_frames import check_frame, read_along
 from dermseg.imaging.photographs import may_be_photograph, stem_of
 from dermseg.masks.style import STYLE_IDS
@@ -270,7 +277,8 @@ def _readings(data: Path, paths: list[Path]) -> Iterator[list[_File]]:
         for tells_mask in (_ends_as_mask, _is_png)
     ]
     for files in sorted(side_by_side, key=_pairs_wholly, reverse=True):
-        if set(_keys(files, is_mask=True)) & set(_keys(files, is_mask=False)):
+        meet = set(_keys(files, is_mask=True)) & set(_keys(files, is_mask=False))
+        if meet and not (_are_lossy(files) and find_outlines(data)):
             yield files
 
 
@@ -338,6 +346,11 @@ def _keys(files: list[_File], *, is_mask: bool) -> list[str]:
 def _pairs_wholly(files: list[_File]) -> bool:
     masks = _keys(files, is_mask=True)
     return masks == _keys(files, is_mask=False) and len(set(masks)) == len(masks)
+
+
+def _are_lossy(files: list[_File]) -> bool:
+    """Say whether all masks are JPEGs or the like, as photographs are whose names end so."""
+    return all(file.path.suffix.lower() in LOSSY for file in files if file.is_mask)
 
 
 def _named_whole(files: list[_File]) -> list[_File]:
