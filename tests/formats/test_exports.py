@@ -328,3 +328,58 @@ def test_geojson_that_only_fits_the_shown_photograph_is_named(tmp_path: Path) ->
             continue
         with pytest.raises(DataError, match="fits its photograph only as EXIF shows it"):
             entry.load()
+
+
+def standard_coco(root: Path, images: Callable[[str], str] = lambda split: f"{split}2017") -> Truth:
+    """Write the folders of COCO's own data set, with its files of other tasks."""
+    truth = coco(root, lambda split: f"annotations/instances_{split}2017.json", images)
+    for split in SPLITS:
+        listed = [{"id": 0, "file_name": "a.jpg", "height": 40, "width": 60}]
+        told = [{"id": 0, "image_id": 0, "caption": "a mole"}]
+        content = json.dumps({"images": listed, "annotations": told})
+        for task in ("captions", "person_keypoints"):
+            write(root / "annotations" / f"{task}_{split}2017.json", content)
+    return {name.replace("/", "2017/"): mask for name, mask in truth.items()}
+
+
+@pytest.mark.parametrize("place", ["{}2017", "images/{}2017"])
+def test_cocos_own_folders_are_read(tmp_path: Path, place: str) -> None:
+    truth = standard_coco(tmp_path / "coco", place.format)
+    assert convert(tmp_path / "coco", tmp_path / "masks") == 0
+    assert_masks(tmp_path / "masks", truth)
+    for source in (tmp_path / "coco", tmp_path / "coco" / "annotations"):
+        assert evaluate(source, tmp_path / "masks").mean.jaccard == 1.0
+    photograph(tmp_path / "coco" / place.format("test") / "unlabelled.jpg", (40, 60))
+    with pytest.raises(DataError, match=r"test2017/unlabelled\.jpg: no mask"):
+        find_all_pairs(tmp_path / "coco")
+    (tmp_path / "coco" / "annotations" / "instances_test2017.json").unlink()
+    valid = tmp_path / "coco" / "annotations" / "instances_valid2017.json"
+    valid.write_text(valid.read_text().replace('"a.jpg"', '"valid2017/a.jpg"'))
+    pairs = find_all_pairs(tmp_path / "coco")
+    assert {pair.image_id: pair.part for pair in pairs} == {
+        "train2017/a": "training",
+        "train2017/b": "training",
+        "valid2017/a": "validation",
+    }
+    for pair in pairs:
+        np.testing.assert_array_equal(pair.read_mask() > 0, truth[pair.image_id])
+
+
+def test_cocos_files_tell_the_splits_of_one_folder_of_photographs(tmp_path: Path) -> None:
+    standard_coco(tmp_path, lambda _: "images")
+    (tmp_path / "annotations" / "instances_valid2017.json").unlink()
+    assert {pair.image_id: pair.part for pair in find_all_pairs(tmp_path)} == {
+        "a": "training",
+        "b": "training",
+        "c": "test",
+    }
+
+
+def test_cocos_files_of_splits_are_told_from_others(tmp_path: Path) -> None:
+    standard_coco(tmp_path)
+    plain = tmp_path / "annotations" / "plain.json"
+    plain.write_text((tmp_path / "annotations" / "instances_test2017.json").read_text())
+    with pytest.raises(DataError, match=r"several files of outlines, .*test2017\.json, .*plain"):
+        read_all(Reading(tmp_path))
+    with pytest.raises(DataError, match=r"several files of outlines, .*test2017\.json, .*plain"):
+        find_all_pairs(tmp_path)

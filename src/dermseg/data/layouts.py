@@ -14,6 +14,7 @@ from typing import Literal
 
 from dermseg.data.metadata import UNKNOWN, Metadata, read_groups
 from dermseg.errors import DataError, MissingFolderError
+from dermseg.formats import coco
 from dermseg.formats.annotation import Photographs
 from dermseg.formats.rasters import find_outlines, rasterised
 from dermseg.imaging.images import Pixels
@@ -48,6 +49,8 @@ PARTS: dict[str, Part] = {
     "labelsts": "test",
 }
 """Words in a folder's name, and what its images are for."""
+YEAR = re.compile(r"(?<=[a-z])(?:19|20)\d\d$")
+"""What such a word may have at its end."""
 ALL_MASK_ENDINGS = (*MASK_ENDINGS, "-mask", "_lesion", "_groundtruth", "_gt", "_label", "_seg")
 """What the name of a data set's mask may have after its photograph's, in capitals or not."""
 OTHER_FILES = ("*_superpixels", "*_attribute_*", ".*")
@@ -212,26 +215,38 @@ def find_all_pairs(
             return _labelled(pairs, data)
     if paths and (outlines := find_outlines(data)):
         masks = rasterised(*outlines, data)
-        pairs = _pair_up(data, list(_with_masks(data, paths, masks)), alone)
+        files = _with_masks(data, paths, masks)
+        source, form = outlines
+        if form == "coco":
+            files = _of_splits(data, files, coco.splits(source))
+        pairs = _pair_up(data, files, alone)
         # Outlines are turned along the stored pixels when they become masks.
         return _labelled([replace(pair, mask_frame="stored") for pair in pairs], data)
     raise DataError(_unknown(data, paths))
 
 
-def _with_masks(data: Path, paths: list[Path], folder: Path) -> Iterator[_File]:
-    """Yield photographs, and the masks in `folder` that were made of their outlines."""
+def _with_masks(data: Path, paths: list[Path], folder: Path) -> list[_File]:
+    """Return photographs, and the masks in `folder` that were made of their outlines."""
     named = Layout("folders", PHOTOGRAPH_FOLDERS, MASK_FOLDERS)
     files = {
         path: _by_folder(data, path, named, words=True) or _file(data, path, [], is_mask=False)
         for path in paths
     }
-    yield from files.values()
+    masks = []
     photographs = Photographs(data)
     for mask in find_masks(folder, below=True):
         name = mask.relative_to(folder).with_name(f"{mask_stem(mask)}.jpg")
         photograph = photographs.find(name.as_posix())
         if photograph in files:
-            yield replace(files[photograph], path=mask, is_mask=True)
+            masks.append(replace(files[photograph], path=mask, is_mask=True))
+    return [*files.values(), *masks]
+
+
+def _of_splits(data: Path, files: list[_File], splits: dict[str, str]) -> list[_File]:
+    """Return `files` for the parts that COCO's splits, by photographs' names, say they are of."""
+    found = Photographs(data).found(splits)
+    split_of = {file.key: splits[found[file.path][0]] for file in files if file.path in found}
+    return [replace(file, part=_part([split_of.get(file.key, "")], file.part)) for file in files]
 
 
 def read_facts(data: Path, pairs: Sequence[Pair]) -> Metadata:
@@ -318,9 +333,14 @@ def _file(data: Path, path: Path, telling: list[int], *, is_mask: bool, ending: 
     stem = mask_stem(path, ALL_MASK_ENDINGS) if is_mask else whole
     kept = [folder for i, folder in enumerate(folders) if i not in telling]
     key, whole = (composed(_key(kept, name)) for name in (stem, whole))
-    parts = [PARTS[word] for folder in folders for word in _words(folder) if word in PARTS]
     outermost = folders[telling[0]] if telling else ""
-    return _File(path, is_mask, key, whole, parts[0] if parts else "training", outermost)
+    return _File(path, is_mask, key, whole, _part(folders), outermost)
+
+
+def _part(folders: Iterable[str], unsaid: Part = "training") -> Part:
+    """Return what the outermost of `folders` that says it is for; `unsaid` if none does."""
+    words = (YEAR.sub("", word) for folder in folders for word in _words(folder))
+    return next((PARTS[word] for word in words if word in PARTS), unsaid)
 
 
 def _key(folders: list[str], name: str) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dermseg.errors import DataError, DermsegError
 from dermseg.formats.annotation import (
+    IMAGES,
     Annotation,
     Entry,
     Frame,
@@ -26,7 +27,7 @@ from dermseg.formats.annotation import (
     understood,
 )
 from dermseg.formats.elements import Element, json_elements
-from dermseg.formats.recognition import files_of
+from dermseg.formats.recognition import INSTANCES, files_of, is_of_split
 from dermseg.imaging.images import Mask
 from dermseg.masks.polygons import Ring, fill, one_ring
 from dermseg.masks.runs import from_run_lengths, run_lengths
@@ -97,17 +98,21 @@ def _described(annotation: Annotation, rle: bool) -> dict[str, object]:
 class _File:
     """A COCO file: what its images say by id, and annotations by label and image's id.
 
-    `folder` is what the photographs' names begin with in the source.
+    `folder` is what the photographs' names begin with in the source, and `within` what follows,
+    unless the file has it already.
     """
 
     path: Path
     folder: Path
+    within: str
     images: dict[object, dict[str, Any]]
     outlines: dict[str, dict[object, list[Element]]]
 
     def name_of(self, image: dict[str, Any]) -> str:
         """Return the name of an image's photograph."""
-        return (self.folder / safe_name(image["file_name"])).as_posix()
+        name = Path(safe_name(image["file_name"]))
+        within = "" if name.parts[:1] == (self.within,) else self.within
+        return (self.folder / within / name).as_posix()
 
 
 def read(source: Path, _: Photographs, label: str | None) -> Iterator[Entry]:
@@ -131,22 +136,40 @@ def read(source: Path, _: Photographs, label: str | None) -> Iterator[Entry]:
             yield Entry(name, partial(_load, file.path, name, image, found), size=_size(image))
 
 
-def names(source: Path) -> list[str]:
-    """Return the names of the photographs that a COCO file is about, or the files of a folder."""
-    return [file.name_of(image) for file in _files(source) for image in file.images.values()]
+def splits(source: Path) -> dict[str, str]:
+    """Return the splits of a COCO file's photographs, or of a folder's files, by their names."""
+    return {
+        file.name_of(image): _split(file.path)
+        for file in _files(source)
+        for image in file.images.values()
+    }
 
 
 def _files(source: Path) -> list[_File]:
     """Read a file, or those of a folder: beside their photographs, or in folders `annotations`."""
     if not source.is_dir():
-        return [_file(source, Path())]
+        return [_file(source, Path(), "")]
     folders = {path: path.parent.relative_to(source) for path in files_of(source, "coco")}
     return [
-        _file(path, exchanged(folder, ANNOTATIONS) or folder) for path, folder in folders.items()
+        _file(path, exchanged(folder, ANNOTATIONS) or folder, _folder_of_split(path))
+        for path, folder in folders.items()
     ]
 
 
-def _file(path: Path, folder: Path) -> _File:
+def _split(path: Path) -> str:
+    """Return the split that the name of `instances_train2017.json` says; "" of another name."""
+    return path.stem[len(INSTANCES) :] if is_of_split(path) else ""
+
+
+def _folder_of_split(path: Path) -> str:
+    """Return the name of the folder that has a split's photographs, if it is there."""
+    own = path.absolute().parent
+    above = own.parent if own.name == ANNOTATIONS else own
+    is_there = any((place / _split(path)).is_dir() for place in (above, above / IMAGES))
+    return _split(path) if is_there else ""
+
+
+def _file(path: Path, folder: Path, within: str) -> _File:
     with understood(path, KIND):
         content = json_elements(path, {"images": _image, "annotations": _annotation})
         images = {image.kept["id"]: image.kept for image in content["images"]}
@@ -163,7 +186,7 @@ def _file(path: Path, folder: Path) -> _File:
                 )
             of_label = outlines.setdefault(categories.get(category, str(category)), {})
             of_label.setdefault(number, []).append(annotation)
-    return _File(path, folder, images, outlines)
+    return _File(path, folder, within, images, outlines)
 
 
 def _image(content: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dermseg.errors import DataError, UnsaidError, UsageError
 from dermseg.formats import coco
 from dermseg.formats.annotation import IMAGES, Photographs, files_with
 from dermseg.formats.conversion import FORMS, Reading, convert
-from dermseg.formats.recognition import check_alone, recognise
+from dermseg.formats.recognition import check_alone, chosen, is_of_split, recognise
 from dermseg.imaging.mask_files import LOSSY, find_masks
 from dermseg.settings import Form, OutlineSettings
 
@@ -67,7 +67,7 @@ def _are_photographs(images: Sequence[Path], folder: Path, form: Form) -> bool:
     if any(image.suffix.lower() not in LOSSY for image in images):
         return False
     if form == "coco":
-        return Photographs(folder).found(coco.names(folder)).keys() >= set(images)
+        return Photographs(folder).found(coco.splits(folder)).keys() >= set(images)
     outlined = {path.with_suffix("") for suffix in BESIDE for path in files_with(folder, suffix)}
     return all(image.with_suffix("") in outlined for image in images)
 
@@ -114,7 +114,11 @@ def find_outlines(data: Path) -> tuple[Path, Form] | None:
         with suppress(UsageError):
             if FORMS[form := recognise(path)].FILE:
                 found.append((path, form))
-    check_alone(data, [path for path, _ in found])
+    files = chosen(data, [path for path, _ in found])
+    if files and is_of_split(files[0]):
+        folders = sorted({path.parent for path in files})
+        check_alone(data, folders)
+        return folders[0], "coco"
     if not found:
         with suppress(UsageError):
             if (form := recognise(data)) != "masks":

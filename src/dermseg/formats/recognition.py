@@ -1,6 +1,6 @@
 """In which form outlines are, and which files of a folder hold them."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
@@ -35,6 +35,10 @@ FILES: dict[bytes, Form] = {
     b'"annotations"': "coco",
 }
 """What stands near the beginning of a file to its form."""
+INSTANCES = "instances_"
+"""How COCO's files of outlines are named, before the split that each is about."""
+OTHER_TASKS = ("captions_", "person_keypoints_", "stuff_", "panoptic_", "image_info_")
+"""How COCO's files beside them are named, which have no outlines or the same again."""
 
 
 def recognise(source: Path) -> Form:
@@ -84,17 +88,37 @@ def _of_file(path: Path) -> Form | None:
 def files_of(folder: Path, form: Form) -> list[Path]:
     """Return the files below a folder that hold a form of one file, by name.
 
-    Raises DataError if there is none, or if two lie side by side.
+    Raises DataError if there is none, or if two lie side by side that are not of two splits.
     """
     files = [path for end in SAYING for path in files_with(folder, end) if _said(path) == form]
     if not files:
         raise DataError(f"{folder}: holds no file of the format {form}")
-    for beside in {path.parent for path in files}:
-        check_alone(beside, [path for path in files if path.parent == beside])
-    return files
+    kept = {
+        path
+        for beside in {path.parent for path in files}
+        for path in chosen(beside, [path for path in files if path.parent == beside])
+    }
+    return [path for path in files if path in kept]
 
 
-def check_alone(folder: Path, files: Iterable[Path]) -> None:
+def chosen(folder: Path, files: Sequence[Path]) -> list[Path]:
+    """Return the files of outlines to read of those in a folder: the only one, or COCO's by split.
+
+    Raises DataError for several others, any of which may be the right one.
+    """
+    if any(is_of_split(path) for path in files):
+        files = [path for path in files if not path.name.lower().startswith(OTHER_TASKS)]
+    if not all(is_of_split(path) for path in files):
+        check_alone(folder, files)
+    return [*files]
+
+
+def is_of_split(path: Path) -> bool:
+    """Say whether a file is named as COCO's outlines of one split."""
+    return path.name.lower().startswith(INSTANCES)
+
+
+def check_alone(folder: Path, files: Sequence[Path]) -> None:
     """Raise DataError if there are several files of outlines, any of which may be the right one."""
     names = [path.relative_to(folder).as_posix() for path in files]
     if len(names) > 1:
