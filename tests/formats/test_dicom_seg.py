@@ -232,8 +232,34 @@ def test_what_cannot_be_referred_to_is_refused_without_a_word_of_the_patient(
     odd = encapsulated(jpeg, PatientName="Odd Name without caret", PatientSex="X?")
     write(odd.content, mask, MAKER)
     assert "Odd Name" not in caplog.text
-    with pytest.raises(ImageError, match=r"no segmentation can refer to it \(\w+\)"):
-        write(encapsulated(jpeg, ContentDate="29 Feb").content, mask, MAKER)
+    assert "X?" not in caplog.text
+    for name, said in (
+        ("SOPInstanceUID", "without SOPInstanceUID, to which a segmentation refers"),
+        ("StudyInstanceUID", "without StudyInstanceUID, to which"),
+        ("SeriesInstanceUID", "without SeriesInstanceUID, to which"),
+        ("Rows", r"no segmentation can refer to it \(\w+\)"),
+    ):
+        made = pydicom.dcmread(BytesIO(encapsulated(jpeg).content))
+        delattr(made, name)
+        buffer = BytesIO()
+        made.save_as(buffer)
+        with pytest.raises(ImageError, match=said):
+            write(buffer.getvalue(), mask, MAKER)
+
+
+def test_an_odd_date_or_number_does_not_cost_the_segmentation(jpeg: bytes, mask: Mask) -> None:
+    plain = encapsulated(jpeg, spacing=0.02, ContentDate="20240229", ContentTime="101112")
+    plain = plain.content.replace(b"DS\x0a\x000.02\\0.02 ", b"DS\x0a\x00wide\\high ")
+    for date, moment, told in (
+        (b"DA\x0a\x002024.02.29", b"TM\x08\x0010:11:12", ("20240229", "101112")),
+        (b"DA\x08\x0020240230", b"TM\x06\x00at ten", ("19000101", "000000")),
+    ):
+        odd = plain.replace(b"DA\x08\x0020240229", date).replace(b"TM\x06\x00101112", moment)
+        content = write(odd, mask, MAKER)
+        data = pydicom.dcmread(BytesIO(content))
+        assert (data.ContentDate, data.ContentTime, data.InstanceNumber) == (*told, 1)
+        assert "PixelMeasuresSequence" not in data.SharedFunctionalGroupsSequence[0]
+        np.testing.assert_array_equal(read_back(content), mask)
 
 
 def test_a_million_names_of_a_patient_are_not_taken_over(jpeg: bytes, mask: Mask) -> None:

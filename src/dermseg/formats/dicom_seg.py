@@ -1,5 +1,7 @@
 """DICOM segmentations: a mask beside its photograph in a hospital's archive."""
 
+import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from io import BytesIO
@@ -13,12 +15,12 @@ from pydicom import Dataset, dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
-from pydicom.valuerep import DT
+from pydicom.valuerep import DA, DT, TM
 
 from dermseg.errors import ImageError
 from dermseg.imaging.containers import holds_picture
 from dermseg.imaging.images import Mask
-from dermseg.imaging.readers.dicom import LONGEST_VALUE, frame_number
+from dermseg.imaging.readers.dicom import LONGEST_VALUE, frame_number, pixel_spacing
 from dermseg.masks.postprocess import Probability
 from dermseg.storage.journal import Row
 
@@ -48,6 +50,7 @@ PERSON = (
 
 It is kept from the library, which logs what it finds unusual.
 """
+REFERRED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 PIXELS = Tag("PixelData")
 PLACES = ("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient")
 """Where a photograph lies in space: no camera knows."""
@@ -55,6 +58,7 @@ DATES = ("ContentDate", "AcquisitionDate", "SeriesDate", "StudyDate")
 TIMES = ("ContentTime", "AcquisitionTime", "SeriesTime", "StudyTime")
 UNDATED, UNTIMED = "19000101", "000000"
 """Written for a photograph without a date: the standard demands one."""
+logging.getLogger("pydicom").setLevel(logging.ERROR)  # its warnings quote what it finds unusual
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,8 @@ def write(
     try:
         source = dcmread(BytesIO(photograph))
         _drop_large(source)
+        if missing := [name for name in REFERRED if not source.get(name)]:
+            raise ImageError(f"DICOM without {missing[0]}, to which a segmentation refers")
         frame = frame_number(source, frame)
         if (source.Rows, source.Columns) != mask.shape:
             size = f"{source.Rows} x {source.Columns}"
@@ -143,11 +149,14 @@ def _segmentation(
 ) -> Segmentation:
     kind = "BINARY" if mask.dtype == np.bool_ else "FRACTIONAL"
     known = repr((maker, kind))
-    date, time = _first(source, DATES) or UNDATED, _first(source, TIMES) or UNTIMED
+    date = _first(source, DATES, DA, ".") or UNDATED
+    time = _first(source, TIMES, TM, ":") or UNTIMED
     kept = ("SOPClassUID", "NumberOfFrames", "SpecificCharacterSet")
     told = _take(source, (*PERSON, *kept, *PLACES))
     for name in PERSON:
         setattr(source, name, "")
+    if not pixel_spacing(source):
+        source.pop("PixelSpacing", None)
     # The library knows several frames only where they have a place in space.
     source.SOPClassUID = SecondaryCaptureImageStorage
     made = Segmentation(
@@ -161,7 +170,7 @@ def _segmentation(
         sop_instance_uid=_uid(
             source.SOPInstanceUID, known, repr((frame, mask.shape)), np.ascontiguousarray(mask)
         ),
-        instance_number=int(source.get("InstanceNumber") or 1),
+        instance_number=_instance_number(source),
         manufacturer="dermseg",
         manufacturer_model_name=f"dermseg {maker.model}",
         software_versions=maker.version,
@@ -233,8 +242,21 @@ def _take(source: Dataset, names: tuple[str, ...]) -> dict[str, Any]:
     return taken
 
 
-def _first(source: Dataset, names: tuple[str, ...]) -> str:
-    return next((str(source.get(name)) for name in names if source.get(name)), "")
+def _first(source: Dataset, names: tuple[str, ...], kind: type[DA] | type[TM], mark: str) -> str:
+    """Return the first date or time that is one, without the marks of old files; or nothing."""
+    for name in names:
+        value = str(source.get(name) or "").replace(mark, "")
+        with suppress(ValueError):
+            if kind(value):
+                return value
+    return ""
+
+
+def _instance_number(source: Dataset) -> int:
+    try:
+        return int(source.get("InstanceNumber") or 1)
+    except (TypeError, ValueError):
+        return 1
 
 
 def _uid(*parts: object) -> UID:

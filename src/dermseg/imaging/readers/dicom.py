@@ -218,12 +218,17 @@ def _check_value(tag: BaseTag, kind: str | None, length: int) -> bool:
 
 def _scale(dataset: Dataset) -> float | None:
     """Return the pixels a millimetre; None where a file does not say, or its pixels are oblong."""
-    try:
-        spacing = [float(side) for side in dataset.get("PixelSpacing") or ()]
-    except (TypeError, ValueError):
-        return None
+    spacing = pixel_spacing(dataset)
     is_square = len(spacing) == 2 and 0 < max(spacing) <= OBLONG * min(spacing)
     return 2 / sum(spacing) if is_square else None
+
+
+def pixel_spacing(dataset: Dataset) -> list[float]:
+    """Return the millimetres between rows and between columns; none where they are no numbers."""
+    try:
+        return [float(side) for side in dataset.get("PixelSpacing") or ()]
+    except (TypeError, ValueError):
+        return []
 
 
 def frame_number(dataset: Dataset, frame: int | None) -> int | None:
