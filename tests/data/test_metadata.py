@@ -91,7 +91,7 @@ def test_tables_lie_anywhere_between_a_data_set_and_its_photographs(tmp_path: Pa
     ]
 
 
-@pytest.mark.parametrize("column", ["patient_id", "Lesion", "split", "fold"])
+@pytest.mark.parametrize("column", ["patient_id", "LesionID", "split", "fold"])
 def test_a_table_that_says_only_who_or_where_is_no_useless_one(tmp_path: Path, column: str) -> None:
     table(tmp_path, "people.csv", f"image_id,{column}\nI1,P1\n")
     groups = read_groups(tmp_path)

@@ -260,7 +260,8 @@ def test_a_column_of_one_s_own_makes_groups(data: Path) -> None:
 def test_what_folds_keep_together_is_told(data: Path) -> None:
     table(data / "images" / "metadata.csv", "PatientID", "P1 P1 P2 P2 P3 P3")
     table(data / "visits.csv", "Visit", "v1 v2 v1")
-    table(data / "more.csv", "lesion", "L1")
+    table(data / "more.csv", "Lesion ID", "L1")
+    table(data / "findings.csv", "lesion", "yes no yes no yes no")  # says nothing of whose it is
     split = read_split(data)
     people = read_people(data, split.pairs, "visit")
     assert describe_people(people, split.training) == (

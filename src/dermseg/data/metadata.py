@@ -54,7 +54,7 @@ COLUMNS = {
 """Columns that say something of each kind; the first of them that a table has counts."""
 GROUP_COLUMNS = {
     "patient_id": ("patient_id", "patientid", "patient", "subject_id", "subjectid", "subject"),
-    "lesion_id": ("lesion_id", "lesionid", "lesion"),
+    "lesion_id": ("lesion_id", "lesionid"),
 }
 """Columns whose images of one value share a fold, likewise."""
 SPLIT, FOLD = "split", "fold"
