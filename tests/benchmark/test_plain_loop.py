@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from dermseg.benchmark.plain_loop import PlainLoop
+from dermseg.errors import UsageError
 from dermseg.modelfile.card import ModelCard
 from dermseg.settings import TrainingSettings
 from dermseg.training.networks.cdnn19 import CDNN19
@@ -37,3 +38,8 @@ def test_the_network_is_the_one_that_the_card_names(tiny: Maker, network: str, k
     alone, together = (PlainLoop(ModelCard((member,) * count, 1.0)) for count in (1, 2))
     assert [type(each) for each in alone.model.networks] == [kind]
     assert [type(each) for each in together.model.networks] == [kind, kind]
+
+
+def test_a_network_that_nobody_registered_is_refused_with_the_way_out(tiny: Maker) -> None:
+    with pytest.raises(UsageError, match="--plugin"):
+        PlainLoop(ModelCard(({"settings": asdict(tiny(network="none"))},), 1.0))

@@ -1,6 +1,7 @@
 """The benchmark of training: what it times, and that the numbers hang together."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.slow
 
 Maker = Callable[..., TrainingSettings]
 OURS = Timing(10.0, 20.0, 0.05, 300.0)
+REGISTER = 'dermseg.register_network("tiny", Tiny)\n'
 FLOOR = Floor(5e9, 1.5e11, 8.0)
 
 
@@ -208,6 +210,26 @@ class TestCommand:
         assert main(["benchmark", "train", str(toy_data), *options]) == 0
         assert "cdnn19" in capsys.readouterr().out
         assert json.loads(file.read_text())["width"] == 32
+
+    def test_it_times_a_network_of_ones_own_on_a_split_of_ones_own(
+        self, toy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for registry in ("NETWORKS", "STRIDES"):
+            monkeypatch.setattr(networks, registry, dict(getattr(networks, registry)))
+        plugin, splits = tmp_path / "timed_plugin.py", tmp_path / "splits.csv"
+        plugin.write_text("import dermseg\nfrom toy import Tiny\n" + REGISTER)
+        names = sorted(path.stem for path in (toy_data / "images").iterdir())
+        rows = [f"{name},{'val' if n < 4 else 'train'}" for n, name in enumerate(names)]
+        splits.write_text("\n".join(["image_id,split", *rows]))
+        file = tmp_path / "numbers.json"
+        options = ["--height", "16", "--width", "32", "--batch-size", "2", "--steps", "1"]
+        options += ["--device", "cpu", "--network", "tiny", "--plugin", str(plugin)]
+        options += ["--splits", str(splits), "--json", str(file)]
+        try:
+            assert main(["benchmark", "train", str(toy_data), *options]) == 0
+        finally:
+            sys.modules.pop("timed_plugin", None)
+        assert json.loads(file.read_text())["images"] == 11
 
     def test_it_explains_itself(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["benchmark", "train", "--help"]) == 0

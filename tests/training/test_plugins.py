@@ -100,6 +100,23 @@ def test_an_installed_plugin_that_fails_is_named(monkeypatch: pytest.MonkeyPatch
         losses.find_loss("brier")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", "data", "-o", "out"],
+        ["tune", "data", "-o", "out"],
+        ["experiment", "runs", "data", "-o", "out", "--runs", "run"],
+        ["export", "run", "-o", "out.onnx"],
+        ["benchmark", "train", "data"],
+    ],
+)
+def test_every_command_that_needs_networks_takes_plugins(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--plugin", "gone.py"]) == 2
+    assert capsys.readouterr().err == "dermseg: --plugin gone.py: no such file\n"
+
+
 def test_the_command_ends_as_for_any_wrong_call(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,11 +25,13 @@ class PlainLoop:
     """The loop around the network, or the ensemble, that a model's card names.
 
     Its weights are random, since its time does not depend on them. The PNG's depends on the mask,
-    so the probability is made to show a disc.
+    so the probability is made to show a disc. Raises UsageError if there is no such network.
     """
 
     def __init__(self, card: ModelCard) -> None:
         members = [TrainingSettings.from_dict(member["settings"]) for member in card.members]
+        for each in members:
+            networks.check(each)
         built = [
             networks.build(each.network, CHANNEL_COUNT[each.channels], each.dropout)
             for each in members

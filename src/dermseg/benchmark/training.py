@@ -167,7 +167,7 @@ def time_training(
     settings = precision.decide(replace(settings, early_epochs=0), data_settings.device)
     where = find_device(data_settings.device, settings.precision)
     height, width = settings.height, settings.width
-    pairs = read_split(data, mask_frame=data_settings.mask_frame).training
+    pairs = read_split(data, settings.splits, data_settings.mask_frame).training
     with TemporaryDirectory() as folder:
         store = data_settings.cache_below(Path(folder))
         images = datasets.open_cache(

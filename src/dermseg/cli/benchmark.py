@@ -1,14 +1,18 @@
 """Time segmenting and training on this machine."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from dermseg.cli.console import TRAINING, require, say, show
-from dermseg.cli.options import Flat, FlatFlags
-from dermseg.errors import MissingExtraError
+from dermseg.cli.options import Flat, FlatFlags, Plugins
+from dermseg.errors import MissingExtraError, UsageError
 from dermseg.settings import DEFAULT_MODEL, DataSettings, TrainingSettings
+
+if TYPE_CHECKING:
+    from dermseg.benchmark.plain_loop import PlainLoop
+    from dermseg.modelfile.card import ModelCard
 
 app = App(
     name="benchmark",
@@ -25,6 +29,7 @@ def segment(
     mirror: bool | None = None,
     json: Path | None = None,
     device: str = "cpu",
+    plugin: Plugins = (),
 ) -> int:
     """Time segmenting: one photograph, and a folder.
 
@@ -46,25 +51,34 @@ def segment(
         JSON file for the numbers.
     device
         cpu, or cuda with onnxruntime-gpu installed.
+    plugin
+        A module, or a file such as mine.py, that registers the model's network, if it is your own:
+        the plain loop needs it.
     """
     from dermseg.benchmark.segmenting import time_segmenting
     from dermseg.inference.segmenter import Segmenter
 
     segmenter = Segmenter(model, mirror=mirror, device=device)
-    plain = None
-    try:
-        require("train", *TRAINING)
-    except MissingExtraError as error:
-        say(f"no plain loop: {error}")
-    else:
-        from dermseg.benchmark.plain_loop import PlainLoop
-
-        plain = PlainLoop(segmenter.card)
+    plain = _plain_loop(segmenter.card, plugin)
     result = time_segmenting(segmenter, photographs or (), plain)
     if json is not None:
         result.write_json(json)
     show(result)
     return 0
+
+
+def _plain_loop(card: "ModelCard", plugin: Plugins) -> "PlainLoop | None":
+    """Return the loop that a model is compared with; None where it cannot be had, which is said."""
+    try:
+        require("train", *TRAINING)
+        from dermseg.benchmark.plain_loop import PlainLoop
+        from dermseg.training import plugins
+
+        plugins.load(plugin)
+        return PlainLoop(card)
+    except (MissingExtraError, UsageError) as error:
+        say(f"no plain loop: {error}")
+        return None
 
 
 @app.command
@@ -76,6 +90,7 @@ def train(
     steps: int = 20,
     json: Path | None = None,
     data_settings: Annotated[DataSettings, FlatFlags] = DataSettings(),
+    plugin: Plugins = (),
 ) -> int:
     """Time training, the same network in a plain PyTorch loop, and the floor of both.
 
@@ -92,8 +107,14 @@ def train(
         Steps to time; an epoch is extrapolated from them.
     json
         JSON file for the numbers.
+    plugin
+        A module, or a file such as mine.py, that registers your own network or loss with
+        `dermseg.register_network` or `dermseg.register_loss`.
     """
     require("train", *TRAINING)
+    from dermseg.training import plugins
+
+    plugins.load(plugin)
     from dermseg.benchmark.training import time_training
 
     result = time_training(data, settings, data_settings, steps=steps)

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from dermseg.cli.console import TRAINING, require, show
-from dermseg.cli.options import Flat, FlatFlags, FlatLists
+from dermseg.cli.options import Flat, FlatFlags, FlatLists, Plugins
 from dermseg.experiments.registry import EXPERIMENTS
 from dermseg.settings import (
     DataSettings,
@@ -38,6 +38,7 @@ def experiment(
     data_settings: Annotated[DataSettings, FlatFlags] = DataSettings(),
     thresholds: Annotated[ThresholdSettings, Flat] = ThresholdSettings(),
     style: Style | None = None,
+    plugin: Plugins = (),
 ) -> int:
     """Repeat one of the paper's comparisons; needs dermseg[experiments].
 
@@ -60,8 +61,14 @@ def experiment(
         the experiment compares.
     style
         Score only the masks of this style.
+    plugin
+        A module, or a file such as mine.py, that registers your own network or loss: that of the
+        trainings of --runs.
     """
     require("experiments", *TRAINING, "matplotlib", "skimage")
+    from dermseg.training import plugins
+
+    plugins.load(plugin)
     from dermseg.experiments.run import run_experiment
 
     scoring = ScoringSettings(thresholds, style)
