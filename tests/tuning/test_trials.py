@@ -652,7 +652,8 @@ class TestCommandLine:
 
         monkeypatch.setattr(trials, "take", take)
         words = ["tune", str(toy_data), "-o", str(tmp_path), "--protocol", name, "--height", "32"]
-        assert main([*words, "--width", "32", "--precision", "float32"]) == 2
+        words += ["--width", "32", "--batch-size", "4"]
+        assert main([*words, "--precision", "float32"]) == 2
         assert begun[0].training.learning_rate == PROTOCOLS[name].learning_rate
 
     @pytest.mark.parametrize("name", PROTOCOLS)

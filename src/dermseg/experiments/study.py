@@ -22,7 +22,7 @@ from dermseg.experiments.statistics import (
 from dermseg.masks.metrics import mean
 from dermseg.settings import DataSettings, ExperimentSettings, ThresholdSettings, TrainingSettings
 from dermseg.training import precision, run_folder
-from dermseg.training.loop import check_keep, train
+from dermseg.training.loop import check_folds, train
 
 SEED = "seed-"
 """How the folders of one training with several seeds begin."""
@@ -188,11 +188,13 @@ def train_arms(
     folds: list[int | None] = [*range(settings.folds_used or base.folds)]
     if experiment.sixth and settings.folds_used is None:
         folds.append(None)
-        check_keep(data, base, data_settings)
     arms = experiment.arms
-    begun = precision.of_runs(sorted(output.glob("arms/*/seed-*/fold-*")))
+    runs = sorted(output.glob("arms/*/seed-*/fold-*"))
+    begun = any((run / run_folder.CHECKPOINT).is_file() for run in runs)
+    for arm in arms:
+        check_folds(data, arm.settings(base), data_settings, folds, begun=begun)
     first = arms[0].settings(base) if arms else base
-    decided = precision.decide(first, data_settings.device, begun)
+    decided = precision.decide(first, data_settings.device, precision.of_runs(runs))
     base = replace(base, precision=decided.precision)  # one for all that is compared
     trained = []
     for arm in arms:

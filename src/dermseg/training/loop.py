@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -109,41 +109,15 @@ def train(
     >>> dermseg.train(Path("mine"), Path("run"), settings)  # doctest: +SKIP
     >>> dermseg.export_model([Path("run")], Path("mine.onnx"))  # doctest: +SKIP
     """
-    networks.check(settings)
-    find_loss(settings.loss)
-    distributed.check_batch(settings.batch_size)
+    check_settings(settings, data_settings)
     if distributed.leads():
         remove_leftovers(run)
-    find_device(data_settings.device, settings.precision)  # refused before the data are read
     check_keep(data, settings, data_settings)
-    split = read_split(data, settings.splits, data_settings.mask_frame)
     store = data_settings.cache_below(run)
-    with distributed.leader_first():
-        images = datasets.open_cache(
-            [*split.training, *split.validation],
-            settings.height,
-            settings.width,
-            store,
-            allow_resized=data_settings.allow_resized,
-            identity=split.training,
-        )
-        fold_of = assign_folds(data, split, images, store, settings)
+    split, images, fold_of = _read_images(data, settings, data_settings, store)
     if distributed.leads():
         _say_split(data, split, store, settings)
-    rows = np.arange(len(images.image_ids))
-    inside = np.array([settings.fold is None or fold != settings.fold for fold in fold_of])
-    chosen = np.flatnonzero(inside)
-    held_out = rows[len(fold_of) :] if settings.fold is None else np.flatnonzero(~inside)
-    if settings.fold is not None and len(held_out) == 0:
-        raise DataError(
-            f"{data}: too few distinct images to fill {settings.folds} folds; give fewer --folds"
-        )
-    if len(chosen) == 0:
-        raise DataError(
-            f"{data}: all {len(fold_of)} images share fold {settings.fold}, since they are "
-            "near-duplicates, or of one patient or lesion; nothing is left to train on"
-        )
-    datasets.check_fills(len(chosen), settings.batch_size)
+    chosen, held_out = _divide(data, images, fold_of, settings)
     # Its steps are timed only when the data are known to be usable.
     settings = precision.decide(settings, data_settings.device, precision.of_runs([run]))
     where = find_device(data_settings.device, settings.precision)
@@ -181,6 +155,7 @@ def _fit(
         while trainer.epochs_done < settings.epochs:
             _run_epoch(trainer, held_out[:0], log, lambda _: None)
         return
+    write_json(run / SETTINGS, _identity(trainer))  # nothing is refused from here on
     write_json(run / FOLDS, fold_of)
     _save_samples(run / SAMPLES, trainer)
     seen = encoded(read_fingerprints(photographs))
@@ -207,9 +182,8 @@ def _fit(
             checkpoints.save(run / CHECKPOINT, trainer.tensors(), facts)
             say(_progress(log, settings.epochs))
             tell(log)
-    kept = log[-1]
+    kept = _best(log) if settings.keep == "best" else log[-1]
     if settings.keep == "best":
-        kept = _best(log)
         trainer.result.load_state_dict(checkpoints.load(run / BEST)[0])
         history["kept_epoch"] = kept["epoch"]
     if len(held_out):
@@ -220,12 +194,92 @@ def _fit(
     checkpoints.save(run / WEIGHTS, dict(trainer.result.state_dict()), facts)
 
 
+def check_settings(settings: TrainingSettings, data_settings: DataSettings) -> None:
+    """Raise UsageError for a network, a loss, a size, a batch or a device that there cannot be."""
+    networks.check(settings)
+    find_loss(settings.loss)
+    distributed.check_batch(settings.batch_size)
+    find_device(data_settings.device, settings.precision)
+
+
+def check_folds(
+    data: Path,
+    settings: TrainingSettings,
+    data_settings: DataSettings,
+    folds: Iterable[int | None],
+    *,
+    begun: bool,
+) -> datasets.Cache:
+    """Raise what `train` would for one of `folds`, before the first is trained.
+
+    What the trainings start from is left unchecked where they have `begun`: it may be gone since.
+    Returns the images that they read; the settings of the data say where these are decoded.
+    """
+    assert data_settings.cache is not None  # they share it
+    check_settings(settings, data_settings)
+    trainings = [replace(settings, fold=fold) for fold in folds]
+    for each in trainings:
+        check_keep(data, each, data_settings)
+    _, images, fold_of = _read_images(data, settings, data_settings, data_settings.cache)
+    device = find_device(data_settings.device, settings.precision)
+    for each in trainings:
+        chosen, _ = _divide(data, images, fold_of, each)
+        if settings.fine_tune_from and not begun:
+            by_id = dict(zip(images.image_ids, fold_of, strict=False))
+            fine_tuning.start(Trainer(each, device, images, chosen), by_id)
+    return images
+
+
 def check_keep(data: Path, settings: TrainingSettings, data_settings: DataSettings) -> None:
     """Raise UsageError if the best epoch is to be kept, and there is nothing to choose it by."""
     if settings.keep == "best" and settings.fold is None:
         split = read_split(data, settings.splits, data_settings.mask_frame)
         if not split.validation:
             raise UsageError("--keep best needs --fold, or data with a validation set")
+
+
+def _read_images(
+    data: Path, settings: TrainingSettings, data_settings: DataSettings, store: Path
+) -> tuple[Split, datasets.Cache, list[int]]:
+    """Return the split, its images for training and validation, and the fold of each of the first.
+
+    `store` is the folder of the decoded images.
+    """
+    split = read_split(data, settings.splits, data_settings.mask_frame)
+    with distributed.leader_first():
+        images = datasets.open_cache(
+            [*split.training, *split.validation],
+            settings.height,
+            settings.width,
+            store,
+            allow_resized=data_settings.allow_resized,
+            identity=split.training,
+        )
+        return split, images, assign_folds(data, split, images, store, settings)
+
+
+def _divide(
+    data: Path, images: datasets.Cache, fold_of: list[int], settings: TrainingSettings
+) -> tuple[Rows, Rows]:
+    """Return the rows of the images that are trained on, and of those that are held out.
+
+    Raises DataError if there are too few of either.
+    """
+    inside = np.array([settings.fold is None or fold != settings.fold for fold in fold_of])
+    chosen, held_out = np.flatnonzero(inside), np.flatnonzero(~inside)
+    if settings.fold is None:
+        held_out = np.arange(len(fold_of), len(images.image_ids))
+    elif len(held_out) == 0:
+        raise DataError(
+            f"{data}: too few distinct images to fill {settings.folds} folds; give fewer --folds"
+        )
+    if len(chosen) == 0:
+        raise DataError(
+            f"{data}: all {len(fold_of)} images share fold {settings.fold}, since they are "
+            "near-duplicates, or of one patient or lesion; nothing is left to train on"
+        )
+    datasets.check_fills(len(chosen), settings.batch_size)
+    return chosen, held_out
 
 
 def assign_folds(
@@ -369,8 +423,6 @@ def _begin(run: Path, trainer: Trainer, fold_of: dict[str, int]) -> tuple[Log, d
     """
     identity = _identity(trainer)
     if not (run / CHECKPOINT).exists():
-        if distributed.leads():
-            write_json(run / SETTINGS, identity)
         return [], {"commits": []}
     tensors, facts = checkpoints.load(run / CHECKPOINT)
     log: Log = facts.pop("log", [])
@@ -409,7 +461,6 @@ def _begin(run: Path, trainer: Trainer, fold_of: dict[str, int]) -> tuple[Log, d
         if begun.epochs < trainer.settings.epochs:  # these files are of fewer epochs
             for name in (WEIGHTS, HELD_OUT):
                 (run / name).unlink(missing_ok=True)
-        write_json(run / SETTINGS, identity)
         write_log(run, log)  # the last run may have been killed before it could
     return log, history
 

@@ -18,7 +18,7 @@ from dermseg.masks.style import STYLE_IDS
 from dermseg.settings import DataSettings, MaskFrame, ScoringSettings, TrainingSettings
 from dermseg.storage.tables import write_table
 from dermseg.training import checkpoints, distributed, precision, run_folder
-from dermseg.training.loop import check_keep, train
+from dermseg.training.loop import check_folds, train
 from dermseg.training.on_cluster import Training, same_everywhere, train_on_cluster
 
 TABLE = "members.csv"
@@ -45,19 +45,14 @@ def train_protocol(
 
     Raises as `loop.train` does.
     """
-    check_keep(data, settings, data_settings)  # before the folds, which hold something out
-    folds = list(range(settings.folds))
-    names = [run_folder.fold_name(fold) for fold in [*folds, None]]
-    begun = precision.of_runs(output / name for name in names)
-    settings = precision.decide(settings, data_settings.device, begun)
-    for fold in [*folds, None] if settings.fold is None else [settings.fold]:
-        train(
-            data,
-            output / run_folder.fold_name(fold),
-            replace(settings, fold=fold),
-            replace(data_settings, cache=data_settings.cache_below(output)),
-        )
-    finished = all((output / name / run_folder.WEIGHTS).is_file() for name in names)
+    members = [*range(settings.folds), None]
+    chosen = members if settings.fold is None else [settings.fold]
+    shared = _check(data, output, settings, data_settings, chosen)
+    runs = [output / run_folder.fold_name(fold) for fold in members]
+    settings = precision.decide(settings, data_settings.device, precision.of_runs(runs))
+    for fold in chosen:
+        train(data, output / run_folder.fold_name(fold), replace(settings, fold=fold), shared)
+    finished = all((run / run_folder.WEIGHTS).is_file() for run in runs)
     if finished and distributed.leads():
         report(data, output, scoring, data_settings.mask_frame)
 
@@ -76,16 +71,34 @@ def train_protocol_on_cluster(
     `train_protocol` then writes the tables. "auto" is float32 here, as machines may differ. Raises
     as `train_on_cluster` does.
     """
-    check_keep(data, settings, data_settings)
     settings = same_everywhere(settings)
-    shared = replace(data_settings, cache=data_settings.cache_below(output))
+    folds = [*range(settings.folds), None]
+    shared = _check(data, output, settings, data_settings, folds)
     members: list[Training] = []
-    for fold in [*range(settings.folds), None]:
+    for fold in folds:
         name = run_folder.fold_name(fold)
         call = partial(train, data, output / name, replace(settings, fold=fold), shared)
         members.append((name, call))
     device = data_settings.device
     train_on_cluster(members, output, address, device=device, plugins=plugins)
+
+
+def _check(
+    data: Path,
+    output: Path,
+    settings: TrainingSettings,
+    data_settings: DataSettings,
+    folds: Sequence[int | None],
+) -> DataSettings:
+    """Refuse what one of `folds` cannot be trained with, before the first is trained.
+
+    Returns the settings of the data that all share.
+    """
+    shared = replace(data_settings, cache=data_settings.cache_below(output))
+    runs = [output / run_folder.fold_name(fold) for fold in folds]
+    begun = any((run / run_folder.CHECKPOINT).is_file() for run in runs)
+    check_folds(data, settings, shared, folds, begun=begun)
+    return shared
 
 
 def report(

@@ -22,9 +22,7 @@ import optuna
 from filelock import FileLock
 from optuna.trial import TrialState
 
-from dermseg.data import datasets
 from dermseg.data.layouts import find_all_pairs
-from dermseg.data.splits import read_split
 from dermseg.errors import DataError, DivergedError, UsageError
 from dermseg.evaluation.maps import read_styles, score_thresholds
 from dermseg.progress import say
@@ -47,9 +45,8 @@ from dermseg.storage.files import (
     written_whole,
 )
 from dermseg.storage.tables import write_table
-from dermseg.training import checkpoints, distributed, networks, precision, run_folder
-from dermseg.training.devices import find_device
-from dermseg.training.loop import train
+from dermseg.training import checkpoints, distributed, precision, run_folder
+from dermseg.training.loop import check_folds, check_settings, train
 from dermseg.tuning.queue import JOURNAL, open_study, point_of, take, tell
 from dermseg.tuning.ranking import (
     Point,
@@ -91,32 +88,29 @@ def tune(
     otherwise as `loop.train` does, but a trial whose loss diverges costs that trial alone.
     """
     _check(training, tuning, PROTOCOLS[protocol or "paper"])
-    find_device(data_settings.device, training.precision)
+    check_settings(training, data_settings)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    pairs = read_split(data, training.splits, data_settings.mask_frame).training
-    store = data_settings.cache_below(output)
+    shared = replace(data_settings, cache=data_settings.cache_below(output))
     with ExitStack() as stack:
         with writing(output):
             output.mkdir(parents=True, exist_ok=True)
             # One process reads the data, the others wait for it.
             stack.enter_context(FileLock(output / LOCK))
-        digest = datasets.open_cache(
-            pairs,
-            training.height,
-            training.width,
-            store,
-            allow_resized=data_settings.allow_resized,
-        ).digest
+        folds = range(tuning.folds_used or training.folds)
+        begun = (output / PLAN).exists()
+        images = check_folds(data, training, shared, folds, begun=begun)
         training = precision.decide(training, data_settings.device, _planned(output))
         search = Search(
             data=data,
             output=output,
             training=training,
             tuning=tuning,
-            data_settings=replace(data_settings, cache=store),
-            digest=digest,
+            data_settings=shared,
+            digest=images.digest,
         )
         remove_leftovers(output, below=False)
+        if not begun:
+            _check_style(search)
         _write_plan(search)
         study = open_study(search)
     while (task := take(search, study)) is not None:
@@ -138,7 +132,6 @@ def _check(training: TrainingSettings, tuning: TuningSettings, usual: TrainingSe
         raise UsageError(
             "torchrun: a search is one process; start several without torchrun to share it"
         )
-    networks.check(training)
     for option, given, default in (
         ("learning-rate", training.learning_rate, usual.learning_rate),
         ("dropout", training.dropout, usual.dropout),
@@ -153,6 +146,14 @@ def _check(training: TrainingSettings, tuning: TuningSettings, usual: TrainingSe
         raise UsageError("--folds must be at least 2, so that there is something out of fold")
     if tuning.folds_used is not None and tuning.folds_used > training.folds:
         raise UsageError(f"--folds-used {tuning.folds_used}: there are {training.folds} folds")
+
+
+def _check_style(search: Search) -> None:
+    """Raise DataError if no mask can be scored, for none is of the style."""
+    found = find_all_pairs(search.data, search.data_settings.mask_frame)
+    pairs = {pair.image_id: pair for pair in found}
+    if search.tuning.style is not None and search.tuning.style not in read_styles(pairs).values():
+        raise DataError(f"{search.data}: no mask is outlined in the style {search.tuning.style}")
 
 
 def _write_plan(search: Search) -> None:
