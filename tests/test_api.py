@@ -1,4 +1,5 @@
 import ast
+import inspect
 import os
 import subprocess
 import sys
@@ -35,6 +36,26 @@ def test_what_type_checkers_see_is_what_there_is() -> None:
     assert {*seen, "__version__"} == set(dermseg.__all__)
     for name, module in seen.items():
         assert getattr(sys.modules[str(module)], name) is getattr(dermseg, name)
+
+
+def test_a_path_may_be_text_wherever_there_is_one() -> None:
+    """What is a Path by type alone, the settings take as text too: `test_own.py` shows it."""
+    functions: dict[str, Callable[..., object]] = {}
+    for name in dermseg.__all__:
+        value = getattr(dermseg, name)
+        if inspect.isfunction(value) or name.endswith("Settings"):
+            functions[name] = value
+        if inspect.isclass(value) and not issubclass(value, Exception):
+            methods = inspect.getmembers(value, callable)
+            functions |= {f"{name}.{k}": method for k, method in methods if not k.startswith("_")}
+    hints = {
+        f"{name}({parameter.name})": str(parameter.annotation)
+        for name, function in functions.items()
+        for parameter in inspect.signature(function).parameters.values()
+    }
+    paths = {place: hint for place, hint in hints.items() if "Path" in hint}
+    assert len(paths) > 15
+    assert {place for place, hint in paths.items() if "str" not in hint} == {"DataSettings(cache)"}
 
 
 def test_dir_lists_the_public_names() -> None:

@@ -159,6 +159,8 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         """Raise UsageError for a value that there cannot be."""
+        for name in ("splits", "fine_tune_from"):  # from Python it may be a Path
+            object.__setattr__(self, name, str(getattr(self, name)))
         sizes = [(self.height, self.width)]
         if self.early_epochs:
             if not self.early_height or not self.early_width:
@@ -349,9 +351,14 @@ class DataSettings:
     """Folder for the decoded images, to share between trainings; OUTPUT/cache by default, or a
     temporary folder where there is no OUTPUT."""
 
-    def cache_below(self, folder: Path) -> Path:
+    def __post_init__(self) -> None:
+        """Take the text of a path for the path."""
+        if self.cache is not None:
+            object.__setattr__(self, "cache", Path(self.cache))
+
+    def cache_below(self, folder: str | Path) -> Path:
         """Return the folder for the decoded images of what is trained in `folder`."""
-        return self.cache or folder / "cache"
+        return self.cache or Path(folder) / "cache"
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,28 @@ def test_a_network_of_ones_own_is_trained_exported_and_used_by_another_process(
     assert len(list((tmp_path / "masks").glob("*_segmentation.png"))) == 15
 
 
+@pytest.mark.slow
+def test_paths_may_be_text_or_paths(toy_data: Path, tmp_path: Path, tiny: Maker) -> None:
+    names = sorted(path.stem for path in (toy_data / "images").iterdir())
+    splits, cache = tmp_path / "splits.csv", tmp_path / "decoded"
+    splits.write_text("\n".join(["image_id,split", *(f"{name},train" for name in names)]))
+    computing = DataSettings(device="cpu", cache=str(cache))  # type: ignore[arg-type]
+    for first, run in ((tmp_path / "none", tmp_path / "one"), (tmp_path / "one", tmp_path / "two")):
+        given: Any = {"splits": splits, "fine_tune_from": first if first.exists() else ""}
+        dermseg.train(str(toy_data), str(run), tiny(fold=None, epochs=1, **given), computing)
+    assert list(cache.iterdir())
+    runs, photograph = str(tmp_path / "two"), str(toy_data / "images" / f"{names[0]}.png")
+    file = tmp_path / "two.onnx"
+    dermseg.export_model(runs, str(file), photographs=[photograph])
+    before = file.read_bytes()
+    dermseg.export_model([tmp_path / "two"], file, photographs=[Path(photograph)])
+    assert len(file.read_bytes()) == len(before)
+    found = dermseg.evaluate(str(toy_data / "masks"), str(toy_data / "masks"))
+    found.write_csv(str(tmp_path / "scores.csv"))
+    found.write_json(str(tmp_path / "scores.json"))
+    assert (tmp_path / "scores.csv").read_text().count("\n") == 16
+
+
 def test_a_network_that_nobody_registered_is_refused_with_the_way_out(
     toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

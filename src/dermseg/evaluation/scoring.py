@@ -139,9 +139,9 @@ class Evaluation:
         )
         return dict(zip(BORDER_METRICS, ends, strict=True))
 
-    def write_json(self, path: Path) -> None:
+    def write_json(self, path: str | Path) -> None:
         """Write the means, the groups and every image's metrics as JSON."""
-        write_json(path, self.content())
+        write_json(Path(path), self.content())
 
     def content(self) -> dict[str, Any]:
         """Return what `write_json` writes."""
@@ -155,10 +155,10 @@ class Evaluation:
             content["borders"] = self.border_means
         return content
 
-    def write_csv(self, path: Path) -> None:
+    def write_csv(self, path: str | Path) -> None:
         """Write a CSV file with a row for each image."""
         rows = ({"image": name, **row} for name, row in self.rows())
-        write_table(path, ("image", *self.metrics), rows)
+        write_table(Path(path), ("image", *self.metrics), rows)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -188,7 +188,7 @@ def evaluate(
     predictions: str | Path,
     *,
     mask_frame: MaskFrame | None = None,
-    subset: str = "",
+    subset: str | Path = "",
     borders: bool = False,
 ) -> Evaluation:
     """Score a folder of masks against the true ones.
@@ -238,7 +238,7 @@ def evaluate(
     problems += [f"no true mask for {found[k]}" for k in sorted(found.keys() - truths.keys())]
     tables = read_groups(folder)
     if subset:
-        chosen = choose(subset, truths, folder, tables)
+        chosen = choose(str(subset), truths, folder, tables)
         truths = {image: truths[image] for image in truths if image in chosen}
     missing = sorted(truths.keys() - found.keys())
     problems += [f"no prediction for {truths[k]} (--subset scores some images)" for k in missing]

@@ -157,12 +157,12 @@ def _fold_norms(network: nn.Module) -> None:
 
 
 def export_model(
-    folders: Sequence[Path],
-    file: Path,
+    folders: str | Path | Sequence[str | Path],
+    file: str | Path,
     settings: ExportSettings = ExportSettings(),
     *,
-    photographs: Sequence[Path] = (),
-    data: Path | None = None,
+    photographs: Sequence[str | Path] = (),
+    data: str | Path | None = None,
     mask_frame: MaskFrame | None = None,
 ) -> float:
     """Write finished trainings as one model file.
@@ -173,7 +173,7 @@ def export_model(
     Parameters
     ----------
     folders
-        Folders that `train` filled, or those of a protocol.
+        A folder that `train` filled, or that of a protocol; or several.
     file
         The ONNX file to write; its name ends in .onnx.
     settings
@@ -203,16 +203,18 @@ def export_model(
     Examples
     --------
     >>> import dermseg
-    >>> from pathlib import Path
-    >>> dermseg.export_model([Path("run")], Path("mine.onnx"))  # doctest: +SKIP
+    >>> dermseg.export_model("run", "mine.onnx")  # doctest: +SKIP
     """
+    file = Path(file)
+    listed = [folders] if isinstance(folders, str | Path) else folders
+    trained = [Path(folder) for folder in listed]
     if file.suffix != ".onnx":
         raise UsageError(f"{file}: the name of a model ends in .onnx")
     if photographs and settings.arithmetic == "int8":
         raise UsageError("int8 shifts every border a little: no photograph can be checked on")
-    runs = [run for folder in folders for run in find_members(folder)]
+    runs = [run for folder in trained for run in find_members(folder)]
     members = [load_run(run) for run in runs]
-    for folder in folders:
+    for folder in trained:
         if lacking := not_begun(folder, members[0].settings.folds):
             say(
                 f"{folder}: without {', '.join(lacking)}: not trained yet; `dermseg train` "
@@ -222,8 +224,8 @@ def export_model(
     model = EndToEnd.of(members).eval()
     card = _card(members, settings)
     if data is not None:
-        styles = learn_styles(gather(folders, data, mask_frame))
-        seen = split_of(card, data, mask_frame).training
+        styles = learn_styles(gather(trained, Path(data), mask_frame))
+        seen = split_of(card, Path(data), mask_frame).training
         appearance = learn_appearance(seen, (height, width))
         card = replace(card, styles=styles, appearance=appearance)
     with reading(runs[0] / SAMPLES):
@@ -329,7 +331,7 @@ def _trace(model: nn.Module, example: Pixels, *, styled: bool) -> onnx.ModelProt
     return proto
 
 
-def _samples(photographs: Sequence[Path], height: int, width: int) -> Pixels:
+def _samples(photographs: Sequence[str | Path], height: int, width: int) -> Pixels:
     """Return uint8 (n, height, width, 3): two pictures of random pixels, and the photographs."""
     random = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
     real = [

@@ -58,8 +58,8 @@ Log = list[dict[str, Any]]
 
 @distributed.joined()
 def train(
-    data: Path,
-    run: Path,
+    data: str | Path,
+    run: str | Path,
     settings: TrainingSettings = TrainingSettings(),
     data_settings: DataSettings = DataSettings(),
     *,
@@ -104,11 +104,11 @@ def train(
     Examples
     --------
     >>> import dermseg
-    >>> from pathlib import Path
     >>> settings = dermseg.TrainingSettings(network="lite0", channels="rgb", epochs=22, fold=0)
-    >>> dermseg.train(Path("mine"), Path("run"), settings)  # doctest: +SKIP
-    >>> dermseg.export_model([Path("run")], Path("mine.onnx"))  # doctest: +SKIP
+    >>> dermseg.train("mine", "run", settings)  # doctest: +SKIP
+    >>> dermseg.export_model("run", "mine.onnx")  # doctest: +SKIP
     """
+    data, run = Path(data), Path(run)
     check_settings(settings, data_settings)
     if distributed.leads():
         remove_leftovers(run)
