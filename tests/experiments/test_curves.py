@@ -11,6 +11,7 @@ from PIL import Image
 from toy import Tiny, tiny_settings
 
 from dermseg.errors import DataError
+from dermseg.experiments.figures import curves
 from dermseg.experiments.figures.curves import draw, gaps, narrowing
 from dermseg.storage.tables import read_table
 from dermseg.training import networks
@@ -88,6 +89,7 @@ def test_the_experiment_draws_what_the_logs_say(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(networks.NETWORKS, "cdnn29", Tiny)
+    monkeypatch.setattr(curves, "narrowing", lambda _: (0.1, 0.05, 0.15))  # a clear difference
     page = experiment("figure-2", epochs=3)
     rows = read_table(page.with_name("figure-2-curves.csv"))
     assert len(rows) == 2 * 2 * 3
@@ -102,6 +104,8 @@ def test_the_experiment_draws_what_the_logs_say(
         "Jaccard index",
         "gap closed",
     ]
+    assert all("train longer" in verdict["why"] for verdict in content["verdicts"])
+    assert {verdict["networks"] for verdict in content["verdicts"]} == {"undecided"}
     assert content["figures"] == ["figure-2.png", "figure-2.svg"]
     assert "![" in page.read_text()
     # The same from protocols, whose sixth model held nothing out and has no curve.

@@ -338,7 +338,7 @@ def test_the_test_set_is_found_by_its_official_names(scored_set: Path) -> None:
         ("toy", {"fold": 1}, "--folds-used"),
         ("toy", {"seeds": 0}, "--seeds"),
         ("toy", {"folds_used": 3}, "choose from 1 to 2"),
-        ("toy", {"runs": [Path("a")]}, "1 for an experiment that compares 2"),
+        ("toy", {"runs": [Path("a")]}, r"\(RGB; all channels\); here are 1 for an .* compares 2"),
         ("runs", {}, "--runs"),
         ("null", {}, "give --seeds 6, or at least 2"),
     ],
@@ -418,7 +418,7 @@ def test_thresholds_and_runs_on_what_is_trained_already(
     assert not (page.parent / "ledger.csv").exists()
     with pytest.raises(DataError, match="no finished training"):
         experiment("runs", runs=[tmp_path])
-    with pytest.raises(UsageError, match="one are not those of RGB"):
+    with pytest.raises(UsageError, match=r"one are not those of RGB; .*: RGB; RGB\+HSV\+L"):
         experiment("figure-2", runs=[one, other])
 
 

@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 
 from dermseg.cli.console import TRAINING, require, show
 from dermseg.cli.options import Flat, FlatFlags, FlatLists, Plugins
-from dermseg.experiments.registry import EXPERIMENTS
+from dermseg.experiments.registry import EXPERIMENTS, Experiment
 from dermseg.settings import (
     DataSettings,
     ExperimentSettings,
@@ -18,10 +18,17 @@ from dermseg.settings import (
     TrainingSettings,
 )
 
+
+def _explain(found: Experiment) -> str:
+    """Return what an experiment compares, and the order of the folders that it takes."""
+    order = "; ".join(arm.label for arm in found.arms)
+    return f"{found.summary} (--runs: {order})" if len(found.arms) > 1 else found.summary
+
+
 app = App(
     name="experiment",
-    help_epilogue="Experiments:\n\n"
-    + "\n".join(f"- {name}: {found.summary}" for name, found in EXPERIMENTS.items()),
+    help_epilogue="Experiments, and the order of the trainings in --runs:\n\n"
+    + "\n".join(f"- {name}: {_explain(found)}" for name, found in EXPERIMENTS.items()),
 )
 
 

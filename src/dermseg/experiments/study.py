@@ -221,6 +221,7 @@ def adopt(arms: Sequence[Arm], folders: Sequence[Path]) -> list[Trained]:
 
     Raises UsageError if the folders do not fit the arms, DataError if one holds no training.
     """
+    listed = "; ".join(arm.label for arm in arms)
     if len(arms) < 2:
         names = [folder.resolve().name for folder in folders]
         if len(set(names)) < len(names):
@@ -229,13 +230,16 @@ def adopt(arms: Sequence[Arm], folders: Sequence[Path]) -> list[Trained]:
         arms = named[: len(arms)] or named
     if len(folders) != len(arms):
         counts = f"{len(folders)} for an experiment that compares {len(arms)}"
-        raise UsageError(f"--runs: give a folder for each training; here are {counts}")
+        raise UsageError(f"--runs: give a folder for each training ({listed}); here are {counts}")
     found = [_by_seed(folder) for folder in folders]
     for arm, seeds in zip(arms, found, strict=True):
         for member in (run for members in seeds.values() for run in members):
             settings = run_folder.read_settings(member)
             if settings is not None and arm.settings(settings) != settings:
-                raise UsageError(f"--runs: the settings of {member} are not those of {arm.label}")
+                raise UsageError(
+                    f"--runs: the settings of {member} are not those of {arm.label}; give the "
+                    f"folders in this order: {listed}"
+                )
     pairs = zip(arms, found, strict=True)
     return [Trained(arm.name, arm.label, seeds, given=True) for arm, seeds in pairs]
 

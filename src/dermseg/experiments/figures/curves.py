@@ -42,12 +42,13 @@ def measure(study: Study) -> Findings:
     mean, low, high = narrowing(points)
     (images,) = {verdict.images for verdict in scored.verdicts}
     why = scored.verdicts[0].why  # of the same trainings
+    learned = not study.untrained()
     verdict = Verdict(
         claim="the extra channels narrow the gap between training and validation",
         source="Figure 2",
         set=OUT_OF_FOLD,
         outcome="undecided" if why else decide(low, high),
-        networks=decide(low, high),
+        networks=decide(low, high) if learned else "undecided",
         why=why,
         quantity="gap closed",
         difference=mean,
