@@ -70,6 +70,10 @@ CHIPS = {"AMD EPYC": "epyc", "Intel": "xeon"}
 """Processors of the timings, and what the names of their files say."""
 WITHOUT_VNNI = "epyc-avx2"
 """What the names of the timings of a processor without VNNI say."""
+TIMES_THE_PLAIN_LOOP = {"cdnn29": 1.15, "lite0": 1.5}
+"""How fast a network's training is to be on a processor."""
+DATA_PATH = 3
+"""The part of a step, in percent, that bringing the images is to stay below."""
 
 
 WAYS = [way for model in MODELS for way in ways(model)]
@@ -344,6 +348,21 @@ def training() -> list[str]:
     return table(head, body)
 
 
+def missed() -> list[str]:
+    """Return the goals of training that a timing misses."""
+    body = []
+    for path in sorted(BENCHMARKS.glob("train-*.json")):
+        timed = json.loads(path.read_text(encoding="utf-8"))
+        what = [timed["device"].partition(",")[0], timed["network"], timed["precision"]]
+        speed, goal = timed["ratios"]["speed"], TIMES_THE_PLAIN_LOOP[timed["network"]]
+        if speed < goal:
+            body.append([*what, f"{goal:g} times the plain loop", f"{speed:.2f} times"])
+        share = 100 * timed["dermseg"]["data_share"]
+        if share >= DATA_PATH:
+            body.append([*what, f"data path below {DATA_PATH} %", f"{share:.1f} %"])
+    return table(["processor", "network", "arithmetic", "goal", "reached"], body)
+
+
 def install() -> list[str]:
     """Return what each extra takes."""
     body = [
@@ -541,6 +560,7 @@ TABLES = {
     "start": start,
     "without-vnni": without_vnni,
     "training": training,
+    "missed": missed,
     "install": install,
     "prompts": prompts,
     "pasted": pasted,
