@@ -50,6 +50,16 @@ def test_all_that_does_not_fit_is_listed_at_once(tmp_path: Path) -> None:
     assert "/a.png" not in message.replace("\\", "/")
 
 
+def test_folders_images_and_labels_count_where_nothing_else_differs(tmp_path: Path) -> None:
+    mask = np.eye(9, dtype=np.bool_)
+    write_mask(tmp_path / "truth" / "x" / "labels" / "a.png", mask)
+    write_mask(tmp_path / "found" / "images" / "x" / "a_segmentation.png", mask)
+    assert evaluate(tmp_path / "truth", tmp_path / "found").images.keys() == {"x/a"}
+    write_mask(tmp_path / "truth" / "x" / "a.png", mask)
+    both = evaluate(tmp_path / "truth", tmp_path / "truth")
+    assert both.images.keys() == {"x/a", "x/labels/a"}
+
+
 def test_two_masks_of_one_photograph_are_not_passed_over(tmp_path: Path) -> None:
     truth = fill(tmp_path / "truth", {"a": 0})
     found = fill(tmp_path / "found", {"a": 1, "a_segmentation": 0})

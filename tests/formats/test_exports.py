@@ -178,6 +178,20 @@ def test_yolos_photographs_beside_its_labels_are_no_masks(tmp_path: Path) -> Non
     assert found.mean.jaccard == 1.0
 
 
+@pytest.mark.parametrize("layout", [roboflow, ultralytics])
+def test_what_segment_makes_of_an_export_is_scored_by_its_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], layout: Callable[[Path], Truth]
+) -> None:
+    root, masks, scores = tmp_path / "export", tmp_path / "masks", tmp_path / "scores.csv"
+    truth = layout(root)
+    for path in root.rglob("c.txt"):  # whose hair needs --label
+        path.write_text(path.read_text().partition("\n")[2])
+    assert main(["segment", str(root), "-o", str(masks)]) == 0
+    assert main(["evaluate", str(root), str(masks), "--csv", str(scores)]) == 0
+    assert f"{len(truth)} images" in capsys.readouterr().out
+    assert {line.partition(",")[0] for line in scores.read_text().splitlines()[1:]} == set(truth)
+
+
 def test_a_split_without_labels_says_nothing_of_its_photographs(tmp_path: Path) -> None:
     truth = ultralytics(tmp_path)
     photograph(tmp_path / "images" / "unknown" / "a.jpg", (40, 60))

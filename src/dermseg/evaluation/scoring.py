@@ -11,6 +11,7 @@ import numpy as np
 from dermseg.data.metadata import KINDS, UNKNOWN, Facts, Groups, read_groups
 from dermseg.errors import DataError, ImageError, MissingFolderError
 from dermseg.evaluation.subsets import choose, style_of, with_style
+from dermseg.formats.annotation import place_of
 from dermseg.formats.masks import read_orientations
 from dermseg.formats.rasters import masks_of
 from dermseg.imaging.mask_files import (
@@ -193,7 +194,8 @@ def evaluate(
 ) -> Evaluation:
     """Score a folder of masks against the true ones.
 
-    Masks belong together when their names agree, with subfolders, with or without `_segmentation`.
+    Masks belong together when their names agree, with or without `_segmentation`, and their
+    subfolders do, with or without `images` or `labels` among them.
 
     Parameters
     ----------
@@ -233,7 +235,7 @@ def evaluate(
     folder = Path(os.path.abspath(truth)).parent  # noqa: PTH100 - a link's tables lie beside it
     named = f"{predictions}: cannot be scored against {truth}"
     truth, predictions = masks_of(truth), masks_of(predictions)
-    (truths, problems), (found, doubled) = _masks(truth), _masks(predictions)
+    (truths, problems), (found, doubled) = _by_image(truth, predictions)
     problems += doubled
     problems += [f"no true mask for {found[k]}" for k in sorted(found.keys() - truths.keys())]
     tables = read_groups(folder)
@@ -314,11 +316,27 @@ def _size(mask: StoredMask) -> Size:
     return height, width
 
 
-def _masks(folder: Path) -> tuple[dict[str, Path], list[str]]:
+def _by_image(*folders: Path) -> list[tuple[dict[str, Path], list[str]]]:
+    """Return the masks of folders by image, and lines for the second masks of images.
+
+    The parts of a path that say photographs or outlines do not count, unless two images differ in
+    these alone.
+    """
+    named = [_named(folder) for folder in folders]
+    by_path = [by_name((name.as_posix(), path) for name, path in each) for each in named]
+    by_place = [
+        by_name(((place_of(name.parent) / name.name).as_posix(), path) for name, path in each)
+        for each in named
+    ]
+    is_unique = [doubled for _, doubled in by_place] == [doubled for _, doubled in by_path]
+    return by_place if is_unique else by_path
+
+
+def _named(folder: Path) -> list[tuple[Path, Path]]:
+    """Return the masks of a folder with the names of their images."""
     if not folder.is_dir():
         raise MissingFolderError(f"{folder}: no such folder")
     masks = find_masks(folder, below=True)
     if not masks:
         raise DataError(f"{folder}: holds no masks")
-    names = (path.relative_to(folder).with_name(mask_stem(path)) for path in masks)
-    return by_name(zip((name.as_posix() for name in names), masks, strict=True))
+    return [(path.relative_to(folder).with_name(mask_stem(path)), path) for path in masks]

@@ -30,8 +30,8 @@ Frame: TypeAlias = Literal["stored", "shown"]
 """Whether a form's coordinates count the pixels as the file stores them, or as EXIF shows them."""
 ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 """How a path on a drive of Windows begins, or the address of a store."""
-IMAGES = "images"
-"""A folder of photographs that other tools' names leave out."""
+IMAGES, LABELS = "images", "labels"
+"""Folders of photographs and of outlines that other tools' names leave out."""
 SAFE_INTEGER = 53
 """Bits of the whole numbers that every reader of JSON keeps."""
 Folder = TypeVar("Folder", bound=PurePath)
@@ -201,9 +201,16 @@ def exchanged(folder: Folder, old: str, new: str = "") -> Folder | None:
 
 
 def _place(photograph: str) -> PurePosixPath:
-    """Return a photograph's name without its suffix, and without the folder `images`."""
+    """Return a photograph's name without its suffix, in its `place_of`."""
     path = PurePosixPath(composed(photograph))
-    return (exchanged(path.parent, IMAGES) or path.parent) / stem_of(path)
+    return place_of(path.parent) / stem_of(path)
+
+
+def place_of(folder: Folder) -> Folder:
+    """Return a folder without the parts of it that say photographs or outlines."""
+    for part in (IMAGES, LABELS):
+        folder = exchanged(folder, part) or folder
+    return folder
 
 
 def files_with(folder: Path, suffix: str) -> list[Path]:

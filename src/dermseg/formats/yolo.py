@@ -12,6 +12,7 @@ import numpy as np
 from dermseg.errors import DataError
 from dermseg.formats.annotation import (
     IMAGES,
+    LABELS,
     Annotation,
     Entry,
     Frame,
@@ -29,7 +30,7 @@ from dermseg.storage.files import write_text
 
 FRAME: Frame = "shown"
 FILE = ""
-LABELS, NAMES = "labels", "data.yaml"
+NAMES = "data.yaml"
 LISTED = "classes.txt"
 """Names of classes, one a line, as Label Studio and labelImg write them."""
 ABOVE = 2
