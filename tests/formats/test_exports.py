@@ -17,7 +17,8 @@ from dermseg.errors import DataError
 from dermseg.evaluation.scoring import evaluate
 from dermseg.formats.annotation import Annotation, Photographs
 from dermseg.formats.conversion import FORMS, Reading, read_all
-from dermseg.imaging.mask_files import read_mask
+from dermseg.formats.rasters import masks_of
+from dermseg.imaging.mask_files import read_mask, write_mask
 from dermseg.imaging.orientation import as_filed
 from dermseg.settings import Form, OutlineSettings
 
@@ -219,6 +220,31 @@ def test_coco_is_read_from_its_root(tmp_path: Path) -> None:
     assert found.mean.jaccard == 1.0
     part = evaluate(tmp_path / "export" / "train", tmp_path / "masks" / "train")
     assert part.images.keys() == {"a", "b"}
+
+
+@pytest.mark.parametrize("form", ["coco", "cvat", "label-studio"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_photographs_beside_a_file_that_names_them_are_no_masks(
+    tmp_path: Path, form: Form, suffix: str
+) -> None:
+    data, masks = tmp_path / "data", tmp_path / "masks"
+    mask = drawn((40, 60), (10, 5, 30, 25))
+    data.mkdir()
+    outlines = [Annotation(f"a{suffix}", mask)]
+    FORMS[form].write(outlines, data / f"x{FORMS[form].FILE}", OutlineSettings())
+    for name in ("a", "other"):  # of which nothing is said
+        photograph(data / f"{name}{suffix}", (40, 60))
+    write_mask(masks / "a.png", mask)
+    assert evaluate(data, masks).mean.jaccard == 1.0
+
+
+@pytest.mark.parametrize("form", ["coco", "cvat", "label-studio"])
+def test_masks_beside_a_file_that_names_their_photographs_stay(tmp_path: Path, form: Form) -> None:
+    mask = drawn((40, 60), (10, 5, 30, 25))
+    write_mask(tmp_path / "a.png", mask)
+    outlines = [Annotation("a.jpg", mask)]
+    FORMS[form].write(outlines, tmp_path / f"x{FORMS[form].FILE}", OutlineSettings())
+    assert masks_of(tmp_path) == tmp_path
 
 
 def test_a_data_set_may_be_cocos_export(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 import atexit
 import os
 import shutil
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -57,19 +57,31 @@ def masks_of(source: Path) -> Path:
 
 
 def _are_photographs(images: Sequence[Path], folder: Path, form: Form) -> bool:
-    """Say whether all images are photographs of outlines in a folder, and so no masks.
+    """Say whether images are the photographs of outlines in a folder, and so no masks.
 
-    YOLO's are in folders `images`; others are JPEGs beside outlines of their names, or JPEGs that
-    COCO's files name.
+    YOLO's are in folders `images`, and a form of one file names them; others are JPEGs beside
+    outlines of their names. A mask may have its photograph's name, but not its suffix.
     """
     if form == "yolo":
-        return all(IMAGES in image.relative_to(folder).parts for image in images)
-    if any(image.suffix.lower() not in LOSSY for image in images):
-        return False
-    if form == "coco":
-        return Photographs(folder).found(coco.splits(folder)).keys() >= set(images)
+        return any(IMAGES in image.relative_to(folder).parts for image in images)
+    if FORMS[form].FILE:
+        found = Photographs(folder).found(_names(folder, form))
+        return any(
+            image.suffix.lower() in {*LOSSY, *(Path(name).suffix.lower() for name in found[image])}
+            for image in found.keys() & set(images)
+        )
     outlined = {path.with_suffix("") for suffix in BESIDE for path in files_with(folder, suffix)}
-    return all(image.with_suffix("") in outlined for image in images)
+    return all(
+        image.suffix.lower() in LOSSY and image.with_suffix("") in outlined for image in images
+    )
+
+
+def _names(folder: Path, form: Form) -> list[str]:
+    """Return the names of the photographs that the files of a form of one file are about."""
+    if form == "coco":
+        return [*coco.splits(folder)]
+    with _remedied(folder):
+        return [entry.photograph for entry in Reading(folder, form).entries()]
 
 
 def rasterised(source: Path, form: Form, photographs: Path | None) -> Path:
@@ -80,10 +92,8 @@ def rasterised(source: Path, form: Form, photographs: Path | None) -> Path:
         made = Path(mkdtemp(prefix="dermseg-masks-"))
         atexit.register(shutil.rmtree, made, ignore_errors=True)
         reading = Reading(source, form, photographs=Photographs(photographs))
-        try:
+        with _remedied(source):
             done = convert(reading, made, "masks", OutlineSettings(), over=True)
-        except UnsaidError as error:
-            raise DataError(f"{error}\n  {_remedy(source, {error.option})}") from error
         if done.failures:
             remedies = [_remedy(source, done.unsaid)] if done.unsaid else []
             title = f"{source}: some outlines cannot be read"
@@ -92,6 +102,15 @@ def rasterised(source: Path, form: Form, photographs: Path | None) -> Path:
             os.utime(path, ns=(changed, changed))
         _kept[key] = made
     return _kept[key]
+
+
+@contextmanager
+def _remedied(source: Path) -> Iterator[None]:
+    """Let what is raised for an option that lacks say which command has it."""
+    try:
+        yield
+    except UnsaidError as error:
+        raise DataError(f"{error}\n  {_remedy(source, {error.option})}") from error
 
 
 def _remedy(source: Path, options: set[str]) -> str:
