@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from dermseg.errors import UsageError
 
@@ -458,6 +459,15 @@ class ExperimentSettings:
             raise UsageError("--seeds must be at least 1")
 
 
+def _is_of_http(address: str) -> bool:
+    """Say whether an address is one of HTTP: with a host, and a port that there can be, if any."""
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 @dataclass(frozen=True)
 class ServiceSettings:
     """How the page and the HTTP service are offered, and where their bounds lie."""
@@ -492,7 +502,7 @@ class ServiceSettings:
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name} must be at least 1")
         for address in self.label_studio:
-            if not address.startswith(("http://", "https://")):
+            if not _is_of_http(address):
                 raise UsageError(f"--label-studio {address}: not an http or https address")
         if self.queue < 0:
             raise UsageError(f"--queue {self.queue}: cannot be negative")

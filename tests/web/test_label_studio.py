@@ -1,6 +1,7 @@
 """Label Studio asks for first outlines: its protocol, and what may be fetched for it."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -304,9 +305,13 @@ def test_other_bodies_are_refused(client: TestClient, body: bytes) -> None:
     assert response.json()["type"] == "urn:dermseg:invalid-settings"
 
 
-def test_addresses_are_of_http() -> None:
-    with pytest.raises(UsageError, match="--label-studio ftp://a: not an http or https address"):
-        ServiceSettings(label_studio=("ftp://a",))
+@pytest.mark.parametrize(
+    "address", ["ftp://a", "localhost:8080", "http://", "http://:80", "http://a:x", "http://[a"]
+)
+def test_addresses_are_of_http(address: str) -> None:
+    message = f"--label-studio {address}: not an http or https address"
+    with pytest.raises(UsageError, match=re.escape(message)):
+        ServiceSettings(label_studio=(address,))
 
 
 @pytest.fixture
