@@ -407,6 +407,28 @@ def test_a_raw_file_that_is_cut_short_is_not_called_a_coding(jpeg: bytes) -> Non
         read_photograph(BytesIO(whole[: len(whole) // 2]))
 
 
+@pytest.mark.parametrize("wrong", [{"Columns": -1}, {"Rows": -1}, {"NumberOfFrames": 1}])
+def test_raw_pixels_that_are_more_than_the_header_says_are_refused(
+    wrong: dict[str, int], jpeg: bytes
+) -> None:
+    """Rows that are cut at the wrong place would be a slanted picture."""
+    pixels = decoded(jpeg)
+    data = data_set(pixels, SecondaryCaptureImageStorage)
+    for name, less in wrong.items():
+        setattr(data, name, data[name].value + less if less < 0 else less)
+    content = pixels.tobytes() * (2 if "NumberOfFrames" in wrong else 1)
+    with pytest.raises(ImageError, match="size or its number of frames is wrong; export it again"):
+        read_photograph(BytesIO(file_of(data, ExplicitVRLittleEndian, content)))
+
+
+@pytest.mark.filterwarnings("ignore:The pixel data is")
+def test_raw_pixels_may_be_padded(jpeg: bytes) -> None:
+    pixels = decoded(jpeg)
+    content = pixels.tobytes() + bytes(8)
+    made = file_of(data_set(pixels, SecondaryCaptureImageStorage), ExplicitVRLittleEndian, content)
+    assert np.array_equal(read_photograph(BytesIO(made)).pixels, pixels)
+
+
 def test_a_coded_file_that_is_cut_short_says_so(jpeg: bytes) -> None:
     whole = encapsulated(jpeg).content
     told = whole.index(b"\x10\x00\x10\x00PN") + 6

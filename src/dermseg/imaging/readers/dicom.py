@@ -18,7 +18,7 @@ from pydicom.encaps import get_frame
 from pydicom.filereader import read_partial
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
-from pydicom.pixels.utils import pixel_array
+from pydicom.pixels.utils import get_expected_length, pixel_array
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
     UID,
@@ -342,11 +342,27 @@ def _check_samples(dataset: Dataset, syntax: UID) -> None:
         )
 
 
+def _check_length(dataset: Dataset) -> None:
+    """Raise ImageError for raw pixels that are more than the header says, by more than padding.
+
+    Where rows are longer than the header says, the picture would be slanted. Padding at the end has
+    less than half a byte a row.
+    """
+    needed, found = get_expected_length(dataset), len(dataset.PixelData)
+    if found - needed > max(1, dataset.Rows // 2):
+        raise ImageError(
+            f"DICOM of {found} bytes of pixels, where {dataset.Rows} x {dataset.Columns} pixels "
+            f"have {needed}: its size or its number of frames is wrong; export it again"
+        )
+
+
 def _decoded(dataset: Dataset, syntax: UID, index: int) -> Values:
     """Return a frame's values, RGB (H, W, 3) or grey (H, W), white being the highest."""
     if not get_decoder(syntax).is_available:
         raise _unread(syntax)
     _check_samples(dataset, syntax)
+    if not syntax.is_encapsulated:
+        _check_length(dataset)
     try:
         values: Values = pixel_array(dataset, index=index)
         if dataset.PhotometricInterpretation == "PALETTE COLOR":
