@@ -20,7 +20,7 @@ from dermseg.formats.conversion import FORMS, Reading, read_all
 from dermseg.formats.rasters import masks_of
 from dermseg.imaging.mask_files import read_mask, write_mask
 from dermseg.imaging.orientation import as_filed
-from dermseg.settings import Form, OutlineSettings
+from dermseg.settings import Form, MaskFrame, OutlineSettings
 
 Truth = dict[str, NDArray[np.bool_]]
 SPLITS = {"train": ("a", "b"), "valid": ("a",), "test": ("c",)}
@@ -244,7 +244,7 @@ def test_masks_beside_a_file_that_names_their_photographs_stay(tmp_path: Path, f
     write_mask(tmp_path / "a.png", mask)
     outlines = [Annotation("a.jpg", mask)]
     FORMS[form].write(outlines, tmp_path / f"x{FORMS[form].FILE}", OutlineSettings())
-    assert masks_of(tmp_path) == tmp_path
+    assert masks_of(tmp_path).folder == tmp_path
 
 
 def test_a_data_set_may_be_cocos_export(tmp_path: Path) -> None:
@@ -423,3 +423,43 @@ def test_cocos_files_of_splits_are_told_from_others(tmp_path: Path) -> None:
         read_all(Reading(tmp_path))
     with pytest.raises(DataError, match=r"several files of outlines, .*test2017\.json, .*plain"):
         find_all_pairs(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["coco", "cvat", "labelme"])
+@pytest.mark.parametrize("frame", ["stored", "upright"])
+def test_a_person_says_how_outlines_lie_whose_sizes_do_not_tell(
+    tmp_path: Path, form: Form, frame: MaskFrame
+) -> None:
+    data, drawing = tmp_path / "data", drawn((40, 60), (3, 5, 20, 12))
+    data.mkdir()
+    photograph(data / "a.jpg", (40, 60), 3)
+    target = data / f"x{FORMS[form].FILE}" if FORMS[form].FILE else data
+    FORMS[form].write([Annotation("a.jpg", drawing)], target, OutlineSettings())
+    truth = drawing if frame == "stored" else drawing[::-1, ::-1]
+    (pair,) = find_all_pairs(data, frame)
+    np.testing.assert_array_equal(pair.read_mask() > 0, truth)
+    assert main(["doctor", str(data), "--mask-frame", frame, "--fix", str(tmp_path / "masks")]) == 0
+    assert_masks(tmp_path / "masks", {"a": truth})
+    report = "photograph,mask,orientation\na.jpg,a_segmentation.png,3\n"
+    write(tmp_path / "masks" / "report.csv", report)
+    assert evaluate(data, tmp_path / "masks", mask_frame=frame).mean.jaccard == 1.0
+    assert evaluate(target, tmp_path / "masks", mask_frame=frame).mean.jaccard == 1.0
+
+
+@pytest.mark.parametrize("form", ["yolo", "geojson", "label-studio"])
+def test_a_person_cannot_say_another_frame_than_a_form_has(tmp_path: Path, form: Form) -> None:
+    photograph(tmp_path / "images" / "a.jpg", (40, 60), 3)
+    outlines = [Annotation("a.jpg", drawn((40, 60), (3, 5, 20, 12)))]
+    FORMS[form].write(outlines, tmp_path / f"x{FORMS[form].FILE}", OutlineSettings())
+    own: MaskFrame = "stored" if FORMS[form].FRAME == "stored" else "upright"
+    other: MaskFrame = "upright" if own == "stored" else "stored"
+    assert len(find_all_pairs(tmp_path, own)) == 1
+    with pytest.raises(DataError, match=f"--mask-frame {other}, but .* as the format {form}"):
+        find_all_pairs(tmp_path, other)
+
+
+@pytest.mark.parametrize("frame", ["stored", "upright"])
+def test_a_person_cannot_say_another_frame_than_sizes_do(tmp_path: Path, frame: MaskFrame) -> None:
+    turned(tmp_path, dict.fromkeys(SIDEWAYS, "shown" if frame == "stored" else "stored"))
+    with pytest.raises(DataError, match=f"--mask-frame {frame}, but .* as their sizes say"):
+        find_all_pairs(tmp_path, frame)

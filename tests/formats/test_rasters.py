@@ -92,20 +92,20 @@ def test_outlines_may_lie_beside_their_photographs(form: Form, masks: Path, tmp_
         photograph.rename(both / photograph.name)
     assert evaluate(both, masks).mean.jaccard == 1.0
     (both / "a.jpg").rename(both / "other.jpg")  # may be a mask as far as one knows
-    assert masks_of(both) == both
+    assert masks_of(both).folder == both
 
 
 def test_masks_stay_where_they_are(masks: Path) -> None:
     converted(masks, "coco", masks / "coco.json")
-    assert masks_of(masks) == masks
-    assert masks_of(masks / "gone") == masks / "gone"
+    assert masks_of(masks).folder == masks
+    assert masks_of(masks / "gone").folder == masks / "gone"
 
 
 def test_what_is_made_is_as_old_as_its_source(masks: Path, tmp_path: Path) -> None:
     source = converted(masks, "coco", tmp_path / "x.json")
-    made = masks_of(source)
+    made = masks_of(source).folder
     assert {path.stat().st_mtime_ns for path in made.iterdir()} == {source.stat().st_mtime_ns}
-    assert masks_of(source) == made
+    assert masks_of(source).folder == made
 
 
 def test_damaged_outlines_are_listed(masks: Path, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_what_only_convert_can_be_told_is_said_with_its_command(tmp_path: Path) 
     made = tmp_path / "made"
     convert = ["convert", str(truth), "-o", str(made), "--to", "masks"]
     assert main([*convert, "--label", "lesion"]) == 0
-    assert masks_of(made) == made
+    assert masks_of(made).folder == made
 
 
 def test_what_one_outline_leaves_open_is_said_with_the_command(masks: Path, tmp_path: Path) -> None:

@@ -199,11 +199,11 @@ def find_all_pairs(
     mask is named after its photograph, with or without one of ALL_MASK_ENDINGS; where that is in
     doubt, it belongs to the photograph of exactly its name. The id is the
     photograph's name; where that is not unique, its path within `data`, without the folders that
-    say what is a photograph. `mask_frame` is how a person says that the masks lie.
+    say what is a photograph. `mask_frame` is how a person says that the masks or outlines lie.
 
     Raises DataError, which lists every photograph and mask that stands alone, and every second
-    file for one image, unless they are to be put into the list `alone`; and for a layout that is
-    not known, with what was found.
+    file for one image, unless they are to be put into the list `alone`; for a layout that is
+    not known, with what was found; and for outlines that do not lie as the person says.
     """
     if not data.is_dir():
         raise MissingFolderError(f"{data}: no such folder")
@@ -214,14 +214,13 @@ def find_all_pairs(
             pairs = [replace(pair, mask_frame=mask_frame) for pair in _pair_up(data, files, alone)]
             return _labelled(pairs, data)
     if paths and (outlines := find_outlines(data)):
-        masks = rasterised(*outlines, data)
-        files = _with_masks(data, paths, masks)
         source, form = outlines
+        masks = rasterised(source, form, data, mask_frame)
+        files = _with_masks(data, paths, masks.folder)
         if form == "coco":
             files = _of_splits(data, files, coco.splits(source))
         pairs = _pair_up(data, files, alone)
-        # Outlines are turned along the stored pixels when they become masks.
-        return _labelled([replace(pair, mask_frame="stored") for pair in pairs], data)
+        return _labelled([replace(pair, mask_frame=masks.frame) for pair in pairs], data)
     raise DataError(_unknown(data, paths))
 
 

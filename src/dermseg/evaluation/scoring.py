@@ -206,8 +206,8 @@ def evaluate(
         The masks to score, or their outlines. A report.csv of `dermseg segment` there says which
         photographs EXIF turns.
     mask_frame
-        How the true masks lie on these: along the pixels as stored, or upright. The masks to score
-        lie along the stored pixels.
+        How the true masks or outlines lie on these: along the pixels as stored, or upright. The
+        masks to score lie along the stored pixels.
     subset
         Score only some images: a file that names them, or COLUMN=VALUE, where COLUMN is diagnosis,
         age, sex, style, or a column of the tables beside the truth. The others need no mask.
@@ -234,7 +234,8 @@ def evaluate(
     truth, predictions = Path(truth), Path(predictions)
     folder = Path(os.path.abspath(truth)).parent  # noqa: PTH100 - a link's tables lie beside it
     named = f"{predictions}: cannot be scored against {truth}"
-    truth, predictions = masks_of(truth), masks_of(predictions)
+    true = masks_of(truth, mask_frame)
+    truth, predictions = true.folder, masks_of(predictions).folder
     (truths, problems), (found, doubled) = _by_image(truth, predictions)
     problems += doubled
     problems += [f"no true mask for {found[k]}" for k in sorted(found.keys() - truths.keys())]
@@ -254,7 +255,7 @@ def evaluate(
         paths = truths[image_id], found[image_id]
         turn = turns.get(composed(paths[1].relative_to(predictions).as_posix()))
         try:
-            stored = _read_both(*paths, turn, mask_frame)
+            stored = _read_both(*paths, turn, true.frame)
         except ImageError as error:
             problems.append(str(error))
             continue

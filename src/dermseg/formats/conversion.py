@@ -17,7 +17,7 @@ from dermseg.imaging.mask_files import composed
 from dermseg.imaging.orientation import as_filed, exchanges_sides
 from dermseg.imaging.photographs import read_header, suffix_of, with_ending
 from dermseg.progress import track
-from dermseg.settings import Form, OutlineSettings, Written
+from dermseg.settings import Form, MaskFrame, OutlineSettings, Written
 from dermseg.storage.beside import written_beside
 from dermseg.storage.decisions import Reader
 
@@ -91,13 +91,20 @@ FORMS: dict[Form, _Form] = {
 }
 
 
+FRAMES: dict[MaskFrame, Frame] = {"stored": "stored", "upright": "shown"}
+"""What a person says of masks to the frame of outlines."""
+ONE_FRAME: tuple[Form, ...] = ("yolo", "geojson", "label-studio")
+"""Forms that are read in their own frame alone, since the photographs tell them sizes in it."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """Where outlines come from: the source, its form, the label in it, and the photographs.
 
     The form is recognised unless given. The photographs tell their names, sizes and orientations.
     With `kept_by`, a reader of a review, the source is the folder of masks, of which only those
-    are read that the reader accepted or corrected.
+    are read that the reader accepted or corrected. `frame` is how a person says that the outlines
+    lie.
     """
 
     source: Path
@@ -105,6 +112,7 @@ class Reading:
     label: str | None = None
     photographs: Photographs = Photographs()
     kept_by: Reader | None = None
+    frame: MaskFrame | None = None
 
     def resolved(self) -> "Reading":
         """Return the same with its form, and with the photographs that lie beside YOLO's labels.
@@ -152,15 +160,15 @@ def read_all(reading: Reading) -> list[Entry]:
     """Return the outlines of a source in the frame of the stored pixels, to be loaded.
 
     A tool may write a form in the other frame. Where the sizes that a source says are those of its
-    photographs in that frame, so are all its outlines.
+    photographs in that frame, so are all its outlines; where no size tells, a person's word counts.
 
-    Raises DataError if the source is damaged, two of its outlines are of one photograph, or the
-    name of one leads out of a folder.
+    Raises DataError if the source is damaged, two of its outlines are of one photograph, the name
+    of one leads out of a folder, or the outlines do not lie as the person says.
     """
     reading = reading.resolved()
     assert reading.form is not None
     entries = list(reading.entries())
-    frame = _frame(entries, FORMS[reading.form].FRAME, reading.photographs)
+    frame = _frame(entries, reading)
     stems: dict[str, str] = {}
     for entry in entries:
         if not is_name(entry.photograph):
@@ -180,8 +188,27 @@ def read_all(reading: Reading) -> list[Entry]:
     ]
 
 
-def _frame(entries: Iterable[Entry], frame: Frame, photographs: Photographs) -> Frame:
-    """Return the frame of outlines: that of a form, unless all sizes that tell say the other."""
+def _frame(entries: Iterable[Entry], reading: Reading) -> Frame:
+    """Return the frame of outlines: as all sizes that tell say, else as the person, or the form.
+
+    Raises DataError where the person says another than the sizes, or than a form of ONE_FRAME.
+    """
+    assert reading.form is not None
+    told = _told(entries, reading.photographs)
+    own = next(iter(told)) if len(told) == 1 else FORMS[reading.form].FRAME
+    said = own if reading.frame is None else FRAMES[reading.frame]
+    is_sure = len(told) == 1 or reading.form in ONE_FRAME
+    if said != own and is_sure:
+        why = "their sizes say" if told else f"the format {reading.form} has them"
+        raise DataError(
+            f"{reading.source}: --mask-frame {reading.frame}, but the outlines lie along the "
+            f"photographs as {own}, as {why}; leave the option out"
+        )
+    return said
+
+
+def _told(entries: Iterable[Entry], photographs: Photographs) -> set[Frame]:
+    """Return the frames that sizes say, of photographs whose height and width EXIF exchanges."""
     told: set[Frame] = set()
     for entry in entries:
         with suppress(DermsegError):  # which the entry raises itself
@@ -190,7 +217,7 @@ def _frame(entries: Iterable[Entry], frame: Frame, photographs: Photographs) -> 
                 turns = exchanges_sides(header.orientation) and len(set(header.size)) == 2
                 if turns and sorted(entry.size) == sorted(header.size):
                     told.add("stored" if entry.size == header.size else "shown")
-    return told.pop() if len(told) == 1 else frame
+    return told
 
 
 def _owners(entries: Iterable[Entry], photographs: Photographs) -> dict[Path, str]:

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -14,46 +15,59 @@ from dermseg.formats.annotation import IMAGES, Photographs, files_with
 from dermseg.formats.conversion import FORMS, Reading, convert
 from dermseg.formats.recognition import check_alone, chosen, is_of_split, recognise
 from dermseg.imaging.mask_files import LOSSY, find_masks
-from dermseg.settings import Form, OutlineSettings
+from dermseg.settings import Form, MaskFrame, OutlineSettings
 
 BESIDE = (".geojson", ".json")
 """Suffixes of outlines that may lie beside JPEGs of the same names, which then are no masks."""
 PLACES = ("*.json", "*.xml", "annotations/*.json", "annotations/*.xml")
 """Where the one file lies in a data set."""
-_kept: dict[tuple[Path, Path | None, int], Path] = {}
-"""Folders that were made, for as long as the process lasts, by what they were made of."""
 
 
-def masks_of(source: Path) -> Path:
-    """Return a folder of masks made of outlines; `source` itself where it has none.
+@dataclass(frozen=True)
+class Masks:
+    """A folder of masks; `frame` is how they lie on photographs that EXIF turns, if it is known."""
+
+    folder: Path
+    frame: MaskFrame | None = None
+
+
+_kept: dict[tuple[Path, Path | None, MaskFrame | None, int], Masks] = {}
+"""What was made, for as long as the process lasts, by what it was made of."""
+
+
+def masks_of(source: Path, frame: MaskFrame | None = None) -> Masks:
+    """Return masks made of outlines; those in `source` itself where it has none.
 
     Parameters
     ----------
     source
         A folder of masks, or a file or a folder of outlines, which may lie beside their
         photographs.
+    frame
+        How a person says that the masks or the outlines lie.
 
     Returns
     -------
-    Path
-        The folder. One that was made is removed when the process ends; its files are as old as the
+    Masks
+        A folder that was made is removed when the process ends; its files are as old as the
         outlines, so that what is made of them counts as made of these.
 
     Raises
     ------
     DataError
-        The outlines are damaged; the message lists every photograph whose outline is.
+        The outlines are damaged; the message lists every photograph whose outline is. Or they do
+        not lie as the person says.
     """
     if not source.exists():
-        return source
+        return Masks(source, frame)
     try:
         form = recognise(source)
     except UsageError:  # whoever reads masks says what is wrong with it
-        return source
+        return Masks(source, frame)
     images = find_masks(source, below=True) if source.is_dir() else []
     if images and not _are_photographs(images, source, form):
-        return source
-    return rasterised(source, form, source if images else None)
+        return Masks(source, frame)
+    return rasterised(source, form, source if images else None, frame)
 
 
 def _are_photographs(images: Sequence[Path], folder: Path, form: Form) -> bool:
@@ -84,14 +98,21 @@ def _names(folder: Path, form: Form) -> list[str]:
         return [entry.photograph for entry in Reading(folder, form).entries()]
 
 
-def rasterised(source: Path, form: Form, photographs: Path | None) -> Path:
-    """Return a folder of masks made of the outlines in `source`; see `masks_of`."""
+def rasterised(
+    source: Path, form: Form, photographs: Path | None, frame: MaskFrame | None
+) -> Masks:
+    """Return masks made of the outlines in `source`; see `masks_of`.
+
+    With photographs they are turned along the stored pixels. Without, they lie as the outlines do.
+    """
     changed = max(path.stat().st_mtime_ns for path in (source, *_files(source)))
-    key = (source.absolute(), photographs and photographs.absolute(), changed)
+    key = (source.absolute(), photographs and photographs.absolute(), frame, changed)
     if key not in _kept:
         made = Path(mkdtemp(prefix="dermseg-masks-"))
         atexit.register(shutil.rmtree, made, ignore_errors=True)
-        reading = Reading(source, form, photographs=Photographs(photographs))
+        reading = Reading(source, form, photographs=Photographs(photographs)).resolved()
+        turns = reading.photographs.folder is not None
+        reading = replace(reading, frame=frame if turns else None)
         with _remedied(source):
             done = convert(reading, made, "masks", OutlineSettings(), over=True)
         if done.failures:
@@ -100,7 +121,7 @@ def rasterised(source: Path, form: Form, photographs: Path | None) -> Path:
             raise DataError.listing(title, [*done.failures, *remedies])
         for path in _files(made):
             os.utime(path, ns=(changed, changed))
-        _kept[key] = made
+        _kept[key] = Masks(made, "stored" if turns else frame)
     return _kept[key]
 
 
