@@ -143,11 +143,17 @@ def test_yolo_is_read_from_its_root(
 
 
 @pytest.mark.parametrize("layout", YOLO)
-def test_a_data_set_may_be_yolos_export(tmp_path: Path, layout: Callable[[Path], Truth]) -> None:
+def test_a_data_set_may_be_yolos_export(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], layout: Callable[[Path], Truth]
+) -> None:
     truth = layout(tmp_path)
     for path in tmp_path.rglob("c.txt"):  # whose hair needs --label
         path.write_text(path.read_text().partition("\n")[2])
     pairs = find_all_pairs(tmp_path)
+    assert [pair.image_id for pair in pairs if pair.unlabelled] == [BARE]
+    assert main(["doctor", str(tmp_path)]) == 0
+    said = capsys.readouterr().err
+    assert said.count("photographs without a file of labels, which have no lesion: 1\n") == 1
     assert {pair.image_id: pair.part for pair in pairs} == {
         name: {"train": "training", "valid": "validation", "test": "test"}[name.partition("/")[0]]
         for name in truth

@@ -1,6 +1,7 @@
 """Networks, losses and longer trainings of one's own, from Python and from the command line."""
 
 import csv
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +19,8 @@ from toy import Tiny
 import dermseg
 from dermseg.cli.main import main
 from dermseg.errors import ModelError, UsageError
-from dermseg.settings import DataSettings, TrainingSettings
+from dermseg.formats.conversion import Reading, convert
+from dermseg.settings import DataSettings, OutlineSettings, TrainingSettings
 from dermseg.training import checkpoints, loop, losses, networks, plugins
 from dermseg.training.loop import train
 from dermseg.training.run_folder import find_members
@@ -273,6 +275,19 @@ def test_a_validation_set_is_scored_after_each_epoch(
     with np.load(tmp_path / "run" / "held-out.npz") as stored:
         assert stored["image_ids"].tolist() == names[:4]
     assert checkpoints.load(tmp_path / "run" / "weights.safetensors")[1]["images"] == 11
+
+
+def test_photographs_without_labels_are_counted_once(
+    toy_data: Path, tmp_path: Path, tiny: Maker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    convert(Reading(toy_data / "masks"), tmp_path / "yolo", "yolo", OutlineSettings())
+    shutil.rmtree(toy_data / "masks")
+    (tmp_path / "yolo" / "labels").rename(toy_data / "labels")
+    for path in sorted((toy_data / "labels").iterdir())[:2]:
+        path.unlink()
+    train(toy_data, tmp_path / "run", tiny(fold=0, epochs=1), ON_CPU)
+    line = "photographs without a file of labels, which have no lesion: 2\n"
+    assert capsys.readouterr().err.count(line) == 1
 
 
 def test_folds_of_ones_own_that_are_counted_from_1_are_told_once(

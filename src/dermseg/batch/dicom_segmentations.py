@@ -118,7 +118,7 @@ def convert_segmentations(
         raise UsageError(f"{target}: is there already; choose another name, or move it away")
     makers = _makers(reading) if reading.form == "masks" else {}
     entries = read_all(reading)
-    done = Conversion(unlabelled=sum(entry.unlabelled for entry in entries))
+    done = Conversion(unlabelled=[entry.photograph for entry in entries if entry.unlabelled])
     for entry in track(entries, "Converting", len(entries)):
         try:
             annotation, lost = entry.load().reduced(settings)

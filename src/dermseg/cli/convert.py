@@ -51,7 +51,7 @@ def convert(
         Of masks that `dermseg segment` wrote, report.csv says it.
     """
     from dermseg.formats.annotation import Photographs
-    from dermseg.formats.conversion import Reading, convert, frame_told
+    from dermseg.formats.conversion import Reading, convert, frame_told, tell_unlabelled
     from dermseg.storage.decisions import Reader
 
     if reader and not accepted:
@@ -71,8 +71,8 @@ def convert(
         done = convert(reading, output, to, settings)
     for failure in done.failures:
         say(f"failed: {failure}")
-    if done.unlabelled:
-        say(f"photographs without a file of labels, which have no lesion: {done.unlabelled}")
+    if line := tell_unlabelled(len(done.unlabelled)):
+        say(line)
     if done.lost:
         name = max(done.lost, key=lambda name: done.lost[name])
         total = sum(done.lost.values())

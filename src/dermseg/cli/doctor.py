@@ -72,8 +72,8 @@ def doctor(
     findings = examination.findings
     for line in examination.passed_over:
         say(f"skipped: {line}")
-    if examination.renumbered:
-        say(examination.renumbered)
+    for line in filter(None, (examination.unlabelled, examination.renumbered)):
+        say(line)
     for finding in findings:
         show(f"{finding.image}: {finding.kind}: {finding.detail}")
     odd = {finding.image for finding in findings}

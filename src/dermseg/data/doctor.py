@@ -101,13 +101,14 @@ class Examination:
 
     `pairs` are all that were examined. `styles` counts their masks by style, as tables beside the
     data say or as they are read; `passed_over` has a line for each reason why tables were not used,
-    and `renumbered` is that of the `Split`.
+    and `unlabelled` and `renumbered` are those of the `Split`.
     """
 
     pairs: list[Pair]
     findings: list[Finding]
     styles: Counter[str]
     passed_over: list[str]
+    unlabelled: str
     renumbered: str
 
 
@@ -145,7 +146,8 @@ def examine(
     findings.sort(key=lambda f: (f.kind != "suspicious", f.kind, f.value, f.image))
     styles = Counter(style for _, style in examined if style)
     passed_over = read_facts(data, pairs).passed_over(pair.image_id for pair in pairs)
-    return Examination(pairs, findings, styles, passed_over, split.renumbered)
+    said = split.unlabelled, split.renumbered
+    return Examination(pairs, findings, styles, passed_over, *said)
 
 
 def _examine(pair: Pair, predictions: Predictions) -> tuple[list[Finding], str]:

@@ -136,7 +136,8 @@ class Pair:
     """A photograph and its mask; `part` is what a folder says the image is for.
 
     `style` is the mask's by a table beside the data, None where none says it. `mask_frame` is what
-    a person says of how all masks lie (see `imaging.mask_frames`).
+    a person says of how all masks lie (see `imaging.mask_frames`). Of an `unlabelled` photograph
+    the outlines of its data set say nothing, so that its mask is empty.
     """
 
     image_id: str
@@ -145,6 +146,7 @@ class Pair:
     part: Part = "training"
     style: Style | None = None
     mask_frame: MaskFrame | None = None
+    unlabelled: bool = False
 
     def read_mask(self) -> Pixels:
         """Return the mask's pixels, uint8 (H, W), along the photograph's as stored.
@@ -220,7 +222,11 @@ def find_all_pairs(
         if form == "coco":
             files = _of_splits(data, files, coco.splits(source))
         pairs = _pair_up(data, files, alone)
-        return _labelled([replace(pair, mask_frame=masks.frame) for pair in pairs], data)
+        pairs = [
+            replace(pair, mask_frame=masks.frame, unlabelled=pair.mask in masks.unlabelled)
+            for pair in pairs
+        ]
+        return _labelled(pairs, data)
     raise DataError(_unknown(data, paths))
 
 

@@ -25,6 +25,7 @@ from dermseg.data.metadata import (
     read_columns,
 )
 from dermseg.errors import DataError, UsageError
+from dermseg.formats.conversion import tell_unlabelled
 from dermseg.progress import counted
 from dermseg.settings import MaskFrame
 
@@ -51,6 +52,11 @@ class Split:
     def pairs(self) -> list[Pair]:
         """All of them."""
         return [*self.training, *self.validation, *self.test]
+
+    @property
+    def unlabelled(self) -> str:
+        """A line for the photographs of which outlines say nothing, or empty."""
+        return tell_unlabelled(sum(pair.unlabelled for pair in self.pairs))
 
 
 def read_split(

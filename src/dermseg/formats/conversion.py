@@ -145,15 +145,20 @@ class Conversion:
 
     `written` counts photographs, `failures` are sentences about those that could not be read,
     `unsaid` are the options that some of these need, and `lost` are the numbers of pixels in which
-    outlines differ from their source, by photograph. `unlabelled` counts photographs that have no
-    lesion because the source says nothing of them.
+    outlines differ from their source, by photograph. `unlabelled` are the names of photographs that
+    have no lesion because the source says nothing of them.
     """
 
     written: int = 0
     failures: list[str] = field(default_factory=list)
     unsaid: set[str] = field(default_factory=set)
     lost: dict[str, int] = field(default_factory=dict)
-    unlabelled: int = 0
+    unlabelled: list[str] = field(default_factory=list)
+
+
+def tell_unlabelled(count: int) -> str:
+    """Return a line for photographs of which their source says nothing; "" for none."""
+    return f"photographs without a file of labels, which have no lesion: {count}" if count else ""
 
 
 def read_all(reading: Reading) -> list[Entry]:
@@ -310,7 +315,7 @@ def convert(
     if not over:
         _check_target(target, to)
     entries = read_all(reading)
-    done = Conversion(unlabelled=sum(entry.unlabelled for entry in entries))
+    done = Conversion(unlabelled=[entry.photograph for entry in entries if entry.unlabelled])
     FORMS[to].write(_prepared(entries, to, settings, done), target, settings)
     return done
 

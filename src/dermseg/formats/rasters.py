@@ -14,7 +14,7 @@ from dermseg.formats import coco
 from dermseg.formats.annotation import IMAGES, Photographs, files_with
 from dermseg.formats.conversion import FORMS, Reading, convert
 from dermseg.formats.recognition import check_alone, chosen, is_of_split, recognise
-from dermseg.imaging.mask_files import LOSSY, find_masks
+from dermseg.imaging.mask_files import LOSSY, find_mask, find_masks
 from dermseg.settings import Form, MaskFrame, OutlineSettings
 
 BESIDE = (".geojson", ".json")
@@ -25,10 +25,14 @@ PLACES = ("*.json", "*.xml", "annotations/*.json", "annotations/*.xml")
 
 @dataclass(frozen=True)
 class Masks:
-    """A folder of masks; `frame` is how they lie on photographs that EXIF turns, if it is known."""
+    """A folder of masks; `frame` is how they lie on photographs that EXIF turns, if it is known.
+
+    `unlabelled` are those without a lesion because the source says nothing of their photographs.
+    """
 
     folder: Path
     frame: MaskFrame | None = None
+    unlabelled: frozenset[Path] = frozenset()
 
 
 _kept: dict[tuple[Path, Path | None, MaskFrame | None, int], Masks] = {}
@@ -121,7 +125,8 @@ def rasterised(
             raise DataError.listing(title, [*done.failures, *remedies])
         for path in _files(made):
             os.utime(path, ns=(changed, changed))
-        _kept[key] = Masks(made, "stored" if turns else frame)
+        unlabelled = frozenset(find_mask(made, Path(name)) for name in done.unlabelled)
+        _kept[key] = Masks(made, "stored" if turns else frame, unlabelled)
     return _kept[key]
 
 

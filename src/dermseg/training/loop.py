@@ -315,12 +315,13 @@ def _signatures(split: Split, store: Path) -> NDArray[np.uint8]:
 def _say_split(data: Path, split: Split, store: Path, settings: TrainingSettings) -> None:
     """Say how a split's folds are numbered, whose images dealt folds keep together, and what leaks.
 
+    Before, it says how many photographs count as without a lesion since outlines leave them out.
     Near-duplicates among the test images are left to `dermseg doctor`: a training reads none of
     these.
     """
     people = read_people(data, split.pairs, settings.group)
-    if split.renumbered:
-        say(split.renumbered)
+    for line in filter(None, (split.unlabelled, split.renumbered)):
+        say(line)
     if people and not split.fold_of:
         say(describe_people(people, split.training))
     if not (split.fold_of or split.validation or split.test):
