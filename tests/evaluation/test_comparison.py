@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dermseg.cli.main import main
 from dermseg.errors import DataError
 from dermseg.evaluation.comparison import compare
 from dermseg.evaluation.scoring import Evaluation, evaluate
+from dermseg.imaging.images import write_image
 from dermseg.imaging.mask_files import write_mask
 
 
@@ -47,6 +49,23 @@ def test_other_images_are_refused(folders: tuple[Path, Path, Path]) -> None:
     part = Evaluation(dict(list(whole.images.items())[:3]), {})
     with pytest.raises(DataError, match="different images"):
         compare(whole, part)
+
+
+def test_odd_masks_are_named_in_both_folders(
+    folders: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder, name in zip(folders, ("00", "01", "02"), strict=True):
+        grey = np.full((24, 32), 200, np.uint8)
+        write_image(folder / f"{name}_segmentation.png", grey)
+    for folder in folders[1:]:
+        Image.new("I;16", (32, 24), 65535).save(folder / "03_segmentation.png")
+    assert main(["evaluate", *map(str, folders)]) == 0
+    said = capsys.readouterr().err
+    assert said.count("not binary") == 3
+    for folder, name in zip(folders, ("00", "01", "02"), strict=True):
+        assert f"{folder / name}_segmentation.png: not binary" in said
+    for folder in folders[1:]:
+        assert f"{folder / '03_segmentation.png'}: the official scorer" in said
 
 
 def test_the_command_prints_the_differences(

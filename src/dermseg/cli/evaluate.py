@@ -66,7 +66,11 @@ def evaluate(
         evaluate, local_copy(truth, tell), mask_frame=mask_frame, subset=subset, borders=borders
     )
     evaluation = score(local_copy(predictions, tell))
-    comparison = None if other is None else compare(evaluation, score(local_copy(other, tell)))
+    evaluations = [evaluation]
+    comparison = None
+    if other is not None:
+        evaluations.append(score(local_copy(other, tell)))
+        comparison = compare(*evaluations)
     written = comparison or evaluation
     if json is not None:
         written.write_json(json)
@@ -74,9 +78,10 @@ def evaluate(
         written.write_csv(csv)
     for line in evaluation.passed_over:
         say(f"skipped: {line}")
-    for path in evaluation.grey:
+    for path in dict.fromkeys(path for each in evaluations for path in each.grey):
         say(f"{path}: not binary; values above 128 count as lesion")
-    for path, officially in evaluation.unofficial.items():
+    unofficial = {path: read for each in evaluations for path, read in each.unofficial.items()}
+    for path, officially in unofficial.items():
         say(f"{path}: the official scorer would read it {officially}")
     show(evaluation)
     if comparison is not None:
