@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from threading import Event, Thread
@@ -26,12 +27,14 @@ from dermseg.cli.main import main
 from dermseg.errors import DataError, UsageError
 from dermseg.formats.conversion import FORMS
 from dermseg.imaging.mask_files import read_mask, write_mask
+from dermseg.imaging.photographs import read_photograph
 from dermseg.imaging.png import encode_mask
 from dermseg.inference.segmenter import Segmenter
 from dermseg.settings import ServiceSettings, Style
 from dermseg.storage.decisions import COLUMNS, Reader, digest_of
 from dermseg.storage.files import occupied
 from dermseg.storage.tables import write_table
+from dermseg.web import responses
 from dermseg.web.app import create_app
 from dermseg.web.review.export import archive
 from dermseg.web.review.items import Remark, unsure_share
@@ -485,6 +488,24 @@ def test_a_photograph_without_a_mask(jobs: list[Job], masks: Path, segmenter: Se
     assert (len(review.items), review.without) == (1, 2)
     with pytest.raises(UsageError, match="segment first"):
         Review.load([jobs[1]], masks, segmenter)
+
+
+def test_the_frame_that_was_segmented_is_shown(tmp_path: Path, segmenter: Segmenter) -> None:
+    from dicom_files import second_frame  # which is skipped without the extra
+
+    made, masks = second_frame(encoded(picture(), "JPEG")), tmp_path / "masks"
+    (photograph := tmp_path / "two.dcm").write_bytes(made.content)
+    segment_all([replace(job, frame=2) for job in find_jobs([photograph])], segmenter, masks)
+    review = Review.load(find_jobs([photograph]), masks, segmenter)
+    client = client_of(create_app(segmenter, review=review))
+    assert client.get("/v1/review/0").status_code == 200
+    shown = client.get("/v1/review/0/photograph").content
+    assert np.array_equal(
+        read_photograph(BytesIO(shown)).pixels,
+        read_photograph(BytesIO(responses.picture(BytesIO(made.image)))).pixels,
+    )
+    again = client.get("/v1/review/0/mask?style=traced").content
+    assert again == (masks / "two_segmentation.png").read_bytes()
 
 
 @pytest.mark.parametrize(

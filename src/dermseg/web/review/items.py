@@ -62,7 +62,7 @@ class Item:
             predicted = Predicted(jaccard=jaccard, low=low, high=high)
             return cls(job, digest, row["flags"], _unsure(row["confidence_score"]), "", predicted)
         mask = mask_of(masks / job.mask)
-        found = segmenter.segment(job.photograph, size=mask.shape)
+        found = segmenter.segment(job.open(), size=mask.shape)
         if not np.array_equal(found.mask, mask):
             flags = row["flags"] if row else " ".join(drawn_by_hand(mask).flags)
             return cls(job, digest, flags, round(unsure_share(found.probability), 4))

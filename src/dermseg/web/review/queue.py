@@ -16,7 +16,7 @@ from dermseg.inference.segmenter import Segmenter
 from dermseg.progress import counted, say, track
 from dermseg.storage.decisions import Reader, digest_of
 from dermseg.storage.files import occupied, writing
-from dermseg.storage.journal import JOURNAL, read_journal
+from dermseg.storage.journal import JOURNAL, Entry, read_journal
 from dermseg.storage.stores import LocalStore
 from dermseg.storage.tables import defused
 from dermseg.web.errors import ProblemError
@@ -96,6 +96,8 @@ class Review:
             if job.refusal or not (masks / job.mask).is_file():
                 without += 1
                 continue
+            entry = noted.get(job.mask.as_posix())
+            job = _of_the_frame(job, entry)
             photograph = job.name.as_posix()
             key = photograph if photograph in known else defused(photograph)
             row = known.pop(key, None)
@@ -111,7 +113,7 @@ class Review:
             if item is None or not current:
                 mask = job.mask.as_posix()
                 try:
-                    made = row_as_left(noted.get(mask), LocalStore(masks), mask)
+                    made = row_as_left(entry, LocalStore(masks), mask)
                     item = Item.of(job, masks, made, segmenter)
                 except ImageError:
                     without += 1
@@ -197,3 +199,9 @@ class Review:
 
     def _write(self) -> None:
         write_decisions(self.reader.table, self.items, self._others)
+
+
+def _of_the_frame(job: Job, entry: Entry | None) -> Job:
+    """Return the job of the frame that was segmented, where its file has several."""
+    frame = entry.row.get("frame") if entry else None
+    return replace(job, frame=frame) if isinstance(frame, int) else job

@@ -94,7 +94,7 @@ async def photograph(
     """Return the photograph as stored, as a JPEG that every browser can show."""
     item = review.items[number]
     async with service.place(request) as place:
-        content = await unless_hung_up(request, place.run(lambda: picture(item.job.photograph)))
+        content = await unless_hung_up(request, place.run(lambda: picture(item.job.open())))
     return Response(content, media_type="image/jpeg")
 
 
@@ -113,7 +113,7 @@ async def mask(
         path = _present(review.mask_path(item))
         if style is None:
             return path.read_bytes()
-        found = service.segmenter.segment(item.job.photograph, size=image_size(path), style=style)
+        found = service.segmenter.segment(item.job.open(), size=image_size(path), style=style)
         return encode_mask(found.mask)
 
     async with service.place(request) as place:
@@ -179,14 +179,14 @@ def _shown(review: Review, item: Item, segmenter: Segmenter) -> Shown:
     height, width = mask.shape
     band = None
     if segmenter.says_how_sure:
-        found = segmenter.segment(item.job.photograph, size=(height, width))
+        found = segmenter.segment(item.job.open(), size=(height, width))
         own = mask_of(review.masks / item.job.mask)
         band = found.band if np.array_equal(found.mask, own) else None
     borders = outlines_of(mask)
     return Shown(
         height=height,
         width=width,
-        orientation=read_orientation(item.job.photograph),
+        orientation=read_orientation(item.job.open()),
         outlines=[piece.tolist() for piece in borders.pieces],
         holes=[hole.tolist() for hole in borders.holes],
         band=Bounds.of(band),
