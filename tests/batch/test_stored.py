@@ -1,5 +1,6 @@
 """A folder of photographs in a store is segmented like one here."""
 
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -19,6 +20,7 @@ from dermseg.inference.segmenter import Segmenter
 from dermseg.storage.stores import RemoteStore, open_store
 
 Make = Callable[..., Path]
+EXAMPLE = next((Path(__file__).parents[2] / "examples" / "photographs").glob("*.jpg"))
 pytestmark = [pytest.mark.cloud, pytest.mark.slow, pytest.mark.usefixtures("darkness")]
 
 
@@ -112,6 +114,30 @@ def test_an_archive_is_read_like_a_folder(photographs: Path, tmp_path: Path, kin
         for name, content in contents(tmp_path / "out").items():
             assert name == "report.csv" or contents(tmp_path / "other")[name] == content
     assert not (tmp_path / "out_segmentation.png").exists()
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_dicom_files_in_an_archive_here_are_known_by_their_first_bytes(
+    memory: Any, tmp_path: Path, kind: str
+) -> None:
+    made = pytest.importorskip("dicom_files")
+    folder, uid = tmp_path / "study", "1.2.840.113619.2.55.3.498.1"
+    (folder / "DICOM").mkdir(parents=True)
+    content = made.encapsulated(EXAMPLE.read_bytes()).content
+    report = Path(made.pydicom.data.get_testdata_file("reportsi.dcm")).read_bytes()
+    files = {uid: content, "IM1": content, "none.dcm": report, "README": b"", "bad.dcm": b"x"}
+    for name, held in files.items():
+        (folder / "DICOM" / name).write_bytes(held)
+    archive = Path(shutil.make_archive(str(tmp_path / "study"), kind, folder))
+    here = find_jobs([folder])
+    unused: list[str] = []
+    there = find_jobs([f"{kind}://::{archive}"], unused=unused)
+    assert [job.name for job in there] == [job.name for job in here]
+    assert [job.name.name for job in there] == [uid, "IM1", "bad.dcm"]
+    assert unused == ["1 .dcm without a photograph (none.dcm)", "1 without a suffix (README)"]
+    memory.pipe_file(f"/{archive.name}", archive.read_bytes())
+    far = find_jobs([f"{kind}://::memory://{archive.name}"])
+    assert [job.name.name for job in far] == ["bad.dcm", "none.dcm"]
 
 
 def test_a_mask_that_someone_changed_is_not_written_over(

@@ -3,11 +3,12 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePath, PurePosixPath
 
 from dermseg.errors import ImageError, UsageError
-from dermseg.imaging.containers import form_of
+from dermseg.imaging.containers import HEAD, form_of
 from dermseg.imaging.mask_files import MASK_ENDINGS, MASK_SUFFIX, OTHER_ENDINGS, composed
 from dermseg.imaging.photographs import (
     DICOM_SUFFIXES,
@@ -16,6 +17,7 @@ from dermseg.imaging.photographs import (
     Source,
     head_of,
     may_be_photograph,
+    may_begin_photograph,
     scale_of,
     stem_of,
     suffix_of,
@@ -23,7 +25,7 @@ from dermseg.imaging.photographs import (
     with_ending,
 )
 from dermseg.storage.files import is_link, is_special, leads_out, walk
-from dermseg.storage.stores import File, is_address, local_path, open_store
+from dermseg.storage.stores import File, RemoteStore, is_address, local_path
 
 FOREIGN_FOLDERS = frozenset(
     {"@eadir", "@__thumb", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "lost+found"}
@@ -260,9 +262,9 @@ def _is_photograph(path: Path) -> bool:
 def _find_stored(address: str, without: Sequence[str | Path | None]) -> tuple[list[Job], list[str]]:
     """Return a job for each photograph in a store, and a line for each kind of other files.
 
-    By the listing alone: of a photograph its name says that it is one.
+    By the listing alone, where first bytes are a request: then a name says what is a photograph.
     """
-    store = open_store(address)
+    store = RemoteStore(address)
     outputs = [f"{each}/" for each in without if is_address(each)]
     jobs: list[Job] = []
     kinds: dict[str, list[PurePath]] = {}
@@ -273,7 +275,7 @@ def _find_stored(address: str, without: Sequence[str | Path | None]) -> tuple[li
             jobs.append(Job(Path(name), Path(name.name), stored=file))
         elif str(file).startswith(tuple(outputs)) or _is_hidden(name):
             continue
-        elif kind := _stored_kind(name):
+        elif kind := _stored_kind(name, partial(store.head, listed.name, HEAD)):
             kinds.setdefault(kind, []).append(name)
         else:
             jobs.append(Job(path := Path(name), path, stored=file))
@@ -289,15 +291,14 @@ def _is_hidden(name: PurePosixPath) -> bool:
     return any(part.startswith(".") and part != ".." for part in name.parts)
 
 
-def _stored_kind(name: PurePosixPath) -> str:
-    """Return why a file of a store is none to segment, or nothing."""
+def _stored_kind(name: PurePosixPath, head: Callable[[], bytes | None]) -> str:
+    """Return why a file of a store is none to segment, or nothing; `head` reads its first bytes."""
     if leads_out(str(name)):
         return "whose names lead out of a folder"
     if not FOREIGN_FOLDERS.isdisjoint(part.lower() for part in name.parts[:-1]):
         return "in folders of a storage device"
-    stem, suffix = stem_of(name).lower(), suffix_of(name).lower()
-    is_photograph = suffix in PHOTOGRAPH_SUFFIXES
-    return "" if is_photograph and not stem.endswith(MASK_ENDINGS + OTHER_ENDINGS) else _kind(name)
+    is_other = stem_of(name).lower().endswith(MASK_ENDINGS + OTHER_ENDINGS)
+    return _kind(name) if is_other or not may_begin_photograph(name, head) else ""
 
 
 def _without_photographs(where: object, kinds: Sequence[str]) -> UsageError:

@@ -137,9 +137,16 @@ def may_be_photograph(path: Path) -> bool:
 
     What is called DICOM and is damaged counts too, so that nobody misses it.
     """
-    suffix = suffix_of(path).lower()
-    if READS_DICOM and suffix in DICOM_SUFFIXES | {""}:
-        head = head_of(path)
+    return may_begin_photograph(path, lambda: head_of(path))
+
+
+def may_begin_photograph(name: PurePath, head_of_it: Callable[[], bytes | None]) -> bool:
+    """Say the same of a file wherever it lies.
+
+    `head_of_it` returns its first HEAD bytes, or None where the name alone must do.
+    """
+    suffix = suffix_of(name).lower()
+    if READS_DICOM and suffix in DICOM_SUFFIXES | {""} and (head := head_of_it()) is not None:
         return holds_picture(head) or (bool(suffix) and form_of(head) != "DICOM")
     return suffix in PHOTOGRAPH_SUFFIXES
 

@@ -207,7 +207,7 @@ class RemoteStore(Store):
         self._url = url.rstrip("/") if not url.endswith("::") else url
         self._sums: dict[str, Sum] | None = None  # by name; None where a file does not tell
         try:
-            self._fs, self._root, self._archive_tag = _opened(self._url)
+            self._fs, self._root, self._archive_tag, self._is_near = _opened(self._url)
         except DermsegError:
             raise
         except Exception as error:
@@ -277,6 +277,16 @@ class RemoteStore(Store):
                 return bytes(self._fs.cat_file(self._path(name)))
         except Exception as error:
             raise self._about(name, "read", error, ImageError) from error
+
+    def head(self, name: str, size: int) -> bytes | None:
+        """Return a file's first bytes, none where it cannot be read; None if that is a request."""
+        if not self._is_near:
+            return None
+        try:
+            with self._lock, self._fs.open(self._path(name), "rb") as handle:
+                return bytes(handle.read(size))
+        except Exception:
+            return b""
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file, whole or not at all."""
@@ -492,10 +502,14 @@ def _opened_again(url: str) -> RemoteStore:
     return RemoteStore(url)
 
 
-def _opened(url: str) -> tuple[Any, str, str]:
-    """Return fsspec's file system of an address, the path within, and what to add to tags."""
+def _opened(url: str) -> tuple[Any, str, str, bool]:
+    """Return fsspec's file system of an address, the path within, and what to add to tags.
+
+    Also whether it is an archive on this machine.
+    """
     try:
         from fsspec.core import url_to_fs
+        from fsspec.implementations.local import LocalFileSystem
     except ImportError as error:
         raise MissingExtraError.naming("cloud", f"{url}: a store needs fsspec") from error
 
@@ -505,14 +519,15 @@ def _opened(url: str) -> tuple[Any, str, str]:
     if hasattr(outer, "max_concurrency"):
         outer.max_concurrency = 1  # s3fs asks for a file's length first, to read it in parts
     if not found:
-        return outer, str(path), ""
+        return outer, str(path), "", False
     handle = outer.open(
         path, "rb", block_size=BLOCK, cache_type="blockcache", cache_options={"maxblocks": BLOCKS}
     )
     kinds = dict(zip(("zip", "tar"), _archives(), strict=True))
     # A TAR has no sums: of two with the same names, sizes and times only the archive's tag differs.
     added = f" in {_tag(outer.info(path))}" if found["kind"] == "tar" else ""
-    return kinds[found["kind"]](handle), found["inside"].strip("/"), added
+    is_near = isinstance(outer, LocalFileSystem)
+    return kinds[found["kind"]](handle), found["inside"].strip("/"), added, is_near
 
 
 def _archives() -> tuple[type[Any], type[Any]]:
