@@ -38,6 +38,27 @@ def test_names_agree_with_and_without_segmentation(tmp_path: Path) -> None:
         assert scores == score(first, second)
 
 
+@pytest.mark.parametrize(
+    ("truth", "found", "images"),
+    [
+        (["a_mask"], ["a_mask_segmentation"], ["a_mask"]),
+        (["a_mask_segmentation"], ["a_mask"], ["a_mask"]),
+        (["a", "a_mask"], ["a_segmentation", "a_mask_segmentation"], ["a", "a_mask"]),
+        (["a_mask", "a_mask_mask"], ["a_mask", "a_mask_mask"], ["a", "a_mask"]),
+        (["one/a_mask", "b_mask"], ["one/a_mask_segmentation", "b"], ["b", "one/a_mask"]),
+    ],
+)
+def test_an_images_own_name_may_end_as_a_masks(
+    tmp_path: Path, truth: list[str], found: list[str], images: list[str]
+) -> None:
+    seeds = range(2)
+    one = fill(tmp_path / "truth", dict(zip(truth, seeds, strict=False)))
+    other = fill(tmp_path / "found", dict(zip(found, seeds, strict=False)))
+    evaluation = evaluate(one, other)
+    assert sorted(evaluation.images) == images
+    assert evaluation.mean.jaccard == 1
+
+
 def test_all_that_does_not_fit_is_listed_at_once(tmp_path: Path) -> None:
     truth = fill(tmp_path / "truth", {"a": 0, "b": 1, "c": 2, "d": 3})
     found = fill(tmp_path / "found", {"a": 0, "surplus": 1})

@@ -1,10 +1,11 @@
 """Score the masks of a folder against an expert's, with the challenge's five metrics."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from dermseg.imaging.mask_files import (
 )
 from dermseg.imaging.mask_frames import along_stored, frame_problem
 from dermseg.imaging.orientation import Size
-from dermseg.imaging.photographs import Header
+from dermseg.imaging.photographs import Header, stem_of
 from dermseg.masks.borders import BORDER_METRICS, BorderScores, score_border
 from dermseg.masks.metrics import METRICS, Scores, bootstrap_interval, mean, score
 from dermseg.progress import track
@@ -35,6 +36,8 @@ from dermseg.storage.files import write_json
 from dermseg.storage.tables import write_table
 
 T = TypeVar("T")
+Named: TypeAlias = list[tuple[Path, Path]]
+"""Masks, each after the name of its image."""
 OTHER_SIZE = "but its truth is"
 WORST = 5
 """How many of the worst images are printed."""
@@ -323,7 +326,8 @@ def _by_image(*folders: Path) -> list[tuple[dict[str, Path], list[str]]]:
     The parts of a path that say photographs or outlines do not count, unless two images differ in
     these alone.
     """
-    named = [_named(folder) for folder in folders]
+    one, other = map(_named, folders)
+    named = [_paired(one, other), _paired(other, one)]
     by_path = [by_name((name.as_posix(), path) for name, path in each) for each in named]
     by_place = [
         by_name(((place_of(name.parent) / name.name).as_posix(), path) for name, path in each)
@@ -333,7 +337,7 @@ def _by_image(*folders: Path) -> list[tuple[dict[str, Path], list[str]]]:
     return by_place if is_unique else by_path
 
 
-def _named(folder: Path) -> list[tuple[Path, Path]]:
+def _named(folder: Path) -> Named:
     """Return the masks of a folder with the names of their images."""
     if not folder.is_dir():
         raise MissingFolderError(f"{folder}: no such folder")
@@ -341,3 +345,19 @@ def _named(folder: Path) -> list[tuple[Path, Path]]:
     if not masks:
         raise DataError(f"{folder}: holds no masks")
     return [(path.relative_to(folder).with_name(mask_stem(path)), path) for path in masks]
+
+
+def _paired(masks: Named, others: Named) -> Named:
+    """Return masks with their images where an image's own name may end as a mask's does.
+
+    a_mask.png is of the image a_mask if the other folder has a_mask_segmentation.png, and there
+    is no mask of an image a there, or another one here.
+    """
+    count = Counter(name for name, _ in masks)
+    theirs = {name for name, _ in others}
+
+    def image(name: Path, path: Path) -> Path:
+        whole = name.with_name(stem_of(path))
+        return whole if whole in theirs and (name not in theirs or count[name] > 1) else name
+
+    return [(image(name, path), path) for name, path in masks]
