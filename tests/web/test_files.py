@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 NODE = shutil.which("node")
-pytestmark = pytest.mark.skipif(NODE is None, reason="needs Node")
+needs_node = pytest.mark.skipif(NODE is None, reason="needs Node")
 SCRIPT = """
 import { stemOf, table } from "SOURCE";
 const [names, rows] = JSON.parse(process.argv[1]);
@@ -48,6 +48,7 @@ def run(names: list[str], rows: list[dict[str, str]]) -> tuple[list[str], str]:
     return stems, text
 
 
+@needs_node
 def test_no_name_in_the_archive_leads_out_of_a_folder() -> None:
     names = [
         "..\\..\\evil.jpg",
@@ -63,11 +64,13 @@ def test_no_name_in_the_archive_leads_out_of_a_folder() -> None:
     assert run(["1.2.840.498.1", "1.2.3.dcm", "a"], [])[0] == ["1.2.840.498.1", "1.2.3", "a"]
 
 
+@needs_node
 def test_no_cell_of_its_table_is_a_formula() -> None:
     _, text = run([], [{"name": "=1+1"}, {"name": "a;-b"}, {"name": "a,b"}, {"name": "c=d"}])
     assert text == "name\n'=1+1\na;'-b\n\"a,b\"\nc=d\n"
 
 
+@needs_node
 def test_dicom_files_without_a_suffix_are_found_in_a_folder() -> None:
     dicom = " " * 128 + "DICM"
     study = {
@@ -85,3 +88,9 @@ def test_dicom_files_without_a_suffix_are_found_in_a_folder() -> None:
     }
     found = ["1.2.840.1", "IM0001", "b.jpg", "c.dcm", "1.2.840.2"]
     assert answer(DROP, {"study": study, "notes.txt": ""}) == [*found, "notes.txt"]
+
+
+def test_files_without_a_suffix_can_be_chosen() -> None:
+    page = files("dermseg.web").joinpath("static", "index.html").read_text(encoding="utf-8")
+    chooser = next(line for line in page.splitlines() if 'id="files"' in line)
+    assert "accept" not in chooser  # a dialog would show them grey
