@@ -85,6 +85,14 @@ def test_outlines_are_scored_like_masks(form: Form, masks: Path, tmp_path: Path)
     assert sorted(found.images) == sorted(evaluate(masks, masks).images)
 
 
+def test_what_does_not_fit_is_named_by_the_outlines_own_file(masks: Path, tmp_path: Path) -> None:
+    source = converted(masks, "coco", tmp_path / "x.json")
+    (masks / "a_segmentation.png").unlink()
+    with pytest.raises(DataError) as caught:
+        evaluate(source, masks)
+    assert f"no prediction for {source}: a_segmentation.png" in str(caught.value)
+
+
 @pytest.mark.parametrize("form", ["geojson", "labelme"])
 def test_outlines_may_lie_beside_their_photographs(form: Form, masks: Path, tmp_path: Path) -> None:
     both = converted(masks, form, tmp_path / "both")

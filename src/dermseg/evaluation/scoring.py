@@ -237,6 +237,7 @@ def evaluate(
     truth, predictions = Path(truth), Path(predictions)
     folder = Path(os.path.abspath(truth)).parent  # noqa: PTH100 - a link's tables lie beside it
     named = f"{predictions}: cannot be scored against {truth}"
+    given = truth, predictions
     true = masks_of(truth, mask_frame)
     truth, predictions = true.folder, masks_of(predictions).folder
     (truths, problems), (found, doubled) = _by_image(truth, predictions)
@@ -274,9 +275,19 @@ def evaluate(
             border_scores[image_id] = score_border(*binary)
         groups[image_id] = with_style(tables.get(image_id, {}), style_of(binary[0]))
     if problems:
-        raise DataError.listing(named, [*problems, _remedy(problems)])
+        sources = dict(zip((truth, predictions), given, strict=True))
+        lines = [_named_as_given(each, sources) for each in problems]
+        raise DataError.listing(named, [*lines, _remedy(problems)])
     unused = tuple(tables.passed_over(truths))
     return Evaluation(scores, groups, tuple(grey), unused, unofficial, border_scores)
+
+
+def _named_as_given(problem: str, sources: Mapping[Path, Path]) -> str:
+    """Return a line that names what was given, where masks were made of it in a folder."""
+    for folder, source in sources.items():
+        if folder != source:
+            problem = problem.replace(f"{folder}{os.sep}", f"{source}: ")
+    return problem
 
 
 def _remedy(problems: Sequence[str]) -> str:
