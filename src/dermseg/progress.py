@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -20,6 +21,10 @@ UNPRINTABLE = re.compile(
 )
 """What a terminal obeys and does not show: control characters, also those that turn the direction
 of writing; and the bytes of names that are no UTF-8."""
+
+
+_said: ContextVar[set[str] | None] = ContextVar("said", default=None)
+"""What `say_once` has said; None where it may repeat itself."""
 
 
 def printable(text: str) -> str:
@@ -38,6 +43,25 @@ def say(message: str) -> None:
         return
     with suppress(OSError, ValueError):
         print(printable(message), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def repeating_nothing() -> Iterator[None]:
+    """Let `say_once` say each line once inside."""
+    token = _said.set(set())
+    try:
+        yield
+    finally:
+        _said.reset(token)
+
+
+def say_once(message: str) -> None:
+    """Print a line on standard error, unless it was said before inside `repeating_nothing`."""
+    said = _said.get()
+    if said is None or message not in said:
+        say(message)
+    if said is not None:
+        said.add(message)
 
 
 def say_in_log(message: str) -> None:

@@ -118,6 +118,23 @@ def test_members_can_be_trained_one_by_one(
     assert len(table(tmp_path)) == 9
 
 
+def test_what_holds_for_all_members_is_said_once(
+    toy_data: Path, tmp_path: Path, tiny: Maker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = sorted(path.stem for path in (toy_data / "images").iterdir())
+    rows = [f"{name},P{number // 2}" for number, name in enumerate(names)]
+    (toy_data / "metadata.csv").write_text("\n".join(["image_id,patient_id", *rows]))
+    given = tiny()
+    size = ["--height", str(given.height), "--width", str(given.width), "--early-epochs", "0"]
+    options = ["--network", "tiny", "--epochs", "1", "--batch-size", str(given.batch_size), *size]
+    for output in ("one", "another"):
+        command = ["train", str(toy_data), "-o", str(tmp_path / output), "--protocol", "short"]
+        assert main([*command, *options]) == 0
+        said = capsys.readouterr().err
+        assert said.count("Training tiny") == 6
+        assert said.count("folds keep together") == 1
+
+
 def test_a_best_epoch_that_cannot_be_chosen_is_refused_before_a_fold_is_trained(
     toy_data: Path, tmp_path: Path, tiny: Maker
 ) -> None:

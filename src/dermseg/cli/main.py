@@ -18,6 +18,7 @@ from dermseg.cli import console
 from dermseg.cli.console import DEBUG, close_streams, open_streams, say
 from dermseg.cli.options import read_early
 from dermseg.errors import DermsegError, UsageError
+from dermseg.progress import repeating_nothing
 
 FUNCTIONS = (
     "segment",
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words or words[0] in app.help_flags:
         app.resolved_commands()  # the list of commands quotes each one's first line
     try:
-        with warnings.catch_warnings():
+        with repeating_nothing(), warnings.catch_warnings():
             # Oddities in a photograph's metadata; pixels that cannot be read are errors.
             warnings.filterwarnings("ignore", module=r"(PIL|pydicom)\.")
             status = app(words, exit_on_error=False, result_action="return_value")

@@ -31,7 +31,7 @@ from dermseg.imaging.mask_files import MASK_FOREGROUND
 from dermseg.imaging.photographs import image_size
 from dermseg.masks.metrics import mean, score
 from dermseg.masks.style import STYLE_NAMES
-from dermseg.progress import Advance, bar, counted, say
+from dermseg.progress import Advance, bar, counted, say, say_once
 from dermseg.settings import DataSettings, TrainingSettings
 from dermseg.storage.files import occupied, reading, remove_leftovers, write_json, written_whole
 from dermseg.training import checkpoints, distributed, fine_tuning, networks, precision
@@ -321,16 +321,16 @@ def _say_split(data: Path, split: Split, store: Path, settings: TrainingSettings
     """
     people = read_people(data, split.pairs, settings.group)
     for line in filter(None, (split.unlabelled, split.renumbered)):
-        say(line)
+        say_once(line)
     if people and not split.fold_of:
-        say(describe_people(people, split.training))
+        say_once(describe_people(people, split.training))
     if not (split.fold_of or split.validation or split.test):
         return
     twins = folds.near_duplicates(_signatures(split, store))
     ids = [pair.image_id for pair in (*split.training, *split.validation)]
     if leaks := find_leaks(split, dict(zip(ids, twins, strict=True)), people):
         image, reason = leaks[0]
-        say(
+        say_once(
             f"this split separates {counted(len(dict(leaks)), 'image')} from a near-duplicate, or "
             f"from an image of the same patient or lesion, such as {image} ({reason}); scores may "
             "be too high; dermseg doctor lists all"
@@ -346,7 +346,7 @@ def _assign_sources(
     parts = sources.merge(source_of, groups)
     fold_of = sources.assign_parts(parts, styles, settings.folds, settings.fold_seed)
     if distributed.leads():
-        say(sources.describe(fold_of, styles, source_of))
+        say_once(sources.describe(fold_of, styles, source_of))
     return fold_of
 
 
