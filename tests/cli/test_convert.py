@@ -29,6 +29,26 @@ def test_masks_become_coco_and_come_back(
         assert (back / path.relative_to(masks)).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.parametrize("options", [[], ["--reader", "bo"]])
+def test_without_a_review_nothing_is_accepted(
+    masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    call = ["convert", str(masks), "-o", str(tmp_path / "kept"), "--to", "masks", "--accepted"]
+    assert main([*call, *options]) == 2
+    assert "no such file; --accepted takes a folder of masks after a review" in (
+        capsys.readouterr().err
+    )
+
+
+def test_one_outline_is_no_outlines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_masks(
+        annotations(dict([next(iter(hard_masks().items()))])), tmp_path / "masks", OutlineSettings()
+    )
+    target = tmp_path / "a.json"
+    assert main(["convert", str(tmp_path / "masks"), "-o", str(target), "--to", "coco"]) == 0
+    assert f"1 outline in {target}, 0 failed" in capsys.readouterr().err
+
+
 def test_what_is_lost_is_said(
     masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

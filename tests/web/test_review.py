@@ -282,7 +282,7 @@ def test_what_was_accepted_is_exported(
     write_mask(masks / f"{stems[0]}_segmentation.png", drawn)
     assert main([*command, str(tmp_path / "again.json")]) == 1
     assert "review it again" in capsys.readouterr().err
-    assert main([*command, str(tmp_path / "other.json"), "--reader", "bo"]) == 1
+    assert main([*command, str(tmp_path / "other.json"), "--reader", "bo"]) == 2
     assert main(["convert", str(masks), "-o", "x", "--to", "masks", "--reader", "bo"]) == 2
 
 

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from dermseg.cli.console import require, say
 from dermseg.cli.options import FlatFlags
 from dermseg.errors import UsageError
+from dermseg.progress import counted
 from dermseg.settings import Form, OutlineSettings, Written
 
 
@@ -59,6 +60,11 @@ def convert(
     if frame is not None and to != "dicom-seg":
         raise UsageError("--frame needs --to dicom-seg")
     kept_by = Reader(source, reader) if accepted else None
+    if kept_by and not kept_by.table.is_file():
+        raise UsageError(
+            f"{kept_by.table}: no such file; --accepted takes a folder of masks after a review "
+            "(dermseg serve --review)"
+        )
     reading = Reading(source, from_, settings.label, Photographs(photographs), kept_by).resolved()
     if to == "dicom-seg":
         require("dicom", "highdicom")
@@ -77,5 +83,5 @@ def convert(
         name = max(done.lost, key=lambda name: done.lost[name])
         total = sum(done.lost.values())
         say(f"{total} pixels differ, in {len(done.lost)} outlines; most, {done.lost[name]}, {name}")
-    say(f"{done.written} outlines in {output}, {len(done.failures)} failed")
+    say(f"{counted(done.written, 'outline')} in {output}, {len(done.failures)} failed")
     return 1 if done.failures else 0

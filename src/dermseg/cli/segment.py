@@ -333,7 +333,7 @@ def _write_form(output: Path, form: Form) -> int:
     target, done = write_beside(output, form)
     for failure in done.failures:
         say(f"failed: {failure}")
-    tell(f"{done.written} outlines in {target}")
+    tell(f"{counted(done.written, 'outline')} in {target}")
     return len(done.failures)
 
 
@@ -348,5 +348,5 @@ def _write_segmentations(
     written, failures = write_segmentations(results, segmenter, output, folder)
     for failure in failures:
         say(f"failed: {failure}")
-    tell(f"{written} segmentations in {output / FOLDER}")
+    tell(f"{counted(written, 'segmentation')} in {output / FOLDER}")
     return len(failures)
