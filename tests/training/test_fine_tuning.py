@@ -18,7 +18,7 @@ from dermseg.imaging.images import resize
 from dermseg.imaging.photographs import read_photograph
 from dermseg.inference.segmenter import Segmenter
 from dermseg.inference.session import open_session
-from dermseg.modelfile.graph import member_tensors, read_model
+from dermseg.modelfile.graph import member_tensors, put_card, read_model
 from dermseg.settings import CHANNEL_COUNT, TrainingSettings
 from dermseg.training import checkpoints, fine_tuning, networks
 from dermseg.training.color import ColorChannels
@@ -80,6 +80,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             train(data, folder / "first" / f"fold-{fold}", settings)
         export_model([folder / "first" / "fold-0"], folder / "first.onnx")
     return folder
+
+
+def unlist(file: Path) -> None:
+    """Make a model file one that does not list its photographs."""
+    proto, card = read_model(file)
+    members = tuple({k: v for k, v in each.items() if k != "seen"} for each in card.members)
+    put_card(proto, replace(card, members=members))
+    onnx.save(proto, file)
 
 
 class TestFromAToyModel:
@@ -145,7 +153,7 @@ class TestFromAToyModel:
     ) -> None:
         for changes in ({"fold": 1}, {"fold_seed": 1}):
             settings = tiny(epochs=1, fine_tune_from=str(file), **changes)
-            with pytest.raises(DataError, match="trained on the 3 images"):
+            with pytest.raises(DataError, match="trained on 3 of the 3 images"):
                 train(toy_data, tmp_path / "run", settings)
 
     def test_of_other_data_nobody_can_tell_and_it_is_said(
@@ -159,6 +167,7 @@ class TestFromAToyModel:
         name = next((toy_data / "images").iterdir()).stem
         for found in list(toy_data.rglob(f"{name}*")):
             found.unlink()
+        unlist(file)
         train(toy_data, tmp_path / "run", tiny(epochs=1, batch_size=2, fine_tune_from=str(file)))
         assert "may have been trained on images that are held out" in capsys.readouterr().err
         facts = checkpoints.load(tmp_path / "run" / WEIGHTS)[1]
@@ -179,9 +188,44 @@ class TestFromAToyModel:
         export_model([tmp_path / "parent"], tmp_path / "parent.onnx")
         for name in ("parent", "parent.onnx"):
             settings = tiny(epochs=1, fine_tune_from=str(tmp_path / name))
-            train(toy_data, tmp_path / f"of {name}", settings)
+            with pytest.raises(DataError, match="trained on 3 of the 3 images"):
+                train(toy_data, tmp_path / f"of {name}", settings)
+        tensors, facts = checkpoints.load(tmp_path / "parent" / WEIGHTS)
+        del facts["fine_tuned_from"]["seen"]
+        checkpoints.save(tmp_path / "parent" / WEIGHTS, tensors, facts)
+        train(toy_data, tmp_path / "child", tiny(epochs=1, fine_tune_from=str(tmp_path / "parent")))
+        facts = checkpoints.load(tmp_path / "child" / WEIGHTS)[1]
+        assert facts["fine_tuned_from"]["apart"] is False
+
+    @pytest.mark.parametrize("name", ["first.onnx", "first/fold-0"])
+    def test_photographs_are_known_under_other_names(
+        self, tmp_path: Path, tiny: Maker, made: Path, name: str
+    ) -> None:
+        """What the first training saw is a validation set, in a data set that has grown."""
+        data = write_data(tmp_path / "data", first=100)
+        for part in ("images", "masks"):
+            (data / part).rename(data / f"train_{part}")
+            for file in (made / "data" / part).iterdir():
+                (data / f"val_{part}").mkdir(exist_ok=True)
+                shutil.copy(file, data / f"val_{part}" / file.name.replace("ISIC", "MINE"))
+        settings = tiny(epochs=1, fold=None, fine_tune_from=str(made / name))
+        with pytest.raises(DataError, match=r"12 of the 15 images .* out of the validation set"):
+            train(data, tmp_path / "run", settings)
+
+    def test_of_a_list_it_is_known_that_photographs_are_new(
+        self,
+        tmp_path: Path,
+        tiny: Maker,
+        made: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        data = write_data(tmp_path / "data", first=100)
+        for name in ("first.onnx", "first"):
+            settings = tiny(epochs=1, fine_tune_from=str(made / name))
+            train(data, tmp_path / f"of {name}", settings)
             facts = checkpoints.load(tmp_path / f"of {name}" / WEIGHTS)[1]
-            assert facts["fine_tuned_from"]["apart"] is False
+            assert facts["fine_tuned_from"]["apart"] is True
+        assert "may have been" not in capsys.readouterr().err
 
     def test_a_file_whose_folds_were_others_is_refused(
         self, toy_data: Path, tmp_path: Path, tiny: Maker, file: Path
@@ -192,14 +236,14 @@ class TestFromAToyModel:
         table = toy_data / "ISIC-2017_Training_Part3_GroundTruth.csv"
         table.write_text("\n".join(["image_id,melanoma,seborrheic_keratosis", *rows]))
         settings = tiny(epochs=1, fine_tune_from=str(file))
-        with pytest.raises(DataError, match="trained on the"):
+        with pytest.raises(DataError, match=r"trained on \d of the"):
             train(toy_data, tmp_path / "run", settings)
 
     def test_a_file_that_does_not_say_its_folds_leaves_it_open(
         self, toy_data: Path, tmp_path: Path, tiny: Maker, first: Path
     ) -> None:
         tensors, facts = checkpoints.load(first / "fold-0" / WEIGHTS)
-        del facts["folds"]
+        del facts["folds"], facts["seen"]
         checkpoints.save(first / "fold-0" / WEIGHTS, tensors, facts)
         export_model([first / "fold-0"], tmp_path / "older.onnx")
         train(

@@ -5,8 +5,9 @@ They know a photograph by the bytes of its file, under any name, and give nothin
 
 import base64
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from dermseg.cores import parallel_map
 from dermseg.errors import DataError
@@ -39,3 +40,15 @@ def decoded(text: str) -> set[bytes]:
     """Return what `encoded` was given; raise ValueError for any other text."""
     joined = base64.b64decode(text, validate=True)
     return {joined[start : start + SIZE] for start in range(0, len(joined), SIZE)}
+
+
+def seen_by(facts: Mapping[str, Any]) -> set[bytes]:
+    """Return what weights with these facts list as seen, and what they started from lists."""
+    origin = facts.get("fine_tuned_from")
+    return decoded(facts.get("seen", "")) | (seen_by(origin) if origin else set())
+
+
+def lists_all(facts: Mapping[str, Any]) -> bool:
+    """Say whether `seen_by` knows everything that weights with these facts have seen."""
+    origin = facts.get("fine_tuned_from")
+    return "seen" in facts and (not origin or lists_all(origin))

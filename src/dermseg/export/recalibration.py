@@ -1,10 +1,9 @@
 """Calibrate a finished model on one's own images, which its networks have not seen."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import onnx
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from dermseg.cores import parallel_map
 from dermseg.data import datasets, folds
 from dermseg.data.datasets import Cache
-from dermseg.data.fingerprints import decoded, read_fingerprints
+from dermseg.data.fingerprints import lists_all, read_fingerprints, seen_by
 from dermseg.data.splits import Split
 from dermseg.errors import DataError, UsageError
 from dermseg.export.appearance import learn_appearance
@@ -160,18 +159,6 @@ def _predictors(
     yield from _by_network(proto, card, unseen)
 
 
-def seen_by(facts: Mapping[str, Any]) -> set[bytes]:
-    """Return the fingerprints of a member's photographs, and of what its weights started from."""
-    origin = facts.get("fine_tuned_from")
-    return decoded(facts.get("seen", "")) | (seen_by(origin) if origin else set())
-
-
-def _lists_all(facts: Mapping[str, Any]) -> bool:
-    """Say whether `seen_by` knows everything that a member has seen."""
-    origin = facts.get("fine_tuned_from")
-    return "seen" in facts and (not origin or _lists_all(origin))
-
-
 def describe_unseen(unseen: Unseen, card: ModelCard) -> str:
     """Return a line for people: how many images count, and why."""
     count, new, some = unseen.shape[1], int(unseen.all(0).sum()), int(unseen.any(0).sum())
@@ -179,7 +166,7 @@ def describe_unseen(unseen: Unseen, card: ModelCard) -> str:
         f"of {counted(count, 'image')}, {new} count as new to the model, {some - new} were held "
         f"out by a member, and {count - some} were seen by all and do not count"
     )
-    if not all(_lists_all(member) for member in card.members):
+    if not all(lists_all(member) for member in card.members):
         line += "; its file does not list all photographs that it may have seen"
     return line
 

@@ -6,7 +6,7 @@ augmented training images, so that the network computes what the file does and c
 
 import hashlib
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dermseg.data import folds
+from dermseg.data.fingerprints import lists_all, read_fingerprints, seen_by
 from dermseg.errors import DataError, ModelError
 from dermseg.modelfile import graph
 from dermseg.modelfile.graph import member_tensors, read_model
@@ -36,28 +37,33 @@ KNOWN = ("settings", "images", "epochs", "hours", "commits", "seen", "fine_tuned
 Tensors = dict[str, Tensor]
 
 
-def start(trainer: Trainer, fold_of: Mapping[str, int]) -> dict[str, Any]:
+def start(
+    trainer: Trainer, fold_of: Mapping[str, int], held_out: Mapping[str, Path]
+) -> dict[str, Any]:
     """Load the weights that the settings of `trainer` name, and return the facts of their origin.
 
     Of a protocol's folder or an ensemble's file the member that held out the same fold is taken.
-    `fold_of` maps each image to its fold.
+    `fold_of` maps each image to its fold, and `held_out` those that the training will be scored on
+    to their photographs: a fold, or without one the validation set, which is in no fold.
 
-    The fact `apart` says that the weights have not seen the held-out images. Of a model file this
-    is known only for the same data in the same folds: what it lists of its photographs, if it does,
-    is for `dermseg calibrate`. A training that starts from this one inherits the answer.
+    The fact `apart` says that the weights have not seen the held-out images. Weights that list all
+    their photographs tell; of others this is known only for the same data in the same folds. A
+    training that starts from this one inherits the answer.
 
     Raises ModelError if there are no such weights, UsageError if they are of another network, and
     DataError if they have seen a held-out image.
     """
     given = trainer.settings.fine_tune_from
     from_file = not Path(given).is_dir() and (given in MODELS or given.endswith(".onnx"))
-    tensors, known = (_of_model if from_file else _of_run)(trainer, fold_of)
+    if from_file:
+        tensors, known = _of_model(trainer, fold_of, held_out)
+    else:
+        tensors, known = _of_run(trainer, held_out)
     known["newly_initialised"] = trainer.take_over(tensors)
     return known
 
 
-def _of_run(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, dict[str, Any]]:
-    held_out = _held_out(trainer, fold_of)
+def _of_run(trainer: Trainer, held_out: Mapping[str, Path]) -> tuple[Tensors, dict[str, Any]]:
     folder = Path(trainer.settings.fine_tune_from)
     if not is_run(folder):
         folder /= fold_name(trainer.settings.fold)
@@ -68,20 +74,17 @@ def _of_run(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, dict
     with reading(folder / WEIGHTS):
         spared = facts["settings"]["fold"]
     seen = [image for image in held_out if image in theirs and theirs[image] != spared]
-    if seen:
-        remedy = "use the same folds, or hold none out"
-        if trainer.settings.fold is None:
-            remedy = "take them out of the validation set"
-        raise DataError(
-            f"--fine-tune-from {folder}: it was trained on {len(seen)} of the {len(held_out)} "
-            f"images that are held out here, such as {min(seen)}; {remedy}"
-        )
+    remedy = "use the same folds, or hold none out"
+    _check_seen(seen or _listed(facts, held_out), held_out, trainer, remedy)
     # The origin's own origin was checked against the images that the origin held out.
     apart = _origin_apart(facts) and ("fine_tuned_from" not in facts or _same_data(trainer, facts))
+    apart = apart or lists_all(facts)
     return tensors, {"apart": apart, **_known(facts)}
 
 
-def _of_model(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, dict[str, Any]]:
+def _of_model(
+    trainer: Trainer, fold_of: Mapping[str, int], held_out: Mapping[str, Path]
+) -> tuple[Tensors, dict[str, Any]]:
     file = find_model(trainer.settings.fine_tune_from)
     proto, card = read_model(file)
     members = card.members
@@ -99,16 +102,16 @@ def _of_model(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, di
     same_split = _split(settings) == _split(trainer.settings)
     # Older files do not say which image was in which fold.
     same_folds = facts.get("folds", "") in ("", folds.digest(fold_of))
+    seen = _listed(facts, held_out)
     # The same data are the same training images, of which a validation set is none.
-    if wanted is not None and _same_data(trainer, facts) and not (same_split and same_folds):
-        held_out = _held_out(trainer, fold_of)
-        raise DataError(
-            f"--fine-tune-from {file.name}: it was trained on the {len(held_out)} images that are "
-            "held out here; hold none out, or start from an ensemble whose member for this fold "
-            "has not seen them"
-        )
+    same_data = wanted is not None and _same_data(trainer, facts)
+    if not lists_all(facts) and same_data and not (same_split and same_folds):
+        seen = list(held_out)
+    remedy = "hold none out, or start from an ensemble whose member for this fold has not seen them"
+    _check_seen(seen, held_out, trainer, remedy)
     known_folds = same_split and same_folds and "folds" in facts
     apart = _same_data(trainer, facts) and known_folds and _origin_apart(facts)
+    apart = apart or lists_all(facts)
     tensors = restore_batch_norms(
         settings, member_tensors(proto, index), _show(trainer, settings.channels)
     )
@@ -116,13 +119,26 @@ def _of_model(trainer: Trainer, fold_of: Mapping[str, int]) -> tuple[Tensors, di
     return tensors, {"model": file.name, "sha256": sha256, "apart": apart, **_known(facts)}
 
 
-def _held_out(trainer: Trainer, fold_of: Mapping[str, int]) -> Set[str]:
-    """Return the ids of the images that the training will be scored on.
+def _listed(facts: Mapping[str, Any], held_out: Mapping[str, Path]) -> list[str]:
+    """Return the held-out images that weights list among those they were trained on."""
+    if not (known := seen_by(facts)):
+        return []
+    prints = read_fingerprints(list(held_out.values()))
+    return [image for image, each in zip(held_out, prints, strict=True) if each in known]
 
-    Those of the fold that it holds out, or without one the validation set, which is in no fold.
-    """
-    fold = trainer.settings.fold
-    return {image for image in trainer.cache.image_ids if fold_of.get(image) == fold}
+
+def _check_seen(
+    seen: Sequence[str], held_out: Collection[str], trainer: Trainer, remedy: str
+) -> None:
+    """Raise DataError if the weights have seen held-out images; `remedy` is for those of a fold."""
+    if not seen:
+        return
+    if trainer.settings.fold is None:
+        remedy = "take them out of the validation set"
+    raise DataError(
+        f"--fine-tune-from {trainer.settings.fine_tune_from}: it was trained on {len(seen)} of the "
+        f"{len(held_out)} images that are held out here, such as {min(seen)}; {remedy}"
+    )
 
 
 def _same_data(trainer: Trainer, facts: dict[str, Any]) -> bool:

@@ -124,7 +124,7 @@ def train(
     trainer = Trainer(settings, where, images, chosen)
     with occupied(run) if distributed.leads() else nullcontext():
         fold_by_id = dict(zip(images.image_ids, fold_of, strict=False))
-        photographs = [split.training[row].photograph for row in chosen]
+        photographs = [pair.photograph for pair in (*split.training, *split.validation)]
         _fit(run, trainer, held_out, fold_by_id, photographs, callbacks)
 
 
@@ -138,15 +138,15 @@ def _fit(
 ) -> None:
     """Train to the end from where `run` was stopped, and leave there what `train` promises.
 
-    `photographs` are those trained on.
+    `photographs` are those of the images, in their order.
     """
     settings, images = trainer.settings, trainer.cache
     log, history = _begin(run, trainer, fold_of)
     if settings.fine_tune_from and not log:
-        known = fine_tuning.start(trainer, fold_of)
-        history["fine_tuned_from"] = known
+        scored = {images.image_ids[row]: photographs[row] for row in held_out}
+        known = history["fine_tuned_from"] = fine_tuning.start(trainer, fold_of, scored)
         if distributed.leads():
-            _say_start(settings.fine_tune_from, known, scored=len(held_out) > 0)
+            _say_start(settings.fine_tune_from, known, scored=bool(scored))
     if len(log) == settings.epochs and (run / WEIGHTS).is_file():
         if distributed.leads():
             say(f"{run}: finished already")
@@ -158,7 +158,7 @@ def _fit(
     write_json(run / SETTINGS, _identity(trainer))  # nothing is refused from here on
     write_json(run / FOLDS, fold_of)
     _save_samples(run / SAMPLES, trainer)
-    seen = encoded(read_fingerprints(photographs))
+    seen = encoded(read_fingerprints([photographs[row] for row in trainer.chosen]))
     if (code := commit()) not in history["commits"]:
         history["commits"].append(code)
     together = f", {distributed.size()} processes" if distributed.size() > 1 else ""
@@ -220,13 +220,15 @@ def check_folds(
     trainings = [replace(settings, fold=fold) for fold in folds]
     for each in trainings:
         check_keep(data, each, data_settings)
-    _, images, fold_of = _read_images(data, settings, data_settings, data_settings.cache)
+    split, images, fold_of = _read_images(data, settings, data_settings, data_settings.cache)
+    pairs = [*split.training, *split.validation]
     device = find_device(data_settings.device, settings.precision)
     for each in trainings:
-        chosen, _ = _divide(data, images, fold_of, each)
+        chosen, held_out = _divide(data, images, fold_of, each)
         if settings.fine_tune_from and not begun:
             by_id = dict(zip(images.image_ids, fold_of, strict=False))
-            fine_tuning.start(Trainer(each, device, images, chosen), by_id)
+            scored = {pairs[row].image_id: pairs[row].photograph for row in held_out}
+            fine_tuning.start(Trainer(each, device, images, chosen), by_id, scored)
     return images
 
 
