@@ -94,6 +94,19 @@ def test_a_list_of_other_images_is_refused(folders: tuple[Path, Path], tmp_path:
         evaluate(*folders, subset=str(tmp_path / "list.txt"))
 
 
+def test_names_of_a_list_that_are_no_images_are_counted(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "list.txt"
+    file.write_text(f"{NAMES[1]}\nanother\n{NAMES[4]}\nthird\n")
+    assert main(["evaluate", *map(str, folders), "--subset", str(file)]) == 0
+    said = capsys.readouterr()
+    assert "2 images" in said.out
+    assert f"skipped: 2 of the 4 names in {file}: of no true mask, such as another\n" in said.err
+    file.write_text(f"{NAMES[1]}\n")
+    assert evaluate(*folders, subset=file).passed_over == ()
+
+
 def test_borders_are_scored_compared_and_written(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -71,7 +71,7 @@ class Evaluation:
     """Masks with values other than 0 and 255. Above 128 they count as lesion, as in the official
     scorer."""
     passed_over: tuple[str, ...] = ()
-    """A line for each reason why tables beside the truth were not used."""
+    """A line for each reason why tables beside the truth, or names of a subset, were not used."""
     unofficial: Mapping[Path, str] = field(default_factory=dict)
     """Masks that the official scorer reads otherwise, and how."""
     borders: dict[str, BorderScores] = field(default_factory=dict)
@@ -244,8 +244,9 @@ def evaluate(
     problems += doubled
     problems += [f"no true mask for {found[k]}" for k in sorted(found.keys() - truths.keys())]
     tables = read_groups(folder)
+    others: list[str] = []
     if subset:
-        chosen = choose(str(subset), truths, folder, tables)
+        chosen, others = choose(str(subset), truths, folder, tables)
         truths = {image: truths[image] for image in truths if image in chosen}
     missing = sorted(truths.keys() - found.keys())
     problems += [f"no prediction for {truths[k]} (--subset scores some images)" for k in missing]
@@ -278,7 +279,7 @@ def evaluate(
         sources = dict(zip((truth, predictions), given, strict=True))
         lines = [_named_as_given(each, sources) for each in problems]
         raise DataError.listing(named, [*lines, _remedy(problems)])
-    unused = tuple(tables.passed_over(truths))
+    unused = (*others, *tables.passed_over(truths))
     return Evaluation(scores, groups, tuple(grey), unused, unofficial, border_scores)
 
 

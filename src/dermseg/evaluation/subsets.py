@@ -33,8 +33,10 @@ def with_style(facts: Facts, read: str) -> Facts:
     return facts if facts.get("style", UNKNOWN) != UNKNOWN else {**facts, "style": read}
 
 
-def choose(subset: str, truths: Mapping[str, Path], folder: Path, groups: Groups) -> set[str]:
-    """Return those of `truths`, masks by image, that `subset` means.
+def choose(
+    subset: str, truths: Mapping[str, Path], folder: Path, groups: Groups
+) -> tuple[set[str], list[str]]:
+    """Return those of `truths`, masks by image, that `subset` means, and a line on other names.
 
     It is a file that names images, a line each or in a table's column such as image_id; or
     COLUMN=VALUE, where COLUMN is diagnosis, age, sex or style as in `groups`, or a column of the
@@ -48,14 +50,16 @@ def choose(subset: str, truths: Mapping[str, Path], folder: Path, groups: Groups
         chosen = {image for image in truths if image_key(image) in keys}
         if not chosen:
             raise DataError(f"--subset {subset}: names none of these images")
-        return chosen
+        others = sorted(keys - set(map(image_key, truths)))
+        line = f"{len(others)} of the {len(keys)} names in {subset}: of no true mask"
+        return chosen, [f"{line}, such as {others[0]}"] if others else []
     known = _values(column.strip(), truths, folder, groups)
     wanted = value.strip().casefold()
     chosen = {image for image, text in known.items() if text.casefold() == wanted}
     if not chosen:
         values = ", ".join(sorted(set(known.values()))[:SHOWN]) or "none for these images"
         raise DataError(f"--subset {subset}: no image has this value; known values: {values}")
-    return chosen
+    return chosen, []
 
 
 def _values(
