@@ -54,10 +54,15 @@ def choose(
         line = f"{len(others)} of the {len(keys)} names in {subset}: of no true mask"
         return chosen, [f"{line}, such as {others[0]}"] if others else []
     known = _values(column.strip(), truths, folder, groups)
+    if not known:
+        raise DataError(
+            f"--subset {subset}: no table in {folder} has a column {column.strip()} with values "
+            "for these images"
+        )
     wanted = value.strip().casefold()
     chosen = {image for image, text in known.items() if text.casefold() == wanted}
     if not chosen:
-        values = ", ".join(sorted(set(known.values()))[:SHOWN]) or "none for these images"
+        values = ", ".join(sorted(set(known.values()))[:SHOWN])
         raise DataError(f"--subset {subset}: no image has this value; known values: {values}")
     return chosen, []
 
