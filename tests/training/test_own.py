@@ -345,6 +345,20 @@ def test_a_training_says_whose_images_its_folds_keep_together(
         assert len({names.index(image) // 3 for image in stored["image_ids"].tolist()}) == 1
 
 
+def test_of_dealt_folds_nothing_is_said_where_a_validation_set_is_scored(
+    toy_data: Path, tmp_path: Path, tiny: Maker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = sorted(path.stem for path in (toy_data / "images").iterdir())
+    parts = ["validation" if number > 11 else "training" for number in range(len(names))]
+    rows = [
+        f"{name},P{n // 3},{part}" for n, (name, part) in enumerate(zip(names, parts, strict=True))
+    ]
+    (toy_data / "metadata.csv").write_text("\n".join(["image_id,patient_id,split", *rows]))
+    for fold, count in ((None, 0), (0, 1)):
+        train(toy_data, tmp_path / f"run-{fold}", tiny(epochs=1, fold=fold), ON_CPU)
+        assert capsys.readouterr().err.count("folds keep together") == count
+
+
 def test_epochs_are_not_scored_on_two_validation_sets(
     toy_data: Path, tmp_path: Path, tiny: Maker
 ) -> None:

@@ -317,14 +317,16 @@ def _signatures(split: Split, store: Path) -> NDArray[np.uint8]:
 def _say_split(data: Path, split: Split, store: Path, settings: TrainingSettings) -> None:
     """Say how a split's folds are numbered, whose images dealt folds keep together, and what leaks.
 
-    Before, it says how many photographs count as without a lesion since outlines leave them out.
+    Of dealt folds it says nothing where a validation set is scored in place of one. Before, it says
+    how many photographs count as without a lesion since outlines leave them out.
     Near-duplicates among the test images are left to `dermseg doctor`: a training reads none of
     these.
     """
     people = read_people(data, split.pairs, settings.group)
     for line in filter(None, (split.unlabelled, split.renumbered)):
         say_once(line)
-    if people and not split.fold_of:
+    deals = settings.fold is not None or not split.validation
+    if people and deals and not split.fold_of:
         say_once(describe_people(people, split.training))
     if not (split.fold_of or split.validation or split.test):
         return
