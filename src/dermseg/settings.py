@@ -93,9 +93,9 @@ class TrainingSettings:
     channels: Channels = "rgb-hsv-l"
     """The network's input: all seven channels, or only red, green and blue (Table IV)."""
     height: int = 192
-    """Height of the network's input, in pixels; a multiple of 16."""
+    """Height of the network's input, in pixels; a multiple of 16, for lite0 and fcrn of 32."""
     width: int = 256
-    """Width of the network's input, in pixels; a multiple of 16."""
+    """Width of the network's input, in pixels; a multiple of 16, for lite0 and fcrn of 32."""
     epochs: int = 600
     """Epochs over the training images."""
     batch_size: int = 18
