@@ -28,6 +28,7 @@ from dermseg.data import datasets
 from dermseg.data.datasets import Cache
 from dermseg.data.splits import read_split
 from dermseg.errors import UsageError
+from dermseg.progress import counted
 from dermseg.settings import (
     CHANNEL_COUNT,
     AugmentationSettings,
@@ -131,7 +132,8 @@ class TrainingTimes:
             (
                 f"{self.device}: {self.network} on {self.images} images of "
                 f"{self.height} x {self.width}, batches of {self.batch_size}, "
-                f"{self.steps} steps timed; dermseg in {self.precision}, the plain loop in float32",
+                f"{counted(self.steps, 'step')} timed; dermseg in {self.precision}, "
+                "the plain loop in float32",
                 f"{'':24}{'dermseg':>12}{'plain loop':>12}{'ratio':>8}",
                 line("seconds an epoch", ours.seconds_per_epoch, plain.seconds_per_epoch, 2),
                 line("images a second", ours.images_per_second, plain.images_per_second, 1),

@@ -155,8 +155,11 @@ class Photographs:
         )
         named = [path for path in found if composed(path.name) == name.name] or found
         if len(named) != 1:
-            how_many = "several photographs" if named else "no photograph"
-            raise DataError(f"{photograph}: {how_many} of this name in {self.folder}")
+            if named:
+                lack = f"several photographs of this name in {self.folder}; rename all but one"
+            else:
+                lack = f"no photograph of this name in {self.folder}"
+            raise DataError(f"{photograph}: {lack}")
         return named[0]
 
     def found(self, photographs: Iterable[str]) -> dict[Path, list[str]]:
