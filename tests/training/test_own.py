@@ -112,10 +112,11 @@ class TestLosses:
 def test_a_network_of_ones_own_is_trained_exported_and_used_by_another_process(
     toy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(*arguments: str) -> None:
+    def run(*arguments: str) -> str:
         command = [sys.executable, "-m", "dermseg", *arguments]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+        return done.stderr
 
     (tmp_path / "mine.py").write_text(PLUGIN)
     size = [
@@ -131,7 +132,8 @@ def test_a_network_of_ones_own_is_trained_exported_and_used_by_another_process(
         "float32",
     ]
     own = ["--network", "plain", "--loss", "0.5*brier+0.5*dice", "--weight-decay", "0.01"]
-    run("train", str(toy_data), "-o", "run", *own, *size, "--plugin", "mine.py")
+    said = run("train", str(toy_data), "-o", "run", *own, *size, "--plugin", "mine.py")
+    assert "to make a model file: dermseg export run -o model.onnx --plugin mine.py\n" in said
     monkeypatch.chdir(tmp_path)
     for module, name in ((networks, "NETWORKS"), (networks, "STRIDES"), (losses, "LOSSES")):
         monkeypatch.setattr(module, name, dict(getattr(module, name)))

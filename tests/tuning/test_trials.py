@@ -29,7 +29,7 @@ from dermseg.settings import (
     TrainingSettings,
     TuningSettings,
 )
-from dermseg.training import loop, protocol
+from dermseg.training import loop, plugins, protocol
 from dermseg.training.run_folder import read_held_out, write_held_out
 from dermseg.tuning import trials
 from dermseg.tuning.ranking import (
@@ -303,6 +303,15 @@ class TestTune:
         monkeypatch.setattr(trials, "train", lambda *_, **__: pytest.fail("trained again"))
         assert tune(toy_data, done, base, SMALL, protocol="short") == self.text
         assert (table(done), table(done, "thresholds.csv")) == before
+
+    def test_the_commands_load_the_same_plugins(
+        self, done: Path, toy_data: Path, base: TrainingSettings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(plugins, "LOADED", ["my own.py"])
+        said = tune(toy_data, done, base, SMALL, protocol="short")
+        commands = [shlex.split(line) for line in said.splitlines() if "dermseg" in line]
+        with_plugin = [line[1] for line in commands if line[-2:] == ["--plugin", "my own.py"]]
+        assert with_plugin == ["train", "export"]
 
     def test_without_its_journal_nothing_is_trained_again(
         self, done: Path, toy_data: Path, base: TrainingSettings, monkeypatch: pytest.MonkeyPatch

@@ -1,5 +1,6 @@
 """Train a network, or a protocol's six."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -86,5 +87,6 @@ def train(
     else:
         train(folder, output, settings, data_settings)
     if leads():
-        tell(f"trained; to make a model file: dermseg export {output} -o model.onnx")
+        command = ["dermseg", "export", str(output), "-o", "model.onnx", *plugins.loaded_options()]
+        tell(f"trained; to make a model file: {shlex.join(command)}")
     return 0

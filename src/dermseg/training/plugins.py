@@ -16,18 +16,28 @@ REGISTERED: list[str] = []
 """What `register_network` and `register_loss` were called with, in order."""
 
 
+LOADED: list[str] = []
+"""What `load` was called with last, in order."""
+
+
 def load(names: Iterable[str]) -> None:
     """Import modules by name, or by the path of a file that ends in .py, each once.
 
     A file can import its neighbours. Raises UsageError for one that is not there, that fails, that
     registers nothing, or that is called like another module.
     """
-    for name in names:
+    LOADED[:] = names
+    for name in LOADED:
         if name.endswith(".py"):
             _import_file(name)
         elif name not in sys.modules:
             with _explained(f"--plugin {name}"), _registering(name):
                 _import(name)
+
+
+def loaded_options() -> list[str]:
+    """Return the options that load the same plugins in another command."""
+    return [word for name in LOADED for word in ("--plugin", name)]
 
 
 def _import_file(name: str) -> None:

@@ -47,6 +47,7 @@ from dermseg.storage.files import (
 from dermseg.storage.tables import write_table
 from dermseg.training import checkpoints, distributed, precision, run_folder
 from dermseg.training.loop import check_folds, check_settings, train
+from dermseg.training.plugins import loaded_options
 from dermseg.tuning.queue import JOURNAL, open_study, point_of, take, tell
 from dermseg.tuning.ranking import (
     Point,
@@ -327,8 +328,8 @@ def _commands(
     if search.tuning.style is not None:
         thresholds += ["--style", search.tuning.style]
     for command in (
-        ["train", str(search.data), "-o", folder, *options],
-        ["export", folder, "-o", "MODEL.onnx"],
+        ["train", str(search.data), "-o", folder, *options, *loaded_options()],
+        ["export", folder, "-o", "MODEL.onnx", *loaded_options()],
         ["segment", "PHOTOGRAPHS", "-o", "MASKS", "--model", "MODEL.onnx", *thresholds],
     ):
         yield f"  {shlex.join(['dermseg', *command])}"
