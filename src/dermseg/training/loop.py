@@ -296,7 +296,8 @@ def assign_folds(
     people = read_people(data, split.pairs, settings.group)
     if split.fold_of:
         if (given := len(set(split.fold_of.values()))) != settings.folds:
-            raise UsageError(f"{data} has {given} folds of its own: give --folds {given}")
+            source = settings.splits or data
+            raise UsageError(f"{source} has {given} folds: give --folds {given}")
         return [split.fold_of[pair.image_id] for pair in pairs]
     duplicates = folds.near_duplicates(_signatures(split, store)[: len(pairs)])
     groups = group(pairs, duplicates, people)
