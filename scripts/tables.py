@@ -438,7 +438,8 @@ def _taken(row: dict[str, str] | None) -> list[str]:
     if row is None:
         return [""] * 5
     numbers = (row[name] for name in ("megabytes", "write_seconds", "read_seconds"))
-    return [*(f"{float(number):.0f}" for number in numbers), _peak(row), row["processor"]]
+    processor = row["processor"].replace("(R)", "").removesuffix(" Processor")
+    return [*(f"{float(number):.0f}" for number in numbers), _peak(row), processor]
 
 
 def _peak(row: dict[str, str]) -> str:
