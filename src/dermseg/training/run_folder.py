@@ -42,6 +42,11 @@ def is_run(folder: Path) -> bool:
     return (folder / SETTINGS).is_file()
 
 
+def _is_one(folder: Path) -> bool:
+    """Say whether `folder` is one network's and no protocol's, also where its weights alone lie."""
+    return is_run(folder) or (folder / WEIGHTS).is_file()
+
+
 def read_settings(run: Path) -> TrainingSettings | None:
     """Return a run's settings; None where it has not begun, or only its predictions were kept."""
     file = run / SETTINGS
@@ -77,7 +82,7 @@ def find_members(folder: Path) -> list[Path]:
 
     Raises ModelError if there is none, or if one of them is not finished.
     """
-    if is_run(folder) or (folder / WEIGHTS).is_file():
+    if _is_one(folder):
         found = [folder]
     else:
         found = sorted(path for path in folder.glob("fold-*") if is_run(path))
@@ -99,7 +104,7 @@ def not_begun(folder: Path, folds: int) -> list[str]:
 
     A protocol that was stopped between two members looks like a smaller one.
     """
-    if is_run(folder) or (folder / WEIGHTS).is_file():
+    if _is_one(folder):
         return []
     names = [fold_name(fold) for fold in (*range(folds), None)]
     return [name for name in names if not is_run(folder / name)]
